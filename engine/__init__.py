@@ -1,0 +1,1 @@
+"""Tactful chooses, serves, learns, bills and reports: the engine itself."""

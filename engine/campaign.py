@@ -1,0 +1,118 @@
+"""What publishers and advertisers own: their wire and file form, validated by msgspec.
+
+Amounts are integer micro-units (1,000,000 = one unit) of the installation's one currency.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="lower-case id, 1-64 characters")]
+Name = Annotated[str, Meta(min_length=1, max_length=120)]
+Word = Annotated[str, Meta(min_length=1, max_length=80)]
+Micros = Annotated[int, Meta(ge=0, le=10**15)]
+Size = tuple[Annotated[int, Meta(ge=1, le=10000)], Annotated[int, Meta(ge=1, le=10000)]]
+Format = Literal["native", "banner"]
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Values that must be met (any of `include`, where it is not empty) and that must not (`exclude`)."""
+
+    include: Annotated[tuple[Word, ...], Meta(max_length=1000)] = ()
+    exclude: Annotated[tuple[Word, ...], Meta(max_length=1000)] = ()
+
+
+class SizeRule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A rule over sizes, [width, height] in CSS pixels."""
+
+    include: Annotated[tuple[Size, ...], Meta(max_length=100)] = ()
+    exclude: Annotated[tuple[Size, ...], Meta(max_length=100)] = ()
+
+
+class Targeting(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Hard rules: where a campaign or creative may run. Closed vocabularies stand in contexts.context."""
+
+    topics: Rule = Rule()  # IAB Content Taxonomy 3.1 ids; a topic stands for its whole subtree
+    keywords: Rule = Rule()  # lower-cased phrases looked for in the page
+    languages: Rule = Rule()  # ISO 639-1
+    devices: Rule = Rule()  # DEVICE_CLASSES
+    platforms: Rule = Rule()  # PLATFORMS
+    parts_of_day: Rule = Rule()  # PARTS_OF_DAY, in `timezone`
+    weekdays: Rule = Rule()  # WEEKDAYS, in `timezone`
+    timezone: str | None = None  # IANA name; None: the publisher's zone
+    weather: Rule = Rule()  # CONDITIONS and TEMPERATURES
+    countries: Rule = Rule()  # ISO 3166-1 alpha-2, upper case
+    regions: Rule = Rule()  # "DE-BE": ISO 3166-2
+    publishers: Rule = Rule()  # publisher ids
+    formats: Rule = Rule()  # "native", "banner"
+    sizes: SizeRule = SizeRule()
+    min_floor_micros: Micros | None = None  # run only where the placement asks at least this
+
+
+class Prefer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Soft preferences: they move a creative up where they fit and exclude nothing."""
+
+    devices: Annotated[tuple[Word, ...], Meta(max_length=10)] = ()  # DEVICE_CLASSES and PLATFORMS
+    times: Annotated[tuple[Word, ...], Meta(max_length=20)] = ()  # PARTS_OF_DAY, WEEKDAYS, SEASONS, "weekend", "holiday"
+    weather: Annotated[tuple[Word, ...], Meta(max_length=12)] = ()  # CONDITIONS and TEMPERATURES
+
+
+class Suitability(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Sensitive pages that a campaign shuns (keys of contexts.context.SENSITIVE; default: all of them)."""
+
+    avoid: tuple[Word, ...] | None = None  # None: all
+    accept_unknown: bool = False  # may run where the page's text is not known
+
+
+class Flight(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When a campaign runs: from `start` (inclusive) to `end` (exclusive), both with an offset from UTC."""
+
+    start: Annotated[datetime, Meta(tz=True)] | None = None
+    end: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class Advertiser(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="advertiser", tag_field="kind"):
+    """Who pays. `domains` are those whose ownership was verified; landing pages lie on them or below."""
+
+    id: Id
+    name: Name
+    domains: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=50)]
+
+
+class Campaign(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="campaign", tag_field="kind"):
+    """A bid with its rules. `cpm_micros`: what a thousand impressions are worth to the advertiser."""
+
+    id: Id
+    advertiser: Id
+    name: Name
+    cpm_micros: Micros
+    status: Literal["active", "paused"] = "active"
+    flight: Flight = Flight()
+    targeting: Targeting = Targeting()
+    prefer: Prefer = Prefer()
+    suitability: Suitability = Suitability()
+    keywords: Annotated[tuple[Word, ...], Meta(max_length=200)] = ()  # what it is about; part of the vector
+    categories: Annotated[tuple[Word, ...], Meta(max_length=20)] = ()  # IAB Ad Product Taxonomy 2.0 ids
+    house: bool = False  # a house campaign: last resort, never paid
+
+
+class Publisher(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"):
+    """A site. `domains` are its registered origins' hosts: browsers may call from them, we may fetch from them."""
+
+    id: Id
+    name: Name
+    domains: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=50)]
+    timezone: str = "UTC"
+    country: str | None = None
+    region: str | None = None
+    approval: Literal["automatic", "manual"] = "automatic"
+    floor_micros: Micros = 0
+    block_advertisers: tuple[Id, ...] = ()
+    block_categories: tuple[Word, ...] = ()
+    categories: dict[str, str] = msgspec.field(default_factory=dict)  # its own category names → CT 3.1 ids
+    fetch: bool = False  # may its pages be fetched in the background
+    rate_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000

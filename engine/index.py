@@ -1,0 +1,73 @@
+"""What an index promises, and its exact twin: every eligible row scored, nothing approximated."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contexts.context import Vector
+
+Words = NDArray[np.uint64]
+Rows = NDArray[np.int64]
+
+
+class Eligible:
+    """A set of rows as a bitmap of 64-bit words, little bit order; bits past the last row are zero."""
+
+    __slots__ = ("_rows", "count", "words")
+
+    def __init__(self, words: Words) -> None:
+        self.words = words
+        self.count = int(np.bitwise_count(words).sum())
+        self._rows: Rows | None = None
+
+    @classmethod
+    def from_mask(cls, mask: NDArray[np.bool_]) -> Eligible:
+        """Take a mask of (rows,) booleans."""
+        bits = np.packbits(mask, bitorder="little")
+        padded = np.zeros(-(-len(mask) // 64) * 8, np.uint8)
+        padded[: len(bits)] = bits
+        return cls(padded.view(np.uint64))
+
+    @property
+    def rows(self) -> Rows:
+        """Return the rows' numbers, ascending; computed once."""
+        if self._rows is None:
+            bits = np.unpackbits(self.words.view(np.uint8), bitorder="little")
+            self._rows = np.flatnonzero(bits.view(bool))
+        return self._rows
+
+    def holds(self, rows: Rows) -> NDArray[np.bool_]:
+        """Say for each row whether it is in the set."""
+        bits: NDArray[np.uint8] = self.words.view(np.uint8)[rows >> 3] >> (rows & 7).astype(np.uint8)
+        return (bits & 1).astype(bool)
+
+
+class Index(Protocol):
+    """Finds the rows nearest to a query by inner product, among the eligible ones."""
+
+    dim: int
+    size: int
+
+    def search(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
+        """Return min(k, eligible.count) rows, best first, with their exact scores.
+
+        `query` is (dim,) float32. Never short: where approximation finds too few, the rest is searched.
+        """
+
+
+class ExactIndex:
+    """The slow, obvious twin."""
+
+    def __init__(self, vectors: Vector) -> None:
+        self.vectors = vectors
+        self.size, self.dim = vectors.shape
+
+    def search(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
+        """Score every eligible row."""
+        rows = eligible.rows
+        scores = self.vectors[rows] @ query
+        order = np.lexsort((rows, -scores))[:k]
+        return rows[order], scores[order]

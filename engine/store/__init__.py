@@ -1,0 +1,1 @@
+"""Where campaigns, pages and keys are kept."""

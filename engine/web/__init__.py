@@ -1,0 +1,1 @@
+"""The Flask service: one short module a blueprint."""

@@ -1,0 +1,1 @@
+"""What may be known, kept and told about a page view."""
