@@ -1,8 +1,11 @@
-"""What leaves each stage of a decision."""
+"""What leaves each stage of a decision, down to the answer that goes over the wire."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from msgspec import Raw, Struct
 
 from engine.campaign import Format
 
@@ -21,27 +24,103 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """The share of one facet in a score, and why in words. Shares of a creative's reasons sum to 1."""
+class Ranked:
+    """An eligible creative in its final order."""
 
-    facet: str  # "page", "device", "time", "weather"
+    row: int
+    match: float  # the weighted mean of its facets' matches, -1 to 1
+    value: float  # match × bid in micro-units
+    parts: dict[str, float] = field(default_factory=dict)  # facet → its part of `match`; they sum to it
+
+
+class Reason(Struct, frozen=True):
+    """The share of one facet in a score, and why in words. The shares of a creative's reasons sum to 1."""
+
+    facet: str  # "page", "device", "time", "weather", "house"
     share: float
     because: str
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An eligible creative with its match: the weighted mean of its facets' matches, -1 to 1."""
+class Asset(Struct, frozen=True, omit_defaults=True):
+    """A hosted picture: an immutable URL, its size in pixels, its alternative text."""
 
-    row: int
-    match: float
+    url: str
+    w: int
+    h: int
+    alt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A candidate in its final order."""
+class Assets(Struct, frozen=True, omit_defaults=True):
+    """Native text and picture."""
 
-    row: int
-    match: float
-    value: float  # match × bid in micro-units
-    parts: dict[str, float] = field(default_factory=dict)  # facet → its part of `match`
+    headline: str = ""
+    body: str = ""
+    cta: str = ""
+    sponsored_by: str = ""
+    image: Asset | None = None
+
+
+class CreativeAnswer(Struct, frozen=True):
+    """A creative as it is answered. Encoded once, when the catalogue snapshot is built."""
+
+    id: str
+    campaign: str
+    advertiser: str
+    format: Format
+    assets: Assets
+    html: str
+    landing_domain: str
+    size: tuple[int, int] | None = None
+
+
+class Filled(Struct, frozen=True, omit_defaults=True):
+    """One creative for one placement."""
+
+    placement: str
+    creative: Raw  # the JSON of a CreativeAnswer
+    click_url: str
+    score: float
+    reasons: tuple[Reason, ...] = ()  # with explain
+    house: bool = False
+
+
+class PrivacyAnswer(Struct, frozen=True):
+    """What the decision was based on."""
+
+    basis: Literal["context"] = "context"
+    gpc: Literal["honored"] | None = None
+    signals_used: tuple[str, ...] = ()
+    receipt: None = None
+
+
+class TopicAnswer(Struct, frozen=True):
+    """A topic that the page was found to be about."""
+
+    id: str
+    name: str
+    score: float
+
+
+class PageAnswer(Struct, frozen=True):
+    """With explain: what was understood of the page."""
+
+    topics: tuple[TopicAnswer, ...]
+    cattax: int  # 9: IAB Content Taxonomy 3.1
+    language: str | None
+    intent: str | None
+    keyphrases: tuple[str, ...]
+    sensitive: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class Answer(Struct, frozen=True, omit_defaults=False):
+    """The answer to POST /v1/decisions."""
+
+    request_id: str
+    decisions: tuple[Filled, ...]
+    unfilled: tuple[str, ...]
+    degraded: bool
+    missing: tuple[str, ...]  # facets that could not be had
+    privacy: PrivacyAnswer
+    snapshot: int  # version of the catalogue that answered
+    page: PageAnswer | None = None
