@@ -24,3 +24,7 @@ class WeatherSourceError(ContextError):
         self.source = source
         self.reason = reason
         super().__init__(f"weather source {source}: {reason}")
+
+
+class ModelError(ContextError):
+    """A model folder or file is missing, damaged or unusable; the message names it and the remedy."""

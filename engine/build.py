@@ -135,7 +135,7 @@ class _Rows:
         self._campaigns = {c.id: (at, c) for at, c in enumerate(campaigns)}
         self._image_url = image_url
         self.entries = [
-            CampaignEntry(c.id, self._advertisers[c.advertiser][0], c.categories, c.house) for c in campaigns
+            CampaignEntry(c.id, self._advertisers[c.advertiser][0], c.categories, c.house, c.status == "active") for c in campaigns
         ]
         self.ids: list[str] = []
         self.texts: list[str] = []
@@ -179,7 +179,7 @@ class _Rows:
         self.floor.append(max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0))
         self.start.append(int(flight.start.timestamp()) if flight.start else 0)
         self.end.append(int(flight.end.timestamp()) if flight.end else FOREVER)
-        self.on.append(campaign.status == "active" and creative.status == "active" and _own_kind_allowed(creative, rules))
+        self.on.append(creative.status == "active" and _own_kind_allowed(creative, rules))
         self.house.append(campaign.house)
         self.kind.append("native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size))
         self.rule.append(self._rule_at[rules])

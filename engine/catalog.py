@@ -20,7 +20,7 @@ from contexts.facets import Weights
 from engine.build import CatalogSource, build
 from engine.cache import Bounded
 from engine.errors import EngineError
-from engine.index import Eligible, Rows, Words
+from engine.index import Eligible, Words
 from engine.snapshot import Snapshot, open_snapshot
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ def view_of(snapshot: Snapshot, changes: Iterable[Change], version: int, now: da
     mask = np.unpackbits(snapshot.bitmaps.words[snapshot.bitmaps.names["on"]].view(np.uint8), bitorder="little")
     on = mask[: snapshot.rows].astype(bool)
     campaigns = {c.id: at for at, c in enumerate(snapshot.manifest.campaigns)}
+    active = np.array([c.active for c in snapshot.manifest.campaigns], bool)
     approved = {
         name.split(":", 1)[1]: snapshot.bitmaps.words[at]
         for name, at in snapshot.bitmaps.names.items()
@@ -84,14 +85,13 @@ def view_of(snapshot: Snapshot, changes: Iterable[Change], version: int, now: da
     }
     for change in changes:
         if change.kind == "campaign" and change.id in campaigns:
-            rows: Rows = np.flatnonzero(snapshot.campaign == campaigns[change.id])
-            on[rows] = change.status == "active"
+            active[campaigns[change.id]] = change.status == "active"
         elif change.kind == "creative" and (row := snapshot.row_of(change.id)) is not None:
             on[row] = change.status == "active"
         elif change.kind == "approval":
             publisher, creative = change.id.split("/", 1)
             _approve(snapshot, approved, publisher, creative, change.status == "approved")
-    words = Eligible.from_mask(on).words
+    words = Eligible.from_mask(on & active[snapshot.campaign]).words
     running = snapshot.running(now)
     house = snapshot.bitmaps.words[snapshot.bitmaps.names["house"]]
     live = words & running
