@@ -6,19 +6,22 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from contexts.context import SENSITIVE, EncoderId, Vector
+from contexts.context import SENSITIVE, Vector
 from contexts.encode import Encoder
 from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
 from engine import faiss_index
 from engine.assemble import creative_answer, text_of
 from engine.campaign import Advertiser, Campaign, Prefer, Publisher
+from engine.change import Approval, Kind, Versions
 from engine.creative import Creative
 from engine.enrich import enrich
 from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
@@ -29,30 +32,37 @@ log = logging.getLogger(__name__)
 ENCODE_BATCH = 4096
 
 
-class CatalogSource(Protocol):
-    """What building reads. All iterators of one call see one version of the catalogue."""
+class Reader(Protocol):
+    """One consistent state of the catalogue, however long it is read. Rows come in batches, in the order of ids."""
 
-    def catalog_version(self) -> int:
-        """Return the version; it grows with every committed change."""
+    def versions(self) -> Versions: ...
+    def publishers(self) -> Iterator[tuple[Publisher, ...]]: ...
+    def advertisers(self) -> Iterator[tuple[Advertiser, ...]]: ...
+    def campaigns(self) -> Iterator[tuple[Campaign, ...]]: ...
+    def creatives(self) -> Iterator[tuple[Creative, ...]]: ...
+    def approvals(self) -> Iterator[tuple[Approval, ...]]: ...
 
-    def publishers(self) -> Iterable[Publisher]: ...
-    def advertisers(self) -> Iterable[Advertiser]: ...
-    def campaigns(self) -> Iterable[Campaign]: ...
-    def creatives(self) -> Iterable[Creative]:
-        """Yield creatives in the order of their ids."""
+    def paused(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the ids of the paused campaigns and creatives."""
 
-    def approvals(self) -> Iterable[tuple[str, str, str]]:
-        """Yield (publisher, creative, "approved" | "rejected")."""
+    def changed_since(self, catalog: int) -> list[tuple[Kind, str]]:
+        """Return (kind, id) of what changed in catalogue versions above `catalog`, statuses aside."""
 
-    def vectors(self, encoder_id: EncoderId, hashes: Sequence[str]) -> Mapping[str, Vector]:
+
+class BuildStore(Protocol):
+    """What building reads of the store, and the vectors that it keeps there."""
+
+    def read(self) -> AbstractContextManager[Reader]: ...
+
+    def vectors(self, encoder_id: str, hashes: Iterable[str]) -> Mapping[str, Vector]:
         """Return the kept vectors of these texts' hashes."""
 
-    def put_vectors(self, encoder_id: EncoderId, vectors: Mapping[str, Vector]) -> None:
+    def put_vectors(self, encoder_id: str, vectors: Mapping[str, Vector]) -> None:
         """Keep vectors by their texts' hashes."""
 
 
 def build(
-    source: CatalogSource, encoder: Encoder, weights: Weights, image_url: Callable[[str], str], folder: Path
+    store: BuildStore, encoder: Encoder, weights: Weights, image_url: Callable[[str], str], folder: Path
 ) -> None:
     """Write the snapshot of the source's present version to `folder`; a failure leaves nothing behind.
 
@@ -62,25 +72,26 @@ def build(
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     try:
-        _write(source, encoder, weights, image_url, making)
+        _write(store, encoder, weights, image_url, making)
         os.replace(making, folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
 
 def _write(
-    source: CatalogSource, encoder: Encoder, weights: Weights, image_url: Callable[[str], str], folder: Path
+    store: BuildStore, encoder: Encoder, weights: Weights, image_url: Callable[[str], str], folder: Path
 ) -> None:
-    version = source.catalog_version()
-    publishers = tuple(sorted(source.publishers(), key=lambda p: p.id))
-    advertisers = sorted(source.advertisers(), key=lambda a: a.id)
-    campaigns = sorted(source.campaigns(), key=lambda c: c.id)
-    rows = _Rows(advertisers, campaigns, image_url)
-    for creative in source.creatives():
-        rows.add(creative)
+    with store.read() as reader:
+        version = reader.versions().catalog
+        publishers = tuple(chain.from_iterable(reader.publishers()))
+        advertisers = list(chain.from_iterable(reader.advertisers()))
+        campaigns = list(chain.from_iterable(reader.campaigns()))
+        rows = _Rows(advertisers, campaigns, image_url)
+        for creative in chain.from_iterable(reader.creatives()):
+            rows.add(creative)
 
     layout = Layout(encoder.dim)
-    own = _vectors(source, encoder, rows.texts)
+    own = _vectors(store, encoder, rows.texts)
     page = enrich(own, np.array(rows.campaign, np.int32), np.array(rows.advertiser, np.int32))
     prefer = np.array(rows.prefer, np.int32)
     blocks = [prefer_blocks(p.devices, p.times, p.weather) for p in rows.prefers]
@@ -88,7 +99,7 @@ def _write(
     faiss_index.build(layout.creatives(page, {f: soft[f][prefer] for f in SOFT_FACETS}, weights), folder / "index")
 
     bitmaps = compile_rules(rows.rules, np.array(rows.rule, np.int32), SENSITIVE)
-    masks = rows.masks(publishers, source.approvals())
+    masks = rows.masks()
     own_words = pack(masks, len(rows.ids))
     hashes = np.array([id_hash(i) for i in rows.ids], np.uint64)
     order = np.argsort(hashes, kind="stable")
@@ -135,7 +146,7 @@ class _Rows:
         self._campaigns = {c.id: (at, c) for at, c in enumerate(campaigns)}
         self._image_url = image_url
         self.entries = [
-            CampaignEntry(c.id, self._advertisers[c.advertiser][0], c.categories, c.house, c.status == "active") for c in campaigns
+            CampaignEntry(c.id, self._advertisers[c.advertiser][0], c.categories, c.house) for c in campaigns
         ]
         self.ids: list[str] = []
         self.texts: list[str] = []
@@ -145,7 +156,7 @@ class _Rows:
         self.floor: list[int] = []
         self.start: list[int] = []
         self.end: list[int] = []
-        self.on: list[bool] = []
+        self.allowed: list[bool] = []
         self.house: list[bool] = []
         self.kind: list[str] = []  # "native", or the size of a banner
         self.rules: list[RuleSet] = []
@@ -179,7 +190,7 @@ class _Rows:
         self.floor.append(max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0))
         self.start.append(int(flight.start.timestamp()) if flight.start else 0)
         self.end.append(int(flight.end.timestamp()) if flight.end else FOREVER)
-        self.on.append(creative.status == "active" and _own_kind_allowed(creative, rules))
+        self.allowed.append(_own_kind_allowed(creative, rules))
         self.house.append(campaign.house)
         self.kind.append("native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size))
         self.rule.append(self._rule_at[rules])
@@ -187,23 +198,14 @@ class _Rows:
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
         self.offsets.append(len(self.records))
 
-    def masks(self, publishers: Sequence[Publisher], approvals: Iterable[tuple[str, str, str]]) -> dict[str, Mask]:
-        """Return the bitmaps that are not rules: what is on, of the house, of a size, of a category, approved."""
+    def masks(self) -> dict[str, Mask]:
+        """Return the bitmaps that are not rules over a context: allowed at all, of the house, of a size, a category."""
         kind = np.array(self.kind, dtype=object)
-        masks: dict[str, Mask] = {"on": np.array(self.on, bool), "house": np.array(self.house, bool)}
+        masks: dict[str, Mask] = {"allowed": np.array(self.allowed, bool), "house": np.array(self.house, bool)}
         masks |= {f"kind:{k}": np.asarray(kind == k, bool) for k in sorted(set(self.kind))}
         campaign = np.array(self.campaign, np.int32)
         for category in sorted({c for e in self.entries for c in e.categories}):
             masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[campaign]
-        by_state: dict[tuple[str, str], set[str]] = {}
-        for publisher, creative, state in approvals:
-            by_state.setdefault((publisher, state), set()).add(creative)
-        for publisher in publishers:
-            state = "approved" if publisher.approval == "manual" else "rejected"
-            listed = by_state.get((publisher.id, state), set())
-            if publisher.approval == "manual" or listed:
-                wanted = publisher.approval == "manual"
-                masks[f"approved:{publisher.id}"] = np.array([(i in listed) == wanted for i in self.ids], bool)
         return masks
 
 
@@ -218,14 +220,14 @@ def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:
     return True
 
 
-def _vectors(source: CatalogSource, encoder: Encoder, texts: Sequence[str]) -> Vector:
+def _vectors(store: BuildStore, encoder: Encoder, texts: Sequence[str]) -> Vector:
     """Return (len(texts), dim) vectors, encoding only those texts whose vectors are not kept."""
     hashes = [hashlib.blake2b(t.encode(errors="replace"), digest_size=16).hexdigest() for t in texts]
     result = np.zeros((len(texts), encoder.dim), np.float32)
     missing: dict[str, list[int]] = {}
     for start in range(0, len(texts), ENCODE_BATCH):
         part = range(start, min(start + ENCODE_BATCH, len(texts)))
-        kept = source.vectors(encoder.id, [hashes[i] for i in part])
+        kept = store.vectors(encoder.id, [hashes[i] for i in part])
         for i in part:
             vector = kept.get(hashes[i])
             if vector is None:
@@ -238,5 +240,5 @@ def _vectors(source: CatalogSource, encoder: Encoder, texts: Sequence[str]) -> V
         made = encoder.encode([texts[rows[0]] for _, rows in part_of])
         for (_, rows), vector in zip(part_of, made, strict=True):
             result[rows] = vector
-        source.put_vectors(encoder.id, {h: v for (h, _), v in zip(part_of, made, strict=True)})
+        store.put_vectors(encoder.id, {h: v for (h, _), v in zip(part_of, made, strict=True)})
     return result

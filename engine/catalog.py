@@ -6,9 +6,9 @@ import fcntl
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +17,9 @@ import numpy as np
 from contexts.clock import moment
 from contexts.encode import Encoder
 from contexts.facets import Weights
-from engine.build import CatalogSource, build
+from engine.build import BuildStore, Reader, build
 from engine.cache import Bounded
+from engine.change import Approval, Versions
 from engine.errors import EngineError
 from engine.index import Eligible, Words
 from engine.snapshot import Snapshot, open_snapshot
@@ -26,23 +27,11 @@ from engine.snapshot import Snapshot, open_snapshot
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A change of the catalogue since a version.
-
-    `status` is the new status where nothing else of a campaign or creative changed, None otherwise.
-    """
-
-    kind: str  # "publisher", "advertiser", "campaign", "creative", "approval"
-    id: str  # of an approval: "publisher/creative"
-    status: str | None = None
-
-
-class CatalogStore(CatalogSource, Protocol):
+class CatalogStore(BuildStore, Protocol):
     """What serving reads of the store."""
 
-    def changes_since(self, version: int) -> Iterable[Change]:
-        """Yield the changes that versions after this one brought, oldest first."""
+    def versions(self) -> Versions:
+        """Return the counters of change; cheap enough to be polled every second."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +39,8 @@ class View:
     """A snapshot with what has been switched since, as of a moment. Requests read one view from start to end."""
 
     snapshot: Snapshot
-    version: int  # of the catalogue, with the switches that `on` holds
-    on: Words  # active, approved for nobody in particular, and not changed since the snapshot
+    versions: Versions  # what the store was at when the switches were read
+    on: Words  # not paused, and not changed since the snapshot
     approved: Mapping[str, Words]  # by publisher, where approval matters
     paid: Words  # on, in flight, not of the house
     house: Words  # on, in flight, of the house
@@ -68,55 +57,51 @@ class View:
         return found  # type: ignore[return-value]  # what is kept under "moments"
 
 
-def view_of(snapshot: Snapshot, changes: Iterable[Change], version: int, now: datetime) -> View:
-    """Make the view of a snapshot with later changes applied.
+def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:
+    """Make the view of a snapshot under what the store says now of pauses, approvals and later changes.
 
-    A changed campaign or creative is off until a snapshot holds its change; where only its status changed, that acts
-    at once.
+    A campaign or creative that changed since the snapshot is off until a snapshot holds its change.
     """
-    mask = np.unpackbits(snapshot.bitmaps.words[snapshot.bitmaps.names["on"]].view(np.uint8), bitorder="little")
-    on = mask[: snapshot.rows].astype(bool)
-    campaigns = {c.id: at for at, c in enumerate(snapshot.manifest.campaigns)}
-    active = np.array([c.active for c in snapshot.manifest.campaigns], bool)
-    approved = {
-        name.split(":", 1)[1]: snapshot.bitmaps.words[at]
-        for name, at in snapshot.bitmaps.names.items()
-        if name.startswith("approved:")
-    }
-    for change in changes:
-        if change.kind == "campaign" and change.id in campaigns:
-            active[campaigns[change.id]] = change.status == "active"
-        elif change.kind == "creative" and (row := snapshot.row_of(change.id)) is not None:
-            on[row] = change.status == "active"
-        elif change.kind == "approval":
-            publisher, creative = change.id.split("/", 1)
-            _approve(snapshot, approved, publisher, creative, change.status == "approved")
-    words = Eligible.from_mask(on & active[snapshot.campaign]).words
-    running = snapshot.running(now)
+    campaigns, creatives = reader.paused()
+    for kind, changed in reader.changed_since(snapshot.version):
+        if kind == "campaign":
+            campaigns |= {changed}
+        elif kind == "creative":
+            creatives |= {changed}
+    active = np.array([c.id not in campaigns for c in snapshot.manifest.campaigns], bool)
+    mask = active[snapshot.campaign] if snapshot.rows else np.zeros(0, bool)
+    mask[[row for row in map(snapshot.row_of, creatives) if row is not None]] = False
+    on = Eligible.from_mask(mask).words & snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]
+    live = on & snapshot.running(now)
     house = snapshot.bitmaps.words[snapshot.bitmaps.names["house"]]
-    live = words & running
     return View(
         snapshot=snapshot,
-        version=version,
-        on=words,
-        approved=approved,
+        versions=reader.versions(),
+        on=on,
+        approved=_approved(snapshot, reader.approvals()),
         paid=live & ~house,
         house=live & house,
         until=snapshot.next_change(now),
     )
 
 
-def _approve(snapshot: Snapshot, approved: dict[str, Words], publisher: str, creative: str, yes: bool) -> None:
-    row = snapshot.row_of(creative)
-    if row is None or publisher not in snapshot.publishers:
-        return
-    words = approved.get(publisher)
-    if words is None:  # automatic approval, nothing rejected so far
-        words = np.full(snapshot.width, np.iinfo(np.uint64).max, np.uint64)
-    words = words.copy()
-    bit = np.uint64(1) << np.uint64(row & 63)
-    words[row >> 6] = words[row >> 6] | bit if yes else words[row >> 6] & ~bit
-    approved[publisher] = words
+def _approved(snapshot: Snapshot, approvals: Iterable[Sequence[Approval]]) -> dict[str, Words]:
+    """Return for each publisher to whom approval matters the creatives that its pages may show."""
+    said: dict[tuple[str, str], list[int]] = {}
+    for batch in approvals:
+        for approval in batch:
+            row = snapshot.row_of(approval.creative)
+            if row is not None:
+                said.setdefault((approval.publisher, approval.state), []).append(row)
+    found = {}
+    for publisher in snapshot.publishers.values():
+        by_hand = publisher.approval == "manual"
+        rows = said.get((publisher.id, "approved" if by_hand else "rejected"), [])
+        if by_hand or rows:
+            mask = np.full(snapshot.rows, not by_hand, bool)
+            mask[rows] = by_hand
+            found[publisher.id] = Eligible.from_mask(mask).words
+    return found
 
 
 class Catalog:
@@ -146,10 +131,9 @@ class Catalog:
         view = self._view
         if now.timestamp() >= view.until:
             with self._refreshing:
-                view = self._view
-                if now.timestamp() >= view.until:
-                    changes = list(self._store.changes_since(view.snapshot.version))
-                    view = self._view = view_of(view.snapshot, changes, view.version, now)
+                if now.timestamp() >= self._view.until:
+                    self._switch(now)
+            view = self._view
         return view
 
     def refresh(self) -> bool:
@@ -157,42 +141,37 @@ class Catalog:
 
         What was switched acts first, then the new snapshot. Where that cannot be built or read, the old one stays.
         """
+        versions = self._store.versions()
+        if versions[:2] == self._view.versions[:2] and versions.catalog == self._view.snapshot.version:
+            return False
         with self._refreshing:
-            version = self._store.catalog_version()
-            if version == self._view.version == self._view.snapshot.version:
-                return False
-            changed = version != self._view.version
-            if changed:
-                snapshot = self._view.snapshot
-                self._view = view_of(snapshot, list(self._store.changes_since(snapshot.version)), version, self._now())
-            try:
-                self._view = self._newest()
-            except (EngineError, OSError):
-                log.exception("snapshot not replaced", extra={"version": version})
-                return changed
-            return True
+            self._switch(self._now())
+            if versions.catalog != self._view.snapshot.version:
+                try:
+                    self._view = self._newest()
+                except (EngineError, OSError):
+                    log.exception("snapshot not replaced", extra={"version": versions.catalog})
+        return True
+
+    def _switch(self, now: datetime) -> None:
+        with self._store.read() as reader:
+            self._view = view_of(self._view.snapshot, reader, now)
 
     def _newest(self) -> View:
         """Map the snapshot of the store's version, building it where no other process has."""
         with (self._folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            version = self._store.catalog_version()
+            version = self._store.versions().catalog
             folder = self._folder / f"{version}-{self._encoder.id.replace('/', '_')}"
             if not (folder / "manifest.json").exists():
                 build(self._store, self._encoder, self._weights, self._image_url, folder)
                 self._remove_all_but(folder)
             snapshot = open_snapshot(folder)
-        now = self._now()
-        changes = list(self._store.changes_since(snapshot.version))
-        return view_of(snapshot, changes, max(snapshot.version, version), now)
+        with self._store.read() as reader:
+            return view_of(snapshot, reader, self._now())
 
     def _remove_all_but(self, newest: Path) -> None:
         """Remove older snapshots; workers that still map one keep its pages until they let it go."""
         for folder in self._folder.iterdir():
             if folder.is_dir() and folder != newest and not folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def utc_now() -> datetime:
-    """Return the present moment."""
-    return datetime.now(UTC)

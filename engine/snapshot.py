@@ -30,7 +30,6 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     advertiser: int  # index into Manifest.advertisers
     categories: tuple[str, ...]
     house: bool
-    active: bool
 
 
 class Manifest(msgspec.Struct, frozen=True):
