@@ -15,7 +15,7 @@ class Bounded(Generic[K, V]):
     """Reading takes no lock; writing takes one."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._items: dict[K, V] = {}
         self._writing = threading.Lock()
         self.get = self._items.get
@@ -23,8 +23,8 @@ class Bounded(Generic[K, V]):
     def put(self, key: K, value: V) -> None:
         """Keep a value, forgetting the oldest quarter first where there is no room."""
         with self._writing:
-            if len(self._items) >= self._most and key not in self._items:
-                for old in list(islice(self._items, self._most // 4 + 1)):
+            if len(self._items) >= self.most and key not in self._items:
+                for old in list(islice(self._items, self.most // 4 + 1)):
                     del self._items[old]
             self._items[key] = value
 
