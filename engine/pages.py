@@ -175,8 +175,11 @@ class Pages:
         content = _hash(publisher.id, text.content_hash, str(page.cattax), *page.categories)
         known = self._facts.get(content)
         vector = known.vector if known is not None else None
-        if vector is None and self._monotonic() + self._encode_s < deadline:
-            vector = self._encode(text)
+        if vector is None and not text.empty:
+            if self._monotonic() + self._encode_s < deadline:
+                vector = self._encode(text)
+            else:
+                self._encode_s *= 0.9  # else one slow moment would end encoding for good
         facts = self._understand(content, text, vector, page, publisher)
         if known is not None and known.vector is not None:
             facts = replace(facts, better=known.better)
