@@ -11,14 +11,14 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from flask import Flask, Request, Response, request
 from msgspec import Struct
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.http import parse_options_header
 
+from engine.keys import Caller
 from engine.web.faults import Fault, Malformed, faults_of
 
 log = logging.getLogger(__name__)
@@ -66,21 +66,6 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, as the key says: a scope, and the tenant whose things it may touch (None: all, for operators)."""
-
-    scope: str
-    tenant: str | None
-
-
-class Callers(Protocol):
-    """Knows the keys."""
-
-    def caller(self, environ: Mapping[str, Any]) -> Caller | None:
-        """Give the caller whose valid key came with the request; None without one."""
-
-
-@dataclass(frozen=True, slots=True)
 class Operation:
     """A documented route."""
 
@@ -118,23 +103,18 @@ class Body(Generic[T]):
 
     def read(self, sent: Request) -> T:
         """Return the checked body. Raises Refused with every fault."""
-        given = sent.environ.get("CONTENT_TYPE", "")
-        if given not in self.media:  # the usual spelling needs no parsing
-            self._check_media(given)
+        # The gate left the bare media type, in lower case; text is UTF-8 whatever the charset said.
+        if sent.environ.get("CONTENT_TYPE") not in self.media:
+            fault = Fault("Content-Type", "another media type", " or ".join(self.media))
+            raise Refused(415, "Unsupported media type", None, (fault,), {"Accept": ", ".join(self.media)})
         data = self._data(sent)
         try:
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._refusal(data) from None
 
-    def _check_media(self, given: str) -> None:
-        media, options = parse_options_header(given)
-        if media.lower() not in self.media or options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
-            fault = Fault("Content-Type", "another media type", f"{' or '.join(self.media)}, in UTF-8")
-            raise Refused(415, "Unsupported media type", errors=(fault,), headers={"Accept": ", ".join(self.media)})
-
     def _data(self, sent: Request) -> bytes:
-        encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity").lower()
+        encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
         sent.max_content_length = self.max_bytes if encoding == "identity" else min(MAX_COMPRESSED, self.max_bytes)
         try:
             data = sent.get_data(cache=False)
@@ -143,7 +123,7 @@ class Body(Generic[T]):
         match encoding:
             case "identity":
                 return data
-            case "gzip" | "x-gzip":
+            case "gzip":
                 return self._gunzip(data)
             case _:
                 fault = Fault("Content-Encoding", "another coding", "gzip, or none")
@@ -183,14 +163,20 @@ def fault_line(error: BaseException) -> str:
 class Api:
     """Declares routes on an app: `route` for checked JSON, `raw` for views that read and answer by themselves."""
 
-    def __init__(self, app: Flask, callers: Callers, title: str, version: str, description: str) -> None:
-        self.app, self.callers = app, callers
+    def __init__(
+        self,
+        app: Flask,
+        caller_of: Callable[[Request], Caller | None],
+        count: Callable[[str, int], None],
+        title: str,
+        version: str,
+        description: str,
+    ) -> None:
+        self.app, self._caller_of, self._count = app, caller_of, count
         self.info = {"title": title, "version": version, "description": description}
         self.operations: dict[str, Operation] = {}
         self._spec: bytes | None = None
         app.register_error_handler(HTTPException, _http_problem)
-        app.register_error_handler(Refused, problem)
-        app.register_error_handler(Exception, _unforeseen)
         self.raw("/openapi.json", "GET", answer=dict[str, Any])(self.openapi)
 
     def route(
@@ -205,6 +191,7 @@ class Api:
         problems: tuple[int, ...] = (),
         max_bytes: int = MAX_BODY,
         parameters: Mapping[str, Any] | None = None,
+        answer_media: str = "application/json",
     ) -> Callable[[Callable[..., object]], Callable[..., object]]:
         """Declare a view: it takes path values, `caller` where scopes are asked, `body` where one is declared."""
         wanted = frozenset(scopes)
@@ -235,6 +222,7 @@ class Api:
                 problems=(*known, *problems),
                 media=media,
                 parameters=parameters,
+                answer_media=answer_media,
             )(answer_request)
             return view
 
@@ -274,7 +262,7 @@ class Api:
                 parameters=parameters or {},
                 answer_media=answer_media,
             )
-            self.app.add_url_rule(path, title, view, methods=[method])
+            self.app.add_url_rule(path, title, self._counted(title, view), methods=[method])
             return view
 
         return declare
@@ -285,8 +273,24 @@ class Api:
             self._spec = _encode(describe_operations(self.info, self.operations.values()))
         return Response(self._spec, 200, SAFE_HEADERS, mimetype="application/json")
 
+    def _counted(self, title: str, view: Callable[..., Response]) -> Callable[..., Response]:
+        def answered(**values: object) -> Response:
+            try:
+                response = view(**values)
+            except Refused as refused:
+                response = problem(refused)
+            except HTTPException as error:
+                response = _http_problem(error)
+            except Exception as error:
+                log.error("%s failed: %s", title, fault_line(error))
+                response = problem(Refused(500, "Internal server error"))
+            self._count(title, response.status_code)
+            return response
+
+        return answered
+
     def _admit(self, wanted: frozenset[str]) -> Caller:
-        caller = self.callers.caller(request.environ)
+        caller = self._caller_of(request)
         if caller is None:
             fault = Fault("Authorization", "no valid key", f"Bearer and a key of scope {' or '.join(sorted(wanted))}")
             # RFC 9110 11.6.1: a 401 names the scheme.
@@ -351,8 +355,3 @@ def _http_problem(error: HTTPException) -> Response:
     if error.code is not None and 300 <= error.code < 400:
         return error.get_response()  # type: ignore[return-value]  # Werkzeug's own redirects
     return problem(Refused(error.code or 500, error.name, headers=headers))
-
-
-def _unforeseen(error: Exception) -> Response:
-    log.error("a view failed: %s", fault_line(error))
-    return problem(Refused(500, "Internal server error"))

@@ -79,14 +79,27 @@ class TimeBody(Struct, frozen=True, forbid_unknown_fields=True):
     """The reader's hour; left out: now, in the publisher's zone."""
 
     timezone: Annotated[str, Meta(max_length=64, extra_json_schema={"format": "iana-timezone"})] | None = None
-    at: Annotated[datetime, Meta(tz=True)] | None = None
+    at: Annotated[datetime, Meta(tz=True, extra_json_schema={"pattern": "^20"})] | None = None
 
 
 class PlaceBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Country (ISO 3166-1 alpha-2) and region (the subdivision part of ISO 3166-2); no finer."""
 
-    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)")] | None = None
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", extra_json_schema={"format": "iso-3166-1"})] | None = None
     region: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,3}$(?!\n)")] | None = None
+
+
+Place = Annotated[
+    PlaceBody,
+    Meta(
+        extra_json_schema={
+            "anyOf": [
+                {"required": ["country"], "properties": {"country": {"type": "string"}}},
+                {"properties": {"region": {"type": "null"}}},
+            ]
+        }
+    ),
+]
 
 
 class WeatherBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,7 +117,7 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
     page: Page
     device: DeviceBody | None = None
     time: TimeBody | None = None
-    place: PlaceBody | None = None
+    place: Place | None = None
     weather: WeatherBody | None = None
     explain: bool = False
     test: bool = False  # left out of the service's counters
