@@ -9,6 +9,8 @@ from typing import Literal, NewType
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.visit import CONDITIONS as CONDITIONS
+from privacy.visit import Condition as Condition
 from privacy.visit import Device
 
 Vector = NDArray[np.float32]
@@ -19,7 +21,6 @@ PartOfDay = Literal["night", "morning", "midday", "afternoon", "evening"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Season = Literal["spring", "summer", "autumn", "winter"]
 Daylight = Literal["day", "golden", "twilight", "night"]
-Condition = Literal["clear", "cloudy", "fog", "drizzle", "rain", "snow", "thunder"]
 Temperature = Literal["freezing", "cold", "mild", "warm", "hot"]
 Intent = Literal["awareness", "consideration", "decision"]
 
@@ -27,7 +28,6 @@ PARTS_OF_DAY: tuple[PartOfDay, ...] = ("night", "morning", "midday", "afternoon"
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SEASONS: tuple[Season, ...] = ("spring", "summer", "autumn", "winter")
 DAYLIGHTS: tuple[Daylight, ...] = ("day", "golden", "twilight", "night")
-CONDITIONS: tuple[Condition, ...] = ("clear", "cloudy", "fog", "drizzle", "rain", "snow", "thunder")
 TEMPERATURES: tuple[Temperature, ...] = ("freezing", "cold", "mild", "warm", "hot")
 INTENTS: tuple[Intent, ...] = ("awareness", "consideration", "decision")
 

@@ -20,7 +20,9 @@ class Image(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     h: int | None = None
 
 
-class Creative(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="creative", tag_field="kind"):
+class Creative(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="creative", tag_field="kind"
+):
     """Native text and picture, or a banner (picture or HTML) of one size."""
 
     id: Id
@@ -34,7 +36,7 @@ class Creative(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     image: Image | None = None
     html: Annotated[str, Meta(max_length=100_000)] | None = None
     size: Size | None = None  # of a banner
-    language: Annotated[str, Meta(pattern=r"^[a-z]{2}$")] | None = None
+    language: Annotated[str, Meta(pattern=r"^[a-z]{2}$(?!\n)")] | None = None
     status: Literal["active", "paused"] = "active"
     keywords: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
     targeting: Targeting = Targeting()  # ANDed with the campaign's

@@ -1,1 +1,5 @@
-"""The Flask service: one short module a blueprint."""
+"""The service over HTTP."""
+
+from engine.web.app import create_app
+
+__all__ = ["create_app"]

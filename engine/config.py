@@ -1,0 +1,135 @@
+"""Each setting with its default, unit and meaning; read from the environment once, in Config.from_env."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.errors import ConfigError
+
+PREFIX = "TACTFUL_"
+
+
+def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "read": read, "secret": secret})
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(expected)
+        return text
+
+    return read
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("an http or https URL without query, such as https://ads.example.com")
+    return text.rstrip("/")
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise ValueError("a folder")
+    return Path(text).expanduser()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. The variable of a setting is its name in capitals behind `TACTFUL_`."""
+
+    data_dir: Path = _setting(Path("tactful-data"), "folder of the database, pictures and indexes", _path)
+    key_dir: Path = _setting(Path("tactful-keys"), "folder of secrets, apart from the data", _path)
+    host: str = _setting("127.0.0.1", "address to listen on", _matching(r"[0-9A-Za-z.:_-]{1,255}", "a host or address"))
+    port: int = _setting(8080, "TCP port to listen on", _whole(0, 65535))
+    public_url: str | None = _setting(None, "URL under which browsers reach the service; none: host and port", _url)
+    workers: int = _setting(1, "worker processes", _whole(1, 256))
+    threads: int = _setting(1, "threads that answer requests in each worker", _whole(1, 256))
+    currency: str = _setting("EUR", "the one currency of all amounts, ISO 4217", _matching("[A-Z]{3}", "three capitals"))
+    deadline_ms: int = _setting(50, "milliseconds from arrival after which the best answer so far goes out", _whole(1, 10_000))
+    poll_ms: int = _setting(1000, "milliseconds between looks for a changed catalogue, in each worker", _whole(100, 5000))
+    text_ttl_s: int = _setting(60, "seconds that page text may stay in memory for re-encoding", _whole(0, 60))
+    page_cache: int = _setting(20_000, "pages whose facts a worker keeps", _whole(1, 10_000_000))
+    encoder: str | None = _setting(
+        None, "sentence-transformers model folder in place of the packaged MiniLM", _matching(r".{1,4096}", "a folder")
+    )
+    weather: str = _setting(
+        "none",
+        "source of the weather table: none, metno, open-meteo or file:PATH",
+        _matching(r"none|metno|open-meteo|file:.+", "none, metno, open-meteo or file:PATH"),
+    )
+    weather_contact: str | None = _setting(
+        None, "e-mail or URL that weather services ask for", _matching(r"\S{3,200}", "an e-mail address or URL")
+    )
+    weather_refresh_s: int = _setting(1800, "seconds between refreshes of the weather table", _whole(600, 86_400))
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)  # setting → variable it came from
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """Read every TACTFUL_ variable. Raises ConfigError naming all that are wrong."""
+        values: dict[str, Any] = {}
+        wrong = []
+        for setting in settings():
+            variable = PREFIX + setting.name.upper()
+            if variable not in environ:
+                continue
+            try:
+                values[setting.name] = setting.read(environ[variable].strip())
+            except ValueError as error:
+                came = "a secret" if setting.secret else repr(environ[variable][:80])
+                wrong.append(f"{variable} is {came}; expected {error} ({setting.meaning})")
+        config = cls(**values, origins={name: PREFIX + name.upper() for name in values})
+        if config.data_dir.resolve() == config.key_dir.resolve():
+            wrong.append(f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR; expected a folder apart, so that a copy holds no key")
+        if config.weather in ("metno", "open-meteo") and config.weather_contact is None:
+            wrong.append(f"{PREFIX}WEATHER_CONTACT is not set; {config.weather} asks for an e-mail address or URL")
+        if wrong:
+            raise ConfigError("\n".join(wrong))
+        return config
+
+    @property
+    def base_url(self) -> str:
+        """The URL that answers carry, without a slash at its end."""
+        if self.public_url is not None:
+            return self.public_url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '[::]') else host}:{self.port}"  # noqa: S104 - compared
+
+    def shown(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield (setting, value, where it came from, meaning); a secret's value is never told."""
+        for setting in settings():
+            value = getattr(self, setting.name)
+            text = "" if value is None else "(secret)" if setting.secret else str(value)
+            yield setting.name, text, self.origins.get(setting.name, "default"), setting.meaning
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as the environment may give it."""
+
+    name: str
+    meaning: str
+    secret: bool
+    read: Callable[[str], Any]
+
+
+def settings() -> Iterator[Setting]:
+    """Yield every setting, in the order of Config."""
+    for one in fields(Config):
+        if "read" in one.metadata:
+            yield Setting(one.name, one.metadata["meaning"], one.metadata["secret"], one.metadata["read"])

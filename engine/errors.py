@@ -1,0 +1,68 @@
+"""Every error that the engine raises, one tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EngineError(Exception):
+    """The root of the engine's errors."""
+
+
+# --- store and catalogue ---
+
+
+class StoreError(EngineError):
+    """A database that cannot be used; the text names the file and what to do."""
+
+
+class CatalogError(EngineError):
+    """One value of the catalogue that is wrong: where it stands, what came and what was expected.
+
+    `line` counts from 1 in the loaded file; 0 where there is no file. `unknown_field` marks a field that
+    does not exist: `got` is then its name, which an answer over HTTP must not echo.
+    """
+
+    def __init__(
+        self, field: str, got: str, expected: str, line: int = 0, *, unknown_field: bool = False
+    ) -> None:
+        self.field = field
+        self.got = got
+        self.expected = expected
+        self.line = line
+        self.unknown_field = unknown_field
+        where = f"line {line}: " if line else ""
+        super().__init__(f"{where}{field}: got {got}, expected {expected}")
+
+
+class CatalogErrors(EngineError):
+    """All that is wrong with a file or an object. `total` counts also those that were not kept."""
+
+    def __init__(self, errors: Sequence[CatalogError], total: int) -> None:
+        self.errors = tuple(errors)
+        self.total = total
+        more = f"\n… and {total - len(errors)} more" if total > len(errors) else ""
+        super().__init__("\n".join(map(str, errors)) + more)
+
+
+class CatalogConflict(EngineError):
+    """The catalogue changed between looking and writing, or the change would leave a reference hanging."""
+
+
+class Forbidden(EngineError):
+    """The key's scope or tenant does not allow this."""
+
+
+class NotFound(EngineError):
+    """There is no such thing, or it belongs to another tenant: the two are not told apart."""
+
+
+# --- starting and serving ---
+
+
+class ConfigError(EngineError):
+    """Settings that cannot be used; the text names each variable, what came and what was expected."""
+
+
+class ServeError(EngineError):
+    """The service cannot be started; the text says what to do."""

@@ -1,0 +1,136 @@
+"""Pictures as they come in, made safe: recognised by their first bytes, re-encoded, stripped, hashed.
+
+SVG is no picture here: it is a document with scripts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from engine.errors import CatalogError
+
+MAX_BYTES = 5 * 2**20  # of the file as it comes in
+MAX_PIXELS = 16_000_000  # width × height, known from the header before anything is decoded
+MAX_SIDE = 8192  # pixels
+
+MIMES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "avif": "image/avif"}
+NAME = re.compile(r"([0-9a-f]{64})\.(png|jpg|webp|avif)")  # of a hosted picture: its hash and its kind
+
+_EXTENSIONS = {mime: extension for extension, mime in MIMES.items()}
+_ACCEPTED = "a PNG, JPEG, WebP, AVIF or GIF picture"
+
+
+@dataclass(frozen=True, slots=True)
+class HostedImage:
+    """A picture as it is hosted. `hash` is the SHA-256 of `data`, in 64 hex digits."""
+
+    hash: str
+    mime: str
+    w: int  # pixels
+    h: int
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        """Return the name under which it is hosted, which can never mean another picture."""
+        return image_name(self.hash, self.mime)
+
+
+class ImageStore(Protocol):
+    """Where hosted pictures lie."""
+
+    def image(self, hash: str) -> tuple[bytes, str] | None:
+        """Return (bytes, media type)."""
+
+
+def image_name(hash: str, mime: str) -> str:
+    """Return `<hash>.<extension>`."""
+    return f"{hash}.{_EXTENSIONS[mime]}"
+
+
+def hosted_image(store: ImageStore, name: str) -> tuple[bytes, str] | None:
+    """Return (bytes, media type) of the picture hosted as `<hash>.<extension>`, if there is one."""
+    form = NAME.fullmatch(name)
+    if form is None:
+        return None
+    found = store.image(form[1])
+    return found if found is not None and found[1] == MIMES[form[2]] else None
+
+
+def clean_image(data: bytes, field: str, line: int = 0) -> HostedImage:
+    """Decode a picture and encode it anew, upright, without metadata; of an animation the first frame.
+
+    Raises CatalogError where it is too large, in bytes or in pixels, damaged, or no picture that we take.
+    """
+    if len(data) > MAX_BYTES:
+        raise CatalogError(field, f"{len(data)} bytes", f"a picture of at most {MAX_BYTES} bytes", line)
+    kind = _kind(data)
+    if kind is None:
+        raise CatalogError(field, _guess(data), _ACCEPTED, line)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower
+            picture = Image.open(io.BytesIO(data), formats=[kind])
+        with picture:
+            w, h = picture.size
+            if w * h > MAX_PIXELS or max(w, h) > MAX_SIDE:
+                limit = f"at most {MAX_PIXELS} pixels and {MAX_SIDE} a side"
+                raise CatalogError(field, f"{w}x{h} pixels", limit, line)
+            picture.seek(0)
+            picture.load()
+            return _encode(picture, kind)
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, UnidentifiedImageError) as error:
+        raise CatalogError(field, f"a damaged {kind} file", _ACCEPTED, line) from error
+    except Image.DecompressionBombError as error:
+        raise CatalogError(field, "a decompression bomb", f"at most {MAX_PIXELS} pixels", line) from error
+
+
+def _kind(data: bytes) -> str | None:
+    """Return Pillow's name of the format, by magic bytes alone: names and media types can lie."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF"
+    return None
+
+
+def _guess(data: bytes) -> str:
+    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith((b"<svg", b"<?xml", b"<!doctype svg")) or b"<svg" in head:
+        return "an SVG document"
+    return "an empty file" if not data else "a file of another kind"
+
+
+def _encode(picture: Image.Image, kind: str) -> HostedImage:
+    upright = ImageOps.exif_transpose(picture)
+    clear = upright.has_transparency_data
+    pixels = upright.convert("RGBA" if clear else "RGB")
+    pixels.info = {}  # encoders write what they find here: EXIF, XMP, comments, colour profiles
+    out = io.BytesIO()
+    if kind == "JPEG":
+        mime = "image/jpeg"
+        pixels.convert("RGB").save(out, "JPEG", quality=88, optimize=True, progressive=True)
+    elif kind == "WEBP":
+        mime = "image/webp"
+        pixels.save(out, "WEBP", quality=85, method=4)
+    elif kind == "AVIF":
+        mime = "image/avif"
+        pixels.save(out, "AVIF", quality=75, speed=8)
+    else:
+        mime = "image/png"
+        pixels.save(out, "PNG", optimize=True)
+    data = out.getvalue()
+    return HostedImage(hashlib.sha256(data).hexdigest(), mime, *pixels.size, data)

@@ -1,0 +1,125 @@
+"""Starts the service: worker processes that each open their own services, under granian or gunicorn.
+
+Nothing is opened before a worker is a process of its own: threads and maps do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from engine.config import Config
+from engine.errors import EngineError, ServeError
+
+STOP_S = 10  # requests in flight may finish; then a worker is killed
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client when it is first imported
+_OPENED, _REFUSED = "opened", "refused"  # files by which the first workers tell the main process how it went
+
+
+def serve(config: Config, server: str = "granian") -> None:
+    """Serve until SIGTERM or SIGINT. Raises ServeError where the first worker cannot open its services."""
+    folder = Path(tempfile.mkdtemp(prefix="tactful-"))
+    os.environ[METRICS_VARIABLE] = str(folder)
+    try:
+        _SERVERS[server](config, folder)
+        if (folder / _REFUSED).exists() and not (folder / _OPENED).exists():
+            raise ServeError((folder / _REFUSED).read_text())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_app(config: Config, folder: Path) -> Any:
+    """Open the services of this process and make its WSGI app; warm up beside the first requests."""
+    from prometheus_client.multiprocess import mark_process_dead  # after METRICS_VARIABLE is set
+
+    from engine.services import open_services
+    from engine.web.app import create_app
+
+    for stale in {file.stem.rpartition("_")[2] for file in folder.glob("gauge_live*.db")}:
+        if not _is_alive(int(stale)):
+            mark_process_dead(int(stale), str(folder))  # type: ignore[no-untyped-call]
+    services = open_services(config)
+    app = create_app(config, services, folder)
+    threading.Thread(target=services.warm_up, name="warm-up", daemon=True).start()
+    return app
+
+
+def _open_or_stop(config: Config, folder: Path) -> Any:
+    """Open the app; where no worker ever could, tell the main process why and stop it, so that it is not retried."""
+    try:
+        app = open_app(config, folder)
+    except (EngineError, OSError, ImportError) as error:
+        (folder / _REFUSED).write_text(str(error))
+        if not (folder / _OPENED).exists():
+            os.kill(os.getppid(), signal.SIGTERM)
+        raise SystemExit(1) from error
+    (folder / _OPENED).touch()
+    return app
+
+
+def _granian(config: Config, folder: Path) -> None:
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+
+    granian = Granian(
+        "tactful",
+        address=config.host,
+        port=config.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        workers=config.workers,
+        blocking_threads=config.threads,
+        respawn_failed_workers=True,
+        respawn_interval=1.0,
+        workers_kill_timeout=STOP_S,
+        log_access=False,  # an access log would keep addresses and query strings
+    )
+    granian.serve(target_loader=partial(_open_or_stop, config, folder), wrap_loader=False)
+
+
+def _gunicorn(config: Config, folder: Path) -> None:
+    try:
+        from gunicorn.app.base import BaseApplication
+    except ImportError:
+        raise ServeError("gunicorn is not installed; expected: pip install 'tactful[gunicorn]'") from None
+    from prometheus_client.multiprocess import mark_process_dead
+
+    class Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+        def load_config(self) -> None:
+            settings = {
+                "bind": f"{config.host}:{config.port}",
+                "workers": config.workers,
+                "worker_class": "gthread",
+                "threads": max(2, config.threads),
+                "graceful_timeout": STOP_S,
+                "accesslog": None,
+                "control_socket_disable": True,
+                "child_exit": lambda server, worker: mark_process_dead(worker.pid, str(folder)),  # type: ignore[no-untyped-call]
+            }
+            for name, value in settings.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return _open_or_stop(config, folder)
+
+    Gunicorn().run()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+_SERVERS = {"granian": _granian, "gunicorn": _gunicorn}
+SERVERS = tuple(_SERVERS)

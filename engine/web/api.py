@@ -1,0 +1,357 @@
+"""A small API layer over msgspec: checked bodies, problem+json (RFC 9457), scopes, and OpenAPI 3.1 from the same types.
+
+Every route is declared once, with who may call it; what is declared is what is served and what is documented.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from flask import Flask, Request, Response, request
+from msgspec import Struct
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from engine.keys import Caller
+from engine.web.faults import Fault, Malformed, faults_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression
+MAX_COMPRESSED = 1024 * 1024  # bytes, as sent
+PROBLEM_TYPE = "application/problem+json"
+# Answers hold nothing to run, to frame or to keep.
+SAFE_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+)
+PUBLIC: frozenset[str] = frozenset()  # the scopes of a route that asks for no key
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """What went wrong (RFC 9457), with the fields to mend."""
+
+    title: str
+    status: int
+    detail: str | None = None
+    errors: tuple[Fault, ...] = ()
+    type: str = "about:blank"
+
+
+class Refused(Exception):
+    """A request that is answered with a problem."""
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str | None = None,
+        errors: Iterable[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(title)
+        self.problem = Problem(title, status, detail, tuple(errors))
+        self.headers = dict(headers or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A documented route."""
+
+    path: str
+    method: str
+    name: str
+    summary: str
+    scopes: frozenset[str]
+    body: Any
+    answer: Any
+    status: int
+    problems: tuple[int, ...]
+    media: tuple[str, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    answer_media: str = "application/json"
+
+
+def reply(answer: object, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """Answer with JSON."""
+    return Response(_encode(answer), status, [*SAFE_HEADERS, *headers], mimetype="application/json")
+
+
+def problem(refused: Refused) -> Response:
+    """Answer with a problem."""
+    headers = [*SAFE_HEADERS, *refused.headers.items()]
+    return Response(_encode(refused.problem), refused.problem.status, headers, mimetype=PROBLEM_TYPE)
+
+
+class Body(Generic[T]):
+    """Reads request bodies of one type."""
+
+    def __init__(self, kind: Any, media: tuple[str, ...], max_bytes: int = MAX_BODY) -> None:
+        self.kind, self.media, self.max_bytes = kind, media, max_bytes
+        self._decode: Callable[[bytes], T] = msgspec.json.Decoder(kind).decode
+
+    def read(self, sent: Request) -> T:
+        """Return the checked body. Raises Refused with every fault."""
+        # The gate left the bare media type, in lower case; text is UTF-8 whatever the charset said.
+        if sent.environ.get("CONTENT_TYPE") not in self.media:
+            fault = Fault("Content-Type", "another media type", " or ".join(self.media))
+            raise Refused(415, "Unsupported media type", None, (fault,), {"Accept": ", ".join(self.media)})
+        data = self._data(sent)
+        try:
+            return self._decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise self._refusal(data) from None
+
+    def _data(self, sent: Request) -> bytes:
+        encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
+        sent.max_content_length = self.max_bytes if encoding == "identity" else min(MAX_COMPRESSED, self.max_bytes)
+        try:
+            data = sent.get_data(cache=False)
+        except RequestEntityTooLarge:
+            raise self._too_large(sent.max_content_length, "bytes") from None
+        match encoding:
+            case "identity":
+                return data
+            case "gzip":
+                return self._gunzip(data)
+            case _:
+                fault = Fault("Content-Encoding", "another coding", "gzip, or none")
+                # RFC 9110 12.5.3: a 415 over the content coding says which ones are understood.
+                raise Refused(415, "Unsupported content coding", None, (fault,), {"Accept-Encoding": "gzip"})
+
+    def _gunzip(self, data: bytes) -> bytes:
+        unzip = zlib.decompressobj(wbits=31)
+        try:
+            plain = unzip.decompress(data, self.max_bytes + 1)
+        except zlib.error:
+            plain = b""
+        if len(plain) > self.max_bytes:
+            raise self._too_large(self.max_bytes, "bytes after decompression")
+        if not unzip.eof or unzip.unused_data:
+            raise Refused(400, "Malformed body", None, (Fault("$", "broken gzip", "one complete gzip member"),))
+        return plain
+
+    def _too_large(self, limit: int, unit: str) -> Refused:
+        fault = Fault("$", f"more than {limit} {unit}", f"at most {limit} {unit}")
+        return Refused(413, "Content too large", None, (fault,))
+
+    def _refusal(self, data: bytes) -> Refused:
+        try:
+            return Refused(422, "Invalid body", None, faults_of(data, self.kind))
+        except Malformed as malformed:
+            return Refused(400, "Malformed body", None, malformed.faults)
+
+
+def fault_line(error: BaseException) -> str:
+    """Name an exception's type and place for the log; its message may quote what a visitor sent."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    place = f" at {Path(frames[0].filename).name}:{frames[0].lineno}" if frames else ""
+    return type(error).__name__ + place
+
+
+class Api:
+    """Declares routes on an app: `route` for checked JSON, `raw` for views that read and answer by themselves."""
+
+    def __init__(
+        self,
+        app: Flask,
+        caller_of: Callable[[Request], Caller | None],
+        count: Callable[[str, int], None],
+        title: str,
+        version: str,
+        description: str,
+    ) -> None:
+        self.app, self._caller_of, self._count = app, caller_of, count
+        self.info = {"title": title, "version": version, "description": description}
+        self.operations: dict[str, Operation] = {}
+        self._spec: bytes | None = None
+        app.register_error_handler(HTTPException, _http_problem)
+        self.raw("/openapi.json", "GET", answer=dict[str, Any])(self.openapi)
+
+    def route(
+        self,
+        path: str,
+        method: str,
+        *,
+        scopes: Iterable[str] = PUBLIC,
+        body: Any = None,
+        answer: Any = None,
+        status: int = 200,
+        problems: tuple[int, ...] = (),
+        max_bytes: int = MAX_BODY,
+        parameters: Mapping[str, Any] | None = None,
+        answer_media: str = "application/json",
+    ) -> Callable[[Callable[..., object]], Callable[..., object]]:
+        """Declare a view: it takes path values, `caller` where scopes are asked, `body` where one is declared."""
+        wanted = frozenset(scopes)
+        media = ("application/json",) if body is not None else ()
+        reader: Body[object] | None = Body(body, media, max_bytes) if body is not None else None
+
+        def declare(view: Callable[..., object]) -> Callable[..., object]:
+            def answer_request(**values: object) -> Response:
+                if wanted:
+                    values["caller"] = self._admit(wanted)
+                if reader is not None:
+                    values["body"] = reader.read(request)
+                given = view(**values)
+                if isinstance(given, Response):
+                    return given
+                return reply(given, status) if answer is not None else Response(b"", 204, SAFE_HEADERS)
+
+            known = ((401, 403) if wanted else ()) + ((400, 413, 415, 422) if reader is not None else ())
+            self.raw(
+                path,
+                method,
+                name=view.__name__,
+                summary=_summary(view),
+                scopes=wanted,
+                body=body,
+                answer=answer,
+                status=status if answer is not None else 204,
+                problems=(*known, *problems),
+                media=media,
+                parameters=parameters,
+                answer_media=answer_media,
+            )(answer_request)
+            return view
+
+        return declare
+
+    def raw(
+        self,
+        path: str,
+        method: str,
+        *,
+        name: str | None = None,
+        summary: str | None = None,
+        scopes: frozenset[str] = PUBLIC,
+        body: Any = None,
+        answer: Any = None,
+        status: int = 200,
+        problems: tuple[int, ...] = (),
+        media: tuple[str, ...] = (),
+        parameters: Mapping[str, Any] | None = None,
+        answer_media: str = "application/json",
+    ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+        """Declare a view that returns a Response and reads the request by itself."""
+
+        def declare(view: Callable[..., Response]) -> Callable[..., Response]:
+            title = name or view.__name__
+            self.operations[title] = Operation(
+                path=path,
+                method=method,
+                name=title,
+                summary=summary or _summary(view),
+                scopes=scopes,
+                body=body,
+                answer=answer,
+                status=status,
+                problems=tuple(sorted({*problems, 500})),
+                media=media,
+                parameters=parameters or {},
+                answer_media=answer_media,
+            )
+            self.app.add_url_rule(path, title, self._counted(title, view), methods=[method])
+            return view
+
+        return declare
+
+    def openapi(self) -> Response:
+        """Describe this service (OpenAPI 3.1)."""
+        if self._spec is None:
+            self._spec = _encode(describe_operations(self.info, self.operations.values()))
+        return Response(self._spec, 200, SAFE_HEADERS, mimetype="application/json")
+
+    def _counted(self, title: str, view: Callable[..., Response]) -> Callable[..., Response]:
+        def answered(**values: object) -> Response:
+            try:
+                response = view(**values)
+            except Refused as refused:
+                response = problem(refused)
+            except HTTPException as error:
+                response = _http_problem(error)
+            except Exception as error:
+                log.error("%s failed: %s", title, fault_line(error))
+                response = problem(Refused(500, "Internal server error"))
+            self._count(title, response.status_code)
+            return response
+
+        return answered
+
+    def _admit(self, wanted: frozenset[str]) -> Caller:
+        caller = self._caller_of(request)
+        if caller is None:
+            fault = Fault("Authorization", "no valid key", f"Bearer and a key of scope {' or '.join(sorted(wanted))}")
+            # RFC 9110 11.6.1: a 401 names the scheme.
+            raise Refused(401, "Key required", None, (fault,), {"WWW-Authenticate": "Bearer"})
+        if caller.scope not in wanted:
+            fault = Fault("Authorization", f"a key of scope {caller.scope}", f"scope {' or '.join(sorted(wanted))}")
+            raise Refused(403, "Key of another scope", None, (fault,))
+        return caller
+
+
+def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]) -> dict[str, Any]:
+    """Write the OpenAPI 3.1 document of these operations."""
+    listed = list(operations)
+    kinds = [kind for op in listed for kind in (op.body, op.answer) if kind is not None]
+    *schemas, problem_schema = msgspec.json.schema_components(
+        [*kinds, Problem], ref_template="#/components/schemas/{name}"
+    )[0]
+    components = msgspec.json.schema_components([*kinds, Problem], ref_template="#/components/schemas/{name}")[1]
+    schema_of = iter(schemas)
+    paths: dict[str, dict[str, Any]] = {}
+    for op in listed:
+        told: dict[str, Any] = {"operationId": op.name, "summary": op.summary, "responses": {}}
+        if op.scopes:
+            told["security"] = [{"key": []}]
+            told["description"] = f"Needs a key of scope {' or '.join(sorted(op.scopes))}."
+        if op.parameters:
+            told["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": schema}
+                for name, schema in op.parameters.items()
+            ]
+        if op.body is not None:
+            schema = next(schema_of)
+            told["requestBody"] = {"required": True, "content": {media: {"schema": schema} for media in op.media}}
+        success: dict[str, Any] = {"description": "As asked"}
+        if op.answer is not None:
+            success["content"] = {op.answer_media: {"schema": next(schema_of)}}
+        told["responses"][str(op.status)] = success
+        for status in op.problems:
+            told["responses"][str(status)] = {
+                "description": "A problem (RFC 9457)",
+                "content": {PROBLEM_TYPE: {"schema": problem_schema}},
+            }
+        path = op.path.replace("<", "{").replace(">", "}")
+        paths.setdefault(path, {})[op.method.lower()] = told
+    key = {"type": "http", "scheme": "bearer", "description": "A key made by `tactful keys create`."}
+    return {
+        "openapi": "3.1.0",
+        "info": dict(info),
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": {"key": key}},
+    }
+
+
+def _summary(view: Callable[..., object]) -> str:
+    return (view.__doc__ or "").strip().split("\n")[0].rstrip(".")
+
+
+def _http_problem(error: HTTPException) -> Response:
+    headers = {}
+    if allowed := getattr(error, "valid_methods", None):
+        headers["Allow"] = ", ".join(sorted(allowed))
+    if error.code is not None and 300 <= error.code < 400:
+        return error.get_response()  # type: ignore[return-value]  # Werkzeug's own redirects
+    return problem(Refused(error.code or 500, error.name, headers=headers))

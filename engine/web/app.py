@@ -1,0 +1,107 @@
+"""The Flask app over services that are open: routes, the gate before them, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+from flask import Flask, Request
+from flask.sessions import SessionInterface, SessionMixin
+
+from engine.campaign import Publisher
+from engine.config import Config
+from engine.keys import Caller, KeyTable
+from engine.limits import RateLimits
+from engine.web.api import MAX_BODY, Api
+from engine.web.catalogue import CatalogueStore, add_catalogue
+from engine.web.decisions import Decider, Decisions, add_decisions
+from engine.web.health import Metrics, add_health
+from engine.web.images import add_images
+from engine.web.origins import Origins
+from privacy.gate import ARRIVAL, Arrival, Gate
+
+DESCRIPTION = "Creatives that fit a page view, chosen by what is known of the page and the moment, never of the person."
+
+
+class Services(Protocol):
+    """What the web reads of a process' services."""
+
+    @property
+    def engine(self) -> Decider:
+        """Decides."""
+
+    @property
+    def store(self) -> CatalogueStore:
+        """Keeps the catalogue."""
+
+    def publishers(self) -> Mapping[str, Publisher]:
+        """Return the publishers as they stand; another mapping only where something changed."""
+
+    def keys(self) -> KeyTable:
+        """Return the keys as they stand."""
+
+    def unready(self) -> str | None:
+        """Return why decisions are not yet good, or None."""
+
+    def now(self) -> datetime:
+        """Return the time, aware."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+
+    def new_id(self) -> str:
+        """Return an id for an answer."""
+
+
+class NoSessions(SessionInterface):
+    """There are no sessions and no cookies."""
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
+        """Open none."""
+        return None
+
+    def make_null_session(self, app: Flask) -> None:  # type: ignore[override]  # a null session costs an object a request
+        """Make none."""
+
+    def is_null_session(self, obj: object) -> bool:
+        """Say that there is nothing to save."""
+        return True
+
+
+def create_app(config: Config, services: Services, metrics_folder: Path | None = None) -> Flask:
+    """Make the app. `metrics_folder` is where several workers share their counters (prometheus multiprocess mode)."""
+    app = Flask("tactful", static_folder=None, template_folder=None)
+    app.session_interface = NoSessions()
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False  # an address is right or unknown; nothing is redirected
+    metrics = Metrics(metrics_folder)
+    origins = Origins(services.publishers)
+
+    def caller_of(request: Request) -> Caller | None:
+        arrival: Arrival = request.environ[ARRIVAL]
+        return None if arrival.api_key is None else services.keys().verify(arrival.api_key, services.now())
+
+    api = Api(app, caller_of, metrics.count, "Tactful", version("tactful"), DESCRIPTION)
+    decisions = Decisions(
+        services.engine,
+        services.publishers,
+        caller_of,
+        RateLimits(services.monotonic, config.workers),
+        metrics,
+        services.monotonic,
+        services.new_id,
+        config.deadline_ms,
+    )
+    add_decisions(api, decisions)
+    add_catalogue(api, services.store, services.now)
+    add_images(api, services.store)
+    add_health(api, metrics, services.unready)
+    app.extensions["tactful"] = api
+    app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
+        app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=QUERY_KEYS
+    )
+    return app

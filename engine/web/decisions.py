@@ -1,0 +1,201 @@
+"""POST /v1/decisions: a page view asks which creatives fit. The hot route: no hooks, one decoder, one encoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from flask import Request, Response, request
+
+from engine.campaign import Publisher
+from engine.decision import Answer, Placement, PrivacyAnswer
+from engine.keys import Caller
+from engine.limits import RateLimits
+from engine.web.api import SAFE_HEADERS, Api, Body, Refused, fault_line
+from engine.web.faults import Fault
+from engine.web.health import Metrics
+from engine.web.origins import Origins
+from engine.web.wire import DecisionBody, inconsistencies, placements_of
+from privacy.errors import FieldError
+from privacy.gate import ARRIVAL, FOREIGN, Arrival, enter
+from privacy.visit import Visit
+
+log = logging.getLogger(__name__)
+
+PATH = "/v1/decisions"
+MEDIA = ("application/json", "text/plain")  # text/plain: a browser sends it without asking first
+HEADERS = [*SAFE_HEADERS, ("Vary", "Origin")]
+# What each field of the body is called at the gate. A region means nothing without its country.
+GATE_NAMES = {
+    "page.url": ("url",),
+    "page.language": ("language",),
+    "device.class": ("device_class",),
+    "device.platform": ("platform",),
+    "time.timezone": ("timezone",),
+    "time.at": ("at",),
+    "place.country": ("country", "region"),
+    "place.region": ("region",),
+    "weather.condition": ("condition",),
+    "weather.temperature_c": ("temperature_c",),
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Decider(Protocol):
+    """Decides."""
+
+    def decide(self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float) -> Answer:
+        """Answer by `deadline`, a moment of the monotonic clock, with the best so far."""
+
+
+class Decisions:
+    """Answers page views. Whatever fails inside, the page gets a well-formed answer."""
+
+    def __init__(
+        self,
+        engine: Decider,
+        publishers: Callable[[], Mapping[str, Publisher]],
+        caller_of: Callable[[Request], Caller | None],
+        limits: RateLimits,
+        metrics: Metrics,
+        monotonic: Callable[[], float],
+        new_id: Callable[[], str],
+        deadline_ms: int,
+    ) -> None:
+        self._engine, self._publishers, self._caller_of = engine, publishers, caller_of
+        self._limits, self._metrics, self._monotonic, self._new_id = limits, metrics, monotonic, new_id
+        self._deadline_s = deadline_ms / 1000
+        self._body: Body[DecisionBody] = Body(DecisionBody, MEDIA)
+
+    def decide(self) -> Response:
+        """Choose creatives that fit a page view."""
+        started = self._monotonic()
+        sent = request._get_current_object()  # type: ignore[attr-defined]  # Werkzeug's documented way past the proxy
+        arrival: Arrival = sent.environ[ARRIVAL]
+        try:
+            body = self._body.read(sent)
+            self._admit(sent, arrival, body.publisher)
+            visit = visit_of(arrival, body, trusted=arrival.api_key is not None)
+        except Refused as refused:
+            refused.headers |= dict(cors(arrival.origin))
+            raise
+        answer, failed = self._answer(visit, body, started + self._deadline_s)
+        if not body.test:
+            self._metrics.decided(answer, self._monotonic() - started, failed)
+        headers = HEADERS if arrival.origin is None else [*HEADERS, *cors(arrival.origin)]
+        return Response(_encode(answer), 200, headers, mimetype="application/json")
+
+    def preflight(self) -> Response:
+        """Answer a browser that asks whether it may send JSON."""
+        arrival: Arrival = request.environ[ARRIVAL]
+        headers = [*HEADERS, ("Allow", "OPTIONS, POST")]
+        if not arrival.preflight:
+            return Response(b"", 204, headers)
+        if arrival.origin == FOREIGN:
+            raise _foreign()
+        headers += cors(arrival.origin)
+        headers += [
+            ("Access-Control-Allow-Methods", "POST"),
+            ("Access-Control-Allow-Headers", "Content-Type, Content-Encoding"),
+            ("Access-Control-Max-Age", "7200"),
+        ]
+        return Response(b"", 204, headers)
+
+    def _admit(self, sent: Request, arrival: Arrival, publisher_id: str) -> None:
+        """Check that the call is allowed in the publisher's name. Raises Refused."""
+        publisher = self._publishers().get(publisher_id)
+        if publisher is None:
+            fault = Fault("publisher", "an unknown id", "the id of a registered publisher")
+            raise Refused(404, "Unknown publisher", None, (fault,))
+        if arrival.origin is not None and not Origins.belongs(arrival.origin, publisher):
+            raise _foreign()
+        if arrival.api_key is not None:
+            caller = self._caller_of(sent)
+            if caller is None or caller.scope != "publisher" or caller.tenant != publisher.id:
+                fault = Fault("Authorization", "another key", "a valid key of this publisher, or none")
+                raise Refused(403, "Key of another", None, (fault,))
+        if wait_s := self._limits.take(publisher.id, publisher.rate_per_s):
+            raise Refused(429, "Too many requests for this publisher", headers={"Retry-After": str(wait_s)})
+
+    def _answer(self, visit: Visit, body: DecisionBody, deadline: float) -> tuple[Answer, bool]:
+        try:
+            placements = placements_of(body)
+            return self._engine.decide(visit, placements, explain=body.explain, deadline=deadline), False
+        except Exception as error:  # the rule of the page: never break it
+            log.error("decision failed: %s", fault_line(error))
+            return self._empty(visit, body), True
+
+    def _empty(self, visit: Visit, body: DecisionBody) -> Answer:
+        return Answer(
+            request_id=self._new_id(),
+            decisions=(),
+            unfilled=tuple(placement.id for placement in body.placements),
+            degraded=True,
+            missing=(),
+            privacy=PrivacyAnswer(gpc="honored" if visit.gpc else None),
+            snapshot=0,
+        )
+
+
+def add_decisions(api: Api, decisions: Decisions) -> None:
+    """Add the route."""
+    problems = (400, 403, 404, 413, 415, 422, 429)
+    api.raw(PATH, "POST", body=DecisionBody, answer=Answer, media=MEDIA, problems=problems)(decisions.decide)
+    api.raw(PATH, "OPTIONS", status=204, problems=(403,))(decisions.preflight)
+
+
+def visit_of(arrival: Arrival, body: DecisionBody, *, trusted: bool) -> Visit:
+    """Let the gate make the visit. Raises Refused with every field that is wrong."""
+    page, device, time, place, weather = body.page, body.device, body.time, body.place, body.weather
+    fields: dict[str, Any] = {
+        "url": page.url,
+        "title": page.title,
+        "description": page.description,
+        "text": page.text,
+        "html": page.html,
+        "language": page.language,
+        "keywords": page.keywords,
+        "categories": page.categories,
+        "cattax": page.cattax,
+    }
+    if device is not None:
+        fields |= {"device_class": device.cls, "platform": device.platform}
+    if time is not None:
+        fields |= {"timezone": time.timezone, "at": time.at}
+    if place is not None:
+        fields |= {"country": place.country, "region": place.region}
+    if weather is not None:
+        fields |= {"condition": weather.condition, "temperature_c": weather.temperature_c}
+    faults = tuple(inconsistencies(body))
+    if not faults:
+        try:
+            return enter(arrival, body.publisher, trusted=trusted, **fields)
+        except FieldError:
+            pass
+    raise Refused(422, "Invalid body", None, (*faults, *_gate_faults(arrival, body.publisher, fields)))
+
+
+def cors(origin: str | None) -> Iterator[tuple[str, str]]:
+    """Let a registered origin read the answer; without credentials, for there are none."""
+    if origin is not None and origin != FOREIGN:
+        yield "Access-Control-Allow-Origin", origin
+
+
+def _gate_faults(arrival: Arrival, publisher: str, fields: dict[str, Any]) -> Iterator[Fault]:
+    """Yield all that the gate refuses: it names one field at a time, which is then left out."""
+    while True:
+        try:
+            enter(arrival, publisher, **fields)
+        except FieldError as error:
+            yield Fault(error.field, error.got, error.expected)
+            fields = {name: value for name, value in fields.items() if name not in GATE_NAMES[error.field]}
+        else:
+            return
+
+
+def _foreign() -> Refused:
+    fault = Fault("Origin", "an origin that is not the publisher's", "an origin on a domain that the publisher registered")
+    return Refused(403, "Foreign origin", None, (fault,))

@@ -1,0 +1,114 @@
+"""Whether the service lives and is ready, and what it counts about its own work: never about a visitor or a page.
+
+The counters are exact, and page views are told exactly nowhere else; so they carry no publisher, page, creative or
+device, and only an operator's key reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Response
+from msgspec import Struct
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from engine.decision import Answer
+from engine.web.api import SAFE_HEADERS, Api, Refused
+
+BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+FACETS = ("page", "device", "time", "weather", "place")
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Health(Struct, frozen=True):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class Metrics:
+    """The counters of one worker; in multiprocess mode `told` sums them over all workers of the service.
+
+    Labels are bound once, so that counting on the hot path is an addition.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        registry = self._registry = CollectorRegistry()
+        requests = Counter("tactful_requests", "Requests answered", ["route", "status"], registry=registry)
+        self._requests: dict[tuple[str, int], Counter] = {}
+        self._bind = lambda route, status: requests.labels(route, str(status))
+        seconds = Histogram(
+            "tactful_decision_seconds", "Time from arrival to answer", buckets=BUCKETS_S, registry=registry
+        )
+        outcomes = Counter("tactful_placements", "Placements by outcome", ["outcome"], registry=registry)
+        self._filled, self._house, self._unfilled = (outcomes.labels(o) for o in ("filled", "house", "unfilled"))
+        degraded = Counter("tactful_degraded", "Answers cut short", ["cause"], registry=registry)
+        self._late, self._failed = degraded.labels("deadline"), degraded.labels("error")
+        missing = Counter("tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry)
+        self._missing = {facet: missing.labels(facet) for facet in FACETS}
+        version = Gauge(
+            "tactful_snapshot_version",
+            "Version of the catalogue; the oldest that a worker answers from",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self._version, self._seen_version = version, -1
+        self._observe = seconds.observe
+
+    def count(self, route: str, status: int) -> None:
+        """Count an answered request."""
+        counter = self._requests.get((route, status))
+        if counter is None:
+            counter = self._requests[route, status] = self._bind(route, status)
+        counter.inc()
+
+    def decided(self, answer: Answer, seconds: float, failed: bool) -> None:
+        """Count what became of a decision."""
+        self._observe(seconds)
+        house = sum(filled.house for filled in answer.decisions)
+        if filled := len(answer.decisions) - house:
+            self._filled.inc(filled)
+        if house:
+            self._house.inc(house)
+        if answer.unfilled:
+            self._unfilled.inc(len(answer.unfilled))
+        if answer.degraded:
+            (self._failed if failed else self._late).inc()
+        for facet in answer.missing:
+            if facet in self._missing:
+                self._missing[facet].inc()
+        if answer.snapshot != self._seen_version:
+            self._seen_version = answer.snapshot
+            self._version.set(answer.snapshot)
+
+    def told(self) -> bytes:
+        """Write the counters in Prometheus' text format."""
+        if self._folder is None:
+            return generate_latest(self._registry)
+        whole = CollectorRegistry()
+        MultiProcessCollector(whole, str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(whole)
+
+
+def add_health(api: Api, metrics: Metrics, unready: Callable[[], str | None]) -> None:
+    """Add /healthz, /readyz and /metrics. `unready` gives the reason while the service cannot decide well."""
+
+    @api.route("/healthz", "GET", answer=Health)
+    def healthz() -> Health:
+        """Say that the process answers."""
+        return Health()
+
+    @api.route("/readyz", "GET", answer=Health, problems=(503,))
+    def readyz() -> Health:
+        """Say whether decisions can be asked for."""
+        if reason := unready():
+            raise Refused(503, "Not ready", reason, headers={"Retry-After": "1"})
+        return Health("ready")
+
+    @api.route("/metrics", "GET", scopes=("operator",), answer=str, answer_media="text/plain")
+    def read_metrics(caller: object) -> Response:
+        """Read the operational counters (Prometheus text format)."""
+        return Response(metrics.told(), 200, SAFE_HEADERS, content_type=TEXT)

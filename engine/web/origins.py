@@ -1,0 +1,38 @@
+"""Which browser origins belong to which publisher: the hosts that it registered, over http or https, on any port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from engine.campaign import Publisher
+
+# RFC 6454 7: scheme "://" host [ ":" port ], in lower case as browsers write it.
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+
+
+class Origins:
+    """Looks origins up in the publishers that stand at the moment."""
+
+    def __init__(self, publishers: Callable[[], Mapping[str, Publisher]]) -> None:
+        self._publishers = publishers
+        self._seen: Mapping[str, Publisher] | None = None
+        self._hosts: frozenset[str] = frozenset()
+
+    def is_registered(self, origin: str) -> bool:
+        """Say whether any publisher registered this origin."""
+        publishers = self._publishers()
+        if publishers is not self._seen:
+            self._hosts = frozenset(domain for one in publishers.values() for domain in one.domains)
+            self._seen = publishers
+        return _host(origin) in self._hosts
+
+    @staticmethod
+    def belongs(origin: str, publisher: Publisher) -> bool:
+        """Say whether this publisher registered this origin."""
+        return _host(origin) in publisher.domains
+
+
+def _host(origin: str) -> str | None:
+    found = _ORIGIN.fullmatch(origin)
+    return found[1] if found else None
