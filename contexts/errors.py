@@ -28,3 +28,15 @@ class WeatherSourceError(ContextError):
 
 class ModelError(ContextError):
     """A model folder or file is missing, damaged or unusable; the message names it and the remedy."""
+
+
+class DataError(ContextError):
+    """A data file does not hold what it should: which file, which line, what was expected."""
+
+
+class FetchError(ContextError):
+    """A publisher's page was not fetched; `reason` is a short fixed word, good for counters."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
