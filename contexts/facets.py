@@ -255,7 +255,7 @@ def _suits(facet: SoftFacet, words: Sequence[str]) -> Vector:
 
 
 def _sums(weights: Weights) -> NDArray[np.float64]:
-    return _BITS @ np.array([weights[facet] for facet in FACETS])
+    return np.asarray(_BITS @ np.array([weights[facet] for facet in FACETS], float))
 
 
 def _confidence(weather: WeatherFacts | None) -> float:
