@@ -69,6 +69,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "weekend": ("sat", "sun"),
     "sun": ("sun", "holiday"),  # as in timetables and opening hours: Sundays and public holidays
 }
+_BITS = ((np.arange(1 << len(FACETS))[:, None] >> np.arange(len(FACETS))) & 1).astype(float)  # mask → facets
 _DAYS = dict(
     zip(WEEKDAYS, ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), strict=True)
 )
@@ -254,9 +255,7 @@ def _suits(facet: SoftFacet, words: Sequence[str]) -> Vector:
 
 
 def _sums(weights: Weights) -> NDArray[np.float64]:
-    masks = np.arange(1 << len(FACETS))[:, None]
-    bits = (masks >> np.arange(len(FACETS))) & 1
-    return np.asarray(bits @ np.array([weights[facet] for facet in FACETS], float))
+    return np.asarray(_BITS @ np.array([weights[facet] for facet in FACETS], float))
 
 
 def _confidence(weather: WeatherFacts | None) -> float:
