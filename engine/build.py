@@ -30,6 +30,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
+MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
 class Reader(Protocol):
@@ -129,6 +130,7 @@ def _write(
         campaigns=tuple(rows.entries),
         publishers=publishers,
         prefers=tuple(rows.prefers),
+        phrases=_phrases(campaigns, rows.rules),
         bitmaps=(*bitmaps.names, *own_words.names),
         hashes={name: file_hash(folder / name) for name in files_of(folder)},
     )
@@ -218,6 +220,18 @@ def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:
         if creative.size and (creative.size in sizes.exclude or (sizes.include and creative.size not in sizes.include)):
             return False
     return True
+
+
+def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[str, ...]:
+    """Return all phrases that rules name, then as many of the campaigns' own keywords as there is room for."""
+    ruled = {
+        phrase
+        for rule_set in rules
+        for targeting in (rule_set.campaign, rule_set.creative)
+        for phrase in (*targeting.keywords.include, *targeting.keywords.exclude)
+    }
+    own = sorted({phrase.lower() for campaign in campaigns for phrase in campaign.keywords} - ruled)
+    return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])
 
 
 def _vectors(store: BuildStore, encoder: Encoder, texts: Sequence[str]) -> Vector:

@@ -213,9 +213,9 @@ class Pages:
             vector,
             self.model,
             self._vocabulary,
-            publisher_categories=publisher.categories,
-            stated=page.categories,
+            categories=page.categories,
             cattax=page.cattax,
+            publisher_categories=publisher.categories,
         )
         words = len(text.for_encoder().split(maxsplit=ENOUGH_WORDS))
         return replace(facts, content_hash=content, confidence=min(1.0, words / ENOUGH_WORDS))

@@ -44,6 +44,7 @@ class Manifest(msgspec.Struct, frozen=True):
     campaigns: tuple[CampaignEntry, ...]
     publishers: tuple[Publisher, ...]
     prefers: tuple[Prefer, ...]
+    phrases: tuple[str, ...]  # that rules or campaigns name, to be looked for in pages
     bitmaps: tuple[str, ...]
     hashes: dict[str, str]  # file name → sha256, hex
 
