@@ -38,12 +38,11 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*", re.ASCII)
 _BLANKS = "".join(map(chr, range(33)))
 _IGNORED = re.compile(r"[\t\n\r]")
 _PORT = re.compile(r"[0-9]{0,5}", re.ASCII)
-# The quick way: a named host; lower-case words and short numbers, none beside another, joined by single marks.
+# The quick way: a named host, then lower-case words and short numbers, no number beside another.
+_WORD = r"(?:[a-z]{1,15}|[0-9]{1,5}(?![-_.][0-9]))"
+_WORDS = rf"{_WORD}(?:[-_.]{_WORD})*"
 _PLAIN = re.compile(
-    r"(?![^/]*//[^/]*[^./]{64}|.*[0-9][-_.][0-9]|.*[a-f]{16})"
-    r"https?://(?:[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]+"
-    r"(?:/(?:[a-z]+|[0-9]{1,5})(?:[-_.](?:[a-z]+|[0-9]{1,5}))*)*/"
-    r"(?:(?:[a-z]+|[0-9]{1,5})(?:[-_.](?:[a-z]+|[0-9]{1,5}))*)?"
+    rf"https?://(?:(?![^./]{{64}})[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{{2,63}}/(?:{_WORDS}/)*(?:{_WORDS})?"
 )
 _IN_FULL = re.compile(r"[!$&'()*+,:=@A-Za-z0-9._~-]*")  # nothing to decode and nothing to quote
 
