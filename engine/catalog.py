@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from contexts.clock import moment
+from contexts.clock import part_of_day
+from contexts.context import WEEKDAYS
 from contexts.encode import Encoder
 from contexts.facets import Weights
 from engine.build import BuildStore, Reader, build
@@ -52,7 +54,8 @@ class View:
         key = ("moments", int(at.timestamp()) // 60, at.tzinfo)
         found = self.lists.get(key)
         if found is None:
-            found = {zone: moment(at, zone or None) for zone in self.snapshot.zones}
+            there = {zone: at.astimezone(ZoneInfo(zone)) if zone else at for zone in self.snapshot.zones}
+            found = {zone: (part_of_day(t.hour), WEEKDAYS[t.weekday()]) for zone, t in there.items()}
             self.lists.put(key, found)
         return found  # type: ignore[return-value]  # what is kept under "moments"
 

@@ -58,6 +58,10 @@ class Index(Protocol):
         """
 
 
+    def vector(self, row: int) -> Vector:
+        """Return the (dim,) vector of a row."""
+
+
 class ExactIndex:
     """The slow, obvious twin."""
 
@@ -71,3 +75,8 @@ class ExactIndex:
         scores = self.vectors[rows] @ query
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
+
+    def vector(self, row: int) -> Vector:
+        """Return the vector of a row."""
+        vector: Vector = self.vectors[row]
+        return vector

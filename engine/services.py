@@ -22,6 +22,7 @@ from contexts.page import ENGLISH, TopicModel
 from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
+from contexts.topic_vectors import TopicVectors
 from contexts.weather import Source, WeatherTable
 from engine.background import Background
 from engine.campaign import Publisher
@@ -74,10 +75,12 @@ class Services:
         self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
         model_path = Path(config.encoder) if config.encoder else None
         self.encoder = open_encoder(data / "models", model_path=model_path)
+        taxonomy, kept = content_taxonomy(), VectorFiles(data / "models" / "vectors")
+        self.topics = TopicVectors.build(self.encoder, taxonomy, kept)
         model = TopicModel.build(
             self.encoder,
-            content_taxonomy(),
-            VectorFiles(data / "models" / "examples"),
+            taxonomy,
+            kept,
             languages=ENGLISH if model_path is None else None,
         )
         self.pages = Pages(
@@ -105,6 +108,7 @@ class Services:
             self.catalog,
             Gatherer(self.pages, self.clock, atlas, self.weather),
             self.background,
+            self.topics,
             now=now,
             monotonic=monotonic,
             request_id=self.new_id,

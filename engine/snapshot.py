@@ -49,6 +49,10 @@ class Manifest(msgspec.Struct, frozen=True):
     hashes: dict[str, str]  # file name → sha256, hex
 
 
+class _Id(msgspec.Struct):
+    id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is answered for a row: the JSON of a CreativeAnswer, and where a click leads."""
@@ -101,6 +105,10 @@ class Snapshot:
         at = data.index(b"\n")
         return Record(data[at + 1 :], data[:at].decode())
 
+    def creative_id(self, row: int) -> str:
+        """Return the id of a row's creative."""
+        return msgspec.json.decode(self.record(row).creative, type=_Id).id
+
     def entry(self, row: int) -> CampaignEntry:
         """Return the campaign of a row."""
         return self.manifest.campaigns[self.campaign[row]]
@@ -119,7 +127,7 @@ class Snapshot:
         at = int(np.searchsorted(self.id_hash, wanted))
         while at < self.rows and self.id_hash[at] == wanted:
             row = int(self.id_row[at])
-            if msgspec.json.decode(self.record(row).creative)["id"] == creative_id:
+            if self.creative_id(row) == creative_id:
                 return row
             at += 1
         return None

@@ -224,14 +224,6 @@ class SqliteStore:
         )
         return self._connection().execute(sql, (after, limit)).fetchall()
 
-    def changed_since(self, catalog: int) -> list[tuple[Kind, str]]:
-        """Return (kind, id) of what changed in catalogue versions above `catalog`; each once."""
-        sql = (
-            "SELECT DISTINCT kind, id FROM journal"
-            " WHERE catalog > ? AND kind IN ('publisher', 'advertiser', 'campaign', 'creative')"
-        )
-        return self._connection().execute(sql, (catalog,)).fetchall()
-
     # --- changing the catalogue ---
 
     def write(
@@ -566,6 +558,14 @@ class CatalogReader:
         )
         for batch in _batches(rows, BATCH):
             yield tuple(Approval(*row) for row in batch)
+
+    def changed_since(self, catalog: int) -> list[tuple[Kind, str]]:
+        """Return (kind, id) of what changed in catalogue versions above `catalog`, statuses aside; each once."""
+        sql = (
+            "SELECT DISTINCT kind, id FROM journal"
+            " WHERE catalog > ? AND kind IN ('publisher', 'advertiser', 'campaign', 'creative')"
+        )
+        return self.db.execute(sql, (catalog,)).fetchall()
 
     def paused(self) -> tuple[frozenset[str], frozenset[str]]:
         """Return the ids of paused campaigns and of paused creatives: small, read when `live` moves."""

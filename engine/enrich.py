@@ -1,0 +1,3 @@
+"""tmp"""
+def enrich(own, campaign, advertiser):
+    return own
