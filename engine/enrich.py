@@ -1,3 +1,0 @@
-"""tmp"""
-def enrich(own, campaign, advertiser):
-    return own
