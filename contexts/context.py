@@ -70,7 +70,9 @@ class PageFacts:
     sensitive: frozenset[str] = frozenset()  # keys of SENSITIVE
     special: frozenset[str] = frozenset()  # keys of privacy.special_categories
     suitability_known: bool = False  # False: only creatives that accept unknown suitability
-    notes: tuple[str, ...] = ()  # said in the explanation: "language 'de': topics from the publisher's categories"
+    notes: tuple[
+        str, ...
+    ] = ()  # said in the explanation: "language 'de': topics from the publisher's categories"
 
 
 @dataclass(frozen=True, slots=True)
