@@ -9,8 +9,6 @@ from typing import Literal, NewType
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.visit import CONDITIONS as CONDITIONS
-from privacy.visit import Condition as Condition
 from privacy.visit import Device
 
 Vector = NDArray[np.float32]
@@ -21,6 +19,7 @@ PartOfDay = Literal["night", "morning", "midday", "afternoon", "evening"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Season = Literal["spring", "summer", "autumn", "winter"]
 Daylight = Literal["day", "golden", "twilight", "night"]
+Condition = Literal["clear", "cloudy", "fog", "drizzle", "rain", "snow", "thunder"]
 Temperature = Literal["freezing", "cold", "mild", "warm", "hot"]
 Intent = Literal["awareness", "consideration", "decision"]
 
@@ -28,6 +27,7 @@ PARTS_OF_DAY: tuple[PartOfDay, ...] = ("night", "morning", "midday", "afternoon"
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SEASONS: tuple[Season, ...] = ("spring", "summer", "autumn", "winter")
 DAYLIGHTS: tuple[Daylight, ...] = ("day", "golden", "twilight", "night")
+CONDITIONS: tuple[Condition, ...] = ("clear", "cloudy", "fog", "drizzle", "rain", "snow", "thunder")
 TEMPERATURES: tuple[Temperature, ...] = ("freezing", "cold", "mild", "warm", "hot")
 INTENTS: tuple[Intent, ...] = ("awareness", "consideration", "decision")
 
@@ -70,8 +70,6 @@ class PageFacts:
     sensitive: frozenset[str] = frozenset()  # keys of SENSITIVE
     special: frozenset[str] = frozenset()  # keys of privacy.special_categories
     suitability_known: bool = False  # False: only creatives that accept unknown suitability
-    confidence: float = 1.0  # how far the vector is to be trusted: short texts and old readings less
-    better: bool = False  # the vector is the better one, made off the path
     notes: tuple[str, ...] = ()  # said in the explanation: "language 'de': topics from the publisher's categories"
 
 
