@@ -52,14 +52,14 @@ SAMPLES = (
     "最新のスマートフォンの比較",
     "Home | News | Sport | Weather | Sign in | Subscribe | Menu | Cookies | Contact",
     "The central bank left interest rates unchanged on Thursday, saying that inflation was slowing but that "
-    "wages were still rising faster than productivity; economists had expected a cut of a quarter of a point.",
+    "wages were still rising faster than productivity; economists had expected a cut of a quarter point.",
     "A striker who had not scored since August came on after an hour and won the match with two goals in "
     "stoppage time, the first a header from a corner and the second a shot from outside the box that went in "
     "off the post, and the supporters who had begun to leave came running back up the stairs to see the end.",
     "Charging an electric car at home costs about a third of what the same distance costs in petrol, but the "
-    "sum depends on the tariff, on the size of the battery and on whether there are panels on the roof. A wall "
-    "box takes a day to fit and needs its own circuit; the council may ask for a form. Cold weather takes a "
-    "tenth off the range, and a heat pump gives half of that back. Second-hand prices have fallen by a fifth.",
+    "sum depends on the tariff, on the size of the battery and on whether there are panels on the roof. A "
+    "wall box takes a day to fit and needs its own circuit; the council may ask for a form. Cold weather takes "
+    "a tenth off the range; a heat pump gives half of that back. Used prices have fallen by a fifth.",
 )
 
 

@@ -1,4 +1,4 @@
-"""The better vector of a page, made off the request path: the opening, the whole, and what the parts agree on."""
+"""The better vector of a page, made off the request path: its opening, its whole, what its parts agree on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def better_vector(encoder: Encoder, text: str) -> Vector:
     A menu or a footer is unlike the rest of the page: parts count by how well they agree with their mean.
     Costs up to PARTS + 5 encodings of an opening.
     """
-    opening = encoder.encode([text])[0]
+    opening: Vector = encoder.encode([text])[0]
     parts = encoder.encode(_parts(text))
     if len(parts) < 2:
         return opening

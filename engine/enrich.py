@@ -1,9 +1,9 @@
 """Creatives' vectors drawn to what they are about, and pages' vectors drawn to what is on offer.
 
-An advertisement is one sentence; its own vector holds much that is only wording. Three means of vectors, all in
-the encoder's space, take the wording out: of the topics nearest to the creative, of its siblings in the same
-group, and (for a page) of the groups nearest to it. The weights are round numbers that were not tuned: results
-are flat around them.
+An advertisement is one sentence; its own vector holds much that is only wording. Three means of vectors, all
+in the encoder's space, take the wording out: of the topics nearest to the creative, of its siblings in the
+same group, and (for a page) of the groups nearest to it. The weights are round numbers that were not tuned:
+results are flat around them.
 """
 
 from __future__ import annotations
