@@ -24,3 +24,7 @@ class WeatherSourceError(ContextError):
         self.source = source
         self.reason = reason
         super().__init__(f"weather source {source}: {reason}")
+
+
+class WeatherSourceDown(WeatherSourceError):
+    """The source cannot be asked at all for now; asking for another place would not help."""
