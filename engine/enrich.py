@@ -32,15 +32,16 @@ class Offer:
     creatives: Vector  # (creatives, dim) float32 of norm 1; zero where neither it nor a sibling has words
     anchors: Vector  # (groups, dim) float32 of norm 1: one for each of at most ANCHORS groups
 
-    def focus(self, page: Vector) -> Vector:
-        """Draw a page's vector, (dim,) or (pages, dim), to the groups nearest to it.
 
-        What decides between two meanings of a short text is what can be shown at all. The result belongs to
-        this offer: compare it with `creatives` only, and keep the page's own vector for the next offer.
-        """
-        pages = np.atleast_2d(page)
-        focused: Vector = unit(pages + OFFER * _near(pages, self.anchors)).reshape(page.shape)
-        return focused
+def focus(page: Vector, anchors: Vector) -> Vector:
+    """Draw a page's vector, (dim,) or (pages, dim), to the groups nearest to it.
+
+    What decides between two meanings of a short text is what can be shown at all. The result belongs to the
+    offer of these anchors: compare it with its `creatives` only, and keep the page's own vector for the next.
+    """
+    pages = np.atleast_2d(page)
+    focused: Vector = unit(pages + OFFER * _near(pages, anchors)).reshape(page.shape)
+    return focused
 
 
 def topical(own: Vector, topics: Vector) -> Vector:

@@ -196,6 +196,11 @@ class FaissIndex:
             return self._by_head(query, k, eligible)
         return self._by_lists(query, k, eligible)
 
+    def vector(self, row: int) -> Vector:
+        """Return the (dim,) vector of a row."""
+        vector: Vector = self._vectors[row]
+        return vector
+
     def _by_head(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         projected = self.frame.head @ query
         if eligible.count == self.size:

@@ -25,6 +25,7 @@ from contexts.taxonomy import content_taxonomy
 from contexts.topic_vectors import TopicVectors
 from contexts.weather import Source, WeatherTable
 from engine.background import Background
+from engine.build import Recipe
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import Config
@@ -87,7 +88,7 @@ class Services:
             self.store,
             self.encoder,
             model,
-            lambda text: better_vector(self.encoder, text),
+            lambda text: better_vector(self.encoder, text.for_encoder()),
             None,
             url_hash=lambda url: self.keyring.mac("page-url", url.encode()).hex(),
             now=now,
@@ -97,9 +98,8 @@ class Services:
         )
         self.pages.load()
         self.background = Background("lists", 1000, monotonic)
-        self.catalog = Catalog(
-            self.store, self.encoder, STANDING_WEIGHTS, self._image_url, data / "snapshots", now
-        )
+        recipe = Recipe(self.encoder, self.topics, STANDING_WEIGHTS, self._image_url)
+        self.catalog = Catalog(self.store, recipe, data / "snapshots", now)
         atlas = Atlas.load()
         source = weather_source(config)
         self.weather = WeatherTable(source, interval_s=config.weather_refresh_s) if source else None

@@ -16,6 +16,7 @@ from contexts.context import EncoderId, Vector
 from contexts.facets import SOFT_FACETS, WIDTHS, Facet, Layout, SoftFacet, stated
 from engine.campaign import Prefer, Publisher
 from engine.errors import SnapshotError
+from engine.enrich import focus
 from engine.faiss_index import FaissIndex
 from engine.index import Eligible, Index, Words
 from engine.targeting import Bitmaps, zones_of
@@ -79,6 +80,7 @@ class Snapshot:
     end: NDArray[np.int64]  # (rows,) exclusive
     id_hash: NDArray[np.uint64]  # (rows,) ascending
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
+    anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[SoftFacet, Vector]  # (prefers, width) what each preference suits; zero where it states nothing
     stated: NDArray[np.uint8]  # (prefers,) which facets each preference states
     offsets: NDArray[np.int64]  # (rows + 1,) into the records
@@ -98,6 +100,10 @@ class Snapshot:
     def width(self) -> int:
         """Words a bitmap."""
         return -(-self.rows // 64)
+
+    def focus(self, page: Vector) -> Vector:
+        """Draw a page's vector to what is on offer."""
+        return focus(page, self.anchors)
 
     def record(self, row: int) -> Record:
         """Return what is answered for a row."""
@@ -151,7 +157,7 @@ def id_hash(text: str) -> np.uint64:
 
 COLUMNS = {
     "bid": "<i8", "floor": "<i8", "campaign": "<i4", "prefer": "<i4", "start": "<i8", "end": "<i8",
-    "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1", "bitmaps": "<u8",
+    "anchors": "<f4", "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1", "bitmaps": "<u8",
 }  # fmt: skip
 
 
