@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-Id = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)", description="lower-case id, 1-64 characters")]
+Id = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)", description="lower-case id, 1-64 characters")
+]
 Name = Annotated[str, Meta(min_length=1, max_length=120)]
 Word = Annotated[str, Meta(min_length=1, max_length=80)]
 Micros = Annotated[int, Meta(ge=0, le=10**15)]
