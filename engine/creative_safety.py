@@ -23,6 +23,7 @@ from engine.errors import CatalogError
 from engine.images import NAME
 
 MAX_URL = 2048  # characters
+MAX_HTML = 100_000  # characters
 OWN_PICTURE = "image"  # <img src="image"> in a banner's HTML stands for the creative's own picture
 
 TAGS = {
@@ -219,6 +220,8 @@ def clean_html(
             return None
         return value
 
+    if any("\ud800" <= char <= "\udfff" for char in html):
+        raise CatalogError(field, "half a character", "text in Unicode", line)
     safe = nh3.clean(
         html,
         tags=TAGS,
@@ -229,6 +232,8 @@ def clean_html(
         link_rel="noopener noreferrer nofollow sponsored",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
+    if len(safe) > MAX_HTML:  # unclosed tags can multiply when they are closed
+        raise CatalogError(field, f"{len(safe)} characters once cleaned", f"at most {MAX_HTML}", line)
     before, after = _Outline(), _Outline()
     before.feed(html)
     after.feed(safe)

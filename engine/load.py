@@ -319,7 +319,7 @@ class _Planner:
                 before = stored.get(id)
                 if isinstance(entity, Campaign):
                     self._check_owner(entity, before, stored_advertisers, line)
-                self.plan._add(before, entity, line)
+                self._add(before, entity, line)
 
     def _check_owner(
         self, campaign: Campaign, before: Entity | None, stored: dict[str, Entity], line: int
@@ -370,7 +370,15 @@ class _Planner:
             creative = check_creative(creative, domains, self.pictures, self.known, found)
             self._tell("creative", creative.id, found)
             if not found.errors:
-                self.plan._add(stored.get(creative.id), creative, line)
+                self._add(stored.get(creative.id), creative, line)
+
+    def _add(self, before: Entity | None, after: Entity, line: int) -> None:
+        # Lower case, punycode and escapes can be longer than what came: what is stored must be readable again.
+        _, errors = parse(msgspec.json.encode(after), line)
+        for error in errors:
+            self._refuse(error)
+        if not errors:
+            self.plan._add(before, after, line)
 
     def _check_dropped_domains(self) -> None:
         """Refuse to take away a domain to which creatives outside this file still lead."""
