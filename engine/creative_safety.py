@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from html import escape
 from html.parser import HTMLParser
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,7 @@ from engine.errors import CatalogError
 from engine.images import NAME
 
 MAX_URL = 2048  # characters
+MAX_HTML = 100_000  # characters
 OWN_PICTURE = "image"  # <img src="image"> in a banner's HTML stands for the creative's own picture
 
 TAGS = {
@@ -218,6 +220,8 @@ def clean_html(
             return None
         return value
 
+    if any("\ud800" <= char <= "\udfff" for char in html):
+        raise CatalogError(field, "half a character", "text in Unicode", line)
     safe = nh3.clean(
         html,
         tags=TAGS,
@@ -228,6 +232,8 @@ def clean_html(
         link_rel="noopener noreferrer nofollow sponsored",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
+    if len(safe) > MAX_HTML:  # unclosed tags can multiply when they are closed
+        raise CatalogError(field, f"{len(safe)} characters once cleaned", f"at most {MAX_HTML}", line)
     before, after = _Outline(), _Outline()
     before.feed(html)
     after.feed(safe)
@@ -254,12 +260,9 @@ def clean_html(
     return CleanHtml(safe, before.lost(after))
 
 
-def with_image_base(html: str, base: str) -> str:
-    """Put the address of the picture host, such as `https://ads.example/img/`, before each stored name.
-
-    Requires HTML as `clean_html` gives it, and a base that is safe inside an attribute.
-    """
-    return _HOSTED_SRC.sub(lambda found: f'{found[1]}{base}{found[2]}"', html)
+def with_image_urls(html: str, image_url: Callable[[str], str]) -> str:
+    """Replace the names of hosted pictures in stored HTML by their URLs; `image_url` takes a hash."""
+    return _HOSTED_SRC.sub(lambda found: f'{found[1]}{escape(image_url(found[3]))}"', html)
 
 
 def hosted_images(creative: Creative) -> tuple[str, ...]:
