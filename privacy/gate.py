@@ -1,7 +1,8 @@
 """The outer door: every request loses its person here, before Flask sees it.
 
-`strip` rebuilds the WSGI environ from an allow-list; what a header may say is said by closed functions of few
-outcomes (`CARDINALITIES`) and stands in an `Arrival`. `enter` makes the `Visit` that is all the engine is told.
+`strip` rebuilds the WSGI environ from an allow-list; what a header may say is said by closed functions of
+few outcomes (`CARDINALITIES`) and stands in an `Arrival`. `enter` makes the `Visit`, all that the engine is
+told.
 """
 
 from __future__ import annotations
@@ -109,7 +110,10 @@ class Gate:
         registered: Callable[[str], bool],
         query_keys: Iterable[str] = (),
     ) -> None:
-        """Take the URL under which the service is reached, a test for registered origins, the query keys to keep."""
+        """Take the URL under which the service is reached and the test for registered origins.
+
+        `query_keys` are the parameters that stay in the query string.
+        """
         self.app = app
         self._constants = environ_constants(public_url)
         self._registered = registered
@@ -200,7 +204,7 @@ def kept_query(query: str, keys: frozenset[str]) -> str:
 
 
 def ivt(user_agent: str, purpose: str) -> bool:
-    """Tell invalid traffic: a declared machine, no user agent, or a page that is fetched ahead of its reader."""
+    """Tell invalid traffic: a declared machine, no user agent, or a page fetched ahead of its reader."""
     if purpose and any(word in purpose.lower() for word in ("prefetch", "prerender", "preview")):
         return True
     return is_machine(user_agent)
@@ -251,8 +255,8 @@ def enter(
 ) -> Visit:
     """Make the Visit of a page view from its Arrival and the fields of its body, each coarsened.
 
-    The body's device wins over the headers'. A `trusted` call comes from the publisher's server, whose own user
-    agent says nothing of the reader: such a view is never `ivt`. Raises FieldError.
+    The body's device wins over the headers'. A `trusted` call comes from the publisher's server, whose own
+    user agent says nothing of the reader: such a view is never `ivt`. Raises FieldError.
     """
     return Visit(
         publisher=publisher,
@@ -308,7 +312,7 @@ def known_timezone(timezone: str | None) -> str | None:
 
 
 def coarse_time(at: datetime | None) -> datetime | None:
-    """Cut an aware time to the quarter of an hour, the step of the offsets of all zones. Raises FieldError."""
+    """Cut an aware time to the quarter of an hour, the step of all zones' offsets. Raises FieldError."""
     if at is None:
         return None
     if at.tzinfo is None or at.utcoffset() is None:

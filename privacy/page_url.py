@@ -1,16 +1,15 @@
 """The canonical form of a page's URL: what names the page stays, what can name its reader goes.
 
-Query, fragment, userinfo, path parameters and default ports are cut, the host is lower-case ASCII (UTS 46), and in
-the path e-mail addresses, long runs of digits and long random tokens give way to MASK.
+Query, fragment, userinfo, path parameters and default ports are cut, the host is lower-case ASCII (UTS 46),
+and in the path e-mail addresses, long runs of digits and long random tokens give way to MASK.
 """
 
 from __future__ import annotations
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import NoReturn
 from unicodedata import normalize
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import idna
 
@@ -32,67 +31,100 @@ _DIGITS = re.compile(r"\d{6,}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _HEX = re.compile(r"[0-9A-Fa-f]{16,}")
 _TOKEN = re.compile(r"[0-9A-Za-z_=-]{16,}")
-# Where words do not break: random base64 does so at every third character, slugs and camel case at every eighth.
+# Where words do not break: random base64 does so at every third character, slugs and camel case seldom.
 _BREAK = re.compile(r"[a-z][A-Z]|[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 _MASKS = re.compile(re.escape(MASK) + "{2,}")
-# A path with neither an escape nor a parameter, an at sign, a dot segment, six digits or a long unbroken run.
-_PLAIN = re.compile(r"(?!.*(?:@|\d{6}|/\.{1,2}(?:/|$)|\d[-. +()_]{1,2}\d))(?:/[!$&'()*+,:=~.A-Za-z0-9_-]*)+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*", re.ASCII)
+_BLANKS = "".join(map(chr, range(33)))
+_IGNORED = re.compile(r"[\t\n\r]")
+_PORT = re.compile(r"[0-9]{0,5}", re.ASCII)
+# The quick way: a named host, then lower-case words and short numbers, no number beside another.
+_WORD = r"(?:[a-z]{1,15}|[0-9]{1,5}(?![-_.][0-9]))"
+_WORDS = rf"{_WORD}(?:[-_.]{_WORD})*"
+_PLAIN = re.compile(
+    rf"https?://(?:(?![^./]{{64}})[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{{2,63}}/(?:{_WORDS}/)*(?:{_WORDS})?"
+)
+_IN_FULL = re.compile(r"[!$&'()*+,:=@A-Za-z0-9._~-]*")  # nothing to decode and nothing to quote
 
 
 def canonical(url: str) -> str:
-    """Give the canonical form of an http(s) URL; canonical(canonical(url)) is canonical(url).
+    """Give the canonical form of an http(s) URL, which is its own canonical form.
 
     Where it holds MASK, it names many pages. Raises FieldError, which never quotes the URL.
     """
     if len(url) > LONGEST_INPUT:
         raise FieldError(FIELD, f"{len(url)} characters", f"at most {LONGEST_INPUT}")
-    # As browsers read them (WHATWG URL, special schemes): a backslash is a slash, and "#" and "?" end the path.
-    named = url.partition("#")[0].partition("?")[0].replace("\\", "/")
-    try:
-        parts = urlsplit(named)
-        scheme, host, port = parts.scheme, parts.hostname, parts.port
-    except ValueError as error:
-        raise FieldError(FIELD, "a malformed host or port", EXPECTED) from error
+    named = url.partition("#")[0].partition("?")[0]
+    if len(named) <= 253 and _PLAIN.fullmatch(named):
+        return named
+    # As browsers read URLs (WHATWG, special schemes): spaces around and line ends within go, a backslash is a
+    # slash, and "#" and "?" end the path.
+    named = _IGNORED.sub("", named.strip(_BLANKS)).replace("\\", "/")
+    scheme, slashes, authority, path = _parts(named)
     if scheme not in _DEFAULT_PORTS:
         raise FieldError(FIELD, "another scheme" if scheme else "no scheme", EXPECTED)
-    if not host:
-        raise FieldError(FIELD, "no host", EXPECTED)
-    place = _host(host) + ("" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}")
-    found = f"{scheme}://{place}{_path(parts.path)}"
+    host, port = _split_authority(authority) if slashes else ("", "")
+    found = f"{scheme}://{_host(host)}{_port(port, _DEFAULT_PORTS[scheme])}{_path(path)}"
     if len(found) > LONGEST:
         raise FieldError(FIELD, f"{len(found)} characters without its query", f"at most {LONGEST}")
     return found
 
 
+def _parts(url: str) -> tuple[str, bool, str, str]:
+    scheme, colon, rest = url.partition(":")
+    if not colon or not _SCHEME.fullmatch(scheme):
+        return "", False, "", ""
+    authority, slash, path = rest.removeprefix("//").partition("/")
+    return scheme.lower(), rest.startswith("//"), authority, slash + path
+
+
+def _split_authority(authority: str) -> tuple[str, str]:
+    place = authority.rpartition("@")[2]
+    host, colon, port = place.rpartition(":")
+    return (host, port) if colon and "]" not in port else (place, "")
+
+
+def _port(port: str, default: int) -> str:
+    if not port:
+        return ""
+    if not _PORT.fullmatch(port) or int(port) > 65535:
+        raise FieldError(FIELD, "a malformed port", EXPECTED)
+    return "" if int(port) == default else f":{int(port)}"
+
+
 def _host(host: str) -> str:
-    if "%" in host:
-        host = unquote(host, errors="replace")
-    host = host.lower()
-    if ":" in host:
-        try:
-            return f"[{IPv6Address(host).compressed}]" if "%" not in host else _no_host()
-        except AddressValueError:
-            _no_host()
-    if not host.isascii():
-        try:
-            host = idna.encode(host, uts46=True).decode()
-        except UnicodeError:
-            _no_host()
-    labels = host.removesuffix(".").split(".")
-    if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
-        _no_host()
-    if labels[-1][
-        0
-    ].isdigit():  # a number: an address in full or one of the short forms that programs dispute
-        try:
-            return str(IPv4Address(".".join(labels)))
-        except AddressValueError:
-            _no_host()
-    return ".".join(labels)
+    if not host:
+        raise FieldError(FIELD, "no host", EXPECTED)
+    if host.startswith("["):
+        return f"[{_ipv6(host)}]"
+    name = unquote(host, errors="replace").lower()
+    try:
+        labels = (
+            (name if name.isascii() else idna.encode(name, uts46=True).decode()).removesuffix(".").split(".")
+        )
+    except UnicodeError:
+        raise FieldError(FIELD, "a malformed host", EXPECTED) from None
+    if sum(map(len, labels)) + len(labels) > 254 or not all(map(_LABEL.fullmatch, labels)):
+        raise FieldError(FIELD, "a malformed host", EXPECTED)
+    name = ".".join(labels)
+    # A number is an address in full, or a short form (127.1, 0x7f000001) on which programs disagree.
+    return _ipv4(name) if labels[-1][0].isdigit() else name
 
 
-def _no_host() -> NoReturn:
-    raise FieldError(FIELD, "a malformed host", EXPECTED) from None
+def _ipv4(host: str) -> str:
+    try:
+        return str(IPv4Address(host))
+    except AddressValueError:
+        raise FieldError(FIELD, "a malformed address", EXPECTED) from None
+
+
+def _ipv6(host: str) -> str:
+    try:
+        if not host.endswith("]") or "%" in host:
+            raise AddressValueError
+        return IPv6Address(host[1:-1]).compressed
+    except AddressValueError:
+        raise FieldError(FIELD, "a malformed address", EXPECTED) from None
 
 
 def _path(path: str) -> str:
@@ -114,6 +146,8 @@ def _path(path: str) -> str:
 
 
 def _segment(raw: str) -> str:
+    if _IN_FULL.fullmatch(raw):
+        return _masked(raw)
     said = unquote(raw, errors="surrogateescape")
     meant = _decoded(said)
     masked = _masked(meant)

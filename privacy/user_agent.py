@@ -1,9 +1,12 @@
 """What a user agent is read for: one of 4 × 6 kinds of device, and whether it declares itself a machine.
 
-Nothing is remembered between calls: a cache would hold visitors' strings, and its hits would tell who came before.
+Nothing is remembered between calls: a cache would hold visitors' strings, and its hits would tell who came
+before.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from privacy.visit import Device, Platform
 
@@ -23,117 +26,69 @@ _HINTED: dict[str, Platform] = {
 # The first that is found decides: Windows Phone and Tizen say Android too, and iPhones say "like Mac OS X".
 _PLATFORMS: tuple[tuple[str, Platform], ...] = (
     ("windows", "windows"),
-    ("xbox", "windows"),
+    ("iphone", "ios"),
     ("tizen", "other"),
     ("web0s", "other"),
     ("webos", "other"),
     ("kaios", "other"),
-    ("; cros ", "other"),
-    ("playstation", "other"),
-    ("nintendo", "other"),
     ("harmony", "other"),
-    ("iphone", "ios"),
+    ("android", "android"),
     ("ipad", "ios"),
     ("ipod", "ios"),
     ("apple tv", "ios"),
     ("appletv", "ios"),
     ("tvos", "ios"),
-    ("android", "android"),
+    ("macintosh", "macos"),
+    ("mac os x", "macos"),
+    ("; cros ", "other"),
+    ("playstation", "other"),
+    ("nintendo", "other"),
     ("kindle", "android"),
     ("silk/", "android"),
     ("crkey", "android"),
-    ("macintosh", "macos"),
-    ("mac os x", "macos"),
     ("linux", "linux"),
     ("x11", "linux"),
 )
-_TELEVISIONS = (
-    *("smart-tv", "smarttv", "smart_tv", "smart tv", "googletv", "google tv", "apple tv", "appletv", "tvos"),
-    *(
-        "android tv",
-        "tv safari",
-        "web0s",
-        "webos.tv",
-        "hbbtv",
-        "netcast",
-        "bravia",
-        "viera",
-        "aquosbrowser",
-        "roku",
-    ),
-    *("crkey", "mitv", "mibox", "philipstv", "dtv", "opera tv", "tv store", "; aft", "playstation", "xbox"),
-    *("nintendo switch", "nintendo wiiu", "shield android tv"),
+# Looked for only where "tv" is found.
+_TV_WORDS = tuple(
+    "smart-tv|smarttv|smart_tv|smart tv|googletv|google tv|apple tv|appletv|tvos|android tv|tv safari"
+    "|webos.tv|hbbtv|mitv|philipstv|dtv|opera tv|tv store".split("|")
 )
+_TELEVISIONS = tuple("web0s|netcast|bravia|viera|roku|crkey|mibox|; aft|playstation|xbox|nintendo".split("|"))
 _TABLETS = ("ipad", "kindle", "playbook", "; kf")
-_PHONES = (
-    "iphone",
-    "ipod",
-    "windows phone",
-    "opera mini",
-    "opera mobi",
-    "(phone;",
-    "blackberry",
-    "bb10",
-    "kaios",
-    "symbian",
+_PHONES = tuple(
+    "iphone|ipod|windows phone|opera mini|opera mobi|(phone;|blackberry|bb10|kaios|symbian".split("|")
 )
 _BROWSERS = ("mozilla/", "opera/", "dalvik/")
-# Words of declared machines. Short ones that real devices bear (Tecno Phantom, ScanPal, Naver's "search") are left out.
-_MACHINES = (
-    *(
-        "bot",
-        "crawl",
-        "spider",
-        "headless",
-        "http:",
-        "https:",
-        "www.",
-        "@",
-        "slurp",
-        "python",
-        "curl",
-        "wget",
-    ),
-    *("java/", "fetch", "monitor", "preview", "phantomjs", "lighthouse", "validator", "scanner", "scrap"),
-    *(
-        "archiver",
-        "externalhit",
-        "externalagent",
-        "agent/",
-        "-agent",
-        "inspector",
-        "inspection",
-        "page speed",
-    ),
-    *("pagespeed", "speedcurve", "gtmetrix", "ptst", "favicon", "selenium", "puppeteer", "playwright"),
-    *("mediapartners", "google-", "daumoa", "dareboost", "siteimprove", "netcraft", "evc-batch", "webthumb"),
-    *("checker", "grader", "libwww", "httpclient", "reader.com"),
+# Words of declared machines, but none that real devices and apps bear (Tecno Phantom, Naver's "search").
+_MACHINES = tuple(
+    "bot|crawl|spider|headless|http:|https:|www.|@|slurp|python|curl|wget|java/|fetch|monitor|preview|phantomjs"
+    "|lighthouse|validator|scanner|scrap|archiver|externalhit|externalagent|agent/|-agent|inspector|inspection"
+    "|page speed|pagespeed|speedcurve|gtmetrix|ptst|favicon|selenium|puppeteer|playwright|mediapartners"
+    "|google-|daumoa|dareboost|siteimprove|netcraft|evc-batch|webthumb|checker|grader|libwww|httpclient"
+    "|reader.com".split("|")
 )
 _TELEPHONE_MAKER = "cubot"
 
 
 def device(mobile: str, platform: str, user_agent: str) -> Device:
-    """Tell the kind of device from Sec-CH-UA-Mobile, Sec-CH-UA-Platform and User-Agent; "" where one is absent.
+    """Tell the kind of device from Sec-CH-UA-Mobile, Sec-CH-UA-Platform and User-Agent; "" where absent.
 
     Safari on an iPad says Macintosh and counts as a desktop, unless the caller's script states the class.
     """
     agent = user_agent[:LONGEST].lower()
     system = _HINTED.get(platform) or _platform(agent)
-    if any(word in agent for word in _TELEVISIONS):
+    if ("tv" in agent and _holds(agent, _TV_WORDS)) or _holds(agent, _TELEVISIONS):
         return Device("tv", system)
     if system == "macos" and "mobile/" in agent:  # a web view of an iPad; no Mac says Mobile
         return Device("tablet", "ios")
     if mobile == "?1":
         return Device("phone", system)
-    if any(word in agent for word in _TABLETS) or ("tablet" in agent and "tablet pc" not in agent):
+    if _holds(agent, _TABLETS) or ("tablet" in agent and "tablet pc" not in agent):
         return Device("tablet", system)
-    if any(word in agent for word in _PHONES):
+    if _holds(agent, _PHONES) or ("mobile" in agent and mobile != "?0"):
         return Device("phone", system)
-    if system == "android":
-        return Device("phone" if "mobile" in agent and mobile != "?0" else "tablet", system)
-    if "mobile" in agent and mobile != "?0":
-        return Device("phone", system)
-    return Device("desktop", system)
+    return Device("tablet" if system == "android" else "desktop", system)
 
 
 def is_machine(user_agent: str) -> bool:
@@ -142,10 +97,18 @@ def is_machine(user_agent: str) -> bool:
     GIVT-style filtration by declared names; not accredited by the MRC, and no list of addresses.
     """
     agent = user_agent[:LONGEST].lower().replace(_TELEPHONE_MAKER, "")
-    if not agent.startswith(_BROWSERS):
-        return True
-    return any(word in agent for word in _MACHINES)
+    return not agent.startswith(_BROWSERS) or _holds(agent, _MACHINES)
 
 
 def _platform(agent: str) -> Platform:
-    return next((platform for word, platform in _PLATFORMS if word in agent), "other")
+    for word, platform in _PLATFORMS:
+        if word in agent:
+            return platform
+    return "other"
+
+
+def _holds(agent: str, words: Iterable[str]) -> bool:
+    for word in words:  # any() over a generator takes twice as long
+        if word in agent:
+            return True
+    return False

@@ -10,8 +10,9 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from flask import Flask, Request, Response, request
@@ -20,6 +21,9 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from engine.keys import Caller
 from engine.web.faults import Fault, Malformed, faults_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,21 @@ class Operation:
     media: tuple[str, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     answer_media: str = "application/json"
+    embedded: Mapping[tuple[str, str], Any] = field(default_factory=dict)  # (schema, property) → what is in a Raw
+
+
+class Ready(Response):
+    """An answer whose bytes are done: it goes out as one list, without the iterators that streams need."""
+
+    def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:
+        super().__init__(None, 200, headers)
+        self._body = body
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Send it."""
+        body = self._body
+        start_response("200 OK", [*self.headers, ("Content-Length", str(len(body)))])
+        return [body]
 
 
 def reply(answer: object, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
@@ -115,11 +134,8 @@ class Body(Generic[T]):
 
     def _data(self, sent: Request) -> bytes:
         encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
-        sent.max_content_length = self.max_bytes if encoding == "identity" else min(MAX_COMPRESSED, self.max_bytes)
-        try:
-            data = sent.get_data(cache=False)
-        except RequestEntityTooLarge:
-            raise self._too_large(sent.max_content_length, "bytes") from None
+        limit = self.max_bytes if encoding == "identity" else min(MAX_COMPRESSED, self.max_bytes)
+        data = _sent_bytes(sent, limit)
         match encoding:
             case "identity":
                 return data
@@ -137,14 +153,12 @@ class Body(Generic[T]):
         except zlib.error:
             plain = b""
         if len(plain) > self.max_bytes:
-            raise self._too_large(self.max_bytes, "bytes after decompression")
+            raise _too_large(self.max_bytes, "bytes after decompression")
         if not unzip.eof or unzip.unused_data:
-            raise Refused(400, "Malformed body", None, (Fault("$", "broken gzip", "one complete gzip member"),))
+            raise Refused(
+                400, "Malformed body", None, (Fault("$", "broken gzip", "one complete gzip member"),)
+            )
         return plain
-
-    def _too_large(self, limit: int, unit: str) -> Refused:
-        fault = Fault("$", f"more than {limit} {unit}", f"at most {limit} {unit}")
-        return Refused(413, "Content too large", None, (fault,))
 
     def _refusal(self, data: bytes) -> Refused:
         try:
@@ -243,6 +257,7 @@ class Api:
         media: tuple[str, ...] = (),
         parameters: Mapping[str, Any] | None = None,
         answer_media: str = "application/json",
+        embedded: Mapping[tuple[str, str], Any] | None = None,
     ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
         """Declare a view that returns a Response and reads the request by itself."""
 
@@ -261,6 +276,7 @@ class Api:
                 media=media,
                 parameters=parameters or {},
                 answer_media=answer_media,
+                embedded=embedded or {},
             )
             self.app.add_url_rule(path, title, self._counted(title, view), methods=[method])
             return view
@@ -292,11 +308,15 @@ class Api:
     def _admit(self, wanted: frozenset[str]) -> Caller:
         caller = self._caller_of(request)
         if caller is None:
-            fault = Fault("Authorization", "no valid key", f"Bearer and a key of scope {' or '.join(sorted(wanted))}")
+            fault = Fault(
+                "Authorization", "no valid key", f"Bearer and a key of scope {' or '.join(sorted(wanted))}"
+            )
             # RFC 9110 11.6.1: a 401 names the scheme.
             raise Refused(401, "Key required", None, (fault,), {"WWW-Authenticate": "Bearer"})
         if caller.scope not in wanted:
-            fault = Fault("Authorization", f"a key of scope {caller.scope}", f"scope {' or '.join(sorted(wanted))}")
+            fault = Fault(
+                "Authorization", f"a key of scope {caller.scope}", f"scope {' or '.join(sorted(wanted))}"
+            )
             raise Refused(403, "Key of another scope", None, (fault,))
         return caller
 
@@ -305,10 +325,13 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
     """Write the OpenAPI 3.1 document of these operations."""
     listed = list(operations)
     kinds = [kind for op in listed for kind in (op.body, op.answer) if kind is not None]
-    *schemas, problem_schema = msgspec.json.schema_components(
-        [*kinds, Problem], ref_template="#/components/schemas/{name}"
-    )[0]
-    components = msgspec.json.schema_components([*kinds, Problem], ref_template="#/components/schemas/{name}")[1]
+    embedded = {place: kind for op in listed for place, kind in op.embedded.items()}
+    refs, components = msgspec.json.schema_components(
+        [*kinds, Problem, *embedded.values()], ref_template="#/components/schemas/{name}"
+    )
+    schemas, problem_schema = refs[: len(kinds)], refs[len(kinds)]
+    for (name, part), schema in zip(embedded, refs[len(kinds) + 1 :], strict=True):
+        components[name]["properties"][part] = schema
     schema_of = iter(schemas)
     paths: dict[str, dict[str, Any]] = {}
     for op in listed:
@@ -323,14 +346,17 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
             ]
         if op.body is not None:
             schema = next(schema_of)
-            told["requestBody"] = {"required": True, "content": {media: {"schema": schema} for media in op.media}}
+            told["requestBody"] = {
+                "required": True,
+                "content": {media: {"schema": schema} for media in op.media},
+            }
         success: dict[str, Any] = {"description": "As asked"}
         if op.answer is not None:
             success["content"] = {op.answer_media: {"schema": next(schema_of)}}
         told["responses"][str(op.status)] = success
         for status in op.problems:
             told["responses"][str(status)] = {
-                "description": "A problem (RFC 9457)",
+                "description": HTTPStatus(status).phrase,
                 "content": {PROBLEM_TYPE: {"schema": problem_schema}},
             }
         path = op.path.replace("<", "{").replace(">", "}")
@@ -342,6 +368,26 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
         "paths": paths,
         "components": {"schemas": components, "securitySchemes": {"key": key}},
     }
+
+
+def _sent_bytes(sent: Request, limit: int) -> bytes:
+    """Read the body: at once where its length is stated, through Werkzeug's limited stream where it is chunked."""
+    length = sent.environ.get("CONTENT_LENGTH")
+    if length is None:
+        sent.max_content_length = limit
+        try:
+            return sent.get_data(cache=False)
+        except RequestEntityTooLarge:
+            raise _too_large(limit, "bytes") from None
+    if len(length) > 12 or int(length) > limit:
+        raise _too_large(limit, "bytes")
+    data: bytes = sent.environ["wsgi.input"].read(int(length))
+    return data
+
+
+def _too_large(limit: int, unit: str) -> Refused:
+    fault = Fault("$", f"more than {limit} {unit}", f"at most {limit} {unit}")
+    return Refused(413, "Content too large", None, (fault,))
 
 
 def _summary(view: Callable[..., object]) -> str:

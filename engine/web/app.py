@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -13,17 +12,20 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from engine.campaign import Publisher
 from engine.config import Config
+from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
 from engine.web.api import MAX_BODY, Api
-from engine.web.catalogue import CatalogueStore, add_catalogue
+#from engine.web.catalogue import CatalogueStore, add_catalogue
 from engine.web.decisions import Decider, Decisions, add_decisions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.origins import Origins
 from privacy.gate import ARRIVAL, Arrival, Gate
 
-DESCRIPTION = "Creatives that fit a page view, chosen by what is known of the page and the moment, never of the person."
+DESCRIPTION = (
+    "Creatives that fit a page view, chosen by what is known of the page and the moment, never of the person."
+)
 
 
 class Services(Protocol):
@@ -34,7 +36,7 @@ class Services(Protocol):
         """Decides."""
 
     @property
-    def store(self) -> CatalogueStore:
+    def store(self) -> ImageStore:
         """Keeps the catalogue."""
 
     def publishers(self) -> Mapping[str, Publisher]:
@@ -52,7 +54,7 @@ class Services(Protocol):
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
 
-    def new_id(self) -> str:
+    def request_id(self) -> str:
         """Return an id for an answer."""
 
 
@@ -85,7 +87,7 @@ def create_app(config: Config, services: Services, metrics_folder: Path | None =
         arrival: Arrival = request.environ[ARRIVAL]
         return None if arrival.api_key is None else services.keys().verify(arrival.api_key, services.now())
 
-    api = Api(app, caller_of, metrics.count, "Tactful", version("tactful"), DESCRIPTION)
+    api = Api(app, caller_of, metrics.count, "Tactful", "1.0", DESCRIPTION)
     decisions = Decisions(
         services.engine,
         services.publishers,
@@ -93,15 +95,15 @@ def create_app(config: Config, services: Services, metrics_folder: Path | None =
         RateLimits(services.monotonic, config.workers),
         metrics,
         services.monotonic,
-        services.new_id,
+        services.request_id,
         config.deadline_ms,
     )
     add_decisions(api, decisions)
-    add_catalogue(api, services.store, services.now)
+    #    add_catalogue(api, services.store, services.now)
     add_images(api, services.store)
     add_health(api, metrics, services.unready)
     app.extensions["tactful"] = api
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
-        app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=QUERY_KEYS
+        app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=("after", "limit")
     )
     return app

@@ -123,7 +123,9 @@ def _walk_struct(value: object, kind: type[Struct], path: str) -> Iterator[Fault
         yield Fault(_join(path, tag_field), describe(value[tag_field]), f"{tag!r}, or nothing")
     for name in value:
         if name not in known:
-            yield Fault(_join(path, word(name)), "unknown field", f"one of {', '.join(sorted(filter(None, known)))}")
+            yield Fault(
+                _join(path, word(name)), "unknown field", f"one of {', '.join(sorted(filter(None, known)))}"
+            )
 
 
 def _walk_array(value: object, kind: Any, metas: tuple[Meta, ...], path: str) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flask import Response
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from engine.decision import Answer
@@ -36,6 +36,7 @@ class Metrics:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        disable_created_metrics()  # when a counter began is when a first visitor came
         registry = self._registry = CollectorRegistry()
         requests = Counter("tactful_requests", "Requests answered", ["route", "status"], registry=registry)
         self._requests: dict[tuple[str, int], Counter] = {}
@@ -44,10 +45,14 @@ class Metrics:
             "tactful_decision_seconds", "Time from arrival to answer", buckets=BUCKETS_S, registry=registry
         )
         outcomes = Counter("tactful_placements", "Placements by outcome", ["outcome"], registry=registry)
-        self._filled, self._house, self._unfilled = (outcomes.labels(o) for o in ("filled", "house", "unfilled"))
+        self._filled, self._house, self._unfilled = (
+            outcomes.labels(o) for o in ("filled", "house", "unfilled")
+        )
         degraded = Counter("tactful_degraded", "Answers cut short", ["cause"], registry=registry)
         self._late, self._failed = degraded.labels("deadline"), degraded.labels("error")
-        missing = Counter("tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry)
+        missing = Counter(
+            "tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry
+        )
         self._missing = {facet: missing.labels(facet) for facet in FACETS}
         version = Gauge(
             "tactful_snapshot_version",
