@@ -54,7 +54,7 @@ class Services(Protocol):
     def monotonic(self) -> float:
         """Return seconds of a clock that never goes back."""
 
-    def request_id(self) -> str:
+    def new_id(self) -> str:
         """Return an id for an answer."""
 
 
@@ -95,7 +95,7 @@ def create_app(config: Config, services: Services, metrics_folder: Path | None =
         RateLimits(services.monotonic, config.workers),
         metrics,
         services.monotonic,
-        services.request_id,
+        services.new_id,
         config.deadline_ms,
     )
     add_decisions(api, decisions)

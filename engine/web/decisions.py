@@ -75,11 +75,11 @@ class Decisions:
         limits: RateLimits,
         metrics: Metrics,
         monotonic: Callable[[], float],
-        request_id: Callable[[], str],
+        new_id: Callable[[], str],
         deadline_ms: int,
     ) -> None:
         self._engine, self._publishers, self._caller_of = engine, publishers, caller_of
-        self._limits, self._metrics, self._monotonic, self._request_id = (
+        self._limits, self._metrics, self._monotonic, self._new_id = (
             limits,
             metrics,
             monotonic,
@@ -148,7 +148,7 @@ class Decisions:
 
     def _empty(self, visit: Visit, body: DecisionBody) -> Answer:
         return Answer(
-            request_id=self._request_id(),
+            request_id=self._new_id(),
             decisions=(),
             unfilled=tuple(placement.id for placement in body.placements),
             degraded=True,

@@ -79,7 +79,7 @@ class FakeServices:
     def monotonic(self) -> float:
         return self.clock
 
-    def request_id(self) -> str:
+    def new_id(self) -> str:
         self._ids += 1
         return f"id{self._ids}"
 
