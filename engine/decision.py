@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from msgspec import Raw, Struct
@@ -30,11 +30,11 @@ class Ranked:
     row: int
     match: float  # the weighted mean of its facets' matches, -1 to 1
     value: float  # match × bid in micro-units
-    parts: dict[str, float] = field(default_factory=dict)  # facet → its part of `match`; they sum to it
+    advertiser: int  # index into the snapshot's advertisers
 
 
 class Reason(Struct, frozen=True):
-    """The share of one facet in a score, and why in words. The shares of a creative's reasons sum to 1."""
+    """The part of a score that one facet gave, and why in words. A creative's shares sum to its score."""
 
     facet: str  # "page", "device", "time", "weather", "house"
     share: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class EngineError(Exception):
@@ -66,3 +67,22 @@ class ConfigError(EngineError):
 
 class ServeError(EngineError):
     """The service cannot be started; the text says what to do."""
+
+
+# --- deciding ---
+
+
+class UnknownPublisher(EngineError):
+    """No publisher of this id is registered."""
+
+    def __init__(self, publisher: str) -> None:
+        self.publisher = publisher
+        super().__init__(f"publisher: got {publisher!r}, expected the id of a registered publisher")
+
+
+class SnapshotError(EngineError):
+    """A snapshot's file is missing or damaged; names it and says what to do."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {fault}; delete the folder {path.parent} and start again: it is built from the database")

@@ -1,0 +1,234 @@
+"""What a page says, from whatever the caller sends: HTML or stated fields to title, description and text.
+
+Nothing here is stored: a PageText lives as long as the request and its re-encoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.html import HTMLTree
+
+from privacy.visit import PageInput
+
+# Text is cut here: topics show early, and the cost of reading must not grow with the page.
+MAX_TITLE_CHARS = 300
+MAX_DESCRIPTION_CHARS = 1_000
+MAX_TEXT_CHARS = 6_000
+MAX_KEYWORDS = 40
+MAX_KEYWORD_CHARS = 80
+
+# The parser's time grows with the square of nesting and of attributes in one tag. Real pages stay below
+# these by a factor of ten; what is beyond is read without a parser.
+_MAX_DEPTH = 800
+_MAX_ATTRIBUTES_SQUARED = 20_000_000  # summed over long tags: about 50 ms
+_MAX_HTML_CHARS = 2_000_000
+_MAX_JSON_LD_CHARS = 100_000
+_MAX_JSON_LD_BLOCKS = 8
+_MAX_JSON_LD_NODES = 400
+
+_MARKUP = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]{0,30})")
+_LONG_TAG = re.compile(r"<[a-zA-Z][^>]{2000,}")
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
+_UNREAD = re.compile(r"<(script|style|noscript|template|svg|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title\b[^>]{0,500}>([^<]{0,2000})", re.IGNORECASE)
+_ANY_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>?")
+_SPACE = re.compile(r"\s+")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """What was read of a page. Whitespace is single; no control characters, no lone surrogates."""
+
+    title: str = ""
+    description: str = ""
+    text: str = ""
+    language: str | None = None  # BCP 47, as the caller or the page states it; not yet checked
+    section: str | None = None  # the publisher's own section: "Sport"
+    keywords: tuple[str, ...] = ()
+    content_hash: str = ""  # 32 hex digits over all of the above
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to understand."""
+        return not (self.title or self.description or self.text or self.keywords)
+
+    def for_encoder(self) -> str:
+        """Return title, description and text as one, the most telling first: encoders read the beginning."""
+        return ". ".join(part for part in (self.title, self.description, self.text) if part)
+
+
+def read(page: PageInput) -> PageText:
+    """Read a page; what the caller states wins over what its HTML says. Never raises on hostile input."""
+    found = read_html(page.html) if page.html else PageText()
+    return _sealed(
+        PageText(
+            title=_clean(page.title, MAX_TITLE_CHARS) or found.title,
+            description=_clean(page.description, MAX_DESCRIPTION_CHARS) or found.description,
+            text=_clean(page.text, MAX_TEXT_CHARS) or found.text,
+            language=_clean(page.language, 35) or found.language,
+            section=found.section,
+            keywords=_keywords(page.keywords) or found.keywords,
+        )
+    )
+
+
+def read_html(source: str) -> PageText:
+    """Return what an HTML page says of itself, with its main text, without boilerplate where it can be told."""
+    source = _CONTROL.sub(" ", source[:_MAX_HTML_CHARS])
+    if _beyond_parsing(source):
+        return _sealed(_strip(source))
+    tree = HTMLTree.parse(source)
+    if tree.document is None or tree.head is None or tree.body is None:
+        return _sealed(_strip(source))
+    metas = _metas(tree)
+    facts = _json_ld(tree)
+    text = _clean(
+        extract_plain_text(tree, main_content=True, alt_texts=False, preserve_formatting=False, list_bullets=False),
+        MAX_TEXT_CHARS,
+    )
+    if len(text) < 200:  # the heuristic for main content found next to nothing: take all there is
+        everything = extract_plain_text(tree, alt_texts=False, preserve_formatting=False, list_bullets=False)
+        text = max(text, _clean(everything, MAX_TEXT_CHARS), key=len)
+    root = tree.document.query_selector("html")
+    return _sealed(
+        PageText(
+            title=_clean(metas.get("og:title") or tree.title or facts.get("headline"), MAX_TITLE_CHARS),
+            description=_clean(
+                metas.get("description") or metas.get("og:description") or facts.get("description"),
+                MAX_DESCRIPTION_CHARS,
+            ),
+            text=text,
+            language=_clean(root.getattr("lang", "") if root else "", 35) or facts.get("inLanguage"),
+            section=_clean(
+                facts.get("articleSection", "").split(",")[0] or metas.get("article:section"), MAX_KEYWORD_CHARS
+            )
+            or None,
+            keywords=_keywords(
+                (facts.get("keywords") or metas.get("keywords") or metas.get("news_keywords") or "").split(",")
+            ),
+        )
+    )
+
+
+def _sealed(page: PageText) -> PageText:
+    """Put the content hash on: over every field, each with its length, so that none can pose as another."""
+    parts = (page.title, page.description, page.text, page.language or "", page.section or "", *page.keywords)
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8")
+        digest.update(len(data).to_bytes(4, "big"))
+        digest.update(data)
+    return replace(page, content_hash=digest.hexdigest())
+
+
+def _clean(value: object, limit: int) -> str:
+    """Return one line of at most `limit` characters, NFC; "" for anything but a string."""
+    if not isinstance(value, str) or not value:
+        return ""
+    value = _SPACE.sub(" ", _CONTROL.sub(" ", value[: limit * 4])).strip()
+    return unicodedata.normalize("NFC", value)[:limit].rstrip()
+
+
+def _keywords(values: object) -> tuple[str, ...]:
+    if not isinstance(values, (list, tuple)):
+        return ()
+    cleaned = (_clean(v, MAX_KEYWORD_CHARS) for v in values[: MAX_KEYWORDS * 4])
+    return tuple(dict.fromkeys(v for v in cleaned if v))[:MAX_KEYWORDS]
+
+
+def _beyond_parsing(source: str) -> bool:
+    """Tell whether the page could nest deeper, or hold a longer tag, than the parser bears."""
+    # An inline image is one long attribute and harmless; only words can be attributes.
+    if sum(len(tag.split()) ** 2 for tag in _LONG_TAG.findall(source)) > _MAX_ATTRIBUTES_SQUARED:
+        return True
+    if source.count("<") <= _MAX_DEPTH:
+        return False
+    depth = 0
+    open_tags: dict[str, int] = {}
+    for close, name in _MARKUP.findall(source):
+        name = name.lower()
+        if name in _VOID:
+            continue
+        if close:
+            # A stray end tag closes nothing, so it must not make room for more depth.
+            if open_tags.get(name, 0):
+                open_tags[name] -= 1
+                depth -= 1
+            continue
+        if name in _SELF_CLOSING and open_tags.get(name, 0):
+            continue  # a new one of these ends the one before
+        open_tags[name] = open_tags.get(name, 0) + 1
+        depth += 1
+        if depth > _MAX_DEPTH:
+            return True
+    return False
+
+
+_SELF_CLOSING = frozenset("p li dt dd option optgroup tr td th thead tbody tfoot html head body a button".split())
+
+
+def _strip(source: str) -> PageText:
+    """Read without a parser: unread elements and tags go, the rest is text. Linear in the page's length."""
+    title = _TITLE.search(source)
+    text = html.unescape(_ANY_TAG.sub(" ", _UNREAD.sub(" ", source[:400_000]))[: MAX_TEXT_CHARS * 10])
+    return PageText(
+        title=_clean(html.unescape(title.group(1)) if title else "", MAX_TITLE_CHARS),
+        text=_clean(text, MAX_TEXT_CHARS),
+    )
+
+
+def _metas(tree: HTMLTree) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for meta in tree.head.get_elements_by_tag_name("meta"):
+        name = (meta.getattr("name") or meta.getattr("property") or "").lower()
+        content = meta.getattr("content")
+        if name and content and len(found) < 200:
+            found.setdefault(name, content)
+    return found
+
+
+def _json_ld(tree: HTMLTree) -> dict[str, str]:
+    """Return headline, description, articleSection, keywords and inLanguage of schema.org articles, as strings."""
+    wanted = ("headline", "description", "articleSection", "keywords", "inLanguage")
+    found: dict[str, str] = {}
+    scripts = tree.document.query_selector_all('script[type="application/ld+json"]')
+    for number, script in enumerate(scripts):
+        source = script.text
+        if number >= _MAX_JSON_LD_BLOCKS or len(source) > _MAX_JSON_LD_CHARS:
+            break
+        try:
+            data = json.loads(source)
+        except (ValueError, RecursionError):
+            continue
+        for node in _objects(data):
+            for key in wanted:
+                value = node.get(key)
+                if isinstance(value, list):
+                    value = ",".join(v for v in value if isinstance(v, str))
+                if isinstance(value, str) and value and key not in found:
+                    found[key] = value
+    return found
+
+
+def _objects(data: Any) -> Iterator[dict[str, Any]]:
+    """Walk the articles of a JSON-LD document: its top, its lists and its @graph; not what they refer to."""
+    queue = [data]
+    for seen, item in enumerate(queue):  # grows while it is read
+        if seen >= _MAX_JSON_LD_NODES:
+            return
+        if isinstance(item, list):
+            queue.extend(item[:_MAX_JSON_LD_NODES])
+        elif isinstance(item, dict):
+            queue.append(item.get("@graph"))
+            if "Article" in str(item.get("@type")) or "Posting" in str(item.get("@type")) or "headline" in item:
+                yield item

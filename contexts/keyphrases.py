@@ -1,0 +1,71 @@
+"""Phrases of closed vocabularies in a page's text, by spaCy's tokenizer and PhraseMatcher.
+
+Nothing else of a text is ever kept: what a page says is only ever compared with lists that we or the
+advertisers wrote. The parser and the entity recogniser are not used: no free phrase leaves this module, so
+there is nothing for them to mask.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import spacy
+from spacy.matcher import PhraseMatcher
+from spacy.tokens import Doc
+
+MAX_PHRASE_CHARS = 80
+
+
+class Tokenizer:
+    """English tokens without a model, shared by all matchers of a process.
+
+    What it learns of a text (spaCy interns every word it sees) is dropped when the text is done with, so that
+    no page's words stay in memory. One text at a time: spaCy's memory zones are not for threads.
+    """
+
+    def __init__(self) -> None:
+        self._nlp = spacy.blank("en")
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def reading(self, text: str) -> Iterator[Doc]:
+        """Give the text's tokens, valid inside the block only."""
+        with self._lock, self._nlp.memory_zone():
+            yield self._nlp.make_doc(text)
+
+    def matcher(self, phrases: Iterable[str]) -> Matcher:
+        """Return a matcher of these phrases, lower and upper case alike."""
+        inner = PhraseMatcher(self._nlp.vocab, attr="LOWER")
+        wanted = sorted({phrase for phrase in phrases if phrase.strip()})
+        with self._lock:
+            for phrase, doc in zip(wanted, self._nlp.tokenizer.pipe(wanted), strict=True):
+                inner.add(phrase, [doc])
+        return Matcher(inner)
+
+
+class Matcher:
+    """Finds phrases of a fixed list. Built by a Tokenizer, for the texts that this one reads."""
+
+    def __init__(self, inner: PhraseMatcher) -> None:
+        self._inner = inner
+
+    def find(self, doc: Doc) -> list[tuple[str, int, int]]:
+        """Return (phrase as listed, first token, token after the last) of each occurrence, overlaps included."""
+        strings = doc.vocab.strings
+        return [(strings[key], start, end) for key, start, end in self._inner(doc)]
+
+
+class Vocabulary:
+    """A closed set of phrases to look for: campaign keywords, brands. Rebuilt when the catalogue changes."""
+
+    def __init__(self, tokenizer: Tokenizer, phrases: Iterable[str]) -> None:
+        """Take phrases of at most MAX_PHRASE_CHARS characters; longer ones and blank ones are left out."""
+        cleaned = (" ".join(phrase.split()).lower() for phrase in phrases)
+        self.phrases = frozenset(p for p in cleaned if p and len(p) <= MAX_PHRASE_CHARS)
+        self._matcher = tokenizer.matcher(self.phrases)
+
+    def find(self, doc: Doc) -> tuple[str, ...]:
+        """Return the phrases that occur, lower case, each once, in the order of their first occurrence."""
+        return tuple(dict.fromkeys(phrase for phrase, _, _ in self._matcher.find(doc)))

@@ -1,0 +1,354 @@
+"""What a page is about: topics, keyphrases, language, intent, and what a careful advertiser or a law minds.
+
+Two kinds of evidence are weighed: the page's vector against examples that we wrote, and cue phrases of closed
+vocabularies in its first words. Readers of the vectors are fitted when the model is built, and judged on
+examples that they were fitted without, so that scores mean much the same for any encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from contexts.context import INTENTS, SENSITIVE, Intent, PageFacts, Topic, TopicId, Vector
+from contexts.encode import Encoder
+from contexts.extract import PageText
+from contexts.keyphrases import Tokenizer, Vocabulary
+from contexts.language import LanguageDetector
+from contexts.lexicon import Example, Lexicon, our_lexicon
+from contexts.readers import Floats, fit, fit_logistic, fit_temperature, fit_threshold, softmax
+from contexts.taxonomy import CATTAX_CONTENT_3_1, Taxonomy, stated_topics
+from privacy.special_categories import SPECIAL_CATEGORIES
+
+ENGLISH = frozenset({"en"})
+READ_WORDS = 600  # what stands further down a page is not looked at for cues
+MAX_TOPICS = 12
+STATED_SCORE = 0.97  # a topic that the publisher states is all but sure
+
+_MIN_TIER_1 = 0.15
+_MIN_LOWER = 0.30
+_IMPLIES_SPECIAL = 0.40  # a protected topic counts from here: better one page too many
+_NAME_WEIGHT = 0.35  # a topic's bare name teaches less than a sentence does
+_CUE_LOGIT = 0.9  # what one strong cue adds to a topic's log-odds
+_CUE_CAP = 3.0
+_TITLE_FACTOR = 1.5
+_NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
+_FLAG_BETA = 2.0  # a sensitive page missed costs more than a harmless one flagged
+_FLAG_SPREADS = 2.5  # a strong cue makes up for a vector that falls so many spreads short
+_FLAG_CUES_ALONE = 2.0  # without or against the vector: so many strong cues
+_UNTAUGHT = frozenset({SENSITIVE["adult"], "v9i3On", "SPSHQ5"})  # flags are read apart; Genres say how, not what
+_NONE = TopicId("")
+_FLAGS = (*SENSITIVE, *SPECIAL_CATEGORIES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cues:
+    """What the phrases of a text speak for, with how strongly, and which closed phrases occur."""
+
+    topics: Mapping[str, float]
+    flags: Mapping[str, float]
+    intents: Mapping[str, float]
+    phrases: tuple[str, ...]
+
+
+class TopicModel:
+    """Reads pages in the space of one encoder. Immutable once built; calls may run at once."""
+
+    @classmethod
+    def build(
+        cls,
+        encoder: Encoder,
+        taxonomy: Taxonomy,
+        cached: MutableMapping[str, Vector] | None = None,
+        *,
+        lexicon: Lexicon | None = None,
+        languages: frozenset[str] | None = ENGLISH,
+    ) -> TopicModel:
+        """Encode the examples in one batch, or take their vectors from `cached`, and fit the readers.
+
+        `cached` maps a digest of encoder and examples to their vectors; new ones are put into it for the caller
+        to keep. `languages` are those that the encoder understands, None for all.
+        """
+        lexicon = lexicon or our_lexicon(taxonomy)
+        examples = [*lexicon.examples, *_names(taxonomy)]
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (encoder.id, *(example.text for example in examples)):
+            digest.update(part.encode() + b"\0")
+        key = digest.hexdigest()
+        vectors = cached.get(key) if cached is not None else None
+        if vectors is None or vectors.shape != (len(examples), encoder.dim):
+            vectors = encoder.encode([example.text for example in examples])
+            if cached is not None:
+                cached[key] = vectors
+        return cls(encoder, taxonomy, lexicon, vectors, languages)
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        taxonomy: Taxonomy,
+        lexicon: Lexicon,
+        vectors: Vector,
+        languages: frozenset[str] | None,
+    ) -> None:
+        """Fit the readers on the (examples + topics, dim) vectors; `build` makes them."""
+        self.encoder_id = encoder.id
+        self.taxonomy = taxonomy
+        self.languages = languages
+        self.detector = LanguageDetector()
+        self._tokenizer = Tokenizer()
+        self._matcher = self._tokenizer.matcher(lexicon.phrases())
+        self._lexicon = lexicon
+        self._names = {node.name.lower() for node in taxonomy} - lexicon.common
+        self._special = {
+            topic: frozenset(
+                flag
+                for flag, category in SPECIAL_CATEGORIES.items()
+                if not category.topics.isdisjoint((topic, *taxonomy.ancestors(topic)))
+            )
+            for topic in (node.id for node in taxonomy)
+        }
+        self._sensitive = {topic: flag for flag, topic in SENSITIVE.items()}
+        examples = [*lexicon.examples, *_names(taxonomy)]
+        x = np.asarray(vectors, dtype=np.float64)
+        taught = np.where(np.arange(len(x)) < len(lexicon.examples), 1.0, _NAME_WEIGHT)
+        self._fit_tier_1s(x, examples, taught)
+        self._fit_lower(x, examples)
+        self._fit_flags(x, examples, taught)
+        self._fit_intents(x, examples)
+
+    def vocabulary(self, phrases: Iterable[str]) -> Vocabulary:
+        """Return a vocabulary of campaign keywords and brands to look for in pages."""
+        return Vocabulary(self._tokenizer, phrases)
+
+    def understands(self, language: str | None) -> bool:
+        """Tell whether the encoder reads this language; an unknown language only if it reads all."""
+        return self.languages is None or language in self.languages
+
+    def cues(self, page: PageText, vocabulary: Vocabulary, english: bool) -> _Cues:
+        """Look through the page's first words once; the cues are English, the vocabulary is what it is."""
+        title = page.title.lower()
+        text = "\n".join(
+            (page.title, page.description, ", ".join(page.keywords), " ".join(page.text.split()[:READ_WORDS]))
+        )
+        with self._tokenizer.reading(text) as doc:
+            phrases = vocabulary.find(doc)
+            found = _outermost(self._matcher.find(doc)) if english else {}
+        cues = _Cues({}, {}, {}, tuple(dict.fromkeys((*phrases, *(p for p in found if p in self._names)))))
+        for phrase, times in found.items():
+            if phrase in self._lexicon.harmless:
+                continue
+            strength = (1.0 + 0.5 * math.log2(times)) * (_TITLE_FACTOR if phrase in title else 1.0)
+            for known, kept in (
+                (self._lexicon.topic_cues, cues.topics),
+                (self._lexicon.flag_cues, cues.flags),
+                (self._lexicon.intent_cues, cues.intents),
+            ):
+                for target, weight in known.get(phrase, {}).items():
+                    kept[target] = kept.get(target, 0.0) + weight * strength
+        return cues
+
+    def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
+        """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
+        first = self._tier_1_probabilities(vector, cues)
+        scores = {topic: p for topic, p in first.items() if p >= _MIN_TIER_1}
+        if vector is None:
+            nearest = None
+        else:
+            centred = vector - self._mean
+            nearest = np.maximum.reduceat(self._lower_rows @ centred, self._lower_starts) / np.linalg.norm(centred)
+        for index, (topic, tier_1) in enumerate(self._lower):
+            parent = first.get(tier_1, 0.0)
+            if parent < _MIN_TIER_1:
+                continue
+            logit = min(cues.get(topic, 0.0), _CUE_CAP) * _CUE_LOGIT
+            logit += -_NONE_LOGIT if nearest is None else self._lower_slope * nearest[index] + self._lower_offset
+            score = min(parent, 1.0 / (1.0 + math.exp(-logit)))
+            if score >= _MIN_LOWER:
+                scores[topic] = score
+        return scores
+
+    def flags(self, vector: Vector | None, cues: Mapping[str, float]) -> frozenset[str]:
+        """Return the sensitive and special flags that vector and cues raise."""
+        raised = {flag for flag, strength in cues.items() if strength >= _FLAG_CUES_ALONE}
+        if vector is not None:
+            margins = (self._flag_reader.scores(vector) - self._flag_thresholds) / self._flag_spreads
+            for flag, margin in zip(_FLAGS, margins, strict=True):
+                if margin + _FLAG_SPREADS * cues.get(flag, 0.0) >= 0:
+                    raised.add(flag)
+        else:
+            raised |= {flag for flag, strength in cues.items() if strength >= 0.9}
+        return frozenset(raised)
+
+    def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
+        """Return the special categories that topics imply."""
+        return frozenset(
+            flag for topic, score in topics.items() if score >= _IMPLIES_SPECIAL for flag in self._special[topic]
+        )
+
+    def sensitive_of(self, topics: Iterable[TopicId]) -> frozenset[str]:
+        """Return the flags of sensitive topics among these."""
+        return frozenset(self._sensitive[topic] for topic in topics if topic in self._sensitive)
+
+    def intent(self, vector: Vector | None, cues: Mapping[str, float]) -> Intent:
+        """Return the stage of a purchase that the page speaks to; without evidence, awareness."""
+        logits = np.array([min(cues.get(intent, 0.0), _CUE_CAP) * _CUE_LOGIT for intent in INTENTS])
+        if vector is not None:
+            logits = logits + self._intent_reader.scores(vector) * self._intent_scale
+        return INTENTS[int(logits.argmax())]
+
+    def _tier_1_probabilities(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
+        strength: dict[TopicId, float] = {}
+        for topic, cue in cues.items():
+            tier_1 = self.taxonomy.tier_1(TopicId(topic))
+            strength[tier_1] = strength.get(tier_1, 0.0) + cue
+        logits = np.array([_CUE_LOGIT * min(strength.get(topic, 0.0), _CUE_CAP) for topic in self._tier_1s])
+        if vector is None:
+            logits[-1] = _NONE_LOGIT
+        else:
+            logits = logits + self._tier_1_reader.scores(vector) * self._tier_1_scale
+        return dict(zip(self._tier_1s[:-1], softmax(logits)[:-1].tolist(), strict=True))
+
+    def _fit_tier_1s(self, x: Floats, examples: Sequence[Example], taught: Floats) -> None:
+        self._tier_1s = [n.id for n in self.taxonomy if n.parent is None and n.id not in _UNTAUGHT] + [_NONE]
+        column = {topic: i for i, topic in enumerate(self._tier_1s)}
+        targets = np.zeros((len(examples), len(self._tier_1s)))
+        for row, example in enumerate(examples):
+            firsts = {self.taxonomy.tier_1(TopicId(t)) for t in example.topics} & column.keys()
+            if not (example.topics or example.flags or example.intents):
+                firsts = {_NONE}
+            for first in firsts:
+                targets[row, column[first]] = 1.0 / len(firsts)
+        use = targets.sum(axis=1) > 0
+        share = (targets * taught[:, None]).sum(axis=0)
+        balance = taught / np.sqrt((targets @ share) + 1e-9)
+        balance /= balance[use].mean()
+        self._tier_1_reader, unseen = fit(x[use], targets[use], balance[use])
+        judged = taught[use] == 1.0
+        truth = targets[use][judged].argmax(axis=1)
+        self._tier_1_scale = fit_temperature(unseen[judged], truth, np.zeros(len(self._tier_1s)))
+
+    def _fit_lower(self, x: Floats, examples: Sequence[Example]) -> None:
+        """Keep the rows of each lower topic, and fit how near its nearest row must be."""
+        self._mean = x.mean(axis=0).astype(np.float32)
+        centred = x - self._mean
+        centred /= np.linalg.norm(centred, axis=1, keepdims=True) + 1e-9
+        rows: dict[TopicId, list[int]] = {}
+        for row, example in enumerate(examples):
+            for topic in example.topics:
+                if self.taxonomy.ancestors(TopicId(topic)) and self.taxonomy.tier_1(TopicId(topic)) not in _UNTAUGHT:
+                    rows.setdefault(TopicId(topic), []).append(row)
+        self._lower = [(topic, self.taxonomy.tier_1(topic)) for topic in rows]
+        order = [row for topic, _ in self._lower for row in rows[topic]]
+        self._lower_starts = np.cumsum([0, *(len(rows[topic]) for topic, _ in self._lower)][:-1])
+        self._lower_rows = centred[order].astype(np.float32)
+        nearness, truth = [], []
+        sims = centred @ centred[order].T
+        sims[np.asarray(order), np.arange(len(order))] = -1.0  # no row is near itself
+        nearest = np.maximum.reduceat(sims, self._lower_starts, axis=1)
+        for row, example in enumerate(examples):
+            own = {self.taxonomy.tier_1(TopicId(t)) for t in example.topics}
+            for index, (topic, tier_1) in enumerate(self._lower):
+                if tier_1 in own and (topic not in example.topics or len(rows[topic]) > 1):
+                    nearness.append(nearest[row, index])
+                    truth.append(topic in example.topics)
+        self._lower_slope, self._lower_offset = fit_logistic(np.array(nearness), np.array(truth))
+
+    def _fit_flags(self, x: Floats, examples: Sequence[Example], taught: Floats) -> None:
+        truth = np.zeros((len(examples), len(_FLAGS)), dtype=bool)
+        for row, example in enumerate(examples):
+            implied = {flag for topic in example.topics for flag in self._special[TopicId(topic)]}
+            implied |= self.sensitive_of(TopicId(t) for t in example.topics)
+            for flag in example.flags | implied:
+                truth[row, _FLAGS.index(flag)] = True
+        weights = taught * np.where(truth.any(axis=1), 3.0, 1.0)  # harmless examples are far more
+        self._flag_reader, unseen = fit(x, np.where(truth, 1.0, 0.0), weights)
+        judged = taught == 1.0
+        self._flag_thresholds = np.array(
+            [fit_threshold(unseen[judged, i], truth[judged, i], _FLAG_BETA) for i in range(len(_FLAGS))]
+        )
+        self._flag_spreads = np.array([unseen[judged & ~truth[:, i], i].std() for i in range(len(_FLAGS))])
+
+    def _fit_intents(self, x: Floats, examples: Sequence[Example]) -> None:
+        use = np.array([bool(example.intents) for example in examples])
+        targets = np.array([[float(intent in e.intents) for intent in INTENTS] for e in examples])[use]
+        self._intent_reader, unseen = fit(x[use], targets, np.ones(int(use.sum())))
+        self._intent_scale = fit_temperature(unseen, targets.argmax(axis=1), np.zeros(len(INTENTS)))
+
+
+def understand(
+    page: PageText,
+    vector: Vector | None,
+    model: TopicModel,
+    vocabulary: Vocabulary,
+    *,
+    categories: Sequence[str] = (),
+    cattax: int = CATTAX_CONTENT_3_1,
+    publisher_categories: Mapping[str, str] | None = None,
+) -> PageFacts:
+    """Return the facts of a page; `vector` is `page.for_encoder()` in the model's space, None where none is to be had.
+
+    `categories` are ids that the caller states; `publisher_categories` maps the publisher's own names, in lower
+    case ("sport"), to ids of Content Taxonomy 3.1, and is looked up by section and keywords.
+    """
+    language, note = model.detector.decide(page.language, page.for_encoder())
+    notes = [note] if note else []
+    stated, unread = stated_topics(categories, cattax, model.taxonomy)
+    notes.extend(unread)
+    own = _own_topics(page, publisher_categories or {}, model.taxonomy)
+    readable = not page.empty and model.understands(language)
+    read_vector = vector if readable and vector is not None and bool(vector.any()) else None
+    cues = model.cues(page, vocabulary, english=readable and language == "en")
+    scores = model.topics(read_vector, cues.topics) if readable else {}
+    for topic in stated | own:
+        for implied in (topic, *model.taxonomy.ancestors(topic)):
+            scores[implied] = max(scores.get(implied, 0.0), STATED_SCORE)
+    flags = model.flags(read_vector, cues.flags) if readable else frozenset()
+    if page.empty:
+        notes.append("no text to read")
+    elif not readable:
+        source = "the publisher's categories" if scores else "none stated"
+        notes.append(f"language '{language or 'unknown'}': topics from {source}")
+    best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    told = [(t, s) for t, s in best if model.taxonomy.tier_1(t) != "v9i3On"][:MAX_TOPICS]
+    return PageFacts(
+        content_hash=page.content_hash,
+        encoder_id=model.encoder_id,
+        vector=vector if not page.empty else None,
+        topics=tuple(Topic(topic, model.taxonomy.name(topic), round(score, 3)) for topic, score in told),
+        keyphrases=cues.phrases,
+        language=language,
+        intent=model.intent(read_vector, cues.intents) if readable else None,
+        sensitive=frozenset(flags & SENSITIVE.keys()) | model.sensitive_of(scores),
+        special=frozenset(flags & SPECIAL_CATEGORIES.keys()) | model.special_of(scores),
+        suitability_known=readable and read_vector is not None,
+        notes=tuple(notes),
+    )
+
+
+def _names(taxonomy: Taxonomy) -> list[Example]:
+    """Return each topic's name with those above it, as a sentence of sorts."""
+    return [
+        Example(". ".join((node.name, *map(taxonomy.name, taxonomy.ancestors(node.id)))), frozenset({node.id}))
+        for node in taxonomy
+    ]
+
+
+def _own_topics(page: PageText, categories: Mapping[str, str], taxonomy: Taxonomy) -> frozenset[TopicId]:
+    named = (name.casefold() for name in (page.section, *page.keywords) if name)
+    ids = (categories.get(name) for name in named)
+    return frozenset(TopicId(topic) for topic in ids if topic is not None and topic in taxonomy)
+
+
+def _outermost(found: Iterable[tuple[str, int, int]]) -> dict[str, int]:
+    """Return how often each phrase occurs where no longer phrase covers it: "shooting star" is no shooting."""
+    counts: dict[str, int] = {}
+    reached = -1
+    for phrase, start, end in sorted(found, key=lambda f: (f[1], -f[2])):
+        if end > reached:
+            counts[phrase] = counts.get(phrase, 0) + 1
+            reached = end
+    return counts

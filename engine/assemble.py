@@ -1,0 +1,80 @@
+"""A creative as it is answered: native assets, and HTML that is safe to put into a page."""
+
+from __future__ import annotations
+
+from html import escape
+from urllib.parse import urlsplit
+
+from resiliparse.extract.html2text import extract_plain_text
+
+from engine.campaign import Advertiser, Campaign
+from engine.creative import Creative
+from engine.decision import Asset, Assets, CreativeAnswer
+
+REL = "noopener noreferrer nofollow sponsored"
+
+
+def text_of(creative: Creative, campaign: Campaign, advertiser: Advertiser) -> str:
+    """Return what a creative says, for its vector: its own words first, then what its campaign is about."""
+    said = [creative.headline, creative.body]
+    if creative.html:
+        said.append(extract_plain_text(creative.html, main_content=False, links=False).strip())
+    if creative.image and not (creative.headline or creative.body):
+        said.append(creative.image.alt)
+    about = ", ".join(dict.fromkeys((*creative.keywords, *campaign.keywords)))
+    who = creative.sponsored_by or advertiser.name
+    parts = [part.rstrip(".") for part in (*said, creative.cta, who, about) if part]
+    return ". ".join(parts)
+
+
+def creative_answer(
+    creative: Creative, campaign: Campaign, advertiser: Advertiser, image_url: str | None
+) -> CreativeAnswer:
+    """Build the answer of one creative; `image_url` is where its picture is hosted."""
+    image = None
+    if creative.image and image_url:
+        image = Asset(image_url, creative.image.w or 0, creative.image.h or 0, creative.image.alt)
+    assets = Assets(
+        headline=creative.headline,
+        body=creative.body,
+        cta=creative.cta,
+        sponsored_by=creative.sponsored_by or advertiser.name,
+        image=image,
+    )
+    return CreativeAnswer(
+        id=creative.id,
+        campaign=campaign.id,
+        advertiser=advertiser.id,
+        format=creative.format,
+        assets=assets,
+        html=_html(creative, assets),
+        landing_domain=urlsplit(creative.landing_url).hostname or "",
+        size=creative.size,
+    )
+
+
+def _html(creative: Creative, assets: Assets) -> str:
+    if creative.html:
+        return creative.html
+    picture = _picture(assets.image, creative.size)
+    if creative.format == "native":
+        inside = picture + "".join(
+            f'<{tag} class="tactful-{name}">{escape(text)}</{tag}>'
+            for tag, name, text in (
+                ("strong", "headline", assets.headline),
+                ("span", "body", assets.body),
+                ("span", "cta", assets.cta),
+                ("small", "sponsor", assets.sponsored_by),
+            )
+            if text
+        )
+    else:
+        inside = picture
+    return f'<a class="tactful-{creative.format}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank">{inside}</a>'
+
+
+def _picture(image: Asset | None, size: tuple[int, int] | None) -> str:
+    if image is None:
+        return ""
+    w, h = size or (image.w, image.h)
+    return f'<img src="{escape(image.url)}" width="{w}" height="{h}" alt="{escape(image.alt)}">'

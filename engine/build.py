@@ -1,0 +1,258 @@
+"""Building a snapshot: the store's rows, encoded, compiled and written to a folder, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from contexts.context import SENSITIVE, Vector
+from contexts.encode import Encoder
+from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
+from engine import faiss_index
+from engine.assemble import creative_answer, text_of
+from engine.campaign import Advertiser, Campaign, Prefer, Publisher
+from engine.change import Approval, Kind, Versions
+from engine.creative import Creative
+from engine.enrich import enrich
+from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
+from engine.targeting import Mask, RuleSet, compile_rules, pack
+
+log = logging.getLogger(__name__)
+
+ENCODE_BATCH = 4096
+MOST_PHRASES = 20_000  # more would make reading a page and starting slow
+
+
+class Reader(Protocol):
+    """One consistent state of the catalogue, however long it is read. Rows come in batches, in the order of ids."""
+
+    def versions(self) -> Versions: ...
+    def publishers(self) -> Iterator[tuple[Publisher, ...]]: ...
+    def advertisers(self) -> Iterator[tuple[Advertiser, ...]]: ...
+    def campaigns(self) -> Iterator[tuple[Campaign, ...]]: ...
+    def creatives(self) -> Iterator[tuple[Creative, ...]]: ...
+    def approvals(self) -> Iterator[tuple[Approval, ...]]: ...
+
+    def paused(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the ids of the paused campaigns and creatives."""
+
+    def changed_since(self, catalog: int) -> list[tuple[Kind, str]]:
+        """Return (kind, id) of what changed in catalogue versions above `catalog`, statuses aside."""
+
+
+class BuildStore(Protocol):
+    """What building reads of the store, and the vectors that it keeps there."""
+
+    def read(self) -> AbstractContextManager[Reader]: ...
+
+    def vectors(self, encoder_id: str, hashes: Iterable[str]) -> Mapping[str, Vector]:
+        """Return the kept vectors of these texts' hashes."""
+
+    def put_vectors(self, encoder_id: str, vectors: Mapping[str, Vector]) -> None:
+        """Keep vectors by their texts' hashes."""
+
+
+def build(
+    store: BuildStore, encoder: Encoder, weights: Weights, image_url: Callable[[str], str], folder: Path
+) -> None:
+    """Write the snapshot of the source's present version to `folder`; a failure leaves nothing behind.
+
+    `weights` are the standing weights of the facets; `image_url` says where a picture (by its hash) is hosted.
+    """
+    making = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    try:
+        _write(store, encoder, weights, image_url, making)
+        os.replace(making, folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _write(
+    store: BuildStore, encoder: Encoder, weights: Weights, image_url: Callable[[str], str], folder: Path
+) -> None:
+    with store.read() as reader:
+        version = reader.versions().catalog
+        publishers = tuple(chain.from_iterable(reader.publishers()))
+        advertisers = list(chain.from_iterable(reader.advertisers()))
+        campaigns = list(chain.from_iterable(reader.campaigns()))
+        rows = _Rows(advertisers, campaigns, image_url)
+        for creative in chain.from_iterable(reader.creatives()):
+            rows.add(creative)
+
+    layout = Layout(encoder.dim)
+    own = _vectors(store, encoder, rows.texts)
+    page = enrich(own, np.array(rows.campaign, np.int32), np.array(rows.advertiser, np.int32))
+    prefer = np.array(rows.prefer, np.int32)
+    blocks = [prefer_blocks(p.devices, p.times, p.weather) for p in rows.prefers]
+    soft = {f: np.array([b[f] for b in blocks], np.float32).reshape(-1, WIDTHS[f]) for f in SOFT_FACETS}
+    faiss_index.build(layout.creatives(page, {f: soft[f][prefer] for f in SOFT_FACETS}, weights), folder / "index")
+
+    bitmaps = compile_rules(rows.rules, np.array(rows.rule, np.int32), SENSITIVE)
+    masks = rows.masks()
+    own_words = pack(masks, len(rows.ids))
+    hashes = np.array([id_hash(i) for i in rows.ids], np.uint64)
+    order = np.argsort(hashes, kind="stable")
+    columns = {
+        "bid": np.array(rows.bid, np.int64),
+        "floor": np.array(rows.floor, np.int64),
+        "campaign": np.array(rows.campaign, np.int32),
+        "prefer": prefer,
+        "start": np.array(rows.start, np.int64),
+        "end": np.array(rows.end, np.int64),
+        "id_hash": hashes[order],
+        "id_row": order.astype(np.int64),
+        "soft": np.concatenate([soft[f] for f in SOFT_FACETS], axis=1),
+        "offsets": np.array(rows.offsets, np.int64),
+        "records": np.frombuffer(bytes(rows.records), np.uint8),
+        "bitmaps": np.concatenate([bitmaps.words, own_words.words]),
+    }
+    for name, column in columns.items():
+        np.save(folder / f"{name}.npy", column, allow_pickle=False)
+    manifest = Manifest(
+        version=version,
+        encoder_id=encoder.id,
+        page_dim=encoder.dim,
+        rows=len(rows.ids),
+        weights={f: float(w) for f, w in weights.items()},
+        advertisers=tuple(a.id for a in advertisers),
+        campaigns=tuple(rows.entries),
+        publishers=publishers,
+        prefers=tuple(rows.prefers),
+        phrases=_phrases(campaigns, rows.rules),
+        bitmaps=(*bitmaps.names, *own_words.names),
+        hashes={name: file_hash(folder / name) for name in files_of(folder)},
+    )
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    log.info("catalogue built", extra={"version": version, "creatives": len(rows.ids)})
+
+
+class _Rows:
+    """The columns while they grow, a creative at a time."""
+
+    def __init__(
+        self, advertisers: Sequence[Advertiser], campaigns: Sequence[Campaign], image_url: Callable[[str], str]
+    ) -> None:
+        self._advertisers = {a.id: (at, a) for at, a in enumerate(advertisers)}
+        self._campaigns = {c.id: (at, c) for at, c in enumerate(campaigns)}
+        self._image_url = image_url
+        self.entries = [
+            CampaignEntry(c.id, self._advertisers[c.advertiser][0], c.categories, c.house) for c in campaigns
+        ]
+        self.ids: list[str] = []
+        self.texts: list[str] = []
+        self.campaign: list[int] = []
+        self.advertiser: list[int] = []
+        self.bid: list[int] = []
+        self.floor: list[int] = []
+        self.start: list[int] = []
+        self.end: list[int] = []
+        self.allowed: list[bool] = []
+        self.house: list[bool] = []
+        self.kind: list[str] = []  # "native", or the size of a banner
+        self.rules: list[RuleSet] = []
+        self.rule: list[int] = []
+        self.prefers: list[Prefer] = []
+        self.prefer: list[int] = []
+        self.records = bytearray()
+        self.offsets = [0]
+        self._rule_at: dict[RuleSet, int] = {}
+        self._prefer_at: dict[Prefer, int] = {}
+
+    def add(self, creative: Creative) -> None:
+        at, campaign = self._campaigns[creative.campaign]
+        who, advertiser = self._advertisers[campaign.advertiser]
+        rules = RuleSet(campaign.targeting, creative.targeting, campaign.suitability)
+        prefer = creative.prefer or campaign.prefer
+        if rules not in self._rule_at:
+            self._rule_at[rules] = len(self.rules)
+            self.rules.append(rules)
+        if prefer not in self._prefer_at:
+            self._prefer_at[prefer] = len(self.prefers)
+            self.prefers.append(prefer)
+        hosted = creative.image and creative.image.hash
+        answer = creative_answer(creative, campaign, advertiser, self._image_url(hosted) if hosted else None)
+        flight = campaign.flight
+        self.ids.append(creative.id)
+        self.texts.append(text_of(creative, campaign, advertiser))
+        self.campaign.append(at)
+        self.advertiser.append(who)
+        self.bid.append(campaign.cpm_micros)
+        self.floor.append(max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0))
+        self.start.append(int(flight.start.timestamp()) if flight.start else 0)
+        self.end.append(int(flight.end.timestamp()) if flight.end else FOREVER)
+        self.allowed.append(_own_kind_allowed(creative, rules))
+        self.house.append(campaign.house)
+        self.kind.append("native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size))
+        self.rule.append(self._rule_at[rules])
+        self.prefer.append(self._prefer_at[prefer])
+        self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
+        self.offsets.append(len(self.records))
+
+    def masks(self) -> dict[str, Mask]:
+        """Return the bitmaps that are not rules over a context: allowed at all, of the house, of a size, a category."""
+        kind = np.array(self.kind, dtype=object)
+        masks: dict[str, Mask] = {"allowed": np.array(self.allowed, bool), "house": np.array(self.house, bool)}
+        masks |= {f"kind:{k}": np.asarray(kind == k, bool) for k in sorted(set(self.kind))}
+        campaign = np.array(self.campaign, np.int32)
+        for category in sorted({c for e in self.entries for c in e.categories}):
+            masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[campaign]
+        return masks
+
+
+def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:
+    """Say whether a creative's own format and size meet the format and size rules."""
+    for targeting in (rules.campaign, rules.creative):
+        formats, sizes = targeting.formats, targeting.sizes
+        if creative.format in formats.exclude or (formats.include and creative.format not in formats.include):
+            return False
+        if creative.size and (creative.size in sizes.exclude or (sizes.include and creative.size not in sizes.include)):
+            return False
+    return True
+
+
+def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[str, ...]:
+    """Return all phrases that rules name, then as many of the campaigns' own keywords as there is room for."""
+    ruled = {
+        phrase
+        for rule_set in rules
+        for targeting in (rule_set.campaign, rule_set.creative)
+        for phrase in (*targeting.keywords.include, *targeting.keywords.exclude)
+    }
+    own = sorted({phrase.lower() for campaign in campaigns for phrase in campaign.keywords} - ruled)
+    return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])
+
+
+def _vectors(store: BuildStore, encoder: Encoder, texts: Sequence[str]) -> Vector:
+    """Return (len(texts), dim) vectors, encoding only those texts whose vectors are not kept."""
+    hashes = [hashlib.blake2b(t.encode(errors="replace"), digest_size=16).hexdigest() for t in texts]
+    result = np.zeros((len(texts), encoder.dim), np.float32)
+    missing: dict[str, list[int]] = {}
+    for start in range(0, len(texts), ENCODE_BATCH):
+        part = range(start, min(start + ENCODE_BATCH, len(texts)))
+        kept = store.vectors(encoder.id, [hashes[i] for i in part])
+        for i in part:
+            vector = kept.get(hashes[i])
+            if vector is None:
+                missing.setdefault(hashes[i], []).append(i)
+            else:
+                result[i] = vector
+    waiting = list(missing.items())
+    for start in range(0, len(waiting), ENCODE_BATCH):
+        part_of = waiting[start : start + ENCODE_BATCH]
+        made = encoder.encode([texts[rows[0]] for _, rows in part_of])
+        for (_, rows), vector in zip(part_of, made, strict=True):
+            result[rows] = vector
+        store.put_vectors(encoder.id, {h: v for (h, _), v in zip(part_of, made, strict=True)})
+    return result

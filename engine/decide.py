@@ -1,0 +1,198 @@
+"""One decision, from a visit to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from contexts.context import Context
+from engine.background import Background
+from engine.catalog import Catalog, View
+from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
+from engine.gather import Gatherer
+from engine.rank import order, share_out
+from engine.reasons import page_answer, reasons
+from engine.retrieve import LIST_LENGTH, PageList, Soft, eligible, page_list, predicates, retrieve, soften
+from privacy.visit import Visit
+
+COMPETING = 64  # candidates for a placement: chosen by match, then ordered by match × bid
+LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
+
+Shortlist = tuple[Ranked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What one request is decided on: the view, the context, and the key under which its parts are kept."""
+
+    view: View
+    context: Context
+    key: tuple[object, ...]
+
+
+class Engine:
+    """Chooses creatives for page views, from one frozen view of the catalogue; no network, no database."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        gatherer: Gatherer,
+        background: Background,
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        request_id: Callable[[], str],
+    ) -> None:
+        self.catalog = catalog
+        self.gatherer = gatherer
+        self._background = background
+        self._now = now
+        self._monotonic = monotonic
+        self._request_id = request_id
+
+    def decide(self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float) -> Answer:
+        """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
+
+        Past the deadline the best found so far goes out, then house creatives, marked degraded.
+        Raises UnknownPublisher.
+        """
+        scene = self.scene(visit, deadline)
+        ranked, degraded = self._rank(scene, placements, deadline)
+        chosen = share_out(ranked, [p.count for p in placements])
+        chosen = self._add_house(scene, placements, chosen)
+        return self._answer(scene, visit, placements, chosen, explain=explain, degraded=degraded)
+
+    def scene(self, visit: Visit, deadline: float) -> Scene:
+        """Gather the context of a visit."""
+        now = self._now()
+        view = self.catalog.view(now)
+        context = self.gatherer.gather(visit, view.snapshot, now, deadline)
+        return Scene(view, context, _key(view, context))
+
+    def shortlist(self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING) -> Shortlist:
+        """Return the creatives that compete for a placement, in their final order."""
+        view, context = scene.view, scene.context
+        key = (house, most, scene.key, placement.formats, placement.sizes, placement.floor_micros)
+        key = (*key, placement.block_advertisers, placement.block_categories)
+        found: Shortlist | None = view.lists.get(key)
+        if found is None:
+            rules = predicates(view, context, self.gatherer.topics(context.page), placement)
+            allowed = eligible(view, rules, view.house if house else view.paid)
+            candidates = retrieve(view, self.soft(scene), allowed, most, None if house else self._page_list(scene))
+            found = order(view.snapshot, candidates)
+            view.lists.put(key, found)
+        return found
+
+    def soft(self, scene: Scene) -> Soft:
+        """Return the context's side of matching."""
+        key = ("soft", scene.key)
+        found: Soft | None = scene.view.lists.get(key)
+        if found is None:
+            found = soften(scene.view.snapshot, scene.context)
+            scene.view.lists.put(key, found)
+        return found
+
+    def _rank(
+        self, scene: Scene, placements: Sequence[Placement], deadline: float
+    ) -> tuple[list[Shortlist], bool]:
+        ranked: list[Shortlist] = []
+        degraded = False
+        for placement in placements:
+            if self._monotonic() >= deadline:
+                degraded = True
+                ranked.append(())
+            else:
+                wanted = max(COMPETING, 8 * sum(p.count for p in placements))
+                ranked.append(self.shortlist(scene, placement, most=wanted))
+        return ranked, degraded
+
+    def _add_house(
+        self, scene: Scene, placements: Sequence[Placement], chosen: list[list[Ranked]]
+    ) -> list[list[Ranked]]:
+        """Fill what is left with house creatives."""
+        if all(len(picks) == p.count for picks, p in zip(chosen, placements, strict=True)):
+            return chosen
+        taken = {pick.row for picks in chosen for pick in picks}
+        missing = [p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)]
+        house = [self.shortlist(scene, p, house=True) if need else () for p, need in zip(placements, missing, strict=True)]
+        return [picks + more for picks, more in zip(chosen, share_out(house, missing, taken), strict=True)]
+
+    def _page_list(self, scene: Scene) -> PageList | None:
+        """Return the page's list if it was made; else have it made for the next view."""
+        page, view = scene.context.page, scene.view
+        if page.vector is None or view.snapshot.rows <= LIST_LENGTH:
+            return None
+        key = ("list", page.content_hash, page.better)
+        found: PageList | None = view.lists.get(key)
+        if found is None and view.lists.get(("asked", *key)) is None:
+            vector = page.vector
+            view.lists.put(("asked", *key), True)
+            self._background.submit(lambda: view.lists.put(key, page_list(view, vector)), LIST_WITHIN_S)
+        return found
+
+    def _answer(
+        self,
+        scene: Scene,
+        visit: Visit,
+        placements: Sequence[Placement],
+        chosen: Sequence[Sequence[Ranked]],
+        *,
+        explain: bool,
+        degraded: bool,
+    ) -> Answer:
+        return Answer(
+            request_id=self._request_id(),
+            decisions=tuple(
+                self._filled(scene, placement.id, pick, explain)
+                for placement, picks in zip(placements, chosen, strict=True)
+                for pick in picks
+            ),
+            unfilled=tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
+            degraded=degraded,
+            missing=scene.context.missing,
+            privacy=PrivacyAnswer(gpc="honored" if visit.gpc else None),
+            snapshot=scene.view.snapshot.version,
+            page=page_answer(scene.context.page) if explain else None,
+        )
+
+    def _filled(self, scene: Scene, placement: str, pick: Ranked, explain: bool) -> Filled:
+        key = ("answer", scene.key, pick.row, pick.match, placement, explain)
+        found: Filled | None = scene.view.lists.get(key)
+        if found is None:
+            snapshot = scene.view.snapshot
+            record = snapshot.record(pick.row)
+            why = reasons(snapshot, scene.context, self.soft(scene), self.gatherer.understanding, pick)
+            found = Filled(
+                placement=placement,
+                creative=msgspec.Raw(record.creative),
+                click_url=record.click_url,
+                score=round(sum(r.share for r in why), 4),
+                reasons=why if explain else (),
+                house=snapshot.entry(pick.row).house,
+            )
+            scene.view.lists.put(key, found)
+        return found
+
+
+def _key(view: View, context: Context) -> tuple[object, ...]:
+    """Return what of a context matching can see: two contexts of one key get the same creatives."""
+    page, clock, weather, place = context.page, context.clock, context.weather, context.place
+    return (
+        page.content_hash,
+        page.better,
+        page.confidence,
+        context.publisher,
+        context.device.cls,
+        context.device.platform,
+        place.country,
+        place.region,
+        (weather.condition, weather.temperature, weather.confidence) if weather else None,
+        clock.part,
+        clock.weekday,
+        clock.season,
+        clock.holiday,
+        tuple(view.moments(clock.at).values()),
+    )

@@ -1,0 +1,66 @@
+"""Why a creative was chosen, read off the facets of its match and said in words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from contexts.context import Context, PageFacts
+from contexts.facets import SOFT_FACETS, because
+from contexts.page import TopicModel
+from engine.decision import PageAnswer, Ranked, Reason, TopicAnswer
+from engine.retrieve import Soft
+from engine.snapshot import Snapshot
+
+DIGITS = 4  # of shares and scores
+
+
+def reasons(
+    snapshot: Snapshot, context: Context, soft: Soft, model: TopicModel, pick: Ranked
+) -> tuple[Reason, ...]:
+    """Return the facets that the creative states, each with its part of the match; the largest first."""
+    prefer = int(snapshot.prefer[pick.row])
+    wishes = snapshot.prefers(pick.row)
+    gain = float(soft.gain[prefer])
+    parts = {"page": pick.match - gain}
+    total = sum(soft.weights[f] for i, f in enumerate(("page", *SOFT_FACETS)) if snapshot.stated[prefer] >> i & 1)
+    for facet in SOFT_FACETS:
+        if total > 0 and np.any(snapshot.soft[facet][prefer]):
+            fit = float(snapshot.soft[facet][prefer] @ soft.blocks[facet])
+            parts[facet] = soft.weights[facet] * fit / total
+    said = {
+        "device": (context.device, wishes.devices),
+        "time": (context.clock, wishes.times),
+        "weather": (context.weather, wishes.weather),
+    }
+    found = [
+        Reason(facet, round(part, DIGITS), _page(snapshot, context, model, pick) if facet == "page" else because(*said[facet]))
+        for facet, part in parts.items()
+    ]
+    if snapshot.entry(pick.row).house:
+        found.append(Reason("house", 0.0, "nothing else may run here: the publisher's own"))
+    return tuple(sorted(found, key=lambda r: -r.share))
+
+
+def page_answer(page: PageFacts) -> PageAnswer:
+    """Say what was understood of a page."""
+    return PageAnswer(
+        topics=tuple(TopicAnswer(t.id, t.name, round(t.score, 3)) for t in page.topics),
+        cattax=9,
+        language=page.language,
+        intent=page.intent,
+        keyphrases=page.keyphrases,
+        sensitive=tuple(sorted(page.sensitive)),
+        notes=page.notes,
+    )
+
+
+def _page(snapshot: Snapshot, context: Context, model: TopicModel, pick: Ranked) -> str:
+    """Name the page's topic that is nearest to the creative."""
+    page = context.page
+    if page.vector is None:
+        return "the page could not be read"
+    if not page.topics:
+        return "the page's words, though no topic stands out"
+    creative = snapshot.index.vector(pick.row)[: snapshot.layout.page_dim]
+    nearest = max(page.topics, key=lambda t: t.score * max(float(model.vector(t.id) @ creative), 0.01))
+    return f"topic '{nearest.name}' ({nearest.id})"

@@ -1,0 +1,263 @@
+"""Builds every object of a process once, from Config, and runs what goes on beside the requests."""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from contexts import weather_sources
+from contexts.clock import Clock
+from contexts.context import PlaceFacts, Vector
+from contexts.encoders import open_encoder
+from contexts.facets import STANDING_WEIGHTS
+from contexts.page import ENGLISH, TopicModel
+from contexts.page_vector import better_vector
+from contexts.place import Atlas
+from contexts.taxonomy import content_taxonomy
+from contexts.weather import Source, WeatherTable
+from engine.background import Background
+from engine.campaign import Publisher
+from engine.catalog import Catalog
+from engine.config import Config
+from engine.decide import Engine
+from engine.faiss_index import single_thread
+from engine.gather import Gatherer
+from engine.keys import KeyTable
+from engine.pages import Pages
+from engine.snapshot import Snapshot
+from engine.store import SqliteStore, open_store
+from privacy.keyring import Keyring
+from privacy.visit import PlaceInput
+
+log = logging.getLogger(__name__)
+
+ID_BYTES = 12  # of an answer's id
+PURPOSES = ("page-url",)
+PREPARE_S = 86_400.0  # between looks at the calendar: years end
+
+
+def utc_now() -> datetime:
+    """Return the present moment."""
+    return datetime.now(UTC)
+
+
+class Services:
+    """The objects of one process. `start` begins what runs beside requests; `close` ends it."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        single_thread()
+        self.config = config
+        self.now = now
+        self.monotonic = monotonic
+        self._random_bytes = random_bytes
+        self._ready = threading.Event()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        data = config.data_dir
+        data.mkdir(parents=True, exist_ok=True)
+        self.keyring = Keyring.open(config.key_dir, PURPOSES, random=random_bytes)
+        self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
+        model_path = Path(config.encoder) if config.encoder else None
+        self.encoder = open_encoder(data / "models", model_path=model_path)
+        model = TopicModel.build(
+            self.encoder,
+            content_taxonomy(),
+            VectorFiles(data / "models" / "examples"),
+            languages=ENGLISH if model_path is None else None,
+        )
+        self.pages = Pages(
+            self.store,
+            self.encoder,
+            model,
+            lambda text: better_vector(self.encoder, text),
+            None,
+            url_hash=lambda url: self.keyring.mac("page-url", url.encode()).hex(),
+            now=now,
+            monotonic=monotonic,
+            most=config.page_cache,
+            text_ttl_s=config.text_ttl_s,
+        )
+        self.pages.load()
+        self.background = Background("lists", 1000, monotonic)
+        self.catalog = Catalog(
+            self.store, self.encoder, STANDING_WEIGHTS, self._image_url, data / "snapshots", now
+        )
+        atlas = Atlas.load()
+        source = weather_source(config)
+        self.weather = WeatherTable(source, interval_s=config.weather_refresh_s) if source else None
+        self.clock = Clock(atlas)
+        self.engine = Engine(
+            self.catalog,
+            Gatherer(self.pages, self.clock, atlas, self.weather),
+            self.background,
+            now=now,
+            monotonic=monotonic,
+            request_id=self.new_id,
+        )
+        self._atlas = atlas
+        self._keys = KeyTable(self.store.keys())
+        self._keys_version = self.store.versions().keys
+        self._adopted: Snapshot | None = None
+        self._adopt(self.catalog.view(now()).snapshot)
+
+    def publishers(self) -> Mapping[str, Publisher]:
+        """Return the publishers as the snapshot in service has them."""
+        return self.catalog.view(self.now()).snapshot.publishers
+
+    def keys(self) -> KeyTable:
+        """Return the API keys as they stand."""
+        return self._keys
+
+    def new_id(self) -> str:
+        """Return an id for an answer; it says nothing."""
+        return self._random_bytes(ID_BYTES).hex()
+
+    def unready(self) -> str | None:
+        """Return why decisions are not yet good, or None."""
+        return None if self._ready.is_set() else "warming up"
+
+    def warm_up(self) -> None:
+        """Touch what the first requests would otherwise wait for."""
+        self.encoder.encode(["a page about nothing in particular"])
+        self._ready.set()
+
+    def start(self) -> None:
+        """Start the threads that work beside requests."""
+        self.background.start()
+        self.pages.background.start()
+        self.pages.fetching.start()
+        self._thread("refresh", self._refresh_for_ever)
+        if self.weather is not None:
+            table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
+            self._thread("weather", lambda: table.run(self._stopping, self.now, lambda: jitter.uniform(0, 30)))
+
+    def close(self) -> None:
+        """End the threads and keep what was learned."""
+        self._stopping.set()
+        for queue in (self.background, self.pages.background, self.pages.fetching):
+            queue.stop()
+        for thread in self._threads:
+            thread.join(5)
+        self.pages.poll()
+        self.store.close()
+
+    def refresh(self) -> None:
+        """Bring catalogue, keys and pages up to the store; what fails leaves the old in place."""
+        for step in (self._refresh_catalog, self._refresh_keys, self.pages.poll):
+            try:
+                step()
+            except Exception as error:
+                # The store may be busy or away: the next round tries again.
+                log.error("refresh failed", extra={"step": step.__name__, "error": repr(error)})
+
+    def _refresh_catalog(self) -> None:
+        if self.catalog.refresh():
+            self._adopt(self.catalog.view(self.now()).snapshot)
+
+    def _refresh_keys(self) -> None:
+        version = self.store.versions().keys
+        if version != self._keys_version:
+            self._keys, self._keys_version = KeyTable(self.store.keys()), version
+        used = self._keys.take_used()
+        if used:
+            self.store.touch_keys(used, self.now().date())
+
+    def _adopt(self, snapshot: Snapshot) -> None:
+        """Do what a new snapshot asks of the sources: phrases to look for, places to watch."""
+        if snapshot is self._adopted:
+            return
+        self._adopted = snapshot
+        self.pages.use_phrases(frozenset(snapshot.manifest.phrases))
+        places = [self._atlas.facts(PlaceInput(p.country, p.region)) for p in snapshot.publishers.values()]
+        self._prepare(places)
+        if self.weather is not None:
+            self.weather.watch(self._atlas.points(places))
+
+    def _prepare(self, places: list[PlaceFacts]) -> None:
+        self.clock.prepare(places, self.now())
+        self._prepared = self.monotonic()
+
+    def _refresh_for_ever(self) -> None:
+        while not self._stopping.wait(self.config.poll_ms / 1000):
+            self.refresh()
+            if self.monotonic() - self._prepared > PREPARE_S and self._adopted is not None:
+                self._adopted, snapshot = None, self._adopted
+                self._adopt(snapshot)
+
+    def _thread(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _image_url(self, name: str) -> str:
+        return f"{self.config.base_url}/images/{name}"
+
+
+def open_services(
+    config: Config,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    monotonic: Callable[[], float] = time.monotonic,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> Services:
+    """Open everything and start it. Raises EngineError, ContextError or PrivacyError naming what is damaged."""
+    services = Services(config, now=now, monotonic=monotonic, random_bytes=random_bytes)
+    services.start()
+    return services
+
+
+def weather_source(config: Config) -> Source | None:
+    """Return the weather source that is configured."""
+    kind, _, path = config.weather.partition(":")
+    if kind == "metno":
+        return weather_sources.MetNorway(contact=config.weather_contact or "")
+    if kind == "open-meteo":
+        return weather_sources.OpenMeteo()
+    return weather_sources.FileSource(Path(path)) if kind == "file" else None
+
+
+class VectorFiles(MutableMapping[str, Vector]):
+    """Vectors kept as files of a folder, by digest; a damaged file counts as absent."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __getitem__(self, key: str) -> Vector:
+        try:
+            vectors: Vector = np.load(self._path(key), allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise KeyError(key) from error
+        return vectors
+
+    def __setitem__(self, key: str, vectors: Vector) -> None:
+        making = self._path(f"{key}.{secrets.token_hex(4)}")
+        np.save(making, vectors, allow_pickle=False)
+        making.replace(self._path(key))
+
+    def __delitem__(self, key: str) -> None:
+        self._path(key).unlink()
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.stem for path in self._folder.glob("*.npy"))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.npy"

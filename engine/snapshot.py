@@ -1,0 +1,213 @@
+"""One version of the catalogue, frozen: files that every worker maps, and the views of them that matching reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contexts.context import EncoderId, Vector
+from contexts.facets import SOFT_FACETS, WIDTHS, Facet, Layout, SoftFacet, stated
+from engine.campaign import Prefer, Publisher
+from engine.errors import SnapshotError
+from engine.faiss_index import FaissIndex
+from engine.index import Eligible, Index, Words
+from engine.targeting import Bitmaps, zones_of
+
+FOREVER = np.iinfo(np.int64).max
+
+
+class CampaignEntry(msgspec.Struct, frozen=True):
+    """What matching needs of a campaign."""
+
+    id: str
+    advertiser: int  # index into Manifest.advertisers
+    categories: tuple[str, ...]
+    house: bool
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a snapshot's folder holds; the hashes tell damage from intent."""
+
+    version: int
+    encoder_id: EncoderId
+    page_dim: int
+    rows: int
+    weights: dict[Facet, float]
+    advertisers: tuple[str, ...]
+    campaigns: tuple[CampaignEntry, ...]
+    publishers: tuple[Publisher, ...]
+    prefers: tuple[Prefer, ...]
+    phrases: tuple[str, ...]  # that rules or campaigns name, to be looked for in pages
+    bitmaps: tuple[str, ...]
+    hashes: dict[str, str]  # file name → sha256, hex
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is answered for a row: the JSON of a CreativeAnswer, and where a click leads."""
+
+    creative: bytes
+    click_url: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """A version of the catalogue. Nothing in it changes; a newer one replaces it whole."""
+
+    manifest: Manifest
+    layout: Layout
+    publishers: Mapping[str, Publisher]
+    index: Index
+    bitmaps: Bitmaps
+    zones: tuple[str, ...]
+    bid: NDArray[np.int64]  # (rows,) micro-units a thousand impressions
+    floor: NDArray[np.int64]  # (rows,) the least floor that a placement must ask
+    campaign: NDArray[np.int32]  # (rows,) index into manifest.campaigns
+    prefer: NDArray[np.int32]  # (rows,) index into manifest.prefers
+    start: NDArray[np.int64]  # (rows,) flight, seconds since 1970 UTC, inclusive
+    end: NDArray[np.int64]  # (rows,) exclusive
+    id_hash: NDArray[np.uint64]  # (rows,) ascending
+    id_row: NDArray[np.int64]  # (rows,) row of each id_hash
+    soft: Mapping[SoftFacet, Vector]  # (prefers, width) what each preference suits; zero where it states nothing
+    stated: NDArray[np.uint8]  # (prefers,) which facets each preference states
+    offsets: NDArray[np.int64]  # (rows + 1,) into the records
+    records: NDArray[np.uint8]
+
+    @property
+    def version(self) -> int:
+        """Version of the catalogue that this is."""
+        return self.manifest.version
+
+    @property
+    def rows(self) -> int:
+        """How many creatives."""
+        return self.manifest.rows
+
+    @property
+    def width(self) -> int:
+        """Words a bitmap."""
+        return -(-self.rows // 64)
+
+    def record(self, row: int) -> Record:
+        """Return what is answered for a row."""
+        data = self.records[self.offsets[row] : self.offsets[row + 1]].tobytes()
+        at = data.index(b"\n")
+        return Record(data[at + 1 :], data[:at].decode())
+
+    def entry(self, row: int) -> CampaignEntry:
+        """Return the campaign of a row."""
+        return self.manifest.campaigns[self.campaign[row]]
+
+    def advertiser(self, row: int) -> str:
+        """Return the advertiser's id of a row."""
+        return self.manifest.advertisers[self.entry(row).advertiser]
+
+    def prefers(self, row: int) -> Prefer:
+        """Return the soft preferences of a row."""
+        return self.manifest.prefers[self.prefer[row]]
+
+    def row_of(self, creative_id: str) -> int | None:
+        """Return the row of a creative, or None."""
+        wanted = id_hash(creative_id)
+        at = int(np.searchsorted(self.id_hash, wanted))
+        while at < self.rows and self.id_hash[at] == wanted:
+            row = int(self.id_row[at])
+            if msgspec.json.decode(self.record(row).creative)["id"] == creative_id:
+                return row
+            at += 1
+        return None
+
+    def running(self, now: datetime) -> Words:
+        """Return the rows whose flight holds this moment."""
+        second = int(now.timestamp())
+        return Eligible.from_mask((self.start <= second) & (second < self.end)).words
+
+    def next_change(self, now: datetime) -> int:
+        """Return the next second at which some flight starts or ends."""
+        second = int(now.timestamp())
+        later = [times[times > second] for times in (self.start, self.end)]
+        return min((int(t.min()) for t in later if t.size), default=int(FOREVER))
+
+
+def id_hash(text: str) -> np.uint64:
+    """Return 64 bits of BLAKE2b, by which rows are found."""
+    return np.uint64(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+COLUMNS = {
+    "bid": "<i8", "floor": "<i8", "campaign": "<i4", "prefer": "<i4", "start": "<i8", "end": "<i8",
+    "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1", "bitmaps": "<u8",
+}  # fmt: skip
+
+
+def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
+    """Map a snapshot's files. With `verify`, each file's hash is checked first.
+
+    Raises SnapshotError naming the file that is missing or damaged.
+    """
+    manifest = _manifest(folder)
+    if verify:
+        for name, expected in manifest.hashes.items():
+            if file_hash(folder / name) != expected:
+                raise SnapshotError(folder / name, "its bytes are not those that were written")
+    columns = {name: _column(folder / f"{name}.npy", dtype) for name, dtype in COLUMNS.items()}
+    bitmaps = Bitmaps({name: at for at, name in enumerate(manifest.bitmaps)}, columns.pop("bitmaps"))
+    return Snapshot(
+        manifest=manifest,
+        layout=Layout(manifest.page_dim),
+        publishers={p.id: p for p in manifest.publishers},
+        index=FaissIndex.open(folder / "index"),
+        bitmaps=bitmaps,
+        zones=zones_of(bitmaps),
+        soft=(soft := _split(columns.pop("soft"))),
+        stated=stated(soft),
+        **columns,
+    )
+
+
+def _split(soft: Vector) -> dict[SoftFacet, Vector]:
+    """Cut (prefers, SOFT_DIM) into a facet's columns each."""
+    ends = np.cumsum([WIDTHS[f] for f in SOFT_FACETS])
+    return dict(zip(SOFT_FACETS, np.split(soft, ends[:-1], axis=1), strict=True))
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file, hex."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SnapshotError(path, f"cannot be read ({error.strerror})") from error
+
+
+def files_of(folder: Path) -> Sequence[str]:
+    """Return the names of all files below a folder, relative to it, sorted."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def _manifest(folder: Path) -> Manifest:
+    path = folder / "manifest.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise SnapshotError(path, f"cannot be read ({error.strerror})") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SnapshotError(path, f"is not a manifest ({error})") from error
+
+
+def _column(path: Path, dtype: str) -> NDArray[np.generic]:
+    try:
+        # A memory map cannot hold nothing, so an empty file is read.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SnapshotError(path, f"cannot be mapped ({error})") from error
+    if array.dtype.str != dtype:
+        raise SnapshotError(path, f"holds {array.dtype.str}, expected {dtype}")
+    return np.asarray(array)

@@ -1,0 +1,225 @@
+"""Targeting rules compiled to bitmaps: one bit a creative, one bitmap a value that some rule names.
+
+Rules are data and stay data: compiling looks each distinct rule up once for each value and never evaluates text.
+A rule names values to meet (any of `include`) and not to meet (`exclude`). An unknown value (no country stated)
+fails an `include` and passes an `exclude`. Campaign and creative rules are ANDed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contexts.context import Context
+from engine.campaign import Rule, Suitability, Targeting
+from engine.index import Eligible, Words
+
+Mask = NDArray[np.bool_]
+Predicate = tuple[str, Words]
+
+LEVELS = ("campaign", "creative")
+# Dimensions of which a page view has at most one value.
+SINGLE = ("publishers", "devices", "platforms", "languages", "countries", "regions")
+# Dimensions of which it may have several at once.
+MULTIPLE = ("topics", "keywords", "weather")
+# What a rule that excluded a creative is called in explanations.
+WORDS = {
+    "publishers": "publisher",
+    "devices": "device class",
+    "platforms": "platform",
+    "languages": "language",
+    "countries": "country",
+    "regions": "region",
+    "topics": "topic",
+    "keywords": "keyword",
+    "weather": "weather",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules of one creative: its campaign's, its own, and which sensitive pages it shuns."""
+
+    campaign: Targeting
+    creative: Targeting
+    suitability: Suitability
+
+
+class Bitmaps:
+    """Named bitmaps over the same rows: (len(names), ceil(rows / 64)) words, little bit order."""
+
+    def __init__(self, names: Mapping[str, int], words: NDArray[np.uint64]) -> None:
+        self.names = names
+        self.words = words
+
+    def get(self, name: str) -> Words | None:
+        """Return the bitmap of this name, or None."""
+        at = self.names.get(name)
+        return None if at is None else self.words[at]
+
+
+def compile_rules(sets: Sequence[RuleSet], row_set: NDArray[np.int32], sensitive: Iterable[str]) -> Bitmaps:
+    """Compile rule sets to bitmaps over rows; `row_set` (rows,) says which set each row has."""
+    masks: dict[str, Mask] = {}
+
+    def keep(name: str, holds: Callable[[RuleSet], bool]) -> None:
+        masks[name] = np.fromiter((holds(s) for s in sets), bool, len(sets))[row_set]
+
+    for dimension in SINGLE:
+        rules = [(rule_of(s.campaign, dimension), rule_of(s.creative, dimension)) for s in sets]
+        named = {v for pair in rules for rule in pair for v in (*rule.include, *rule.exclude)}
+        if not named:
+            continue
+        for name, value in [*((f"{dimension}={v}", v) for v in named), (f"{dimension}=*", ""), (f"{dimension}=?", None)]:
+            ok = [all(_meets(rule, value) for rule in pair) for pair in rules]
+            masks[name] = np.array(ok, bool)[row_set]
+    for dimension in MULTIPLE:
+        for level in LEVELS:
+            level_rules = [rule_of(getattr(s, level), dimension) for s in sets]
+            included = {v for rule in level_rules for v in rule.include}
+            excluded = {v for rule in level_rules for v in rule.exclude}
+            if included:
+                masks[f"{dimension}:{level}+"] = np.array([not r.include for r in level_rules], bool)[row_set]
+            for value in included:
+                masks[f"{dimension}:{level}+{value}"] = np.array([value in r.include for r in level_rules], bool)[row_set]
+            for value in excluded:
+                ok = [value not in r.exclude for r in level_rules]
+                masks[f"{dimension}:{level}-{value}"] = np.array(ok, bool)[row_set]
+    for level in LEVELS:
+        _compile_times([getattr(s, level) for s in sets], level, row_set, masks)
+    for flag in sensitive:
+        keep(f"suits:{flag}", lambda s, flag=flag: s.suitability.avoid is not None and flag not in s.suitability.avoid)
+    keep("suits?", lambda s: s.suitability.accept_unknown)
+    return pack(masks, len(row_set))
+
+
+def pack(masks: Mapping[str, Mask], rows: int) -> Bitmaps:
+    """Pack masks of (rows,) booleans to bitmaps."""
+    width = -(-rows // 64)
+    words = np.zeros((len(masks), width), np.uint64)
+    for at, mask in enumerate(masks.values()):
+        words[at] = Eligible.from_mask(mask).words
+    return Bitmaps({name: at for at, name in enumerate(masks)}, words)
+
+
+def rule_of(targeting: Targeting, dimension: str) -> Rule:
+    """Return the rule of one dimension."""
+    rule: Rule = getattr(targeting, dimension)
+    return rule
+
+
+def _meets(rule: Rule, value: str | None) -> bool:
+    if value is None:
+        return not rule.include
+    return (not rule.include or value in rule.include) and value not in rule.exclude
+
+
+def _compile_times(
+    targetings: Sequence[Targeting], level: str, row_set: NDArray[np.int32], masks: dict[str, Mask]
+) -> None:
+    """For each zone that a rule names ("" is the publisher's): which rows may run in a part of day, on a weekday.
+
+    Rows whose rule is of another zone have their bit set, so that all zones' bitmaps can be ANDed.
+    """
+    zones = {t.timezone or "" for t in targetings if t.parts_of_day != Rule() or t.weekdays != Rule()}
+    for zone in zones:
+        for dimension in ("parts_of_day", "weekdays"):
+            rules = [rule_of(t, dimension) if (t.timezone or "") == zone else Rule() for t in targetings]
+            named = {v for rule in rules for v in (*rule.include, *rule.exclude)}
+            for name, value in [*((v, v) for v in named), *([("*", "")] if named else [])]:
+                ok = np.array([_meets(rule, value) for rule in rules], bool)
+                masks[f"{dimension}:{level}@{zone}={name}"] = ok[row_set]
+
+
+def zones_of(bitmaps: Bitmaps) -> tuple[str, ...]:
+    """Return the zones that time rules name, "" for the publisher's own."""
+    found = {name.split("@", 1)[1].split("=", 1)[0] for name in bitmaps.names if "@" in name}
+    return tuple(sorted(found))
+
+
+def context_predicates(
+    bitmaps: Bitmaps, context: Context, topics: frozenset[str], moments: Mapping[str, tuple[str, str]]
+) -> list[Predicate]:
+    """Return the bitmaps that a context's facts select, each with the name of the rule it stands for.
+
+    `topics` are the page's topics with all their ancestors; `moments` gives for each zone of `zones_of` the part of
+    day and the weekday there.
+    """
+    found: list[Predicate] = []
+    region = context.place.region
+    if region and context.place.country and not region.startswith(context.place.country + "-"):
+        region = f"{context.place.country}-{region}"
+    values: dict[str, str | None] = {
+        "publishers": context.publisher,
+        "devices": context.device.cls,
+        "platforms": context.device.platform,
+        "languages": context.page.language,
+        "countries": context.place.country,
+        "regions": region,
+    }
+    for dimension, value in values.items():
+        key = f"{dimension}=?" if value is None else f"{dimension}={value}"
+        words = bitmaps.get(key)
+        if words is None:
+            words = bitmaps.get(f"{dimension}=*")
+        if words is not None:
+            found.append((f"{WORDS[dimension]}: {value or 'unknown'}", words))
+    weather = context.weather
+    seen = {
+        "topics": topics,
+        "keywords": context.page.keyphrases,
+        "weather": [v for v in (weather.condition, weather.temperature) if v] if weather else (),
+    }
+    for dimension, several in seen.items():
+        for level in LEVELS:
+            found += _multiple(bitmaps, dimension, level, several)
+    for zone, (part, weekday) in moments.items():
+        for dimension, value in (("parts_of_day", part), ("weekdays", weekday)):
+            for level in LEVELS:
+                prefix = f"{dimension}:{level}@{zone}="
+                words = bitmaps.get(prefix + value)
+                if words is None:
+                    words = bitmaps.get(prefix + "*")
+                if words is not None:
+                    name = "part of day" if dimension == "parts_of_day" else "weekday"
+                    found.append((f"{name}: {value}" + (f" in {zone}" if zone else ""), words))
+    for flag in sorted(context.page.sensitive):
+        words = bitmaps.get(f"suits:{flag}")
+        if words is not None:
+            found.append((f"suitability: page about {flag}", words))
+    if not context.page.suitability_known:
+        words = bitmaps.get("suits?")
+        if words is not None:
+            found.append(("suitability: page not understood", words))
+    return found
+
+
+def _multiple(bitmaps: Bitmaps, dimension: str, level: str, values: Iterable[str]) -> list[Predicate]:
+    found: list[Predicate] = []
+    values = sorted(values)
+    without = bitmaps.get(f"{dimension}:{level}+")
+    if without is not None:
+        met = without
+        for value in values:
+            words = bitmaps.get(f"{dimension}:{level}+{value}")
+            if words is not None:
+                met = met | words
+        found.append((f"{WORDS[dimension]}: none that the {level} asks for", met))
+    for value in values:
+        words = bitmaps.get(f"{dimension}:{level}-{value}")
+        if words is not None:
+            found.append((f"{WORDS[dimension]}: {value} excluded by the {level}", words))
+    return found
+
+
+def conjunction(predicates: Sequence[Predicate], width: int) -> Words:
+    """AND the predicates' bitmaps; with none of them, every bit is set (mask by the live rows)."""
+    if not predicates:
+        return np.full(width, np.iinfo(np.uint64).max, np.uint64)
+    result = predicates[0][1].copy()
+    for _, words in predicates[1:]:
+        np.bitwise_and(result, words, out=result)
+    return result
