@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -26,6 +27,13 @@ _NAMES: dict[type[Entity], Kind] = {cls: kind for kind, cls in KINDS.items()}
 def kind_of(entity: Entity) -> Kind:
     """Return the tag under which an entity stands in files and in the store."""
     return _NAMES[type(entity)]
+
+
+def content_hash(entity: Entity) -> str:
+    """Return 64 hex digits that stand for what an entity says; its status is no part of that."""
+    if isinstance(entity, (Campaign, Creative)) and entity.status != "active":
+        entity = msgspec.structs.replace(entity, status="active")
+    return hashlib.sha256(msgspec.json.encode(entity)).hexdigest()
 
 
 class Versions(NamedTuple):

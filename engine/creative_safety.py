@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from html import escape
 from html.parser import HTMLParser
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
@@ -254,12 +255,9 @@ def clean_html(
     return CleanHtml(safe, before.lost(after))
 
 
-def with_image_base(html: str, base: str) -> str:
-    """Put the address of the picture host, such as `https://ads.example/img/`, before each stored name.
-
-    Requires HTML as `clean_html` gives it, and a base that is safe inside an attribute.
-    """
-    return _HOSTED_SRC.sub(lambda found: f'{found[1]}{base}{found[2]}"', html)
+def with_image_urls(html: str, image_url: Callable[[str], str]) -> str:
+    """Replace the names of hosted pictures in stored HTML by their URLs; `image_url` takes a hash."""
+    return _HOSTED_SRC.sub(lambda found: f'{found[1]}{escape(image_url(found[3]))}"', html)
 
 
 def hosted_images(creative: Creative) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ MAX_SIDE = 8192  # pixels
 
 MIMES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "avif": "image/avif"}
 NAME = re.compile(r"([0-9a-f]{64})\.(png|jpg|webp|avif)")  # of a hosted picture: its hash and its kind
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 _EXTENSIONS = {mime: extension for extension, mime in MIMES.items()}
 _ACCEPTED = "a PNG, JPEG, WebP, AVIF or GIF picture"
@@ -56,12 +57,14 @@ def image_name(hash: str, mime: str) -> str:
 
 
 def hosted_image(store: ImageStore, name: str) -> tuple[bytes, str] | None:
-    """Return (bytes, media type) of the picture hosted as `<hash>.<extension>`, if there is one."""
-    form = NAME.fullmatch(name)
-    if form is None:
+    """Return (bytes, media type) of the picture hosted as `<hash>` or `<hash>.<extension>`, or None."""
+    hash = name.partition(".")[0]
+    if not _HASH.fullmatch(hash):
         return None
-    found = store.image(form[1])
-    return found if found is not None and found[1] == MIMES[form[2]] else None
+    found = store.image(hash)
+    if found is None or name not in (hash, image_name(hash, found[1])):
+        return None
+    return found
 
 
 def clean_image(data: bytes, field: str, line: int = 0) -> HostedImage:

@@ -6,7 +6,6 @@ IMMEDIATE), so that what it checked is what it changes. One public method is one
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import threading
@@ -23,7 +22,7 @@ import numpy as np
 
 from contexts.context import PageFacts, Vector
 from engine.campaign import Advertiser, Campaign, Publisher
-from engine.change import KINDS, Approval, ApprovalState, Change, Entity, Kind, Versions
+from engine.change import KINDS, Approval, ApprovalState, Change, Entity, Kind, Versions, content_hash
 from engine.creative import Creative
 from engine.creative_safety import hosted_images
 from engine.errors import CatalogConflict, StoreError
@@ -178,12 +177,6 @@ class SqliteStore:
             found.update((row[0], decode(row[1])) for row in rows)
         return found
 
-    def content_hash(self, kind: Kind, id: str) -> str | None:
-        """Return the hash (64 hex digits) of what is stored under an id: what an approval refers to."""
-        sql = f"SELECT hash FROM {_TABLES[kind]} WHERE id = ?"  # noqa: S608 - the table name is a constant
-        row = self._connection().execute(sql, (id,)).fetchone()
-        return None if row is None else cast(str, row[0])
-
     def page(
         self, kind: Kind, after: str = "", limit: int = 100, advertiser: str | None = None
     ) -> list[Entity]:
@@ -223,14 +216,6 @@ class SqliteStore:
             'SELECT seq, at, actor, kind, id, before, "after" FROM journal WHERE seq > ? ORDER BY seq LIMIT ?'
         )
         return self._connection().execute(sql, (after, limit)).fetchall()
-
-    def changed_since(self, catalog: int) -> list[tuple[Kind, str]]:
-        """Return (kind, id) of what changed in catalogue versions above `catalog`; each once."""
-        sql = (
-            "SELECT DISTINCT kind, id FROM journal"
-            " WHERE catalog > ? AND kind IN ('publisher', 'advertiser', 'campaign', 'creative')"
-        )
-        return self._connection().execute(sql, (catalog,)).fetchall()
 
     # --- changing the catalogue ---
 
@@ -442,26 +427,14 @@ class SqliteStore:
 
     # --- the file ---
 
-    def copy_to(self, target: Path) -> None:
-        """Write a consistent copy into a new file, while others read and write."""
-        copy = sqlite3.connect(target)
-        try:
-            self._connection().backup(copy, pages=4096)
-            # The copy is one file that stands alone: no WAL beside it.
-            copy.execute("PRAGMA journal_mode = DELETE")
-        finally:
-            copy.close()
-
-    def check(self) -> None:
-        """Read the whole file. Raises StoreError where it is damaged or a reference hangs."""
-        db = self._connection()
-        try:
-            faults = [row[0] for row in db.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
-            faults += [f"{row[0]}: hanging reference" for row in db.execute("PRAGMA foreign_key_check")][:5]
-        except sqlite3.DatabaseError as error:
-            faults = [str(error)]
-        if faults:
-            raise StoreError(f"{self.path}: damaged ({'; '.join(faults)}): restore another backup")
+    def pass_by(self, versions: Versions) -> None:
+        """Set the counters above these and their own, so that whoever polls them looks anew."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE versions SET catalog = max(catalog, ?) + 1, live = max(live, ?) + 1,"
+                " keys = max(keys, ?) + 1",
+                versions,
+            )
 
     def close(self) -> None:
         """Close the connections of all threads; the store must not be used after."""
@@ -483,8 +456,8 @@ class SqliteStore:
                     f"{self.path}: has schema {schema}, this release knows {len(MIGRATIONS)}:"
                     " install the newer release, or restore a backup made before it"
                 )
+            db.execute("PRAGMA journal_mode = WAL")  # stays with the file
             if schema < len(MIGRATIONS):
-                db.execute("PRAGMA journal_mode = WAL")  # stays with the file
                 with self._write():
                     self._migrate(db)
         except sqlite3.Error as error:
@@ -572,6 +545,14 @@ class CatalogReader:
         campaigns = self.db.execute("SELECT id FROM campaigns WHERE status = 'paused'")
         creatives = self.db.execute("SELECT id FROM creatives WHERE status = 'paused'")
         return frozenset(row[0] for row in campaigns), frozenset(row[0] for row in creatives)
+
+    def changed_since(self, catalog: int) -> list[tuple[Kind, str]]:
+        """Return (kind, id) of what changed in catalogue versions above `catalog`, statuses aside."""
+        sql = (
+            "SELECT DISTINCT kind, id FROM journal"
+            " WHERE catalog > ? AND kind IN ('publisher', 'advertiser', 'campaign', 'creative')"
+        )
+        return self.db.execute(sql, (catalog,)).fetchall()
 
     def _stream(self, kind: Kind) -> Iterator[tuple[Entity, ...]]:
         decode = _DECODERS[kind].decode
@@ -690,12 +671,7 @@ def _journal(
 
 
 def _body(entity: Entity) -> tuple[bytes, str]:
-    """Return an entity's JSON, and the hash of its content, to which a status does not belong."""
-    data = msgspec.json.encode(entity)
-    content = data
-    if isinstance(entity, (Campaign, Creative)) and entity.status != "active":
-        content = msgspec.json.encode(msgspec.structs.replace(entity, status="active"))
-    return data, hashlib.sha256(content).hexdigest()
+    return msgspec.json.encode(entity), content_hash(entity)
 
 
 def _key(row: tuple[str, Scope, str | None, str, str, str | None, str | None]) -> ApiKey:
@@ -735,3 +711,40 @@ def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
+
+
+def in_use(path: Path) -> bool:
+    """Say whether a connection is open to this database, of any process."""
+    db = sqlite3.connect(path, timeout=0.2, isolation_level=None)
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN EXCLUSIVE")
+        db.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        return "locked" in str(error)
+    except sqlite3.DatabaseError:
+        return False  # damaged: nobody can be using it
+    finally:
+        db.close()
+    return False
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Write a consistent copy of a database, in use or not, into a new file that stands alone; check it.
+
+    Raises StoreError where the source cannot be read or the copy is damaged.
+    """
+    original = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+    copy = sqlite3.connect(target, isolation_level=None)
+    try:
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
+        faults += [f"{row[0]}: hanging reference" for row in copy.execute("PRAGMA foreign_key_check")][:5]
+    except sqlite3.Error as error:
+        faults = [str(error)]
+    finally:
+        original.close()
+        copy.close()
+    if faults:
+        raise StoreError(f"{source}: damaged ({'; '.join(faults)}): use another backup")

@@ -1,0 +1,424 @@
+"""What a well-formed publisher, advertiser, campaign or creative is, and what is wrong with others.
+
+`parse` looks at the form, the `check_…` functions at the meaning. Nothing here reads or stores; every error
+is collected, not only the first.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable, Collection, Container, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Literal, Protocol, Union, get_args, get_origin
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec.structs import fields, replace
+
+from contexts.context import CONDITIONS, PARTS_OF_DAY, SEASONS, SENSITIVE, TEMPERATURES, WEEKDAYS
+from engine.campaign import Advertiser, Campaign, Format, Prefer, Publisher, Rule, Targeting
+from engine.change import KINDS, Entity
+from engine.creative import Creative, Image
+from engine.creative_safety import (
+    OWN_PICTURE,
+    check_text,
+    clean_html,
+    domain,
+    host_name,
+    landing_url,
+)
+from engine.errors import CatalogError
+from engine.images import NAME
+from privacy.visit import DEVICE_CLASSES, PLATFORMS
+
+_DECODER = msgspec.json.Decoder(Entity)
+_AT = re.compile(r" - at `(key in )?\$(.*)`$")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+_LANGUAGE = re.compile(r"[a-z]{2}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_REGION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_TIMES = (*PARTS_OF_DAY, *WEEKDAYS, *SEASONS, "weekend", "holiday")
+_DEVICES = (*DEVICE_CLASSES, *PLATFORMS)
+_WEATHER = (*CONDITIONS, *TEMPERATURES)
+_RATIO = 0.01  # how far a banner's picture may be from the banner's proportions
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The closed vocabularies that are not in the code."""
+
+    topics: Container[str]  # ids of IAB Content Taxonomy 3.1
+    products: Container[str]  # ids of IAB Ad Product Taxonomy 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A hosted picture, or one that will be once the change is made."""
+
+    hash: str
+    name: str  # <hash>.<extension>
+    w: int
+    h: int
+
+
+class Pictures(Protocol):
+    """Where a creative's pictures come from. Each method raises CatalogError where there is none."""
+
+    def from_file(self, name: str, field: str, line: int) -> Picture:
+        """Take in a file that lies beside the loaded one."""
+
+    def from_base64(self, data: str, field: str, line: int) -> Picture:
+        """Take in a picture that came with the creative."""
+
+    def hosted(self, hash: str, field: str, line: int) -> Picture:
+        """Find one that is hosted already."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found at one object: errors that refuse it, warnings that are told."""
+
+    line: int = 0
+    errors: list[CatalogError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def refuse(self, field: str, got: object, expected: str) -> None:
+        """Note an error."""
+        self.errors.append(CatalogError(field, _shown(got), expected, self.line))
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Note the CatalogError that comes out of the block, and go on behind it."""
+        try:
+            yield
+        except CatalogError as error:
+            self.errors.append(error)
+
+
+# --- form ---
+
+
+def parse(data: bytes | object, line: int = 0) -> tuple[Entity | None, list[CatalogError]]:
+    """Return the entity that JSON bytes or plain values stand for, or all that is wrong in its form."""
+    try:
+        if isinstance(data, bytes):
+            return _DECODER.decode(data), []
+        entity: Entity = msgspec.convert(data, type=Entity)
+        return entity, []
+    except msgspec.ValidationError as error:
+        first = error
+    except RecursionError:
+        return None, [CatalogError("(line)", "values nested too deeply", "an object", line)]
+    except ValueError as error:
+        return None, [CatalogError("(line)", f"no JSON: {error}", "an object in JSON (UTF-8)", line)]
+    value = msgspec.json.decode(data) if isinstance(data, bytes) else data
+    if not isinstance(value, dict):
+        return None, [CatalogError("(line)", _shown(value), "an object", line)]
+    kind = value.get("kind")
+    cls = KINDS.get(kind) if isinstance(kind, str) else None  # type: ignore[call-overload]  # any string
+    if cls is None:
+        return None, [CatalogError("kind", _shown(kind), f"one of {', '.join(KINDS)}", line)]
+    faults = _faults(cls, value, "", line)
+    return None, faults or [CatalogError("(line)", str(first), f"a {kind}", line)]
+
+
+def _faults(cls: type[msgspec.Struct], value: dict[str, object], path: str, line: int) -> list[CatalogError]:
+    known = {info.encode_name: info for info in fields(cls)}
+    found = []
+    for name in value:
+        if name not in known and not (path == "" and name == "kind"):
+            options = f"one of {', '.join(known)}"
+            found.append(CatalogError(path or "(object)", _shown(name), options, line, unknown_field=True))
+    for name, info in known.items():
+        inner = f"{path}.{name}" if path else name
+        if name not in value:
+            if info.required:
+                found.append(CatalogError(inner, "nothing", "a value: the field is required", line))
+            continue
+        part, struct = value[name], _struct(info.type)
+        if struct is not None and isinstance(part, dict):
+            found += _faults(struct, part, inner, line)
+            continue
+        try:
+            msgspec.convert(part, type=info.type)
+        except msgspec.ValidationError as error:
+            found.append(_fault(str(error), part, info.type, inner, line))
+    return found
+
+
+def _fault(message: str, value: object, expected: object, path: str, line: int) -> CatalogError:
+    place = _AT.search(message)
+    if place is not None:
+        message = message[: place.start()]
+        path += place[2]
+        for key, index in _STEP.findall(place[2]):
+            if isinstance(value, dict) and key in value:
+                value = value[key]
+            elif isinstance(value, (list, tuple)) and index:
+                value = value[int(index)]
+    options = _options(expected)
+    wanted = message.partition(", got `")[0].removeprefix("Expected ")
+    return CatalogError(path, _shown(value), f"one of {', '.join(options)}" if options else wanted, line)
+
+
+def _struct(kind: object) -> type[msgspec.Struct] | None:
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)
+
+
+def _options(kind: object) -> tuple[str, ...]:
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _shown(value: object) -> str:
+    text = ascii(value) if not isinstance(value, (dict, list, tuple)) else f"{type(value).__name__} {value!a}"
+    return text if len(text) <= 80 else text[:79] + "..."
+
+
+# --- meaning ---
+
+
+def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publisher:
+    """Return the publisher with its hosts in punycode."""
+    with found.collecting():
+        check_text(publisher.name, "name", found.line)
+    hosts = []
+    for number, text in enumerate(publisher.domains):
+        host = host_name(text)
+        if host is None:
+            found.refuse(f"domains[{number}]", text, "a host name such as 'news.example.com', without port")
+        else:
+            hosts.append(host)
+    _check_zone(publisher.timezone, "timezone", found)
+    if publisher.country is not None:
+        _check_shape(publisher.country, "country", _COUNTRY, "two upper-case letters (ISO 3166-1)", found)
+    if publisher.region is not None:
+        _check_shape(publisher.region, "region", _REGION, "such as 'DE-BE' (ISO 3166-2)", found)
+        if publisher.country is not None and not publisher.region.startswith(publisher.country + "-"):
+            found.refuse("region", publisher.region, f"a region of {publisher.country}")
+    if len(publisher.categories) > 2000:
+        found.refuse("categories", f"{len(publisher.categories)} names", "at most 2000")
+    for name, topic in publisher.categories.items():
+        with found.collecting():
+            check_text(name, "categories", found.line)
+        _check_topic(topic, f"categories[{_shown(name)}]", known, found)
+    for number, product in enumerate(publisher.block_categories):
+        _check_product(product, f"block_categories[{number}]", known, found)
+    return replace(publisher, domains=tuple(dict.fromkeys(hosts)))
+
+
+def check_advertiser(advertiser: Advertiser, found: Findings) -> Advertiser:
+    """Return the advertiser with its domains in punycode."""
+    with found.collecting():
+        check_text(advertiser.name, "name", found.line)
+    names = []
+    for number, text in enumerate(advertiser.domains):
+        with found.collecting():
+            names.append(domain(text, f"domains[{number}]", found.line))
+    return replace(advertiser, domains=tuple(dict.fromkeys(names)))
+
+
+def check_campaign(campaign: Campaign, known: Known, found: Findings) -> Campaign:
+    """Return the campaign with its keywords in lower case."""
+    with found.collecting():
+        check_text(campaign.name, "name", found.line)
+    if campaign.house and campaign.cpm_micros:
+        found.refuse("cpm_micros", campaign.cpm_micros, "0: a house campaign is never paid")
+    if not campaign.house and not campaign.cpm_micros:
+        found.refuse("cpm_micros", 0, "at least 1, or house: true")
+    start, end = campaign.flight.start, campaign.flight.end
+    if start is not None and end is not None and start >= end:
+        found.refuse("flight.end", end.isoformat(), f"a time after the start, {start.isoformat()}")
+    for number, product in enumerate(campaign.categories):
+        _check_product(product, f"categories[{number}]", known, found)
+    for number, key in enumerate(campaign.suitability.avoid or ()):
+        _check_word(key, f"suitability.avoid[{number}]", SENSITIVE, found)
+    _check_prefer(campaign.prefer, found)
+    return replace(
+        campaign,
+        keywords=_words(campaign.keywords, "keywords", found),
+        targeting=_check_targeting(campaign.targeting, known, found),
+    )
+
+
+def check_creative(
+    creative: Creative, domains: Collection[str], pictures: Pictures, known: Known, found: Findings
+) -> Creative:
+    """Return the creative as it is stored: URL written anew, HTML cleaned, pictures hosted.
+
+    `domains` are the verified ones of its advertiser.
+    """
+    url = creative.landing_url
+    with found.collecting():
+        url = landing_url(url, domains, "landing_url", found.line)
+    for name in ("headline", "body", "cta", "sponsored_by"):
+        with found.collecting():
+            check_text(getattr(creative, name), name, found.line)
+    image = creative.image and _check_image(creative.image, pictures, found)
+    html = creative.html
+    if html is not None:
+        html = _check_html(html, image, domains, pictures, found)
+    _check_format(creative, image, found)
+    if creative.prefer is not None:
+        _check_prefer(creative.prefer, found)
+    return replace(
+        creative,
+        landing_url=url,
+        image=image,
+        html=html,
+        keywords=_words(creative.keywords, "keywords", found),
+        targeting=_check_targeting(creative.targeting, known, found),
+    )
+
+
+def _check_format(creative: Creative, image: Image | None, found: Findings) -> None:
+    if creative.format == "native":
+        if not creative.headline.strip():
+            found.refuse("headline", creative.headline, "a headline: a native creative needs one")
+        for name in ("html", "size"):
+            if getattr(creative, name) is not None:
+                found.refuse(name, getattr(creative, name), "nothing: only banners have it")
+        return
+    if creative.image is None and creative.html is None:
+        found.refuse("image", None, "a picture, or html: a banner needs one of them")
+    if creative.size is None:
+        found.refuse("size", None, "[width, height] in CSS pixels: a banner needs it")
+    elif creative.html is None and image is not None and image.w and image.h:
+        w, h = creative.size
+        if abs(image.w * h - image.h * w) > _RATIO * image.h * w:
+            found.refuse("image", f"{image.w}x{image.h} pixels", f"the proportions of the banner, {w}x{h}")
+
+
+def _check_image(image: Image, pictures: Pictures, found: Findings) -> Image:
+    if not image.alt.strip():
+        found.refuse("image.alt", image.alt, "what the picture shows")
+    with found.collecting():
+        check_text(image.alt, "image.alt", found.line)
+    given = [name for name in ("file", "data", "hash") if getattr(image, name) is not None]
+    if len(given) != 1:
+        found.refuse("image", " and ".join(given) or None, "one of file, data (base64), hash")
+        return image
+    with found.collecting():
+        if image.file is not None:
+            picture = pictures.from_file(image.file, "image.file", found.line)
+        elif image.data is not None:
+            picture = pictures.from_base64(image.data, "image.data", found.line)
+        else:
+            picture = pictures.hosted(image.hash or "", "image.hash", found.line)
+        return Image(alt=image.alt, hash=picture.hash, w=picture.w, h=picture.h)
+    return image
+
+
+def _check_html(
+    html: str, image: Image | None, domains: Collection[str], pictures: Pictures, found: Findings
+) -> str:
+    def hosted(src: str) -> str | None:
+        try:
+            form = NAME.fullmatch(src)
+            if form is not None or (src == OWN_PICTURE and image is not None):
+                hash = form[1] if form is not None else image and image.hash
+                return pictures.hosted(hash or "", "html <img src>", found.line).name
+            return pictures.from_file(src, "html <img src>", found.line).name
+        except CatalogError as error:
+            found.errors.append(error)
+            return None
+
+    before = len(found.errors)
+    try:
+        cleaned = clean_html(html, domains, hosted, "html", found.line)
+    except CatalogError as error:
+        if len(found.errors) == before:  # else the pictures' own errors say more
+            found.errors.append(error)
+        return html
+    if cleaned.removed:
+        found.warnings.append(f"html: removed {', '.join(cleaned.removed)}")
+    return cleaned.html
+
+
+def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Targeting:
+    one_of: Callable[[Container[str]], Callable[[str, str], None]] = lambda words: (  # noqa: E731
+        lambda value, path: _check_word(value, path, words, found)
+    )
+    shape = partial(_check_shape, found=found)
+    checks: dict[str, Callable[[str, str], None]] = {
+        "topics": lambda value, path: _check_topic(value, path, known, found),
+        "languages": lambda v, p: shape(v, p, _LANGUAGE, "two lower-case letters (ISO 639-1)"),
+        "devices": one_of(DEVICE_CLASSES),
+        "platforms": one_of(PLATFORMS),
+        "parts_of_day": one_of(PARTS_OF_DAY),
+        "weekdays": one_of(WEEKDAYS),
+        "weather": one_of(_WEATHER),
+        "countries": lambda v, p: shape(v, p, _COUNTRY, "two upper-case letters (ISO 3166-1)"),
+        "regions": lambda v, p: shape(v, p, _REGION, "such as 'DE-BE' (ISO 3166-2)"),
+        "publishers": lambda v, p: shape(v, p, _ID, "a publisher's id"),
+        "formats": one_of(get_args(Format)),
+    }
+    for name, check in checks.items():
+        rule: Rule = getattr(targeting, name)
+        for side in ("include", "exclude"):
+            for number, value in enumerate(getattr(rule, side)):
+                check(value, f"targeting.{name}.{side}[{number}]")
+    keywords = Rule(
+        include=_words(targeting.keywords.include, "targeting.keywords.include", found),
+        exclude=_words(targeting.keywords.exclude, "targeting.keywords.exclude", found),
+    )
+    targeting = replace(targeting, keywords=keywords) if keywords != targeting.keywords else targeting
+    for name in (*checks, "keywords", "sizes"):
+        rule = getattr(targeting, name)
+        both = set(rule.include) & set(rule.exclude)
+        if both:
+            found.refuse(f"targeting.{name}.exclude", min(both), "a value that is not included, too")
+    if targeting.timezone is not None:
+        _check_zone(targeting.timezone, "targeting.timezone", found)
+    return targeting
+
+
+def _check_prefer(prefer: Prefer, found: Findings) -> None:
+    for name, words in (("devices", _DEVICES), ("times", _TIMES), ("weather", _WEATHER)):
+        for number, value in enumerate(getattr(prefer, name)):
+            _check_word(value, f"prefer.{name}[{number}]", words, found)
+
+
+def _check_word(value: str, path: str, words: Container[str], found: Findings) -> None:
+    if value not in words:
+        found.refuse(path, value, f"one of {', '.join(words)}")  # type: ignore[arg-type]  # all are iterable
+
+
+def _check_topic(value: str, path: str, known: Known, found: Findings) -> None:
+    if value not in known.topics:
+        found.refuse(path, value, "the id of a topic of IAB Content Taxonomy 3.1")
+
+
+def _check_product(value: str, path: str, known: Known, found: Findings) -> None:
+    if value not in known.products:
+        found.refuse(path, value, "the id of a category of IAB Ad Product Taxonomy 2.0")
+
+
+def _check_shape(value: str, path: str, form: re.Pattern[str], expected: str, found: Findings) -> None:
+    if not form.fullmatch(value):
+        found.refuse(path, value, expected)
+
+
+def _check_zone(name: str, path: str, found: Findings) -> None:
+    try:
+        if name != "UTC" and "/" not in name:
+            raise ValueError(name)  # "localtime" and the like would mean the server's own zone
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, an unsafe path, a folder of zones
+        found.refuse(path, name, "an IANA time zone such as 'Europe/Berlin'")
+
+
+def _words(words: tuple[str, ...], path: str, found: Findings) -> tuple[str, ...]:
+    """Return words in lower case, single-spaced, each once."""
+    for number, word in enumerate(words):
+        with found.collecting():
+            check_text(word, f"{path}[{number}]", found.line)
+        if not word.strip():
+            found.refuse(f"{path}[{number}]", word, "a word or phrase")
+    return tuple(dict.fromkeys(" ".join(word.lower().split()) for word in words))

@@ -1,0 +1,540 @@
+"""Files and objects into the catalogue: read, check, compare, and apply as one change or none.
+
+A file is read twice (creatives may stand before what they belong to) and never held in memory; what it
+changes waits in a temporary file until it is applied.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol, Self, cast
+
+import msgspec
+import yaml
+
+from engine.campaign import Advertiser, Campaign, Publisher
+from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
+from engine.check import (
+    Findings,
+    Known,
+    Picture,
+    check_advertiser,
+    check_campaign,
+    check_creative,
+    check_publisher,
+    parse,
+)
+from engine.creative import Creative
+from engine.creative_safety import landing_host
+from engine.errors import CatalogError, CatalogErrors
+from engine.images import MAX_BYTES, HostedImage, clean_image, image_name
+
+MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
+MAX_YAML = 16 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
+MAX_DEPTH = 32  # of nested values in YAML
+MAX_KEPT = 1000  # errors and warnings kept; more are counted
+BATCH = 1000  # creatives checked between two looks into the store
+IN_MEMORY = 2**20  # bytes of changes kept in memory before they go to a temporary file
+
+_NDJSON = (".ndjson", ".jsonl", ".json")
+_YAML = (".yaml", ".yml")
+
+
+class LoadStore(Protocol):
+    """What is changed."""
+
+    def versions(self) -> Versions:
+        """Return the counters that a change must find unmoved."""
+
+    def find(self, kind: Kind, ids: Sequence[str]) -> dict[str, Entity]:
+        """Return the entities of these ids that exist, by id."""
+
+    def creatives_of(self, advertiser: str) -> Iterator[Creative]:
+        """Stream every creative of an advertiser."""
+
+    def image_sizes(self, hashes: Sequence[str]) -> dict[str, tuple[str, int, int]]:
+        """Return (media type, width, height) in pixels of the hosted pictures among these."""
+
+    def write(
+        self,
+        changes: Iterable[Change],
+        images: Iterable[HostedImage],
+        expected: Versions,
+        actor: str,
+        now: datetime,
+    ) -> Versions:
+        """Apply all in one transaction, or raise CatalogConflict where the counters moved."""
+
+
+class Source(Protocol):
+    """Objects with the lines on which they start. Read twice."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Return where the pictures that they name lie; None: they may name no files."""
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
+        """Yield (line, JSON bytes or plain values); a CatalogError stands for what could not be read."""
+
+
+def open_source(path: Path) -> Source:
+    """Return the objects of an NDJSON or YAML file, by its name's ending. Raises CatalogErrors."""
+    ending = path.suffix.lower()
+    if not path.is_file():
+        raise CatalogErrors([CatalogError("file", ascii(str(path)), "a file that exists")], 1)
+    if ending in _NDJSON:
+        return NdjsonFile(path)
+    if ending in _YAML:
+        return YamlFile(path)
+    expected = f"a name ending in {', '.join((*_NDJSON, *_YAML))}"
+    raise CatalogErrors([CatalogError("file", ascii(path.name), expected)], 1)
+
+
+class NdjsonFile:
+    """One JSON object a line, streamed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder: Path | None = path.parent
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
+        """Yield each line that is not blank."""
+        with self.path.open("rb") as file:
+            line = 0
+            while data := file.readline(MAX_LINE + 1):
+                line += 1
+                if len(data) > MAX_LINE:
+                    yield line, CatalogError("(line)", f"over {MAX_LINE} bytes", "a shorter line", line)
+                    while data and not data.endswith(b"\n"):
+                        data = file.readline(MAX_LINE)
+                    continue
+                data = data.removeprefix(b"\xef\xbb\xbf").strip() if line == 1 else data.strip()
+                if data:
+                    yield line, data
+
+
+class YamlFile:
+    """YAML documents, each an object or a list of objects. Scalars as in JSON: `NO` is a country."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder: Path | None = path.parent
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
+        """Yield each object; the rest of a file that breaks off cannot be read."""
+        if self.path.stat().st_size > MAX_YAML:
+            size = f"{self.path.stat().st_size} bytes"
+            yield 1, CatalogError("file", size, f"at most {MAX_YAML} bytes of YAML, or NDJSON", 1)
+            return
+        data = self.path.read_bytes()
+        try:
+            _refuse_bombs(data)
+            yield from _yaml_records(data)
+        except CatalogError as error:
+            yield error.line, error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = mark.line + 1 if mark else 1
+            problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
+            yield line, CatalogError("(line)", f"no YAML: {problem}", "YAML in UTF-8", line)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Objects that are at hand already."""
+
+    values: Sequence[object]
+    folder: Path | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
+        """Yield each with line 0: there is no file."""
+        return iter([(0, value) for value in self.values])
+
+
+@dataclass(slots=True)
+class Plan:
+    """What loading would change: a dry run prints it, `apply` does it. Close it, or use it in `with`."""
+
+    expected: Versions
+    created: Counter[Kind] = field(default_factory=Counter)
+    changed: Counter[Kind] = field(default_factory=Counter)
+    unchanged: Counter[Kind] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+    _changes: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(IN_MEMORY))
+    _images: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(IN_MEMORY))
+    _places: dict[str, tuple[str, int, int, int, int]] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether the catalogue says all of it already."""
+        return not self.created and not self.changed
+
+    def changes(self) -> Iterator[Change]:
+        """Yield what is created or changed, in the order of the file; unchanged things are only counted."""
+        self._changes.seek(0)
+        for data in self._changes:
+            row = _ROWS.decode(data)
+            yield Change(row.before, row.after, row.line)
+
+    def images(self) -> Iterator[HostedImage]:
+        """Yield the pictures that came in."""
+        for hash, (mime, w, h, start, length) in self._places.items():
+            self._images.seek(start)
+            yield HostedImage(hash, mime, w, h, self._images.read(length))
+
+    def close(self) -> None:
+        """Drop what was held."""
+        self._changes.close()
+        self._images.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _add(self, before: Entity | None, after: Entity, line: int) -> None:
+        counts = self.created if before is None else self.unchanged if before == after else self.changed
+        counts[kind_of(after)] += 1
+        if before != after:
+            self._changes.write(msgspec.json.encode(_Row(line, before, after)) + b"\n")
+
+    def _add_image(self, image: HostedImage) -> None:
+        if image.hash not in self._places:
+            start = self._images.seek(0, 2)
+            self._images.write(image.data)
+            self._places[image.hash] = (image.mime, image.w, image.h, start, len(image.data))
+
+    def _image(self, hash: str) -> tuple[str, int, int] | None:
+        place = self._places.get(hash)
+        return None if place is None else place[:3]
+
+
+class _Row(msgspec.Struct, array_like=True):
+    line: int
+    before: Entity | None
+    after: Entity | None
+
+
+_ROWS = msgspec.json.Decoder(_Row)
+
+
+def plan(source: Source, store: LoadStore, known: Known) -> Plan:
+    """Check every object and compare it with the catalogue. Changes nothing.
+
+    Raises CatalogErrors with all that is wrong.
+    """
+    made = Plan(expected=store.versions())
+    try:
+        _Planner(source, store, known, made).run()
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def apply(plan: Plan, store: LoadStore, actor: str, now: datetime) -> Versions:
+    """Make the planned change as a whole.
+
+    Raises CatalogConflict where the catalogue changed since the plan was made: plan again.
+    """
+    if plan.is_empty:
+        return plan.expected
+    return store.write(plan.changes(), plan.images(), plan.expected, actor, now)
+
+
+class _Planner:
+    """One reading of a source against a store."""
+
+    def __init__(self, source: Source, store: LoadStore, known: Known, plan: Plan) -> None:
+        self.source = source
+        self.store = store
+        self.known = known
+        self.plan = plan
+        self.pictures = _Pictures(source.folder, store, plan)
+        self.errors: list[CatalogError] = []
+        self.total = 0
+        self.owners: dict[Kind, dict[str, tuple[Entity, int]]] = {
+            "publisher": {},
+            "advertiser": {},
+            "campaign": {},
+        }
+        self.lines: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self.broken: set[tuple[Kind, str]] = set()  # faulty themselves: what refers to them is not told off
+
+    def run(self) -> None:
+        self._read_owners()
+        self._add_owners()
+        creatives = self._read_creatives()
+        while batch := list(islice(creatives, BATCH)):
+            self._add_creatives(batch)
+        self._check_dropped_domains()
+        if self.total:
+            raise CatalogErrors(sorted(self.errors, key=lambda error: error.line), self.total)
+
+    def _read_owners(self) -> None:
+        for line, data in self.source:
+            if isinstance(data, CatalogError):
+                continue  # told on the second reading
+            entity, errors = parse(data, line)
+            if errors and not isinstance(data, bytes):
+                self._note_broken(data)
+            elif errors:
+                self._note_broken(_quiet_json(cast(bytes, data)))
+            if entity is None or isinstance(entity, Creative) or not self._is_first(entity, line):
+                continue
+            found = Findings(line)
+            kind = kind_of(entity)
+            if isinstance(entity, Publisher):
+                entity = check_publisher(entity, self.known, found)
+            elif isinstance(entity, Advertiser):
+                entity = check_advertiser(entity, found)
+            else:
+                entity = check_campaign(entity, self.known, found)
+            self._tell(kind, entity.id, found)
+            if not found.errors:
+                self.owners[kind][entity.id] = (entity, line)
+
+    def _add_owners(self) -> None:
+        campaigns = cast("dict[str, tuple[Campaign, int]]", self.owners["campaign"])
+        stored_advertisers = self.store.find(
+            "advertiser", sorted({campaign.advertiser for campaign, _ in campaigns.values()})
+        )
+        for kind, owned in self.owners.items():
+            stored = self.store.find(kind, list(owned))
+            for id, (entity, line) in owned.items():
+                before = stored.get(id)
+                if isinstance(entity, Campaign):
+                    self._check_owner(entity, before, stored_advertisers, line)
+                self.plan._add(before, entity, line)
+
+    def _check_owner(
+        self, campaign: Campaign, before: Entity | None, stored: dict[str, Entity], line: int
+    ) -> None:
+        owner = campaign.advertiser
+        if owner not in stored and owner not in self.owners["advertiser"]:
+            if ("advertiser", owner) not in self.broken:
+                expected = "the id of an advertiser, in this file or in the catalogue"
+                self._refuse(CatalogError("advertiser", ascii(owner), expected, line))
+        if isinstance(before, Campaign) and before.advertiser != owner:
+            expected = f"{before.advertiser!r}: a campaign keeps its advertiser; make a new one"
+            self._refuse(CatalogError("advertiser", ascii(owner), expected, line))
+
+    def _read_creatives(self) -> Iterator[tuple[Creative, int]]:
+        for line, data in self.source:
+            if isinstance(data, CatalogError):
+                self._refuse(data)
+                continue
+            entity, errors = parse(data, line)
+            for error in errors:
+                self._refuse(error)
+            if isinstance(entity, Creative) and self._is_first(entity, line):
+                yield entity, line
+
+    def _add_creatives(self, batch: list[tuple[Creative, int]]) -> None:
+        own = cast("dict[str, tuple[Campaign, int]]", self.owners["campaign"])
+        wanted = sorted({creative.campaign for creative, _ in batch} - own.keys())
+        campaigns = cast("dict[str, Campaign]", self.store.find("campaign", wanted))
+        campaigns |= {
+            creative.campaign: own[creative.campaign][0] for creative, _ in batch if creative.campaign in own
+        }
+        named = {campaign.advertiser for campaign in campaigns.values()}
+        advertisers = cast("dict[str, Advertiser]", self.store.find("advertiser", sorted(named)))
+        loaded = cast("dict[str, tuple[Advertiser, int]]", self.owners["advertiser"])
+        advertisers |= {id: loaded[id][0] for id in named if id in loaded}
+        stored = self.store.find("creative", [creative.id for creative, _ in batch])
+        for creative, line in batch:
+            campaign = campaigns.get(creative.campaign)
+            if campaign is None:
+                if ("campaign", creative.campaign) not in self.broken:
+                    expected = "the id of a campaign, in this file or in the catalogue"
+                    self._refuse(CatalogError("campaign", ascii(creative.campaign), expected, line))
+                continue
+            if campaign.advertiser not in advertisers:
+                continue  # told at the campaign
+            domains = advertisers[campaign.advertiser].domains
+            found = Findings(line)
+            creative = check_creative(creative, domains, self.pictures, self.known, found)
+            self._tell("creative", creative.id, found)
+            if not found.errors:
+                self.plan._add(stored.get(creative.id), creative, line)
+
+    def _check_dropped_domains(self) -> None:
+        """Refuse to take away a domain to which creatives outside this file still lead."""
+        own = cast("dict[str, tuple[Advertiser, int]]", self.owners["advertiser"])
+        for id, before in cast("dict[str, Advertiser]", self.store.find("advertiser", list(own))).items():
+            after, line = own[id]
+            if set(before.domains) <= set(after.domains):
+                continue
+            for creative in self.store.creatives_of(id):
+                host = landing_host(creative.landing_url)
+                below = any(host == name or host.endswith("." + name) for name in after.domains)
+                if not below and creative.id not in self.lines["creative"]:
+                    expected = f"a domain for {host}, to which creative {creative.id} leads"
+                    self._refuse(CatalogError("domains", ascii(list(after.domains)), expected, line))
+                    break
+
+    def _is_first(self, entity: Entity, line: int) -> bool:
+        lines = self.lines[kind_of(entity)]
+        if entity.id in lines:
+            expected = f"an id once: line {lines[entity.id]} has it, too"
+            self._refuse(CatalogError("id", ascii(entity.id), expected, line))
+            return False
+        lines[entity.id] = line
+        return True
+
+    def _note_broken(self, value: object) -> None:
+        if isinstance(value, dict) and isinstance(value.get("id"), str) and value.get("kind") in KINDS:
+            self.broken.add((value["kind"], value["id"]))
+
+    def _tell(self, kind: Kind, id: str, found: Findings) -> None:
+        for error in found.errors:
+            self._refuse(error)
+        if found.errors:
+            self.broken.add((kind, id))
+        where = f"line {found.line}: " if found.line else ""
+        for warning in found.warnings[: MAX_KEPT - len(self.plan.warnings)]:
+            self.plan.warnings.append(f"{where}{kind} {id}: {warning}")
+
+    def _refuse(self, error: CatalogError) -> None:
+        self.total += 1
+        if len(self.errors) < MAX_KEPT:
+            self.errors.append(error)
+
+
+class _Pictures:
+    """The pictures that a source names, taken into its plan."""
+
+    def __init__(self, folder: Path | None, store: LoadStore, plan: Plan) -> None:
+        self.folder = None if folder is None else folder.resolve()
+        self.store = store
+        self.plan = plan
+        self.done: dict[bytes, Picture] = {}  # by the digest of the file as it came: it is encoded once
+
+    def from_file(self, name: str, field: str, line: int) -> Picture:
+        if self.folder is None:
+            raise CatalogError(field, ascii(name[:80]), "data (base64), or hash: there is no folder", line)
+        expected = "a file in the folder of the loaded file, or below it"
+        try:
+            path = (self.folder / name).resolve()
+            if not path.is_relative_to(self.folder) or not path.is_file():
+                raise CatalogError(field, ascii(name[:80]), expected, line)
+            with path.open("rb") as file:
+                return self._take(file.read(MAX_BYTES + 1), field, line)
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, a loop of links, no rights
+            raise CatalogError(field, ascii(name[:80]), expected, line) from error
+
+    def from_base64(self, data: str, field: str, line: int) -> Picture:
+        try:
+            return self._take(base64.b64decode(data, validate=True), field, line)
+        except (binascii.Error, ValueError) as error:
+            raise CatalogError(field, "no base64", "a picture in base64", line) from error
+
+    def hosted(self, hash: str, field: str, line: int) -> Picture:
+        found = self.plan._image(hash) or self.store.image_sizes([hash]).get(hash)
+        if found is None:
+            raise CatalogError(field, ascii(hash[:80]), "the hash of a hosted picture", line)
+        mime, w, h = found
+        return Picture(hash, image_name(hash, mime), w, h)
+
+    def _take(self, data: bytes, field: str, line: int) -> Picture:
+        digest = hashlib.sha256(data).digest()
+        if digest not in self.done:
+            image = clean_image(data, field, line)
+            self.plan._add_image(image)
+            self.done[digest] = Picture(image.hash, image.name, image.w, image.h)
+        return self.done[digest]
+
+
+def _quiet_json(data: bytes) -> object:
+    try:
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+# --- YAML ---
+
+
+def _scalars() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """Return what plain scalars may mean, by their first character: null, true, false and numbers."""
+    forms = (
+        ("null", r"(?:null|~|)", ["n", "~", ""]),
+        ("bool", r"(?:true|false)", ["t", "f"]),
+        ("int", r"-?(?:0|[1-9][0-9]{0,18})", list("-0123456789")),
+        ("float", r"-?[0-9]+\.[0-9]+", list("-0123456789")),
+    )
+    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    for name, form, starts in forms:
+        for start in starts:
+            found.setdefault(start, []).append((f"tag:yaml.org,2002:{name}", re.compile(rf"^{form}\Z")))
+    return found
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # either is a SafeLoader
+    """Safe YAML whose plain scalars mean what they mean in JSON; all others are strings."""
+
+    yaml_implicit_resolvers = _scalars()
+
+
+def _refuse_bombs(data: bytes) -> None:
+    """Refuse aliases (a short file could stand for gigabytes) and deep nesting, before anything is built."""
+    depth = 0
+    for event in yaml.parse(data, Loader=_Loader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise CatalogError("(line)", f"the alias *{ascii(event.anchor)[:40]}", "values written out", line)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise CatalogError("(line)", f"over {MAX_DEPTH} levels of nesting", "an object", line)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _yaml_records(data: bytes) -> Iterator[tuple[int, object]]:
+    loader = _Loader(data)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+            for part in nodes:
+                line = part.start_mark.line + 1
+                try:
+                    _refuse_duplicate_keys(part)
+                    value = loader.construct_document(part)
+                except CatalogError as error:
+                    yield line, error
+                    continue
+                if value is not None:
+                    yield line, value
+    finally:
+        loader.dispose()
+
+
+def _refuse_duplicate_keys(node: yaml.Node) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise CatalogError(key.value[:80], "the field again", "each field once", line)
+                seen.add(key.value)
+            _refuse_duplicate_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_duplicate_keys(value)
