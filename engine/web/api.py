@@ -1,4 +1,4 @@
-"""A small API layer over msgspec: checked bodies, problem+json (RFC 9457), scopes, and OpenAPI 3.1 from the same types.
+"""A small API layer over msgspec: checked bodies, problems (RFC 9457), scopes, OpenAPI 3.1 of the same types.
 
 Every route is declared once, with who may call it; what is declared is what is served and what is documented.
 """
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression
-MAX_COMPRESSED = 1024 * 1024  # bytes, as sent
+MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression; half of it as sent with gzip
 PROBLEM_TYPE = "application/problem+json"
 # Answers hold nothing to run, to frame or to keep.
 SAFE_HEADERS = (
@@ -80,12 +79,15 @@ class Operation:
     scopes: frozenset[str]
     body: Any
     answer: Any
-    status: int
+    statuses: tuple[int, ...]
     problems: tuple[int, ...]
     media: tuple[str, ...]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    path_schemas: Mapping[str, Any] = field(default_factory=dict)
+    query_schemas: Mapping[str, Any] = field(default_factory=dict)
     answer_media: str = "application/json"
-    embedded: Mapping[tuple[str, str], Any] = field(default_factory=dict)  # (schema, property) → what is in a Raw
+    embedded: Mapping[tuple[str, str], Any] = field(
+        default_factory=dict
+    )  # (schema, property) → what is in a Raw
 
 
 class Ready(Response):
@@ -118,23 +120,25 @@ class Body(Generic[T]):
 
     def __init__(self, kind: Any, media: tuple[str, ...], max_bytes: int = MAX_BODY) -> None:
         self.kind, self.media, self.max_bytes = kind, media, max_bytes
+        self.max_compressed = max_bytes // 2
         self._decode: Callable[[bytes], T] = msgspec.json.Decoder(kind).decode
 
     def read(self, sent: Request) -> T:
         """Return the checked body. Raises Refused with every fault."""
-        # The gate left the bare media type, in lower case; text is UTF-8 whatever the charset said.
-        if sent.environ.get("CONTENT_TYPE") not in self.media:
-            fault = Fault("Content-Type", "another media type", " or ".join(self.media))
-            raise Refused(415, "Unsupported media type", None, (fault,), {"Accept": ", ".join(self.media)})
-        data = self._data(sent)
+        data = self.read_bytes(sent)
         try:
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._refusal(data) from None
 
-    def _data(self, sent: Request) -> bytes:
+    def read_bytes(self, sent: Request) -> bytes:
+        """Return the body's bytes, decompressed. Raises Refused."""
+        # The gate left the bare media type, in lower case; text is UTF-8 whatever the charset said.
+        if sent.environ.get("CONTENT_TYPE") not in self.media:
+            fault = Fault("Content-Type", "another media type", " or ".join(self.media))
+            raise Refused(415, "Unsupported media type", None, (fault,), {"Accept": ", ".join(self.media)})
         encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
-        limit = self.max_bytes if encoding == "identity" else min(MAX_COMPRESSED, self.max_bytes)
+        limit = self.max_bytes if encoding == "identity" else self.max_compressed
         data = _sent_bytes(sent, limit)
         match encoding:
             case "identity":
@@ -175,7 +179,7 @@ def fault_line(error: BaseException) -> str:
 
 
 class Api:
-    """Declares routes on an app: `route` for checked JSON, `raw` for views that read and answer by themselves."""
+    """Declares routes: `route` for checked JSON, `raw` for views that read and answer by themselves."""
 
     def __init__(
         self,
@@ -195,19 +199,26 @@ class Api:
 
     def route(
         self,
-        path: str,
+        rule: str,
         method: str,
         *,
+        name: str | None = None,
+        summary: str | None = None,
         scopes: Iterable[str] = PUBLIC,
         body: Any = None,
+        as_bytes: bool = False,
         answer: Any = None,
-        status: int = 200,
+        statuses: tuple[int, ...] = (200,),
         problems: tuple[int, ...] = (),
         max_bytes: int = MAX_BODY,
-        parameters: Mapping[str, Any] | None = None,
+        path: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         answer_media: str = "application/json",
     ) -> Callable[[Callable[..., object]], Callable[..., object]]:
-        """Declare a view: it takes path values, `caller` where scopes are asked, `body` where one is declared."""
+        """Declare a view of path values, `caller` where scopes are asked, `body` where one is declared.
+
+        `as_bytes` gives it the body's bytes, to be checked by what it calls.
+        """
         wanted = frozenset(scopes)
         media = ("application/json",) if body is not None else ()
         reader: Body[object] | None = Body(body, media, max_bytes) if body is not None else None
@@ -217,25 +228,26 @@ class Api:
                 if wanted:
                     values["caller"] = self._admit(wanted)
                 if reader is not None:
-                    values["body"] = reader.read(request)
+                    values["body"] = reader.read_bytes(request) if as_bytes else reader.read(request)
                 given = view(**values)
                 if isinstance(given, Response):
                     return given
-                return reply(given, status) if answer is not None else Response(b"", 204, SAFE_HEADERS)
+                return reply(given) if answer is not None else Response(b"", 204, SAFE_HEADERS)
 
             known = ((401, 403) if wanted else ()) + ((400, 413, 415, 422) if reader is not None else ())
             self.raw(
-                path,
+                rule,
                 method,
-                name=view.__name__,
-                summary=_summary(view),
+                name=name or view.__name__,
+                summary=summary or _summary(view),
                 scopes=wanted,
                 body=body,
                 answer=answer,
-                status=status if answer is not None else 204,
+                statuses=statuses if answer is not None else (204,),
                 problems=(*known, *problems),
                 media=media,
-                parameters=parameters,
+                path=path,
+                query=query,
                 answer_media=answer_media,
             )(answer_request)
             return view
@@ -244,7 +256,7 @@ class Api:
 
     def raw(
         self,
-        path: str,
+        rule: str,
         method: str,
         *,
         name: str | None = None,
@@ -252,10 +264,11 @@ class Api:
         scopes: frozenset[str] = PUBLIC,
         body: Any = None,
         answer: Any = None,
-        status: int = 200,
+        statuses: tuple[int, ...] = (200,),
         problems: tuple[int, ...] = (),
         media: tuple[str, ...] = (),
-        parameters: Mapping[str, Any] | None = None,
+        path: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         answer_media: str = "application/json",
         embedded: Mapping[tuple[str, str], Any] | None = None,
     ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
@@ -264,21 +277,22 @@ class Api:
         def declare(view: Callable[..., Response]) -> Callable[..., Response]:
             title = name or view.__name__
             self.operations[title] = Operation(
-                path=path,
+                path=rule,
                 method=method,
                 name=title,
                 summary=summary or _summary(view),
                 scopes=scopes,
                 body=body,
                 answer=answer,
-                status=status,
+                statuses=statuses,
                 problems=tuple(sorted({*problems, 500})),
                 media=media,
-                parameters=parameters or {},
+                path_schemas=path or {},
+                query_schemas=query or {},
                 answer_media=answer_media,
                 embedded=embedded or {},
             )
-            self.app.add_url_rule(path, title, self._counted(title, view), methods=[method])
+            self.app.add_url_rule(rule, title, self._counted(title, view), methods=[method])
             return view
 
         return declare
@@ -339,10 +353,11 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
         if op.scopes:
             told["security"] = [{"key": []}]
             told["description"] = f"Needs a key of scope {' or '.join(sorted(op.scopes))}."
-        if op.parameters:
+        if op.path_schemas or op.query_schemas:
             told["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": schema}
-                for name, schema in op.parameters.items()
+                {"name": name, "in": place, "required": place == "path", "schema": schema}
+                for place, schemas_of in (("path", op.path_schemas), ("query", op.query_schemas))
+                for name, schema in schemas_of.items()
             ]
         if op.body is not None:
             schema = next(schema_of)
@@ -353,7 +368,8 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
         success: dict[str, Any] = {"description": "As asked"}
         if op.answer is not None:
             success["content"] = {op.answer_media: {"schema": next(schema_of)}}
-        told["responses"][str(op.status)] = success
+        for status in op.statuses:
+            told["responses"][str(status)] = success
         for status in op.problems:
             told["responses"][str(status)] = {
                 "description": HTTPStatus(status).phrase,
@@ -371,7 +387,7 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
 
 
 def _sent_bytes(sent: Request, limit: int) -> bytes:
-    """Read the body: at once where its length is stated, through Werkzeug's limited stream where it is chunked."""
+    """Read the body: at once where its length is stated, through a limited stream where it is chunked."""
     length = sent.environ.get("CONTENT_LENGTH")
     if length is None:
         sent.max_content_length = limit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -11,12 +11,14 @@ from flask import Flask, Request
 from flask.sessions import SessionInterface, SessionMixin
 
 from engine.campaign import Publisher
+from engine.check import Known
 from engine.config import Config
 from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
+from engine.manage import ManageStore
 from engine.web.api import MAX_BODY, Api
-#from engine.web.catalogue import CatalogueStore, add_catalogue
+from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.decisions import Decider, Decisions, add_decisions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
@@ -28,6 +30,10 @@ DESCRIPTION = (
 )
 
 
+class Store(ManageStore, ImageStore, Protocol):
+    """Keeps the catalogue and its pictures."""
+
+
 class Services(Protocol):
     """What the web reads of a process' services."""
 
@@ -36,8 +42,12 @@ class Services(Protocol):
         """Decides."""
 
     @property
-    def store(self) -> ImageStore:
+    def store(self) -> Store:
         """Keeps the catalogue."""
+
+    @property
+    def known(self) -> Known:
+        """Knows the taxonomies that the catalogue may name."""
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
@@ -74,7 +84,7 @@ class NoSessions(SessionInterface):
 
 
 def create_app(config: Config, services: Services, metrics_folder: Path | None = None) -> Flask:
-    """Make the app. `metrics_folder` is where several workers share their counters (prometheus multiprocess mode)."""
+    """Make the app. In `metrics_folder` several workers share their counters (multiprocess mode)."""
     app = Flask("tactful", static_folder=None, template_folder=None)
     app.session_interface = NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -99,11 +109,11 @@ def create_app(config: Config, services: Services, metrics_folder: Path | None =
         config.deadline_ms,
     )
     add_decisions(api, decisions)
-    #    add_catalogue(api, services.store, services.now)
+    add_catalogue(api, services.store, services.known, services.now)
     add_images(api, services.store)
     add_health(api, metrics, services.unready)
     app.extensions["tactful"] = api
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
-        app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=("after", "limit")
+        app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=QUERY_KEYS
     )
     return app

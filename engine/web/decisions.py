@@ -1,4 +1,4 @@
-"""POST /v1/decisions: a page view asks which creatives fit. The hot route: no hooks, one decoder, one encoder."""
+"""POST /v1/decisions: a page view asks which creatives fit. The hot route: no hooks, one decoder."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Decisions:
             limits,
             metrics,
             monotonic,
-            request_id,
+            new_id,
         )
         self._deadline_s = deadline_ms / 1000
         self._body: Body[DecisionBody] = Body(DecisionBody, MEDIA)
@@ -170,7 +170,7 @@ def add_decisions(api: Api, decisions: Decisions) -> None:
         problems=problems,
         embedded={("Filled", "creative"): CreativeAnswer},
     )(decisions.decide)
-    api.raw(PATH, "OPTIONS", status=204, problems=(403,))(decisions.preflight)
+    api.raw(PATH, "OPTIONS", answer=None, statuses=(204,), problems=(403,))(decisions.preflight)
 
 
 def visit_of(arrival: Arrival, body: DecisionBody, *, trusted: bool) -> Visit:

@@ -1,7 +1,7 @@
-"""Whether the service lives and is ready, and what it counts about its own work: never about a visitor or a page.
+"""Whether the service lives and is ready, and what it counts of its work: never of a visitor or a page.
 
-The counters are exact, and page views are told exactly nowhere else; so they carry no publisher, page, creative or
-device, and only an operator's key reads them.
+The counters are exact, and page views are told exactly nowhere else; so they carry no publisher, page,
+creative or device, and only an operator's key reads them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from pathlib import Path
 
 from flask import Response
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from engine.decision import Answer

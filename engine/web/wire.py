@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,7 +14,7 @@ from engine.decision import Placement
 from engine.web.faults import Fault
 from privacy.visit import DeviceClass, Platform
 
-# Python lets `$` match before a final line break; `(?!\n)` takes that back and is valid in every regex dialect.
+# Python lets `$` match before a final line break; `(?!\n)` takes that back, in every regex dialect.
 PlacementId = Annotated[
     str,
     Meta(
@@ -117,7 +117,7 @@ class WeatherBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """A page view asks for creatives. Only publisher, placements and one way to know the page are required."""
+    """A page view asks for creatives. Required: publisher, placements, and one way to know the page."""
 
     publisher: Id
     placements: Annotated[tuple[PlacementBody, ...], Meta(min_length=1, max_length=20)]
@@ -128,12 +128,6 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
     weather: WeatherBody | None = None
     explain: bool = False
     test: bool = False  # left out of the service's counters
-
-
-class ApprovalBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether a publisher's pages may show a creative."""
-
-    status: Literal["approved", "rejected"]
 
 
 def inconsistencies(body: DecisionBody) -> tuple[Fault, ...]:

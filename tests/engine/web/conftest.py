@@ -13,6 +13,8 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from engine.campaign import Advertiser, Publisher
+from contexts.taxonomy import ad_products, content_taxonomy
+from engine.check import Known
 from engine.config import Config
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer
 from engine.keys import KeyTable, create_key
@@ -59,6 +61,7 @@ class FakeServices:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.engine = FakeEngine()
+        self.known = Known(content_taxonomy(), ad_products())
         self.clock = 1000.0
         self.reason: str | None = None
         self.registered = {p.id: p for batch in _publishers(store) for p in batch}
