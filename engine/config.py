@@ -55,18 +55,30 @@ class Config:
 
     data_dir: Path = _setting(Path("tactful-data"), "folder of the database, pictures and indexes", _path)
     key_dir: Path = _setting(Path("tactful-keys"), "folder of secrets, apart from the data", _path)
-    host: str = _setting("127.0.0.1", "address to listen on", _matching(r"[0-9A-Za-z.:_-]{1,255}", "a host or address"))
+    host: str = _setting(
+        "127.0.0.1", "address to listen on", _matching(r"[0-9A-Za-z.:_-]{1,255}", "a host or address")
+    )
     port: int = _setting(8080, "TCP port to listen on", _whole(0, 65535))
-    public_url: str | None = _setting(None, "URL under which browsers reach the service; none: host and port", _url)
+    public_url: str | None = _setting(
+        None, "URL under which browsers reach the service; none: host and port", _url
+    )
     workers: int = _setting(1, "worker processes", _whole(1, 256))
     threads: int = _setting(1, "threads that answer requests in each worker", _whole(1, 256))
-    currency: str = _setting("EUR", "the one currency of all amounts, ISO 4217", _matching("[A-Z]{3}", "three capitals"))
-    deadline_ms: int = _setting(50, "milliseconds from arrival after which the best answer so far goes out", _whole(1, 10_000))
-    poll_ms: int = _setting(1000, "milliseconds between looks for a changed catalogue, in each worker", _whole(100, 5000))
+    currency: str = _setting(
+        "EUR", "the one currency of all amounts, ISO 4217", _matching("[A-Z]{3}", "three capitals")
+    )
+    deadline_ms: int = _setting(
+        50, "milliseconds from arrival after which the best answer so far goes out", _whole(1, 10_000)
+    )
+    poll_ms: int = _setting(
+        1000, "milliseconds between looks for a changed catalogue, in each worker", _whole(100, 5000)
+    )
     text_ttl_s: int = _setting(60, "seconds that page text may stay in memory for re-encoding", _whole(0, 60))
     page_cache: int = _setting(20_000, "pages whose facts a worker keeps", _whole(1, 10_000_000))
     encoder: str | None = _setting(
-        None, "sentence-transformers model folder in place of the packaged MiniLM", _matching(r".{1,4096}", "a folder")
+        None,
+        "sentence-transformers model folder in place of the packaged MiniLM",
+        _matching(r".{1,4096}", "a folder"),
     )
     weather: str = _setting(
         "none",
@@ -74,10 +86,16 @@ class Config:
         _matching(r"none|metno|open-meteo|file:.+", "none, metno, open-meteo or file:PATH"),
     )
     weather_contact: str | None = _setting(
-        None, "e-mail or URL that weather services ask for", _matching(r"\S{3,200}", "an e-mail address or URL")
+        None,
+        "e-mail or URL that weather services ask for",
+        _matching(r"\S{3,200}", "an e-mail address or URL"),
     )
-    weather_refresh_s: int = _setting(1800, "seconds between refreshes of the weather table", _whole(600, 86_400))
-    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)  # setting → variable it came from
+    weather_refresh_s: int = _setting(
+        1800, "seconds between refreshes of the weather table", _whole(600, 86_400)
+    )
+    origins: Mapping[str, str] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # setting → variable it came from
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
@@ -95,9 +113,13 @@ class Config:
                 wrong.append(f"{variable} is {came}; expected {error} ({setting.meaning})")
         config = cls(**values, origins={name: PREFIX + name.upper() for name in values})
         if config.data_dir.resolve() == config.key_dir.resolve():
-            wrong.append(f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR; expected a folder apart, so that a copy holds no key")
+            wrong.append(
+                f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR; expected a folder apart, so that a copy holds no key"
+            )
         if config.weather in ("metno", "open-meteo") and config.weather_contact is None:
-            wrong.append(f"{PREFIX}WEATHER_CONTACT is not set; {config.weather} asks for an e-mail address or URL")
+            wrong.append(
+                f"{PREFIX}WEATHER_CONTACT is not set; {config.weather} asks for an e-mail address or URL"
+            )
         if wrong:
             raise ConfigError("\n".join(wrong))
         return config

@@ -8,7 +8,7 @@ from threading import Lock
 
 
 class RateLimits:
-    """Allows each publisher `rate_per_s` requests a second over all workers, with a burst of two seconds' worth."""
+    """Allows each publisher its requests a second over all workers, with a burst of two seconds' worth."""
 
     def __init__(self, clock: Callable[[], float], workers: int = 1) -> None:
         self._clock, self._workers = clock, workers

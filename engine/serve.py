@@ -11,11 +11,14 @@ import signal
 import tempfile
 import threading
 from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
+from contexts.errors import ContextError
 from engine.config import Config
 from engine.errors import EngineError, ServeError
+from privacy.errors import PrivacyError
 
 STOP_S = 10  # requests in flight may finish; then a worker is killed
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client when it is first imported
@@ -45,16 +48,17 @@ def open_app(config: Config, folder: Path) -> Any:
         if not _is_alive(int(stale)):
             mark_process_dead(int(stale), str(folder))  # type: ignore[no-untyped-call]
     services = open_services(config)
+    Finalize(None, services.close, exitpriority=10)  # atexit does not run in children of multiprocessing
     app = create_app(config, services, folder)
     threading.Thread(target=services.warm_up, name="warm-up", daemon=True).start()
     return app
 
 
 def _open_or_stop(config: Config, folder: Path) -> Any:
-    """Open the app; where no worker ever could, tell the main process why and stop it, so that it is not retried."""
+    """Open the app; where no worker ever could, tell the main process why and stop it."""
     try:
         app = open_app(config, folder)
-    except (EngineError, OSError, ImportError) as error:
+    except (EngineError, ContextError, PrivacyError, OSError, ImportError) as error:
         (folder / _REFUSED).write_text(str(error))
         if not (folder / _OPENED).exists():
             os.kill(os.getppid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A small API layer over msgspec: checked bodies, problem+json (RFC 9457), scopes, and OpenAPI 3.1 from the same types.
+"""A small API layer over msgspec: checked bodies, problems (RFC 9457), scopes, OpenAPI 3.1 of the same types.
 
 Every route is declared once, with who may call it; what is declared is what is served and what is documented.
 """
@@ -10,8 +10,9 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from flask import Flask, Request, Response, request
@@ -21,11 +22,13 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from engine.keys import Caller
 from engine.web.faults import Fault, Malformed, faults_of
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression
-MAX_COMPRESSED = 1024 * 1024  # bytes, as sent
+MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression; half of it as sent with gzip
 PROBLEM_TYPE = "application/problem+json"
 # Answers hold nothing to run, to frame or to keep.
 SAFE_HEADERS = (
@@ -76,11 +79,29 @@ class Operation:
     scopes: frozenset[str]
     body: Any
     answer: Any
-    status: int
+    statuses: tuple[int, ...]
     problems: tuple[int, ...]
     media: tuple[str, ...]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    path_schemas: Mapping[str, Any] = field(default_factory=dict)
+    query_schemas: Mapping[str, Any] = field(default_factory=dict)
     answer_media: str = "application/json"
+    embedded: Mapping[tuple[str, str], Any] = field(
+        default_factory=dict
+    )  # (schema, property) → what is in a Raw
+
+
+class Ready(Response):
+    """An answer whose bytes are done: it goes out as one list, without the iterators that streams need."""
+
+    def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:
+        super().__init__(None, 200, headers)
+        self._body = body
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Send it."""
+        body = self._body
+        start_response("200 OK", [*self.headers, ("Content-Length", str(len(body)))])
+        return [body]
 
 
 def reply(answer: object, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
@@ -99,27 +120,26 @@ class Body(Generic[T]):
 
     def __init__(self, kind: Any, media: tuple[str, ...], max_bytes: int = MAX_BODY) -> None:
         self.kind, self.media, self.max_bytes = kind, media, max_bytes
+        self.max_compressed = max_bytes // 2
         self._decode: Callable[[bytes], T] = msgspec.json.Decoder(kind).decode
 
     def read(self, sent: Request) -> T:
         """Return the checked body. Raises Refused with every fault."""
-        # The gate left the bare media type, in lower case; text is UTF-8 whatever the charset said.
-        if sent.environ.get("CONTENT_TYPE") not in self.media:
-            fault = Fault("Content-Type", "another media type", " or ".join(self.media))
-            raise Refused(415, "Unsupported media type", None, (fault,), {"Accept": ", ".join(self.media)})
-        data = self._data(sent)
+        data = self.read_bytes(sent)
         try:
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._refusal(data) from None
 
-    def _data(self, sent: Request) -> bytes:
+    def read_bytes(self, sent: Request) -> bytes:
+        """Return the body's bytes, decompressed. Raises Refused."""
+        # The gate left the bare media type, in lower case; text is UTF-8 whatever the charset said.
+        if sent.environ.get("CONTENT_TYPE") not in self.media:
+            fault = Fault("Content-Type", "another media type", " or ".join(self.media))
+            raise Refused(415, "Unsupported media type", None, (fault,), {"Accept": ", ".join(self.media)})
         encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
-        sent.max_content_length = self.max_bytes if encoding == "identity" else min(MAX_COMPRESSED, self.max_bytes)
-        try:
-            data = sent.get_data(cache=False)
-        except RequestEntityTooLarge:
-            raise self._too_large(sent.max_content_length, "bytes") from None
+        limit = self.max_bytes if encoding == "identity" else self.max_compressed
+        data = _sent_bytes(sent, limit)
         match encoding:
             case "identity":
                 return data
@@ -137,14 +157,12 @@ class Body(Generic[T]):
         except zlib.error:
             plain = b""
         if len(plain) > self.max_bytes:
-            raise self._too_large(self.max_bytes, "bytes after decompression")
+            raise _too_large(self.max_bytes, "bytes after decompression")
         if not unzip.eof or unzip.unused_data:
-            raise Refused(400, "Malformed body", None, (Fault("$", "broken gzip", "one complete gzip member"),))
+            raise Refused(
+                400, "Malformed body", None, (Fault("$", "broken gzip", "one complete gzip member"),)
+            )
         return plain
-
-    def _too_large(self, limit: int, unit: str) -> Refused:
-        fault = Fault("$", f"more than {limit} {unit}", f"at most {limit} {unit}")
-        return Refused(413, "Content too large", None, (fault,))
 
     def _refusal(self, data: bytes) -> Refused:
         try:
@@ -161,7 +179,7 @@ def fault_line(error: BaseException) -> str:
 
 
 class Api:
-    """Declares routes on an app: `route` for checked JSON, `raw` for views that read and answer by themselves."""
+    """Declares routes: `route` for checked JSON, `raw` for views that read and answer by themselves."""
 
     def __init__(
         self,
@@ -181,19 +199,26 @@ class Api:
 
     def route(
         self,
-        path: str,
+        rule: str,
         method: str,
         *,
+        name: str | None = None,
+        summary: str | None = None,
         scopes: Iterable[str] = PUBLIC,
         body: Any = None,
+        as_bytes: bool = False,
         answer: Any = None,
-        status: int = 200,
+        statuses: tuple[int, ...] = (200,),
         problems: tuple[int, ...] = (),
         max_bytes: int = MAX_BODY,
-        parameters: Mapping[str, Any] | None = None,
+        path: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         answer_media: str = "application/json",
     ) -> Callable[[Callable[..., object]], Callable[..., object]]:
-        """Declare a view: it takes path values, `caller` where scopes are asked, `body` where one is declared."""
+        """Declare a view of path values, `caller` where scopes are asked, `body` where one is declared.
+
+        `as_bytes` gives it the body's bytes, to be checked by what it calls.
+        """
         wanted = frozenset(scopes)
         media = ("application/json",) if body is not None else ()
         reader: Body[object] | None = Body(body, media, max_bytes) if body is not None else None
@@ -203,25 +228,26 @@ class Api:
                 if wanted:
                     values["caller"] = self._admit(wanted)
                 if reader is not None:
-                    values["body"] = reader.read(request)
+                    values["body"] = reader.read_bytes(request) if as_bytes else reader.read(request)
                 given = view(**values)
                 if isinstance(given, Response):
                     return given
-                return reply(given, status) if answer is not None else Response(b"", 204, SAFE_HEADERS)
+                return reply(given) if answer is not None else Response(b"", 204, SAFE_HEADERS)
 
             known = ((401, 403) if wanted else ()) + ((400, 413, 415, 422) if reader is not None else ())
             self.raw(
-                path,
+                rule,
                 method,
-                name=view.__name__,
-                summary=_summary(view),
+                name=name or view.__name__,
+                summary=summary or _summary(view),
                 scopes=wanted,
                 body=body,
                 answer=answer,
-                status=status if answer is not None else 204,
+                statuses=statuses if answer is not None else (204,),
                 problems=(*known, *problems),
                 media=media,
-                parameters=parameters,
+                path=path,
+                query=query,
                 answer_media=answer_media,
             )(answer_request)
             return view
@@ -230,7 +256,7 @@ class Api:
 
     def raw(
         self,
-        path: str,
+        rule: str,
         method: str,
         *,
         name: str | None = None,
@@ -238,31 +264,35 @@ class Api:
         scopes: frozenset[str] = PUBLIC,
         body: Any = None,
         answer: Any = None,
-        status: int = 200,
+        statuses: tuple[int, ...] = (200,),
         problems: tuple[int, ...] = (),
         media: tuple[str, ...] = (),
-        parameters: Mapping[str, Any] | None = None,
+        path: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
         answer_media: str = "application/json",
+        embedded: Mapping[tuple[str, str], Any] | None = None,
     ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
         """Declare a view that returns a Response and reads the request by itself."""
 
         def declare(view: Callable[..., Response]) -> Callable[..., Response]:
             title = name or view.__name__
             self.operations[title] = Operation(
-                path=path,
+                path=rule,
                 method=method,
                 name=title,
                 summary=summary or _summary(view),
                 scopes=scopes,
                 body=body,
                 answer=answer,
-                status=status,
+                statuses=statuses,
                 problems=tuple(sorted({*problems, 500})),
                 media=media,
-                parameters=parameters or {},
+                path_schemas=path or {},
+                query_schemas=query or {},
                 answer_media=answer_media,
+                embedded=embedded or {},
             )
-            self.app.add_url_rule(path, title, self._counted(title, view), methods=[method])
+            self.app.add_url_rule(rule, title, self._counted(title, view), methods=[method])
             return view
 
         return declare
@@ -292,11 +322,15 @@ class Api:
     def _admit(self, wanted: frozenset[str]) -> Caller:
         caller = self._caller_of(request)
         if caller is None:
-            fault = Fault("Authorization", "no valid key", f"Bearer and a key of scope {' or '.join(sorted(wanted))}")
+            fault = Fault(
+                "Authorization", "no valid key", f"Bearer and a key of scope {' or '.join(sorted(wanted))}"
+            )
             # RFC 9110 11.6.1: a 401 names the scheme.
             raise Refused(401, "Key required", None, (fault,), {"WWW-Authenticate": "Bearer"})
         if caller.scope not in wanted:
-            fault = Fault("Authorization", f"a key of scope {caller.scope}", f"scope {' or '.join(sorted(wanted))}")
+            fault = Fault(
+                "Authorization", f"a key of scope {caller.scope}", f"scope {' or '.join(sorted(wanted))}"
+            )
             raise Refused(403, "Key of another scope", None, (fault,))
         return caller
 
@@ -305,10 +339,13 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
     """Write the OpenAPI 3.1 document of these operations."""
     listed = list(operations)
     kinds = [kind for op in listed for kind in (op.body, op.answer) if kind is not None]
-    *schemas, problem_schema = msgspec.json.schema_components(
-        [*kinds, Problem], ref_template="#/components/schemas/{name}"
-    )[0]
-    components = msgspec.json.schema_components([*kinds, Problem], ref_template="#/components/schemas/{name}")[1]
+    embedded = {place: kind for op in listed for place, kind in op.embedded.items()}
+    refs, components = msgspec.json.schema_components(
+        [*kinds, Problem, *embedded.values()], ref_template="#/components/schemas/{name}"
+    )
+    schemas, problem_schema = refs[: len(kinds)], refs[len(kinds)]
+    for (name, part), schema in zip(embedded, refs[len(kinds) + 1 :], strict=True):
+        components[name]["properties"][part] = schema
     schema_of = iter(schemas)
     paths: dict[str, dict[str, Any]] = {}
     for op in listed:
@@ -316,21 +353,26 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
         if op.scopes:
             told["security"] = [{"key": []}]
             told["description"] = f"Needs a key of scope {' or '.join(sorted(op.scopes))}."
-        if op.parameters:
+        if op.path_schemas or op.query_schemas:
             told["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": schema}
-                for name, schema in op.parameters.items()
+                {"name": name, "in": place, "required": place == "path", "schema": schema}
+                for place, schemas_of in (("path", op.path_schemas), ("query", op.query_schemas))
+                for name, schema in schemas_of.items()
             ]
         if op.body is not None:
             schema = next(schema_of)
-            told["requestBody"] = {"required": True, "content": {media: {"schema": schema} for media in op.media}}
+            told["requestBody"] = {
+                "required": True,
+                "content": {media: {"schema": schema} for media in op.media},
+            }
         success: dict[str, Any] = {"description": "As asked"}
         if op.answer is not None:
             success["content"] = {op.answer_media: {"schema": next(schema_of)}}
-        told["responses"][str(op.status)] = success
+        for status in op.statuses:
+            told["responses"][str(status)] = success
         for status in op.problems:
             told["responses"][str(status)] = {
-                "description": "A problem (RFC 9457)",
+                "description": HTTPStatus(status).phrase,
                 "content": {PROBLEM_TYPE: {"schema": problem_schema}},
             }
         path = op.path.replace("<", "{").replace(">", "}")
@@ -342,6 +384,26 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
         "paths": paths,
         "components": {"schemas": components, "securitySchemes": {"key": key}},
     }
+
+
+def _sent_bytes(sent: Request, limit: int) -> bytes:
+    """Read the body: at once where its length is stated, through a limited stream where it is chunked."""
+    length = sent.environ.get("CONTENT_LENGTH")
+    if length is None:
+        sent.max_content_length = limit
+        try:
+            return sent.get_data(cache=False)
+        except RequestEntityTooLarge:
+            raise _too_large(limit, "bytes") from None
+    if len(length) > 12 or int(length) > limit:
+        raise _too_large(limit, "bytes")
+    data: bytes = sent.environ["wsgi.input"].read(int(length))
+    return data
+
+
+def _too_large(limit: int, unit: str) -> Refused:
+    fault = Fault("$", f"more than {limit} {unit}", f"at most {limit} {unit}")
+    return Refused(413, "Content too large", None, (fault,))
 
 
 def _summary(view: Callable[..., object]) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -12,18 +11,27 @@ from flask import Flask, Request
 from flask.sessions import SessionInterface, SessionMixin
 
 from engine.campaign import Publisher
+from engine.check import Known
 from engine.config import Config
+from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
+from engine.manage import ManageStore
 from engine.web.api import MAX_BODY, Api
-from engine.web.catalogue import CatalogueStore, add_catalogue
+from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.decisions import Decider, Decisions, add_decisions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.origins import Origins
 from privacy.gate import ARRIVAL, Arrival, Gate
 
-DESCRIPTION = "Creatives that fit a page view, chosen by what is known of the page and the moment, never of the person."
+DESCRIPTION = (
+    "Creatives that fit a page view, chosen by what is known of the page and the moment, never of the person."
+)
+
+
+class Store(ManageStore, ImageStore, Protocol):
+    """Keeps the catalogue and its pictures."""
 
 
 class Services(Protocol):
@@ -34,8 +42,12 @@ class Services(Protocol):
         """Decides."""
 
     @property
-    def store(self) -> CatalogueStore:
+    def store(self) -> Store:
         """Keeps the catalogue."""
+
+    @property
+    def known(self) -> Known:
+        """Knows the taxonomies that the catalogue may name."""
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
@@ -72,7 +84,7 @@ class NoSessions(SessionInterface):
 
 
 def create_app(config: Config, services: Services, metrics_folder: Path | None = None) -> Flask:
-    """Make the app. `metrics_folder` is where several workers share their counters (prometheus multiprocess mode)."""
+    """Make the app. In `metrics_folder` several workers share their counters (multiprocess mode)."""
     app = Flask("tactful", static_folder=None, template_folder=None)
     app.session_interface = NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -85,7 +97,7 @@ def create_app(config: Config, services: Services, metrics_folder: Path | None =
         arrival: Arrival = request.environ[ARRIVAL]
         return None if arrival.api_key is None else services.keys().verify(arrival.api_key, services.now())
 
-    api = Api(app, caller_of, metrics.count, "Tactful", version("tactful"), DESCRIPTION)
+    api = Api(app, caller_of, metrics.count, "Tactful", "1.0", DESCRIPTION)
     decisions = Decisions(
         services.engine,
         services.publishers,
@@ -97,7 +109,7 @@ def create_app(config: Config, services: Services, metrics_folder: Path | None =
         config.deadline_ms,
     )
     add_decisions(api, decisions)
-    add_catalogue(api, services.store, services.now)
+    add_catalogue(api, services.store, services.known, services.now)
     add_images(api, services.store)
     add_health(api, metrics, services.unready)
     app.extensions["tactful"] = api

@@ -1,4 +1,4 @@
-"""POST /v1/decisions: a page view asks which creatives fit. The hot route: no hooks, one decoder, one encoder."""
+"""POST /v1/decisions: a page view asks which creatives fit. The hot route: no hooks, one decoder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import msgspec
 from flask import Request, Response, request
 
 from engine.campaign import Publisher
-from engine.decision import Answer, Placement, PrivacyAnswer
+from engine.decision import Answer, CreativeAnswer, Placement, PrivacyAnswer
 from engine.keys import Caller
 from engine.limits import RateLimits
-from engine.web.api import SAFE_HEADERS, Api, Body, Refused, fault_line
+from engine.web.api import SAFE_HEADERS, Api, Body, Ready, Refused, fault_line
 from engine.web.faults import Fault
 from engine.web.health import Metrics
 from engine.web.origins import Origins
-from engine.web.wire import DecisionBody, inconsistencies, placements_of
+from engine.web.wire import (
+    DecisionBody,
+    DeviceBody,
+    PlaceBody,
+    TimeBody,
+    WeatherBody,
+    inconsistencies,
+    placements_of,
+)
 from privacy.errors import FieldError
 from privacy.gate import ARRIVAL, FOREIGN, Arrival, enter
 from privacy.visit import Visit
@@ -27,6 +35,7 @@ log = logging.getLogger(__name__)
 PATH = "/v1/decisions"
 MEDIA = ("application/json", "text/plain")  # text/plain: a browser sends it without asking first
 HEADERS = [*SAFE_HEADERS, ("Vary", "Origin")]
+JSON_HEADERS = [*HEADERS, ("Content-Type", "application/json")]
 # What each field of the body is called at the gate. A region means nothing without its country.
 GATE_NAMES = {
     "page.url": ("url",),
@@ -41,13 +50,17 @@ GATE_NAMES = {
     "weather.temperature_c": ("temperature_c",),
 }
 
+NO_DEVICE, NO_TIME, NO_PLACE, NO_WEATHER = DeviceBody(), TimeBody(), PlaceBody(), WeatherBody()
+
 _encode = msgspec.json.Encoder().encode
 
 
 class Decider(Protocol):
     """Decides."""
 
-    def decide(self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float) -> Answer:
+    def decide(
+        self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float
+    ) -> Answer:
         """Answer by `deadline`, a moment of the monotonic clock, with the best so far."""
 
 
@@ -66,7 +79,12 @@ class Decisions:
         deadline_ms: int,
     ) -> None:
         self._engine, self._publishers, self._caller_of = engine, publishers, caller_of
-        self._limits, self._metrics, self._monotonic, self._new_id = limits, metrics, monotonic, new_id
+        self._limits, self._metrics, self._monotonic, self._new_id = (
+            limits,
+            metrics,
+            monotonic,
+            new_id,
+        )
         self._deadline_s = deadline_ms / 1000
         self._body: Body[DecisionBody] = Body(DecisionBody, MEDIA)
 
@@ -85,8 +103,8 @@ class Decisions:
         answer, failed = self._answer(visit, body, started + self._deadline_s)
         if not body.test:
             self._metrics.decided(answer, self._monotonic() - started, failed)
-        headers = HEADERS if arrival.origin is None else [*HEADERS, *cors(arrival.origin)]
-        return Response(_encode(answer), 200, headers, mimetype="application/json")
+        headers = JSON_HEADERS if arrival.origin is None else [*JSON_HEADERS, *cors(arrival.origin)]
+        return Ready(_encode(answer), headers)
 
     def preflight(self) -> Response:
         """Answer a browser that asks whether it may send JSON."""
@@ -143,14 +161,23 @@ class Decisions:
 def add_decisions(api: Api, decisions: Decisions) -> None:
     """Add the route."""
     problems = (400, 403, 404, 413, 415, 422, 429)
-    api.raw(PATH, "POST", body=DecisionBody, answer=Answer, media=MEDIA, problems=problems)(decisions.decide)
-    api.raw(PATH, "OPTIONS", status=204, problems=(403,))(decisions.preflight)
+    api.raw(
+        PATH,
+        "POST",
+        body=DecisionBody,
+        answer=Answer,
+        media=MEDIA,
+        problems=problems,
+        embedded={("Filled", "creative"): CreativeAnswer},
+    )(decisions.decide)
+    api.raw(PATH, "OPTIONS", answer=None, statuses=(204,), problems=(403,))(decisions.preflight)
 
 
 def visit_of(arrival: Arrival, body: DecisionBody, *, trusted: bool) -> Visit:
     """Let the gate make the visit. Raises Refused with every field that is wrong."""
-    page, device, time, place, weather = body.page, body.device, body.time, body.place, body.weather
-    fields: dict[str, Any] = {
+    page, device, time = body.page, body.device or NO_DEVICE, body.time or NO_TIME
+    place, weather = body.place or NO_PLACE, body.weather or NO_WEATHER
+    fields = {
         "url": page.url,
         "title": page.title,
         "description": page.description,
@@ -160,19 +187,19 @@ def visit_of(arrival: Arrival, body: DecisionBody, *, trusted: bool) -> Visit:
         "keywords": page.keywords,
         "categories": page.categories,
         "cattax": page.cattax,
+        "device_class": device.cls,
+        "platform": device.platform,
+        "timezone": time.timezone,
+        "at": time.at,
+        "country": place.country,
+        "region": place.region,
+        "condition": weather.condition,
+        "temperature_c": weather.temperature_c,
     }
-    if device is not None:
-        fields |= {"device_class": device.cls, "platform": device.platform}
-    if time is not None:
-        fields |= {"timezone": time.timezone, "at": time.at}
-    if place is not None:
-        fields |= {"country": place.country, "region": place.region}
-    if weather is not None:
-        fields |= {"condition": weather.condition, "temperature_c": weather.temperature_c}
-    faults = tuple(inconsistencies(body))
+    faults = inconsistencies(body)
     if not faults:
         try:
-            return enter(arrival, body.publisher, trusted=trusted, **fields)
+            return enter(arrival, body.publisher, trusted=trusted, **fields)  # type: ignore[arg-type]  # each of its own type
         except FieldError:
             pass
     raise Refused(422, "Invalid body", None, (*faults, *_gate_faults(arrival, body.publisher, fields)))
@@ -197,5 +224,9 @@ def _gate_faults(arrival: Arrival, publisher: str, fields: dict[str, Any]) -> It
 
 
 def _foreign() -> Refused:
-    fault = Fault("Origin", "an origin that is not the publisher's", "an origin on a domain that the publisher registered")
+    fault = Fault(
+        "Origin",
+        "an origin that is not the publisher's",
+        "an origin on a domain that the publisher registered",
+    )
     return Refused(403, "Foreign origin", None, (fault,))

@@ -1,7 +1,7 @@
 """Everything that is wrong with a JSON body, by field; what came is named by its kind, never quoted.
 
-msgspec stops at the first fault. When it refuses a body, this walks the same types over the plain JSON values and
-lets msgspec judge each leaf, so that one answer names every field to mend.
+msgspec stops at the first fault. When it refuses a body, this walks the same types over the plain JSON
+values and lets msgspec judge each leaf, so that one answer names every field to mend.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 MAX_FAULTS = 50
-# A value or name is shown only if it can be a word of a closed vocabulary: letters alone hold no e-mail address,
-# no number and no token worth the name.
+# A value or name is shown only if it can be a word of a closed vocabulary: letters alone hold no e-mail
+# address, no number and no token worth the name.
 _WORD = re.compile(r"[A-Za-z]{1,16}([_-][A-Za-z]{1,16}){0,3}", re.ASCII)
 
 
@@ -42,7 +42,7 @@ class Malformed(ValueError):
 
 
 def faults_of(data: bytes, kind: Any) -> tuple[Fault, ...]:
-    """Say what keeps `data` from being a `kind`: at most MAX_FAULTS. Raises Malformed if it is no JSON at all."""
+    """Say what keeps `data` from being a `kind`, up to MAX_FAULTS. Raises Malformed if it is no JSON."""
     try:
         value = msgspec.json.decode(data)
     except RecursionError:
@@ -123,7 +123,9 @@ def _walk_struct(value: object, kind: type[Struct], path: str) -> Iterator[Fault
         yield Fault(_join(path, tag_field), describe(value[tag_field]), f"{tag!r}, or nothing")
     for name in value:
         if name not in known:
-            yield Fault(_join(path, word(name)), "unknown field", f"one of {', '.join(sorted(filter(None, known)))}")
+            yield Fault(
+                _join(path, word(name)), "unknown field", f"one of {', '.join(sorted(filter(None, known)))}"
+            )
 
 
 def _walk_array(value: object, kind: Any, metas: tuple[Meta, ...], path: str) -> Iterator[Fault]:
@@ -138,8 +140,8 @@ def _walk_array(value: object, kind: Any, metas: tuple[Meta, ...], path: str) ->
 
 
 def _malformed(data: bytes, kind: Any, error: ValueError) -> tuple[Fault, ...]:
-    # NaN, Infinity, 1e999, broken UTF-8 and lone surrogates are no JSON, but the standard library reads them, and
-    # then the field that holds them has a name.
+    # NaN, Infinity, 1e999, broken UTF-8 and lone surrogates are no JSON, but the standard library reads
+    # them, and then the field that holds them has a name.
     try:
         value = json.loads(data.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):

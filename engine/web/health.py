@@ -1,7 +1,7 @@
-"""Whether the service lives and is ready, and what it counts about its own work: never about a visitor or a page.
+"""Whether the service lives and is ready, and what it counts of its work: never of a visitor or a page.
 
-The counters are exact, and page views are told exactly nowhere else; so they carry no publisher, page, creative or
-device, and only an operator's key reads them.
+The counters are exact, and page views are told exactly nowhere else; so they carry no publisher, page,
+creative or device, and only an operator's key reads them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from pathlib import Path
 
 from flask import Response
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from engine.decision import Answer
@@ -36,6 +43,7 @@ class Metrics:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
+        disable_created_metrics()  # when a counter began is when a first visitor came
         registry = self._registry = CollectorRegistry()
         requests = Counter("tactful_requests", "Requests answered", ["route", "status"], registry=registry)
         self._requests: dict[tuple[str, int], Counter] = {}
@@ -44,10 +52,14 @@ class Metrics:
             "tactful_decision_seconds", "Time from arrival to answer", buckets=BUCKETS_S, registry=registry
         )
         outcomes = Counter("tactful_placements", "Placements by outcome", ["outcome"], registry=registry)
-        self._filled, self._house, self._unfilled = (outcomes.labels(o) for o in ("filled", "house", "unfilled"))
+        self._filled, self._house, self._unfilled = (
+            outcomes.labels(o) for o in ("filled", "house", "unfilled")
+        )
         degraded = Counter("tactful_degraded", "Answers cut short", ["cause"], registry=registry)
         self._late, self._failed = degraded.labels("deadline"), degraded.labels("error")
-        missing = Counter("tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry)
+        missing = Counter(
+            "tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry
+        )
         self._missing = {facet: missing.labels(facet) for facet in FACETS}
         version = Gauge(
             "tactful_snapshot_version",

@@ -21,7 +21,7 @@ def add_images(api: Api, store: ImageStore) -> None:
     """Add the route."""
     name = {"name": {"type": "string", "pattern": f"^{NAME.pattern}$"}}
 
-    @api.route(PATH, "GET", answer=bytes, answer_media="image/*", problems=(404,), parameters=name)
+    @api.route(PATH, "GET", answer=bytes, answer_media="image/*", problems=(404,), path=name)
     def image(name: str) -> Response:
         """Load a hosted picture."""
         found = hosted_image(store, name)

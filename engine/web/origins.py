@@ -1,4 +1,4 @@
-"""Which browser origins belong to which publisher: the hosts that it registered, over http or https, on any port."""
+"""Which browser origins belong to which publisher: its registered hosts, over http or https, on any port."""
 
 from __future__ import annotations
 

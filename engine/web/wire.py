@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,9 +14,13 @@ from engine.decision import Placement
 from engine.web.faults import Fault
 from privacy.visit import DeviceClass, Platform
 
-# Python lets `$` match before a final line break; `(?!\n)` takes that back and is valid in every regex dialect.
+# Python lets `$` match before a final line break; `(?!\n)` takes that back, in every regex dialect.
 PlacementId = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$(?!\n)", description="the page's name for a place, 1-64 characters")
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$(?!\n)",
+        description="the page's name for a place, 1-64 characters",
+    ),
 ]
 MICROS = 1_000_000
 
@@ -48,7 +51,9 @@ class PageBody(Struct, frozen=True, forbid_unknown_fields=True):
     description: Annotated[str, Meta(max_length=5000)] | None = None
     text: Annotated[str, Meta(max_length=200_000)] | None = None
     html: Annotated[str, Meta(max_length=1_000_000)] | None = None
-    language: Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}$(?!\n)")] | None = None  # BCP 47
+    language: Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}$(?!\n)")] | None = (
+        None  # BCP 47
+    )
     keywords: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
     categories: Annotated[tuple[Word, ...], Meta(max_length=50)] = ()
     cattax: Annotated[int, Meta(ge=1, le=1000, description="AdCOM List: Category Taxonomies")] = 9
@@ -85,7 +90,9 @@ class TimeBody(Struct, frozen=True, forbid_unknown_fields=True):
 class PlaceBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Country (ISO 3166-1 alpha-2) and region (the subdivision part of ISO 3166-2); no finer."""
 
-    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", extra_json_schema={"format": "iso-3166-1"})] | None = None
+    country: (
+        Annotated[str, Meta(pattern=r"^[A-Z]{2}$(?!\n)", extra_json_schema={"format": "iso-3166-1"})] | None
+    ) = None
     region: Annotated[str, Meta(pattern=r"^[A-Z0-9]{1,3}$(?!\n)")] | None = None
 
 
@@ -110,7 +117,7 @@ class WeatherBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """A page view asks for creatives. Only publisher, placements and one way to know the page are required."""
+    """A page view asks for creatives. Required: publisher, placements, and one way to know the page."""
 
     publisher: Id
     placements: Annotated[tuple[PlacementBody, ...], Meta(min_length=1, max_length=20)]
@@ -123,23 +130,19 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
     test: bool = False  # left out of the service's counters
 
 
-class ApprovalBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether a publisher's pages may show a creative."""
-
-    status: Literal["approved", "rejected"]
-
-
-def inconsistencies(body: DecisionBody) -> Iterator[Fault]:
-    """Yield what is wrong between fields, each of which is well-formed."""
-    page = body.page
+def inconsistencies(body: DecisionBody) -> tuple[Fault, ...]:
+    """Give what is wrong between fields, each of which is well-formed."""
+    page, ids = body.page, [placement.id for placement in body.placements]
+    if (page.url or page.title or page.text or page.html) and len(set(ids)) == len(ids):
+        return ()
+    faults = [
+        Fault(f"placements[{number}].id", "an id used before", "an id of its own for each placement")
+        for number, id in enumerate(ids)
+        if id in ids[:number]
+    ]
     if not (page.url or page.title or page.text or page.html):
-        yield Fault("page", "no url, title, text or html", "at least one of them, not empty")
-    if len(body.placements) > 1:
-        seen = set()
-        for number, placement in enumerate(body.placements):
-            if placement.id in seen:
-                yield Fault(f"placements[{number}].id", "an id used before", "an id of its own for each placement")
-            seen.add(placement.id)
+        faults.append(Fault("page", "no url, title, text or html", "at least one of them, not empty"))
+    return tuple(faults)
 
 
 def placements_of(body: DecisionBody) -> tuple[Placement, ...]:

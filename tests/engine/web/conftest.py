@@ -1,0 +1,200 @@
+"""A service over small fakes of what stands behind the web."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from engine.campaign import Advertiser, Publisher
+from contexts.taxonomy import ad_products, content_taxonomy
+from engine.check import Known
+from engine.config import Config
+from engine.decision import Answer, Filled, Placement, PrivacyAnswer
+from engine.keys import KeyTable, create_key
+from engine.store import SqliteStore
+from engine.web import create_app
+from privacy.visit import Visit
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ORIGIN = "https://www.planet.test"
+DECIDE = "/v1/decisions"
+
+
+class FakeEngine:
+    """Fills each placement with one creative and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Visit, tuple[Placement, ...], bool, float]] = []
+        self.fails: Exception | None = None
+
+    def decide(
+        self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float
+    ) -> Answer:
+        self.asked.append((visit, tuple(placements), explain, deadline))
+        if self.fails is not None:
+            raise self.fails
+        creative = msgspec.Raw(
+            b'{"id":"c1","campaign":"k1","advertiser":"a1","format":"native","assets":{},"html":"",'
+            b'"landing_domain":"a1.test","size":null}'
+        )
+        return Answer(
+            request_id="r1",
+            decisions=tuple(Filled(p.id, creative, "https://a1.test/", 0.5) for p in placements[:1]),
+            unfilled=tuple(p.id for p in placements[1:]),
+            degraded=False,
+            missing=("weather",),
+            privacy=PrivacyAnswer(gpc="honored" if visit.gpc else None),
+            snapshot=7,
+        )
+
+
+class FakeServices:
+    """What the web reads of the services, over a real store."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.engine = FakeEngine()
+        self.known = Known(content_taxonomy(), ad_products())
+        self.clock = 1000.0
+        self.reason: str | None = None
+        self.registered = {p.id: p for batch in _publishers(store) for p in batch}
+        self._ids = 0
+
+    def publishers(self) -> dict[str, Publisher]:
+        return self.registered
+
+    def keys(self) -> KeyTable:
+        return KeyTable(self.store.keys())
+
+    def unready(self) -> str | None:
+        return self.reason
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return self.clock
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"id{self._ids}"
+
+
+def _publishers(store: SqliteStore) -> list[tuple[Publisher, ...]]:
+    with store.read() as reader:
+        return list(reader.publishers())
+
+
+class Service:
+    """A client of the app, with what stands behind it."""
+
+    def __init__(self, services: FakeServices, keys: dict[str, str]) -> None:
+        self.services = services
+        self.engine = services.engine
+        self.keys = keys
+        self.app = create_app(Config(), services)
+        self.client = Client(self.app)
+
+    def call(self, method: str, path: str, *, key: str | None = None, body: Any = None) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
+        data = None if body is None else json.dumps(body)
+        return self.client.open(
+            path, method=method, headers=headers, data=data, content_type="application/json" if data else None
+        )
+
+    def decide(self, body: Any = None, *, raw: bytes | None = None, **headers: str) -> TestResponse:
+        data = raw if raw is not None else json.dumps(request() if body is None else body).encode()
+        sent = {"Content-Type": "application/json"}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.post(DECIDE, data=data, headers=sent)
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    """Give a full, valid body, with fields replaced; None removes one."""
+    body: dict[str, Any] = {
+        "publisher": "planet",
+        "placements": [
+            {
+                "id": "top",
+                "formats": ["native", "banner"],
+                "sizes": [[300, 250]],
+                "count": 1,
+                "floor_cpm": 0.5,
+                "block": {"advertisers": ["rival"], "categories": ["1002"]},
+            }
+        ],
+        "page": {
+            "url": "https://www.planet.test/rain?session=1#top",
+            "title": "Rain ahead",
+            "text": "It rains.",
+            "language": "en-GB",
+            "keywords": ["rain"],
+            "categories": ["492"],
+            "cattax": 9,
+        },
+        "device": {"class": "phone", "platform": "android"},
+        "time": {"timezone": "Europe/Berlin", "at": "2026-11-23T18:05:00+01:00"},
+        "place": {"country": "DE", "region": "BE"},
+        "weather": {"condition": "rain", "temperature_c": 4.5},
+        "explain": True,
+        "test": False,
+    }
+    return {name: value for name, value in (body | changes).items() if value is not None}
+
+
+def errors(response: TestResponse, status: int = 422) -> dict[str, tuple[str, str]]:
+    """Check that this is a problem of that status, and give its errors by field."""
+    assert response.status_code == status, response.text
+    assert response.content_type == "application/problem+json"
+    told = json.loads(response.data)
+    assert told["status"] == status
+    return {error["field"]: (error["got"], error["expected"]) for error in told.get("errors", [])}
+
+
+def zipped(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
+
+
+@pytest.fixture
+def service(tmp_path: Any) -> Service:
+    store = SqliteStore(tmp_path / "catalog.db")
+    seed(store)
+    count = iter(range(1, 1_000_000))
+
+    def random_bytes(size: int) -> bytes:
+        return next(count).to_bytes(size, "big")
+
+    keys = {
+        name: create_key(store, scope, tenant, "test", NOW, random_bytes)
+        for name, scope, tenant in (
+            ("operator", "operator", None),
+            ("compliance", "compliance", None),
+            ("planet", "publisher", "planet"),
+            ("globe", "publisher", "globe"),
+            ("acme", "advertiser", "acme"),
+            ("rival", "advertiser", "rival"),
+        )
+    }
+    return Service(FakeServices(store), keys)
+
+
+def seed(store: SqliteStore) -> None:
+    from engine.change import Change
+
+    tenants = [
+        Publisher(id="planet", name="The Planet", domains=("www.planet.test",)),
+        Publisher(id="globe", name="The Globe", domains=("globe.test",), rate_per_s=2, approval="manual"),
+        Advertiser(id="acme", name="Acme", domains=("acme.test",)),
+        Advertiser(id="rival", name="Rival", domains=("rival.test",)),
+    ]
+    store.write([Change(None, t) for t in tenants], [], store.versions(), "test", NOW)
+
+
+MakeService = Callable[[], Service]
