@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 # Library → the modules that own it; a change of library then is a change of these.
 OWNERS = {
-    "PIL": ["engine/images.py"],
+    "PIL": ["engine/demo/draw.py", "engine/images.py"],
     "astral": ["contexts/clock.py"],
     "click": ["engine/cli.py"],
     "cryptography": ["privacy/*.py"],
@@ -50,7 +50,7 @@ OWNERS = {
     "trafilatura": ["contexts/extract.py", "contexts/fetch.py"],
     "transformers": ["contexts/encode_torch.py"],
     "werkzeug": ["engine/web/*.py"],
-    "yaml": ["engine/load.py", "engine/web/*.py"],
+    "yaml": ["engine/demo/*.py", "engine/load.py", "engine/web/*.py"],
 }
 READS_ENVIRONMENT = {"engine/config.py"}
 WRITES_ENVIRONMENT = {"engine/serve.py"}  # prometheus-client takes its folder from nowhere else

@@ -544,14 +544,6 @@ class CatalogReader:
         for batch in _batches(rows, BATCH):
             yield tuple(Approval(*row) for row in batch)
 
-    def changed_since(self, catalog: int) -> list[tuple[Kind, str]]:
-        """Return (kind, id) of what changed in catalogue versions above `catalog`, statuses aside; each once."""
-        sql = (
-            "SELECT DISTINCT kind, id FROM journal"
-            " WHERE catalog > ? AND kind IN ('publisher', 'advertiser', 'campaign', 'creative')"
-        )
-        return self.db.execute(sql, (catalog,)).fetchall()
-
     def paused(self) -> tuple[frozenset[str], frozenset[str]]:
         """Return the ids of paused campaigns and of paused creatives: small, read when `live` moves."""
         campaigns = self.db.execute("SELECT id FROM campaigns WHERE status = 'paused'")
