@@ -743,6 +743,8 @@ def copy_database(source: Path, target: Path) -> None:
     try:
         original.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
+        if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreError(f"{source}: not Tactful's: name a backup that 'tactful backup' made")
         faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
         faults += [f"{row[0]}: hanging reference" for row in copy.execute("PRAGMA foreign_key_check")][:5]
     except sqlite3.Error as error:
