@@ -41,7 +41,7 @@ from engine.errors import CatalogError, CatalogErrors
 from engine.images import MAX_BYTES, HostedImage, clean_image, image_name
 
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
-MAX_YAML = 16 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
+MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
 MAX_DEPTH = 32  # of nested values in YAML
 MAX_KEPT = 1000  # errors and warnings kept; more are counted
 BATCH = 1000  # creatives checked between two looks into the store

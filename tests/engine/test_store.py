@@ -419,3 +419,29 @@ def test_a_url_that_is_not_understood_is_refused(url: str):
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(StoreError, match="cannot be opened"):
         open_store(f"sqlite:///{tmp_path}/no/x.db")
+
+
+def test_a_row_that_cannot_be_read_is_named_as_such(store: SqliteStore):
+    fill(store)
+    db = sqlite3.connect(store.path)
+    db.execute("UPDATE creatives SET json = '{\"kind\":\"creative\"' WHERE id = 'c000001'")
+    db.commit()
+    db.close()
+    with pytest.raises(StoreError, match="a stored creative cannot be read"):
+        ids(store)
+    with pytest.raises(StoreError, match="a stored creative cannot be read"):
+        store.find("creative", ["c000001"])
+
+
+def test_a_file_that_breaks_while_in_use_is_named(store: SqliteStore):
+    fill(store, 3000)
+    store.close()
+    data = bytearray(store.path.read_bytes())
+    data[8192:] = b"\xa5" * (len(data) - 8192)
+    store.path.write_bytes(data)
+    with pytest.raises(StoreError, match=r"tactful\.db.*restore a backup"):
+        ids(store)
+    with pytest.raises(StoreError, match=r"tactful\.db"):
+        store.find("creative", ["c000001"])
+    with pytest.raises(StoreError, match=r"tactful\.db"):
+        store.put_vectors("mini", {"a": np.ones(2, np.float32)})
