@@ -113,11 +113,11 @@ def host_name(text: str) -> str | None:
     return name
 
 
-def landing_url(text: str, domains: Collection[str], field: str, line: int = 0) -> str:
+def landing_url(text: str, domains: Collection[str] | None, field: str, line: int = 0) -> str:
     """Take a landing URL apart and write it anew: https, ASCII, punycode, default port, no user.
 
     `domains` are the advertiser's verified ones, as `domain` gives them; the host is one of them or lies
-    below one. Raises CatalogError.
+    below one. None leaves that out, for what is refused anyway. Raises CatalogError.
     """
     if len(text) > MAX_URL:
         raise CatalogError(field, f"{len(text)} characters", f"at most {MAX_URL}", line)
@@ -136,8 +136,8 @@ def landing_url(text: str, domains: Collection[str], field: str, line: int = 0) 
     if port not in (None, 443) or parts.netloc.endswith(":"):
         raise CatalogError(field, f"port {port}", "no port", line)
     host = host_name(parts.hostname or "")
-    if host is None or not _is_below(host, domains):
-        listed = ", ".join(list(domains)[:5])
+    if host is None or (domains is not None and not _is_below(host, domains)):
+        listed = ", ".join(list(domains or ["a domain"])[:5])
         raise CatalogError(field, f"host {_shown(parts.hostname or '')}", f"{listed} or a host below", line)
     if _BROKEN_ESCAPE.search(text):
         raise CatalogError(field, _shown(text), "percent escapes of two hex digits", line)
@@ -188,7 +188,7 @@ class CleanHtml:
 
 def clean_html(
     html: str,
-    domains: Collection[str],
+    domains: Collection[str] | None,
     picture: Callable[[str], str | None],
     field: str,
     line: int = 0,

@@ -7,6 +7,7 @@ import io
 import struct
 import zlib
 
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -161,3 +162,24 @@ def test_a_picture_is_found_by_its_name_alone():
         image.name.upper(),
     ):
         assert hosted_image(OnePicture(), name) is None
+
+
+def test_deep_and_foreign_colours_come_out_as_they_look():
+    for frame, kind in (
+        (Image.fromarray(np.full((4, 4), 0x8040, np.uint16)), "PNG"),
+        (Image.new("CMYK", (4, 4), (0, 0, 0, 127)), "JPEG"),
+        (
+            Image.new(
+                "P",
+                (4, 4),
+                128,
+            ),
+            "GIF",
+        ),
+    ):
+        if frame.mode == "P":
+            frame.putpalette([n for n in range(256) for _ in range(3)])
+        out = io.BytesIO()
+        frame.save(out, kind)
+        with Image.open(io.BytesIO(clean_image(out.getvalue(), "image.file").data)) as again:
+            assert all(abs(level - 128) < 4 for level in again.convert("RGB").getpixel((1, 1)))
