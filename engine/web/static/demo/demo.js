@@ -11,6 +11,9 @@
   const facets = JSON.parse(page.dataset.facets);
   let latest = 0;
 
+  // On a phone the controls would push the article off the screen.
+  if (matchMedia("(max-width: 40rem)").matches) form.closest("details").open = false;
+
   const chosen = (name) => form.elements[name].value;
 
   function time() {
