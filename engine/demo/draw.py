@@ -12,12 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.campaign import Advertiser, Campaign, Publisher
 from engine.creative import Creative
-from engine.demo.magazine import read_articles
+from engine.demo.magazine import read_articles, read_catalog
 
 FOLDER = Path(__file__).parent
 HEROES = FOLDER.parent / "web" / "static" / "demo" / "articles"
@@ -1288,11 +1286,9 @@ def _fit(text: str, width: float, largest: int, rows: int) -> tuple[list[str], I
 
 def draw_all(folder: Path = FOLDER, heroes: Path = HEROES) -> int:
     """Draw every picture that the catalogue and the articles name; return how many."""
-    decoder = msgspec.json.Decoder(Publisher | Advertiser | Campaign | Creative)
-    lines = (folder / "catalog.ndjson").read_bytes().splitlines()
     count = 0
-    for creative in (entity for entity in map(decoder.decode, lines) if isinstance(entity, Creative)):
-        if creative.image is None or creative.image.file is None:
+    for creative in read_catalog(folder / "catalog.ndjson"):
+        if not isinstance(creative, Creative) or creative.image is None or creative.image.file is None:
             continue
         scene, name = CAMPAIGNS[creative.campaign]
         words = (creative.headline, creative.cta, creative.sponsored_by)

@@ -1,4 +1,4 @@
-"""The articles of the demo's magazine, read from files: YAML front matter, then paragraphs and headings."""
+"""The demo's magazine as it lies in files: its articles, and the catalogue of its advertisers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import yaml
 
+from engine.campaign import Advertiser, Campaign, Publisher
+from engine.creative import Creative
+
+Entity = Publisher | Advertiser | Campaign | Creative
 Kind = Literal["plain", "ambiguous", "sensitive"]
 
 
@@ -55,8 +60,17 @@ class Article:
         return "\n\n".join(block.text for block in self.blocks)
 
 
+def read_catalog(path: Path) -> tuple[Entity, ...]:
+    """Read a catalogue in NDJSON, as `tactful load` takes it."""
+    decoder = msgspec.json.Decoder(Entity)
+    return tuple(map(decoder.decode, path.read_bytes().splitlines()))
+
+
 def read_articles(folder: Path) -> tuple[Article, ...]:
-    """Read every `*.md` of a folder, the newest first. The file's name is the article's id."""
+    """Read every `*.md` of a folder, the newest first. The file's name is the article's id.
+
+    A file is YAML front matter, then paragraphs and `## ` headings, with `*emphasis*` and `**strong**` words.
+    """
     articles = [_article(path) for path in sorted(folder.glob("*.md"))]
     return tuple(sorted(articles, key=lambda article: article.published, reverse=True))
 
