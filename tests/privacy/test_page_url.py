@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import random
 import re
-import time
 import uuid
 from urllib.parse import quote
 
@@ -223,8 +223,6 @@ def test_a_long_random_token_is_masked(secret: bytes) -> None:
 
 
 def test_nearly_all_random_base64_is_masked() -> None:
-    import random
-
     chance = random.Random(3)
     tokens = [base64.urlsafe_b64encode(chance.randbytes(18)).decode() for _ in range(1000)]
     left = [token for token in tokens if MASK not in canonical(f"https://a.example/t/{token}")]
@@ -238,15 +236,3 @@ def test_an_address_is_masked_however_it_is_escaped(address: str) -> None:
         found = canonical(f"https://a.example/u/{written}")
         assert "%40" not in found
         assert f"@{domain}" not in found
-
-
-@pytest.mark.parametrize(
-    "path", ["a" * 1900, "a@" * 900, "%25" * 600 + "40", "1-" * 900, "aA" * 900, "@" + "a" * 1900]
-)
-def test_a_hostile_path_is_read_in_no_time(path: str) -> None:
-    started = time.process_time()
-    try:
-        canonical(f"https://a.example/{path}")
-    except FieldError:
-        pass
-    assert time.process_time() - started < 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,10 @@ from hypothesis import strategies as st
 
 from privacy.user_agent import LONGEST, device, is_machine
 from privacy.visit import DEVICE_CLASSES, PLATFORMS, Device
-from tests.privacy.agents import MACHINES, READERS
+
+HERE = Path(__file__).parent
+READERS = [line.split("\t") for line in (HERE / "readers.tsv").read_text().splitlines()[1:]]
+MACHINES = ["", *(HERE / "machines.txt").read_text().splitlines()]
 
 agents = (
     st.text(max_size=300) | st.sampled_from([reader[2] for reader in READERS]) | st.sampled_from(MACHINES)
