@@ -1,7 +1,8 @@
 """The channels through which a request can tell who sends it, with the values that real ones carry.
 
-The reader who says nothing (`PLAIN`) and the one who says a channel's values are the same to the service. Where a
-channel cannot be silent (a browser has some user agent), `plain` holds another value of the same meaning.
+The reader who says nothing (`PLAIN`) and the one who says a channel's values are the same to the service.
+Where a channel cannot be silent (a browser has some user agent), `plain` holds another value of the same
+meaning.
 """
 
 from __future__ import annotations

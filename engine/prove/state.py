@@ -1,4 +1,4 @@
-"""What a service keeps in its folder, as text: looked at from outside, not through the service's own store."""
+"""What a service keeps in its folder, looked at from outside and not through the service's own store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def _is_database(path: Path) -> bool:
 
 
 def _tables(path: Path) -> dict[str, str]:
-    # The bytes of a database tell its history (free pages, the write-ahead log's salt is random); its rows do not.
+    # The bytes of a database tell its history (free pages, a random salt in the write-ahead log), its rows
+    # do not.
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
         connection.execute("BEGIN")

@@ -8,7 +8,7 @@ import json
 import logging
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ class Service:
     close: Callable[[], None] = lambda: None
 
 
-# Starts a service that takes its time and chance from the arguments and keeps everything below the folder. Two
+# Starts a service that takes time and chance from the arguments and keeps everything below the folder. Two
 # that were started with equal arguments must answer equal requests alike.
 MakeService = Callable[[Clock, Chance, Path], Service]
 
@@ -101,12 +101,11 @@ class Instance:
 
         with _overheard() as said:
             environ = environ_of(request, sender, said)
-            parts = self._service.app(environ, start_response)
             try:
-                body = b"".join(parts)
-            finally:
-                if hasattr(parts, "close"):
-                    parts.close()
+                body = _read(self._service.app(environ, start_response))
+            except Exception as error:  # a server answers 500 and goes on
+                answered.append((f"500 {type(error).__name__}", []))
+                body = b""
             self._service.settle()
         status, headers = answered[-1]
         return Observation(status, tuple(headers), body, said.getvalue())
@@ -151,8 +150,17 @@ def environ_of(request: Request, sender: Sender, errors: io.StringIO) -> dict[st
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
-    environ |= dict(reversed(named) if sender.reverse else named)
-    return environ | sender.connection
+    environ.update(reversed(named) if sender.reverse else named)
+    environ.update(sender.connection)
+    return environ
+
+
+def _read(parts: Iterable[bytes]) -> bytes:
+    try:
+        return b"".join(parts)
+    finally:
+        if hasattr(parts, "close"):
+            parts.close()
 
 
 def _body_of(request: Request, sender: Sender) -> bytes:
