@@ -15,7 +15,7 @@ lists   The rows are clustered into lists; a 4-bit product quantizer's codes are
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,17 @@ FORMAT = 1
 EXACT_ROWS = 384  # below, the detour over the projection costs more than it saves
 HEAD_ROWS = 8192  # above, turning the bitmap into row numbers alone costs more than scanning lists
 LISTED_ROWS = 16384  # catalogues below this size have no lists: projecting everything is as fast
-HEAD_DIM = 96
-SPREAD_DIM = 64
+HEAD_DIM = 128
+SPREAD_DIM = 128
 BLOCK = 32  # rows that FAISS interleaves in one block of codes
 
-EXPECTED_MISSES = 0.004  # share of k that may be expected in the lists that a search leaves out
+EXPECTED_MISSES = 0.001  # share of k that may be expected in the lists that a search leaves out
 HEAD_SIGMAS = 3.0  # rows whose projected score is this far below the k-th best are not scored exactly
 RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on they are trained anew
 TRAIN_POINTS = 64  # a list
 SEED = 20261123
 FIRST_LISTS = 8
+CODES_A_CANDIDATE = 160  # of so many rows scanned, one more is scored exactly
 UNSEEN_WEIGHT = 32.0  # rows
 TINY = 1e-12
 CHUNK = 65_536  # rows encoded at once
@@ -60,6 +61,7 @@ class Shape:
     head_dim: int
     lists: int  # 0: too few rows to need lists
     strangers: int  # rows added since the codebooks were trained
+    rest: float  # Frame.rest
 
 
 def single_thread() -> None:
@@ -71,29 +73,33 @@ def single_thread() -> None:
     faiss.omp_set_num_threads(1)
 
 
-def build(vectors: Vector, folder: Path, *, threads: int = 1) -> None:
+def build(vectors: Vector, folder: Path, *, weights: Vector | None = None, threads: int = 1) -> None:
     """Train and write an index of (rows, dim) float32 vectors into an empty folder.
 
-    The same vectors give the same files. `dim` must be divisible by 8, numbers finite.
-    Raises ValueError where they are not.
+    `weights`, (dim,) above 0, say how much queries make of each column: lists are made of rows that are
+    alike to such queries. Without them all columns count alike, which costs time where columns with large
+    numbers weigh little in the score. The same arguments give the same files.
+    `dim` must be divisible by 8, numbers finite: raises ValueError where they are not.
     """
-    _check(vectors)
+    _check(vectors, weights)
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads)
     try:
-        _write(folder, vectors, _train(vectors), strangers=0)
+        _write(folder, vectors, _train(vectors, weights), strangers=0)
     finally:
         faiss.omp_set_num_threads(before)
 
 
-def refreshed(old: Path, vectors: Vector, folder: Path, *, threads: int = 1) -> bool:
+def refreshed(
+    old: Path, vectors: Vector, folder: Path, *, weights: Vector | None = None, threads: int = 1
+) -> bool:
     """Write an index of `vectors` into an empty folder, keeping the codebooks of the one in `old`.
 
     Rows that `old` holds too, wherever they stood, keep their codes. Returns False and trains anew where
     the dimension changed, where a quarter of the rows are strangers to the codebooks, or where the number
     of rows asks for twice or half as many lists. Raises IndexFileError where `old` cannot be read.
     """
-    _check(vectors)
+    _check(vectors, weights)
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads)
     try:
@@ -106,7 +112,7 @@ def refreshed(old: Path, vectors: Vector, folder: Path, *, threads: int = 1) -> 
         if fits and wanted and index.shape.lists / 2 < wanted < index.shape.lists * 2:
             _write(folder, vectors, index.frame, strangers=strangers, old=(index, known))
             return True
-        _write(folder, vectors, _train(vectors), strangers=0)
+        _write(folder, vectors, _train(vectors, weights), strangers=0)
         return False
     finally:
         faiss.omp_set_num_threads(before)
@@ -114,15 +120,31 @@ def refreshed(old: Path, vectors: Vector, folder: Path, *, threads: int = 1) -> 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """What training learns: `lists` centroids, and how scores spread around them."""
+    """What training learns."""
 
-    head: Vector  # (head_dim, dim), the directions in which the rows differ most
-    centroids: Vector  # (lists, dim), means of their rows
-    order: NDArray[np.int64]  # (dim,), dimensions dealt out so that each quarter code has a like share
+    basis: Vector  # (head_dim, dim), the directions in which the rows differ most
+    weights: (
+        Vector  # (dim,), what a column counts when rows are put in lists; empty without lists, as all below
+    )
+    centroids: Vector  # (lists, dim)
+    order: NDArray[np.int64]  # (dim,), dimensions dealt out so that each four has a like share of the score
     codebook: Vector  # (dim / 4, 16, 4), of residuals in `order`
-    spread: Vector  # (SPREAD_DIM, dim), square root of the residuals' second moments, its largest part
+    spread: Vector  # (SPREAD_DIM, dim), root of the residuals' second moments, the largest part
     rest: float  # second moment in each direction that `spread` leaves out
     scatter: Vector  # (lists,), root of a list's mean squared residual over that of all rows
+
+    def projected(self, vectors: Vector) -> Vector:
+        """Return (rows, head_dim)."""
+        return np.ascontiguousarray(vectors @ self.basis.T)
+
+    def assigned(self, vectors: Vector) -> tuple[NDArray[np.int32], Vector]:
+        """Return the list of each row, and its squared distance from there."""
+        squares, nearest = faiss.knn(vectors * self.weights, self.centroids * self.weights, 1)
+        return nearest[:, 0].astype(np.int32), np.maximum(squares[:, 0], 0)
+
+    def residuals(self, vectors: Vector, lists: NDArray[np.int32]) -> Vector:
+        """Return what the codes code."""
+        return np.ascontiguousarray((vectors - self.centroids[lists])[:, self.order])
 
 
 class FaissIndex:
@@ -160,16 +182,19 @@ class FaissIndex:
         rows, dim, lists = shape.rows, shape.dim, shape.lists
         vectors = _load(folder / "vectors.npy", (rows, dim), np.float32)
         head = _load(folder / "head.npy", (rows, shape.head_dim), np.float32)
-        quarters = dim // 4 if lists else 0
-        rest = _load(folder / "rest.npy", (1,), np.float32)
+        width = dim if lists else 0
+        shapes: dict[str, tuple[int, ...]] = {
+            "basis": (shape.head_dim, dim),
+            "weights": (width,),
+            "centroids": (lists, dim),
+            "codebook": (width // 4, 16, 4),
+            "spread": (min(SPREAD_DIM, width), dim),
+            "scatter": (lists,),
+        }
         frame = Frame(
-            head=_load(folder / "head_basis.npy", (shape.head_dim, dim), np.float32),
-            centroids=_load(folder / "centroids.npy", (lists, dim), np.float32),
-            order=_load(folder / "order.npy", (dim,), np.int64),
-            codebook=_load(folder / "codebook.npy", (quarters, 16, 4), np.float32),
-            spread=_load(folder / "spread.npy", (min(SPREAD_DIM, dim) if lists else 0, dim), np.float32),
-            rest=float(rest[0]),
-            scatter=_load(folder / "scatter.npy", (lists,), np.float32),
+            order=_load(folder / "order.npy", (width,), np.int64),
+            rest=shape.rest,
+            **{name: _load(folder / f"{name}.npy", size, np.float32) for name, size in shapes.items()},
         )
         sizes = _load(folder / "sizes.npy", (lists,), np.int64)
         list_of = _load(folder / "list_of.npy", (rows if lists else 0,), np.int32)
@@ -202,19 +227,17 @@ class FaissIndex:
         return vector
 
     def _by_head(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
-        projected = self.frame.head @ query
-        if eligible.count == self.size:
-            rows = None
-            near = self._head @ projected
-        else:
-            rows = eligible.rows
-            near = _scores(self._head, projected, rows)
-        first = near.argpartition(len(near) - 3 * k - 32)[len(near) - 3 * k - 32 :]
-        first_rows = first if rows is None else rows[first]
-        scores = _scores(self._vectors, query, first_rows)
+        projected = self.frame.basis @ query
+        rows = None if eligible.count == self.size else eligible.rows
+        near = self._head @ projected if rows is None else _scores(self._head, projected, rows)
+        first = near.argpartition(len(near) - 3 * k - 34)[len(near) - 3 * k - 34 :]
+        scores = _scores(self._vectors, query, first if rows is None else rows[first])
+        # The rest of the vector adds to the projected score what it added here, give or take.
         off = scores - near[first]
+        mean = off.sum() / len(off)
+        deviation = math.sqrt(max(0.0, off @ off / len(off) - mean * mean))
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
-        reach = min(kth - off.mean() - HEAD_SIGMAS * off.std(), near[first].min())
+        reach = min(kth - mean - HEAD_SIGMAS * deviation, near[first].min())
         chosen = (near >= reach).nonzero()[0]
         return self._best(query, k, chosen if rows is None else rows[chosen])
 
@@ -229,20 +252,19 @@ class FaissIndex:
         selector = None if everything else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         permuted = query[frame.order]
 
-        # Where the best rows of each list are expected; later rounds know the score that they have to beat.
+        # First the lists where the best rows are expected; then, knowing the score to beat, all that may beat it.
         promise = centre + sigma * np.sqrt(2 * np.log1p(held))
         order = (-promise).argsort()
         lists = order[: max(FIRST_LISTS, int(held[order].cumsum().searchsorted(8 * k + 64)) + 1)]
-        best, scores = np.empty(0, np.int64), np.empty(0, np.float32)
-        while len(lists):
-            rows = self._scan(permuted, 2 * k + 128, lists, centre, selector)
-            best, scores = self._best(query, k, np.concatenate((best, rows)))
-            held[lists] = 0
-            kth = scores[-1] if len(best) == k else -np.inf
-            hits = held * _share_above((kth - centre) / sigma)
-            order = (-hits).argsort()
-            missed = hits[order[::-1]].cumsum()  # by leaving out the least promising list, the least two, …
-            lists = order[: len(order) - int(missed.searchsorted(EXPECTED_MISSES * k, side="right"))]
+        best, scores = self._best(query, k, self._scan(permuted, k, lists, centre, selector))
+        kth = scores[-1] if len(best) == k else -np.inf
+        held[lists] = 0
+        hits = held * _share_above((kth - centre) / sigma)
+        if hits.sum() > EXPECTED_MISSES * k:
+            order = hits.argsort()
+            left_out = int(hits[order].cumsum().searchsorted(EXPECTED_MISSES * k, side="right"))
+            more = self._scan(permuted, k, order[left_out:], centre, selector)
+            best, scores = self._best(query, k, np.concatenate((best, more)))
         return (best, scores) if len(best) == k else self._by_head(query, k, eligible)
 
     def _codes(self) -> NDArray[np.uint8]:
@@ -275,10 +297,9 @@ class FaissIndex:
         held: Vector = (seen + prior) * np.float32(eligible.count / (len(rows) + UNSEEN_WEIGHT))
         return held
 
-    def _scan(
-        self, permuted: Vector, shortlist: int, lists: Rows, centre: Vector, selector: Any | None
-    ) -> Rows:
-        """Return up to `shortlist` eligible rows of the lists, the best by their codes."""
+    def _scan(self, permuted: Vector, k: int, lists: Rows, centre: Vector, selector: Any | None) -> Rows:
+        """Return the eligible rows of the lists that may be among the best k, judged by their codes."""
+        shortlist = 2 * k + 64 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = len(lists)
         if selector is not None:
@@ -335,14 +356,16 @@ def _share_above(z: Vector) -> Vector:
 # Building
 
 
-def _check(vectors: Vector) -> None:
-    if vectors.ndim != 2 or vectors.shape[1] == 0 or vectors.shape[1] % 8 or vectors.dtype != np.float32:
-        raise ValueError(
-            f"vectors: got {vectors.dtype} of shape {vectors.shape}, expected float32 of (rows, a multiple of 8)"
-        )
+def _check(vectors: Vector, weights: Vector | None) -> None:
+    dim = vectors.shape[1] if vectors.ndim == 2 else 0
+    if not dim or dim % 8 or vectors.dtype != np.float32:
+        got = f"{vectors.dtype} of shape {vectors.shape}"
+        raise ValueError(f"vectors: got {got}, expected float32 of (rows, a multiple of 8)")
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         raise ValueError(f"vectors: row {int(finite.argmin())} holds numbers that are not finite")
+    if weights is not None and (weights.shape != (dim,) or not (weights > 0).all()):
+        raise ValueError(f"weights: got shape {weights.shape}, expected ({dim},) numbers above 0")
 
 
 def _list_count(rows: int) -> int:
@@ -350,54 +373,52 @@ def _list_count(rows: int) -> int:
     return 0 if rows < LISTED_ROWS else 1 << round(math.log2(1.6 * math.sqrt(rows)))
 
 
-def _train(vectors: Vector) -> Frame:
+def _train(vectors: Vector, weights: Vector | None) -> Frame:
     rows, dim = vectors.shape
     lists = _list_count(rows)
     chance = np.random.default_rng(SEED)
     drawn = np.sort(chance.permutation(rows)[: max(lists * TRAIN_POINTS, LISTED_ROWS)])
     sample = np.ascontiguousarray(vectors[drawn])
     _, directions = _moments(sample)
-    head = np.ascontiguousarray(directions[: min(HEAD_DIM, dim)], np.float32)
+    nothing = np.empty(0, np.float32)
+    frame = Frame(
+        basis=np.ascontiguousarray(directions[: min(HEAD_DIM, dim)], np.float32),
+        weights=nothing,
+        centroids=nothing.reshape(0, dim),
+        order=np.empty(0, np.int64),
+        codebook=nothing.reshape(0, 16, 4),
+        spread=nothing.reshape(0, dim),
+        rest=0.0,
+        scatter=nothing,
+    )
     if not lists:
-        empty = np.empty(0, np.float32)
-        return Frame(
-            head=head,
-            centroids=empty.reshape(0, dim),
-            order=np.arange(dim),
-            codebook=empty.reshape(0, 16, 4),
-            spread=empty.reshape(0, dim),
-            rest=0.0,
-            scatter=empty,
-        )
+        return frame
     means = faiss.Kmeans(
         dim, lists, niter=10, seed=SEED, max_points_per_centroid=TRAIN_POINTS, min_points_per_centroid=1
     )
-    means.train(sample)
-    centroids = np.ascontiguousarray(means.centroids, np.float32)
-    nearest, squares = _assign(sample, centroids)
-    residuals = sample - centroids[nearest]
+    weights = np.ones(dim, np.float32) if weights is None else np.ascontiguousarray(weights, np.float32)
+    means.train(sample * weights)
+    frame = replace(frame, weights=weights, centroids=np.ascontiguousarray(means.centroids / weights))
+    nearest, squares = frame.assigned(sample)
+    residuals = sample - frame.centroids[nearest]
     moments, directions = _moments(residuals)
     kept = min(SPREAD_DIM, dim)
-    spread = directions[:kept] * np.sqrt(moments[:kept, None])
-    rest = float(moments[kept:].mean()) if kept < dim else 0.0
     # A list with few rows in the sample is thought to scatter like the mean.
+    count = np.bincount(nearest, minlength=lists) + 8
     share = np.bincount(nearest, weights=squares, minlength=lists) + 8 * squares.mean()
-    scatter = np.sqrt(share / (np.bincount(nearest, minlength=lists) + 8) / (squares.mean() + TINY))
     order = _deal(np.square(residuals).mean(axis=0))
+    frame = replace(
+        frame,
+        order=order,
+        spread=np.ascontiguousarray(directions[:kept] * np.sqrt(moments[:kept, None]), np.float32),
+        rest=float(moments[kept:].sum() / max(1, dim - kept)),
+        scatter=np.sqrt(share / count / (squares.mean() + TINY)).astype(np.float32),
+    )
     quantizer = faiss.ProductQuantizer(dim, dim // 4, 4)
     quantizer.cp.seed = SEED
     quantizer.cp.min_points_per_centroid = 1
-    quantizer.train(np.ascontiguousarray(residuals[:, order]))
-    codebook = faiss.vector_to_array(quantizer.centroids).reshape(dim // 4, 16, 4)
-    return Frame(
-        head=head,
-        centroids=centroids,
-        order=order,
-        codebook=codebook,
-        spread=np.ascontiguousarray(spread, np.float32),
-        rest=rest,
-        scatter=scatter.astype(np.float32),
-    )
+    quantizer.train(frame.residuals(sample, nearest))
+    return replace(frame, codebook=faiss.vector_to_array(quantizer.centroids).reshape(dim // 4, 16, 4))
 
 
 def _moments(rows: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -415,12 +436,6 @@ def _deal(weights: Vector) -> NDArray[np.int64]:
         fours[lightest].append(int(dimension))
         load[lightest] = np.inf if len(fours[lightest]) == 4 else load[lightest] + weights[dimension]
     return np.array(fours, np.int64).reshape(-1)
-
-
-def _assign(rows: Vector, centroids: Vector) -> tuple[NDArray[np.int32], Vector]:
-    """Return each row's nearest centroid and squared distance to it."""
-    squares, nearest = faiss.knn(rows, centroids, 1)
-    return nearest[:, 0].astype(np.int32), np.maximum(squares[:, 0], 0)
 
 
 def _quantizer(frame: Frame) -> Any:
@@ -447,7 +462,7 @@ def _write(
     rows, dim = vectors.shape
     lists = len(frame.centroids)
     np.save(folder / "vectors.npy", np.ascontiguousarray(vectors))
-    np.save(folder / "head.npy", vectors @ frame.head.T)
+    np.save(folder / "head.npy", frame.projected(vectors))
     list_of = np.empty(rows if lists else 0, np.int32)
     sizes = np.zeros(lists, np.int64)
     if lists:
@@ -462,26 +477,16 @@ def _write(
             fresh = (~kept).nonzero()[0]
         for start in range(0, len(fresh), CHUNK):
             part = fresh[start : start + CHUNK]
-            nearest, _ = _assign(vectors[part], frame.centroids)
-            residuals = (vectors[part] - frame.centroids[nearest])[:, frame.order]
-            codes[part] = quantizer.pq.compute_codes(np.ascontiguousarray(residuals))
+            nearest, _ = frame.assigned(vectors[part])
+            codes[part] = quantizer.pq.compute_codes(frame.residuals(vectors[part], nearest))
             list_of[part] = nearest
         sizes = np.bincount(list_of, minlength=lists)
         _write_lists(folder / "lists.bin", quantizer, codes, list_of, sizes)
-    arrays = {
-        "head_basis": frame.head,
-        "centroids": frame.centroids,
-        "order": frame.order,
-        "codebook": frame.codebook,
-        "spread": frame.spread,
-        "rest": np.array([frame.rest], np.float32),
-        "scatter": frame.scatter,
-        "sizes": sizes,
-        "list_of": list_of,
-    }
+    learnt = {field.name: getattr(frame, field.name) for field in fields(Frame) if field.name != "rest"}
+    arrays = {**learnt, "sizes": sizes, "list_of": list_of}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    shape = Shape(FORMAT, rows, dim, len(frame.head), lists, strangers)
+    shape = Shape(FORMAT, rows, dim, len(frame.basis), lists, strangers, frame.rest)
     (folder / "shape.json").write_bytes(msgspec.json.encode(shape))
 
 
