@@ -58,8 +58,8 @@ SAMPLES = (
     "off the post, and the supporters who had begun to leave came running back up the stairs to see the end.",
     "Charging an electric car at home costs about a third of what the same distance costs in petrol, but the "
     "sum depends on the tariff, on the size of the battery and on whether there are panels on the roof. A "
-    "wall box takes a day to fit and needs its own circuit; the council may ask for a form. Cold weather takes "
-    "a tenth off the range; a heat pump gives half of that back. Used prices have fallen by a fifth.",
+    "wall box takes a day to fit and needs its own circuit; the council may ask for a form. Cold weather "
+    "takes a tenth off the range; a heat pump gives half of that back. Used prices have fallen by a fifth.",
 )
 
 
