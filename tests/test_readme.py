@@ -1,6 +1,6 @@
 """The README is run: its marked blocks do what it says, in its order, as one session.
 
-`<!-- run -->` on the line before a `sh` or `python` block marks it to be run. `<!-- prints -->` before a block
+`<!-- run -->` on the line before a `sh` or `python` block marks it to be run. `<!-- prints -->` before one
 says what the block that was run last prints, line by line, `…` standing for anything. A block may leave a
 service behind (`tactful serve &`): later blocks find it running, and it is stopped at the end.
 """
