@@ -40,7 +40,7 @@ OWNERS = {
     "onnxruntime": ["contexts/encode_onnx.py"],
     "openvino": ["contexts/encode_openvino.py"],
     "prometheus_client": ["engine/serve.py", "engine/web/*.py"],
-    "resiliparse": ["contexts/extract.py"],
+    "resiliparse": ["contexts/extract.py", "engine/assemble.py"],
     "sentence_transformers": ["contexts/encode_torch.py"],
     "spacy": ["contexts/keyphrases.py"],
     # Besides the store, the proof that looks at its files from outside.
@@ -50,7 +50,7 @@ OWNERS = {
     "trafilatura": ["contexts/extract.py", "contexts/fetch.py"],
     "transformers": ["contexts/encode_torch.py"],
     "werkzeug": ["engine/web/*.py"],
-    "yaml": ["engine/demo/*.py", "engine/load.py", "engine/web/*.py"],
+    "yaml": ["engine/demo/magazine.py", "engine/load.py", "engine/web/*.py"],
 }
 READS_ENVIRONMENT = {"engine/config.py"}
 WRITES_ENVIRONMENT = {"engine/serve.py"}  # prometheus-client takes its folder from nowhere else
@@ -182,7 +182,8 @@ CHECKS = (wrong_directions, cycle, trespassers, shadows, environment_uses, visit
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_house_keeps_to_its_plan(check):
     assert {module.name for module in modules(ROOT)} >= {"privacy.visit", "contexts.context", "engine.index"}
-    assert check(ROOT) == []
+    faults = check(ROOT)
+    assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize(
