@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -123,6 +123,15 @@ class Config:
         if wrong:
             raise ConfigError("\n".join(wrong))
         return config
+
+    def overridden(self, values: Mapping[str, Any]) -> Config:
+        """Copy with settings given on the command line."""
+        return replace(self, **values, origins={**self.origins, **dict.fromkeys(values, "command line")})
+
+    @property
+    def database(self) -> Path:
+        """The file of the catalogue, keys and pictures."""
+        return self.data_dir / "tactful.db"
 
     @property
     def base_url(self) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 from flask import Flask, Request
 from flask.sessions import SessionInterface, SessionMixin
 
+from contexts.taxonomy import ad_products, content_taxonomy
 from engine.campaign import Publisher
 from engine.check import Known
 from engine.config import Config
@@ -44,10 +45,6 @@ class Services(Protocol):
     @property
     def store(self) -> Store:
         """Keeps the catalogue."""
-
-    @property
-    def known(self) -> Known:
-        """Knows the taxonomies that the catalogue may name."""
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
@@ -108,8 +105,9 @@ def create_app(config: Config, services: Services, metrics_folder: Path | None =
         services.new_id,
         config.deadline_ms,
     )
+    known = Known(content_taxonomy(), ad_products())
     add_decisions(api, decisions)
-    add_catalogue(api, services.store, services.known, services.now)
+    add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
     add_health(api, metrics, services.unready)
     app.extensions["tactful"] = api

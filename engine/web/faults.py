@@ -139,7 +139,7 @@ def _walk_array(value: object, kind: Any, metas: tuple[Meta, ...], path: str) ->
         yield from walk(item, args[number] if fixed else args[0], f"{path}[{number}]")
 
 
-def _malformed(data: bytes, kind: Any, error: ValueError) -> tuple[Fault, ...]:
+def _malformed(data: bytes, kind: Any, error: Exception) -> tuple[Fault, ...]:
     # NaN, Infinity, 1e999, broken UTF-8 and lone surrogates are no JSON, but the standard library reads
     # them, and then the field that holds them has a name.
     try:

@@ -43,7 +43,7 @@ class Metrics:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        disable_created_metrics()  # when a counter began is when a first visitor came
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began is when a first visitor came
         registry = self._registry = CollectorRegistry()
         requests = Counter("tactful_requests", "Requests answered", ["route", "status"], registry=registry)
         self._requests: dict[tuple[str, int], Counter] = {}

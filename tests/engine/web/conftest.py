@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from engine.campaign import Advertiser, Publisher
-from contexts.taxonomy import ad_products, content_taxonomy
-from engine.check import Known
+from engine.campaign import Advertiser, Campaign, Publisher
+from engine.change import Change
 from engine.config import Config
+from engine.creative import Creative
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer
-from engine.keys import KeyTable, create_key
+from engine.keys import KeyTable, Scope, create_key
 from engine.store import SqliteStore
 from engine.web import create_app
 from privacy.visit import Visit
@@ -25,6 +27,14 @@ from privacy.visit import Visit
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ORIGIN = "https://www.planet.test"
 DECIDE = "/v1/decisions"
+CALLERS: tuple[tuple[str, Scope, str | None], ...] = (
+    ("operator", "operator", None),
+    ("compliance", "compliance", None),
+    ("planet", "publisher", "planet"),
+    ("globe", "publisher", "globe"),
+    ("acme", "advertiser", "acme"),
+    ("rival", "advertiser", "rival"),
+)
 
 
 class FakeEngine:
@@ -61,7 +71,6 @@ class FakeServices:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.engine = FakeEngine()
-        self.known = Known(content_taxonomy(), ad_products())
         self.clock = 1000.0
         self.reason: str | None = None
         self.registered = {p.id: p for batch in _publishers(store) for p in batch}
@@ -162,39 +171,38 @@ def zipped(data: bytes) -> bytes:
     return gzip.compress(data, mtime=0)
 
 
-@pytest.fixture
-def service(tmp_path: Any) -> Service:
-    store = SqliteStore(tmp_path / "catalog.db")
-    seed(store)
-    count = iter(range(1, 1_000_000))
-
-    def random_bytes(size: int) -> bytes:
-        return next(count).to_bytes(size, "big")
-
-    keys = {
-        name: create_key(store, scope, tenant, "test", NOW, random_bytes)
-        for name, scope, tenant in (
-            ("operator", "operator", None),
-            ("compliance", "compliance", None),
-            ("planet", "publisher", "planet"),
-            ("globe", "publisher", "globe"),
-            ("acme", "advertiser", "acme"),
-            ("rival", "advertiser", "rival"),
-        )
-    }
-    return Service(FakeServices(store), keys)
-
-
-def seed(store: SqliteStore) -> None:
-    from engine.change import Change
-
-    tenants = [
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Give the file of a small catalogue, and one key for each kind of caller."""
+    path = tmp_path_factory.mktemp("seeded") / "catalog.db"
+    store = SqliteStore(path)
+    things = [
         Publisher(id="planet", name="The Planet", domains=("www.planet.test",)),
         Publisher(id="globe", name="The Globe", domains=("globe.test",), rate_per_s=2, approval="manual"),
         Advertiser(id="acme", name="Acme", domains=("acme.test",)),
         Advertiser(id="rival", name="Rival", domains=("rival.test",)),
+        Campaign(id="k1", advertiser="acme", name="Boots", cpm_micros=1000),
+        Creative(
+            id="c1",
+            campaign="k1",
+            format="native",
+            landing_url="https://acme.test/",
+            headline="Boots",
+            sponsored_by="Acme",
+        ),
     ]
-    store.write([Change(None, t) for t in tenants], [], store.versions(), "test", NOW)
+    store.write([Change(None, thing) for thing in things], [], store.versions(), "test", NOW)
+    count = iter(range(1, 1_000_000))
+    keys = {
+        name: create_key(store, scope, tenant, "test", NOW, lambda size: next(count).to_bytes(size, "big"))
+        for name, scope, tenant in CALLERS
+    }
+    store.close()
+    return path, keys
 
 
-MakeService = Callable[[], Service]
+@pytest.fixture
+def service(seeded: tuple[Path, dict[str, str]], tmp_path: Path) -> Iterator[Service]:
+    store = SqliteStore(Path(shutil.copy(seeded[0], tmp_path)))
+    yield Service(FakeServices(store), seeded[1])
+    store.close()

@@ -1,0 +1,649 @@
+"""The command `tactful`. Each command reads settings, calls one thing, prints; exit codes are in EXITS.
+
+Everything heavy is imported by the command that needs it, so that `tactful --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from engine.change import Change
+    from engine.config import Config
+    from engine.keys import Caller
+    from engine.services import Services
+    from engine.store import SqliteStore
+    from privacy.visit import Visit
+
+EXITS = """\
+Exit codes: 0 done, 1 done and something was found (a faulty file, a campaign that cannot run, a broken
+promise), 2 wrong usage or settings, 3 something could not be reached or opened."""
+FOUND, USAGE, UNREACHED = 1, 2, 3
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+actor = click.option("--actor", default="cli", show_default=True, help="Who does it, for the journal.")
+
+
+class Commands(click.Group):
+    """Turns the engine's errors into words and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        from contexts.errors import ContextError
+        from engine.errors import CatalogConflict, CatalogErrors, ConfigError, EngineError, Forbidden, NotFound
+        from privacy.errors import PrivacyError
+
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            _fail(error, USAGE)
+        except (CatalogErrors, CatalogConflict, Forbidden, NotFound) as error:
+            _fail(error, FOUND)
+        except (EngineError, ContextError, PrivacyError, OSError) as error:
+            _fail(error, UNREACHED)
+
+
+@click.group(cls=Commands, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Choose creatives that fit the page and the moment, knowing nothing about the person.
+
+    Settings are TACTFUL_ environment variables: see `tactful config show`.
+    """
+
+
+# --- serving ---
+
+
+@main.command()
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), help="TCP port to listen on.")
+@click.option("--server", type=click.Choice(["granian", "gunicorn"]), default="granian", show_default=True)
+def serve(workers: int | None, host: str | None, port: int | None, server: str) -> None:
+    """Serve decisions until SIGTERM.
+
+    Example: tactful serve --workers 2
+    """
+    from engine.serve import serve as run
+
+    config = _config(workers=workers, host=host, port=port)
+    _initialise(config)
+    click.echo(f"Tactful listens on http://{config.host}:{config.port}", err=True)
+    run(config, server)
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+@click.option("--state", type=click.Path(path_type=Path), help="Folder of the demo's state. [default: a cache folder]")
+def demo(port: int, no_browser: bool, state: Path | None) -> None:
+    """Show a magazine whose advertisements fit its articles, on this machine alone.
+
+    Example: tactful demo --port 8081
+    """
+    from engine.demo.start import run_demo
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    run_demo(state or cache / "tactful-demo", port, open_browser=not no_browser, say=click.echo)
+
+
+@main.command()
+@actor
+def init(actor: str) -> None:
+    """Make the data folder, the key folder and the first operator's key.
+
+    Example: tactful init
+    """
+    config = _config()
+    with _initialise(config) as store:
+        if any(key.scope == "operator" for key in store.keys()):
+            click.echo("An operator's key exists already: `tactful keys list`.")
+            return
+        _show_key(_new_key(store, "operator", None, actor))
+
+
+# --- the catalogue ---
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Check and print what would change; change nothing.")
+@actor
+@as_json
+def load(file: Path, dry_run: bool, actor: str, as_json: bool) -> None:
+    """Load advertisers, publishers, campaigns and creatives from NDJSON or YAML.
+
+    A faulty file changes nothing. Example: tactful load catalogue.ndjson --dry-run
+    """
+    from contexts.taxonomy import ad_products, content_taxonomy
+    from engine.check import Known
+    from engine.load import apply, open_source, plan
+
+    known = Known(content_taxonomy(), ad_products())
+    with _initialise(_config()) as store, plan(open_source(file), store, known) as planned:
+        told = {
+            "created": dict(planned.created),
+            "changed": dict(planned.changed),
+            "unchanged": dict(planned.unchanged),
+            "warnings": planned.warnings,
+        }
+        if dry_run and not as_json:
+            for change in planned.changes():
+                click.echo(_change_line(change))
+        if not dry_run:
+            apply(planned, store, actor, _now())
+    _show({**told, "applied": not dry_run}, as_json, _load_lines(told, dry_run))
+
+
+@main.command()
+@click.argument("id")
+@actor
+def pause(id: str, actor: str) -> None:
+    """Pause a campaign or creative; it acts in every worker within 5 seconds.
+
+    Example: tactful pause spring-campaign
+    """
+    _switch(id, "paused", actor)
+
+
+@main.command()
+@click.argument("id")
+@actor
+def resume(id: str, actor: str) -> None:
+    """Let a paused campaign or creative run again.
+
+    Example: tactful resume spring-campaign
+    """
+    _switch(id, "active", actor)
+
+
+@main.group()
+def approvals() -> None:
+    """See and answer which creatives a publisher's pages may show."""
+
+
+@approvals.command("list")
+@click.argument("publisher")
+@as_json
+def approvals_list(publisher: str, as_json: bool) -> None:
+    """List creatives that may come to a publisher's pages.
+
+    Example: tactful approvals list daily-planet
+    """
+    from engine.manage import review
+
+    with _store() as store:
+        rows, after = [], ""
+        while found := review(store, _operator(), publisher, after):
+            after = found[-1].creative.id
+            rows += [{"creative": f.creative.id, "state": f.state, "hash": f.hash} for f in found]
+    _show(rows, as_json, (f"{row['creative']:40} {row['state'] or 'not answered'}" for row in rows))
+
+
+@approvals.command()
+@click.argument("publisher")
+@click.argument("creatives", nargs=-1, required=True)
+def approve(publisher: str, creatives: tuple[str, ...]) -> None:
+    """Approve creatives as they are now.
+
+    Example: tactful approvals approve daily-planet rain-boots-1
+    """
+    _answer_approvals(publisher, creatives, "approved")
+
+
+@approvals.command()
+@click.argument("publisher")
+@click.argument("creatives", nargs=-1, required=True)
+def reject(publisher: str, creatives: tuple[str, ...]) -> None:
+    """Reject creatives, whatever they become.
+
+    Example: tactful approvals reject daily-planet rain-boots-1
+    """
+    _answer_approvals(publisher, creatives, "rejected")
+
+
+# --- keys ---
+
+
+@main.group()
+def keys() -> None:
+    """Make and end API keys. A key is shown once, when it is made."""
+
+
+@keys.command("create")
+@click.argument("scope", type=click.Choice(["publisher", "advertiser", "compliance", "operator"]))
+@click.option("--tenant", help="Id of the publisher or advertiser.")
+@actor
+def keys_create(scope: str, tenant: str | None, actor: str) -> None:
+    """Make a key.
+
+    Example: tactful keys create publisher --tenant daily-planet
+    """
+    with _initialise(_config()) as store:
+        _show_key(_new_key(store, scope, tenant, actor))
+
+
+@keys.command("list")
+@as_json
+def keys_list(as_json: bool) -> None:
+    """List keys, without their secrets.
+
+    Example: tactful keys list
+    """
+    now = _now()
+    with _store() as store:
+        rows = [
+            {
+                "id": key.id,
+                "scope": key.scope,
+                "tenant": key.tenant,
+                "created": key.created.isoformat(timespec="seconds"),
+                "expires": key.expires and key.expires.isoformat(timespec="seconds"),
+                "last_used": key.last_used_day and key.last_used_day.isoformat(),
+                "valid": key.expires is None or key.expires > now,
+            }
+            for key in store.keys()
+        ]
+    lines = (
+        f"{row['id']}  {row['scope']:10}  {row['tenant'] or '-':20}  {'valid' if row['valid'] else 'ended':5}"
+        f"  last used {row['last_used'] or 'never'}"
+        for row in rows
+    )
+    _show(rows, as_json, lines)
+
+
+@keys.command("rotate")
+@click.argument("id")
+@click.option("--grace-hours", type=click.IntRange(0, 720), default=24, show_default=True)
+@actor
+def keys_rotate(id: str, grace_hours: int, actor: str) -> None:
+    """Make a key's successor; the old one stays valid for the hours of grace.
+
+    Example: tactful keys rotate 0123456789abcdef --grace-hours 2
+    """
+    import secrets
+
+    from engine.keys import rotate_key
+
+    with _store() as store:
+        _show_key(rotate_key(store, id, timedelta(hours=grace_hours), actor, _now(), secrets.token_bytes))
+
+
+@keys.command("revoke")
+@click.argument("id")
+@actor
+def keys_revoke(id: str, actor: str) -> None:
+    """End a key now.
+
+    Example: tactful keys revoke 0123456789abcdef
+    """
+    from engine.keys import revoke_key
+
+    with _store() as store:
+        revoke_key(store, id, actor, _now())
+    click.echo(f"{id} is revoked; workers refuse it within 5 seconds.")
+
+
+# --- decisions and why ---
+
+
+@main.command()
+@click.option("--deadline-ms", type=click.IntRange(1, 60_000), default=5000, show_default=True)
+def decide(deadline_ms: int) -> None:
+    """Answer one request from standard input, as POST /v1/decisions would.
+
+    Example: tactful decide < request.json
+    """
+    from werkzeug.test import Client
+
+    from engine.web import create_app
+
+    config = replace(_config(), deadline_ms=deadline_ms)
+    body = click.get_binary_stream("stdin").read()
+    with _services(config) as services:
+        answer = Client(create_app(config, services)).post("/v1/decisions", data=body, content_type="application/json")
+    click.echo(answer.text)
+    if answer.status_code >= 400:
+        sys.exit(UNREACHED if answer.status_code >= 500 else USAGE)
+
+
+@main.command()
+@click.argument("target", metavar="URL|FILE|-")
+@click.option("--publisher", required=True, help="Id of the publisher on whose page it is.")
+@click.option("--title", help="Title of the page.")
+@click.option("--language", help="Language of the page, such as en.")
+@click.option("--device", type=click.Choice(["phone", "tablet", "desktop", "tv"]))
+@click.option("--country", help="ISO 3166-1 alpha-2, such as DE.")
+@click.option("--weather", help="A condition, such as rain.")
+@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="The moment, with an offset from UTC.")
+@click.option("--most", type=click.IntRange(1, 1000), default=10, show_default=True, help="Candidates to print.")
+@as_json
+def explain(target: str, as_json: bool, most: int, **stated: Any) -> None:
+    """Print what is understood of a page, and which creatives fit it or are kept out, and why.
+
+    A URL stands for what the service knows of that page; a file or standard input (-) is read as text or HTML.
+
+    Example: tactful explain article.html --publisher daily-planet
+    """
+    from engine.explain import explain as explain_visit
+
+    visit = _visit(target, **stated)
+    with _services(_config()) as services:
+        told = explain_visit(services.engine, visit, services.monotonic() + 30.0, most=most)
+    _show_struct(told, as_json)
+
+
+@main.command()
+@click.argument("campaign")
+@as_json
+def diagnose(campaign: str, as_json: bool) -> None:
+    """Say why a campaign delivers or does not: its rules against the pages known.
+
+    Exits 1 where it cannot run on any page. Example: tactful diagnose spring-campaign
+    """
+    from engine.explain import diagnose as diagnose_campaign
+
+    with _services(_config()) as services:
+        told = diagnose_campaign(services.engine, campaign, services.now())
+    _show_struct(told, as_json)
+    if not told.could_run_on:
+        sys.exit(FOUND)
+
+
+@main.command()
+@as_json
+def quality(as_json: bool) -> None:
+    """Show how much of each facet is known, how old it is, and what failed.
+
+    Example: tactful quality
+    """
+    from engine.explain import quality as facet_quality
+
+    with _services(_config()) as services:
+        told = facet_quality(services.engine, services.now())
+    _show_struct(told, as_json)
+
+
+# --- upkeep ---
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def backup(file: Path, force: bool) -> None:
+    """Write catalogue, pictures and keys' hashes into one file, while the service runs.
+
+    The key folder is no part of it: keep it elsewhere. Example: tactful backup tactful-2026-11-23.db
+    """
+    from engine.backup import backup as write
+
+    with _store() as store:
+        write(store, file, force)
+    click.echo(f"wrote {file}; keep the key folder {_config().key_dir} apart from it")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace the store that exists.")
+def restore(file: Path, force: bool) -> None:
+    """Put a backup in the store's place. Stop the service first.
+
+    Example: tactful restore tactful-2026-11-23.db --force
+    """
+    from engine.backup import restore as put
+
+    config = _config()
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    put(file, config.database, force)
+    click.echo(f"restored {config.database}; keys revoked since the backup are valid again: revoke them anew")
+
+
+@main.group()
+def prove() -> None:
+    """Test the service's promises on this machine."""
+
+
+@prove.command("no-identity")
+@as_json
+def prove_no_identity(as_json: bool) -> None:
+    """Try to find a trace of a person in what the service answers, keeps and logs.
+
+    Exits 1 where one is found. Example: tactful prove no-identity
+    """
+    from engine.prove.service import prove_no_identity as run
+
+    verdict = run()
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
+@main.group("config")
+def config_group() -> None:
+    """Look at the settings."""
+
+
+@config_group.command("show")
+@as_json
+def config_show(as_json: bool) -> None:
+    """Print each setting, its value and where that came from; secrets are not printed.
+
+    Example: TACTFUL_WORKERS=4 tactful config show
+    """
+    config = _config()
+    rows = [
+        {"setting": name, "value": value, "origin": origin, "meaning": meaning}
+        for name, value, origin, meaning in config.shown()
+    ]
+    lines = (f"{r['setting']:18} {r['value'] or '-':28} {r['origin']:26} {r['meaning']}" for r in rows)
+    _show(rows, as_json, lines)
+
+
+# --- helpers ---
+
+
+def _config(**overrides: object) -> Config:
+    from engine.config import Config
+
+    return Config.from_env(os.environ).overridden({k: v for k, v in overrides.items() if v is not None})
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def _store() -> Iterator[SqliteStore]:
+    """Open the store that exists."""
+    from engine.errors import StoreError
+    from engine.store import SqliteStore
+
+    config = _config()
+    if not config.database.exists():
+        raise StoreError(f"{config.database}: there is no store yet; make one with `tactful init`")
+    store = SqliteStore(config.database)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _initialise(config: Config) -> Iterator[SqliteStore]:
+    """Open the store, making folders and secrets where there are none, and saying so."""
+    import secrets
+
+    from engine.services import PURPOSES
+    from engine.store import SqliteStore
+    from privacy.keyring import Keyring
+
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    for made in Keyring.open(config.key_dir, PURPOSES, random=secrets.token_bytes).created:
+        click.echo(made, err=True)
+    store = SqliteStore(config.database)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def _services(config: Config) -> Iterator[Services]:
+    from engine.services import open_services
+
+    services = open_services(config)
+    try:
+        services.warm_up()
+        yield services
+    finally:
+        services.close()
+
+
+def _operator() -> Caller:
+    from engine.keys import Caller
+
+    return Caller("operator", None, "cli")
+
+
+def _new_key(store: SqliteStore, scope: Any, tenant: str | None, actor: str) -> str:
+    import secrets
+
+    from engine.keys import create_key
+
+    return create_key(store, scope, tenant, actor, _now(), secrets.token_bytes)
+
+
+def _show_key(key: str) -> None:
+    click.echo(key)
+    click.echo("This is the only time that the key is shown: keep it now.", err=True)
+
+
+def _switch(id: str, status: Any, actor: str) -> None:
+    import msgspec
+
+    from engine.change import Change
+    from engine.errors import NotFound
+
+    with _store() as store:
+        expected = store.versions()
+        for kind in ("campaign", "creative"):
+            entity: Any = store.find(kind, [id]).get(id)
+            if entity is None:
+                continue
+            if entity.status != status:
+                store.write([Change(entity, msgspec.structs.replace(entity, status=status))], [], expected, actor, _now())
+            click.echo(f"{kind} {id} is {status}")
+            return
+    raise NotFound(f"{id}: there is no campaign or creative of this id")
+
+
+def _answer_approvals(publisher: str, creatives: Iterable[str], state: Any) -> None:
+    from engine.change import content_hash
+    from engine.errors import NotFound
+    from engine.manage import approve as answer
+
+    with _store() as store:
+        found: Any = store.find("creative", list(creatives))
+        if unknown := [id for id in creatives if id not in found]:
+            raise NotFound(f"{', '.join(unknown)}: no creatives of these ids")
+        hashes = {id: content_hash(creative) for id, creative in found.items()}
+        answer(store, _operator(), publisher, hashes, state, _now())
+    click.echo(f"{state}: {', '.join(hashes)}")
+
+
+def _visit(
+    target: str,
+    publisher: str,
+    title: str | None,
+    language: str | None,
+    device: str | None,
+    country: str | None,
+    weather: str | None,
+    at: datetime | None,
+) -> Visit:
+    from privacy.gate import Arrival, enter
+
+    return enter(
+        Arrival(),
+        publisher,
+        **_page_fields(target),
+        title=title,
+        language=language,
+        device_class=device,
+        country=country,
+        condition=weather,
+        at=at,
+    )
+
+
+def _page_fields(target: str) -> dict[str, str]:
+    if target.startswith(("http://", "https://")):
+        return {"url": target}
+    data = click.get_binary_stream("stdin").read() if target == "-" else Path(target).read_bytes()
+    text = data.decode("utf-8", "replace")
+    return {"html" if text.lstrip().startswith("<") else "text": text}
+
+
+def _change_line(change: Change) -> str:
+    if change.before is None:
+        return f"+ {change.kind} {change.id}"
+    if change.after is None:
+        return f"- {change.kind} {change.id}"
+    fields = "; ".join(f"{path}: {old!r} -> {new!r}" for path, old, new in change.fields())
+    return f"~ {change.kind} {change.id}: {fields}"
+
+
+def _load_lines(told: Mapping[str, Any], dry_run: bool) -> Iterator[str]:
+    for what in ("created", "changed", "unchanged"):
+        counts = ", ".join(f"{count} {kind}" for kind, count in told[what].items()) or "none"
+        yield f"{what}: {counts}"
+    for warning in told["warnings"]:
+        yield f"warning: {warning}"
+    if dry_run:
+        yield "dry run: nothing was changed"
+
+
+def _show(value: Any, as_json: bool, lines: Iterable[str]) -> None:
+    import msgspec
+
+    if as_json:
+        click.echo(msgspec.json.encode(value).decode())
+        return
+    for line in lines:
+        click.echo(line)
+
+
+def _show_struct(told: Any, as_json: bool) -> None:
+    """Print a msgspec value as an outline, or as JSON."""
+    import msgspec
+
+    _show(told, as_json, _outline(msgspec.to_builtins(told)))
+
+
+def _outline(value: Any, indent: str = "") -> Iterator[str]:
+    items = value.items() if isinstance(value, dict) else enumerate(value, 1)
+    for name, item in items:
+        if isinstance(item, dict | list | tuple) and item:
+            flat = isinstance(item, list | tuple) and not any(isinstance(i, dict | list | tuple) for i in item)
+            if flat:
+                yield f"{indent}{name}: {', '.join(map(str, item))}"
+                continue
+            yield f"{indent}{name}:"
+            yield from _outline(item, indent + "  ")
+        else:
+            shown = "-" if item is None or item in ([], (), {}) else item
+            yield f"{indent}{name}: {shown}"
+
+
+def _fail(error: Exception, code: int) -> None:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(code)
