@@ -15,6 +15,9 @@ from engine.campaign import Advertiser, Campaign, Publisher
 from engine.creative import Creative
 
 Entity = Publisher | Advertiser | Campaign | Creative
+HERE = Path(__file__).parent
+CATALOG = HERE / "catalog.ndjson"
+
 Kind = Literal["plain", "ambiguous", "sensitive"]
 
 
