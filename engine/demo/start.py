@@ -32,6 +32,7 @@ def demo_config(state: Path, port: int) -> Config:
         key_dir=state / "keys",
         port=port,
         currency="EUR",
+        deadline_ms=300,  # a first view may share a laptop with much else
         weather=f"file:{HERE / 'weather.json'}",
     )
 
