@@ -261,8 +261,8 @@ def clean_html(
 
 
 def with_image_urls(html: str, image_url: Callable[[str], str]) -> str:
-    """Replace the names of hosted pictures in stored HTML by their URLs; `image_url` takes a hash."""
-    return _HOSTED_SRC.sub(lambda found: f'{found[1]}{escape(image_url(found[3]))}"', html)
+    """Replace the names of hosted pictures in stored HTML by their URLs; `image_url` takes a name."""
+    return _HOSTED_SRC.sub(lambda found: f'{found[1]}{escape(image_url(found[2]))}"', html)
 
 
 def hosted_images(creative: Creative) -> tuple[str, ...]:

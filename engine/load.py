@@ -38,7 +38,7 @@ from engine.check import (
 from engine.creative import Creative
 from engine.creative_safety import landing_host
 from engine.errors import CatalogError, CatalogErrors
-from engine.images import MAX_BYTES, HostedImage, clean_image, image_name
+from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
 MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
@@ -454,14 +454,14 @@ class _Pictures:
         if found is None:
             raise CatalogError(field, ascii(hash[:80]), "the hash of a hosted picture", line)
         mime, w, h = found
-        return Picture(hash, image_name(hash, mime), w, h)
+        return Picture(hash, EXTENSIONS[mime], w, h)
 
     def _take(self, data: bytes, field: str, line: int) -> Picture:
         digest = hashlib.sha256(data).digest()
         if digest not in self.done:
             image = clean_image(data, field, line)
             self.plan._add_image(image)
-            self.done[digest] = Picture(image.hash, image.name, image.w, image.h)
+            self.done[digest] = Picture(image.hash, EXTENSIONS[image.mime], image.w, image.h)
         return self.done[digest]
 
 

@@ -330,7 +330,8 @@ def test_what_is_stored_is_the_safe_form(store: SqliteStore, folder: Path):
     assert kept.landing_url == "https://shop.xn--bcher-kva.example/%C3%A4"
     assert kept.keywords == ("city bike",)
     assert kept.image is not None and (kept.image.file, kept.image.w, kept.image.h) == (None, 40, 20)
-    assert hosted_image(store, f"{kept.image.hash}.png") is not None
+    assert kept.image.name == f"{kept.image.hash}.png"
+    assert hosted_image(store, kept.image.name) is not None
 
 
 def test_what_fell_out_of_a_banner_is_told(store: SqliteStore, folder: Path):
