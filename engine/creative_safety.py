@@ -222,8 +222,7 @@ def clean_html(
 
     if any("\ud800" <= char <= "\udfff" for char in html):
         raise CatalogError(field, "half a character", "text in Unicode", line)
-    safe = nh3.clean(
-        html,
+    cleaner = nh3.Cleaner(
         tags=TAGS,
         clean_content_tags=DROPPED_WITH_CONTENT,
         attributes=ATTRIBUTES,
@@ -232,6 +231,7 @@ def clean_html(
         link_rel="noopener noreferrer nofollow sponsored",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
+    safe = cleaner.clean(html)
     if len(safe) > MAX_HTML:  # unclosed tags can multiply when they are closed
         raise CatalogError(field, f"{len(safe)} characters once cleaned", f"at most {MAX_HTML}", line)
     before, after = _Outline(), _Outline()
@@ -257,6 +257,8 @@ def clean_html(
         faults.append(CatalogError(field, "nothing that can be seen", "text or a hosted picture", line))
     if faults:
         raise faults[0]
+    if cleaner.clean(safe) != safe:  # mutation: a browser that parses it again would see another tree
+        raise CatalogError(field, "tags nested so that they move when read again", "well-formed HTML", line)
     return CleanHtml(safe, before.lost(after))
 
 
