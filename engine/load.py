@@ -36,7 +36,7 @@ from engine.check import (
     parse,
 )
 from engine.creative import Creative
-from engine.creative_safety import landing_host
+from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 
@@ -386,10 +386,11 @@ class _Planner:
             if set(before.domains) <= set(after.domains):
                 continue
             for creative in self.store.creatives_of(id):
-                host = landing_host(creative.landing_url)
-                below = any(host == name or host.endswith("." + name) for name in after.domains)
-                if not below and creative.id not in self.lines["creative"]:
-                    expected = f"a domain for {host}, to which creative {creative.id} leads"
+                if creative.id in self.lines["creative"]:
+                    continue  # checked against the new domains
+                astray = [host for host in linked_hosts(creative) if not is_below(host, after.domains)]
+                if astray:
+                    expected = f"a domain for {astray[0]}, to which creative {creative.id} leads"
                     self._refuse(CatalogError("domains", ascii(list(after.domains)), expected, line))
                     break
 
@@ -403,8 +404,8 @@ class _Planner:
         return True
 
     def _note_broken(self, value: object) -> None:
-        if isinstance(value, dict) and isinstance(value.get("id"), str) and value.get("kind") in KINDS:
-            self.broken.add((value["kind"], value["id"]))
+        if isinstance(value, dict) and isinstance(value.get("id"), str):
+            self.broken.update((kind, value["id"]) for kind in KINDS if value.get("kind") == kind)
 
     def _tell(self, kind: Kind, id: str, found: Findings) -> None:
         for error in found.errors:
