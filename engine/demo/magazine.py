@@ -80,7 +80,9 @@ def read_articles(folder: Path) -> tuple[Article, ...]:
 
 def _article(path: Path) -> Article:
     _, head, body = path.read_text(encoding="utf-8").split("---\n", 2)
-    return Article(id=path.stem, blocks=tuple(map(_block, body.strip().split("\n\n"))), **yaml.safe_load(head))
+    return Article(
+        id=path.stem, blocks=tuple(map(_block, body.strip().split("\n\n"))), **yaml.safe_load(head)
+    )
 
 
 def _block(source: str) -> Block:
