@@ -36,15 +36,16 @@ HEAD_ROWS = 8192  # above, turning the bitmap into row numbers alone costs more 
 LISTED_ROWS = 16384  # catalogues below this size have no lists: projecting everything is as fast
 HEAD_DIM = 128
 SPREAD_DIM = 128
+GROUP = 2  # dimensions coded together, in 4 bits
 BLOCK = 32  # rows that FAISS interleaves in one block of codes
 
-EXPECTED_MISSES = 0.001  # share of k that may be expected in the lists that a search leaves out
+EXPECTED_MISSES = 0.0005  # share of k that may be expected in the lists that a search leaves out
 HEAD_SIGMAS = 3.0  # rows whose projected score is this far below the k-th best are not scored exactly
 RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on they are trained anew
 TRAIN_POINTS = 64  # a list
 SEED = 20261123
-FIRST_LISTS = 8
-CODES_A_CANDIDATE = 160  # of so many rows scanned, one more is scored exactly
+FIRST_LISTS = 12
+CODES_A_CANDIDATE = 512  # of so many rows scanned, one more is scored exactly
 UNSEEN_WEIGHT = 32.0  # rows
 TINY = 1e-12
 CHUNK = 65_536  # rows encoded at once
@@ -128,7 +129,7 @@ class Frame:
     )
     centroids: Vector  # (lists, dim)
     order: NDArray[np.int64]  # (dim,), dimensions dealt out so that each four has a like share of the score
-    codebook: Vector  # (dim / 4, 16, 4), of residuals in `order`
+    codebook: Vector  # (dim / GROUP, 16, GROUP), of residuals in `order`
     spread: Vector  # (SPREAD_DIM, dim), root of the residuals' second moments, the largest part
     rest: float  # second moment in each direction that `spread` leaves out
     scatter: Vector  # (lists,), root of a list's mean squared residual over that of all rows
@@ -187,7 +188,7 @@ class FaissIndex:
             "basis": (shape.head_dim, dim),
             "weights": (width,),
             "centroids": (lists, dim),
-            "codebook": (width // 4, 16, 4),
+            "codebook": (width // GROUP, 16, GROUP),
             "spread": (min(SPREAD_DIM, width), dim),
             "scatter": (lists,),
         }
@@ -263,8 +264,8 @@ class FaissIndex:
         return (best, scores) if len(best) == k else self._by_head(query, k, eligible)
 
     def _codes(self) -> NDArray[np.uint8]:
-        """Return (rows, dim / 8) codes, unpacked from the lists."""
-        codes = np.empty((self.size, self.dim // 8), np.uint8)
+        """Return (rows, dim / GROUP / 2) codes, unpacked from the lists."""
+        codes = np.empty((self.size, self.dim // GROUP // 2), np.uint8)
         packer = self._lists.get_CodePacker()
         for number, size in enumerate(self._sizes.astype(np.int64)):
             room = -(-size // BLOCK) * BLOCK
@@ -294,7 +295,7 @@ class FaissIndex:
 
     def _scan(self, permuted: Vector, k: int, lists: Rows, centre: Vector, selector: Any | None) -> Rows:
         """Return the eligible rows of the lists that may be among the best k, judged by their codes."""
-        shortlist = 2 * k + 64 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
+        shortlist = 2 * k + 40 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = len(lists)
         if selector is not None:
@@ -381,7 +382,7 @@ def _train(vectors: Vector, weights: Vector | None) -> Frame:
         weights=nothing,
         centroids=nothing.reshape(0, dim),
         order=np.empty(0, np.int64),
-        codebook=nothing.reshape(0, 16, 4),
+        codebook=nothing.reshape(0, 16, GROUP),
         spread=nothing.reshape(0, dim),
         rest=0.0,
         scatter=nothing,
@@ -409,11 +410,13 @@ def _train(vectors: Vector, weights: Vector | None) -> Frame:
         rest=float(moments[kept:].sum() / max(1, dim - kept)),
         scatter=np.sqrt(share / count / (squares.mean() + TINY)).astype(np.float32),
     )
-    quantizer = faiss.ProductQuantizer(dim, dim // 4, 4)
+    quantizer = faiss.ProductQuantizer(dim, dim // GROUP, 4)
     quantizer.cp.seed = SEED
     quantizer.cp.min_points_per_centroid = 1
     quantizer.train(frame.residuals(sample, nearest))
-    return replace(frame, codebook=faiss.vector_to_array(quantizer.centroids).reshape(dim // 4, 16, 4))
+    return replace(
+        frame, codebook=faiss.vector_to_array(quantizer.centroids).reshape(dim // GROUP, 16, GROUP)
+    )
 
 
 def _moments(rows: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -423,21 +426,22 @@ def _moments(rows: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _deal(weights: Vector) -> NDArray[np.int64]:
-    """Deal dimensions out in fours of like weight: one scale serves all quarters' tables of 8-bit numbers."""
-    fours: list[list[int]] = [[] for _ in range(len(weights) // 4)]
-    load = np.zeros(len(fours))
+    """Deal dimensions out in groups of like weight: one scale serves all groups' tables of 8-bit numbers."""
+    groups: list[list[int]] = [[] for _ in range(len(weights) // GROUP)]
+    load = np.zeros(len(groups))
     for dimension in (-weights).argsort(kind="stable"):
         lightest = int(load.argmin())
-        fours[lightest].append(int(dimension))
-        load[lightest] = np.inf if len(fours[lightest]) == 4 else load[lightest] + weights[dimension]
-    return np.array(fours, np.int64).reshape(-1)
+        groups[lightest].append(int(dimension))
+        full = len(groups[lightest]) == GROUP
+        load[lightest] = np.inf if full else load[lightest] + weights[dimension]
+    return np.array(groups, np.int64).reshape(-1)
 
 
 def _quantizer(frame: Frame) -> Any:
     """Return a FAISS index with the frame's codebook and no rows."""
-    quarters, dim = len(frame.codebook), 4 * len(frame.codebook)
+    groups, dim = len(frame.codebook), GROUP * len(frame.codebook)
     index = faiss.IndexIVFPQFastScan(
-        faiss.IndexFlatIP(dim), dim, len(frame.centroids), quarters, 4, faiss.METRIC_INNER_PRODUCT, BLOCK
+        faiss.IndexFlatIP(dim), dim, len(frame.centroids), groups, 4, faiss.METRIC_INNER_PRODUCT, BLOCK
     )
     faiss.copy_array_to_vector(frame.codebook.reshape(-1), index.pq.centroids)
     index.by_residual = True
@@ -462,7 +466,7 @@ def _write(
     sizes = np.zeros(lists, np.int64)
     if lists:
         quantizer = _quantizer(frame)
-        codes = np.empty((rows, dim // 8), np.uint8)
+        codes = np.empty((rows, dim // GROUP // 2), np.uint8)
         fresh = np.arange(rows)
         if old is not None:
             index, known = old
