@@ -142,9 +142,9 @@ def _build(data: Data, folder: Path) -> FaissIndex:
     private = _anonymous_mib() - before
     shared = sum(path.stat().st_size for path in made.iterdir()) / 2**20
     print(
-        f"\n{data.name}, {rows:,} x {dim}: build {build_s:.1f} s; 1,000 removed and 1,000 added {update_s:.1f} s; "
-        f"open {open_ms:.1f} ms; shared files {shared:.0f} MiB, of them vectors {rows * dim * 4 / 2**20:.0f}; "
-        f"private {private:.1f} MiB"
+        f"\n{data.name}, {rows:,} x {dim}: build {build_s:.1f} s; 1,000 removed and 1,000 added "
+        f"{update_s:.1f} s; open {open_ms:.1f} ms; shared files {shared:.0f} MiB, of them vectors "
+        f"{rows * dim * 4 / 2**20:.0f}; private {private:.1f} MiB"
     )
     return index
 
@@ -180,7 +180,7 @@ def synthetic(rows: int) -> Data:
 
 
 def real(rows: int) -> Data | None:
-    """Make variants of the native ads' texts, encoded by MiniLM, with facets; None where the texts are absent."""
+    """Make variants of the native ads' texts, with facets; None where the texts are absent."""
     folder = Path(os.environ.get("TACTFUL_DATA", "../shared/data")) / "relevance" / "native-ads"
     if not folder.is_dir():
         return None
@@ -294,7 +294,7 @@ def interleaved(
     """Return the µs of each call and the answers of the first pass; first come 10 calls that do not count."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     found: dict[str, list[Rows]] = {name: [] for name in runs}
-    for name, run in runs.items():
+    for run in runs.values():
         for query in queries[:10]:
             run(query)
     for number in range(passes):
