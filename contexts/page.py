@@ -31,13 +31,15 @@ STATED_SCORE = 0.97  # a topic that the publisher states is all but sure
 
 _MIN_TIER_1 = 0.15
 _MIN_LOWER = 0.30
-_IMPLIES_SPECIAL = 0.40  # a protected topic counts from here: better one page too many
+_LOWER_RESERVE = 1.5  # log-odds: a sibling of the right topic is as near as chance allows, but seldom meant
+_IMPLIES_SPECIAL = 0.60  # an inferred topic that a special category lists counts from here
 _NAME_WEIGHT = 0.35  # a topic's bare name teaches less than a sentence does
 _CUE_LOGIT = 0.9  # what one strong cue adds to a topic's log-odds
 _CUE_CAP = 3.0
+_LONELY = 0.65  # a weak cue on its own, be it in the title
 _TITLE_FACTOR = 1.5
 _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
-_FLAG_BETA = 2.0  # a sensitive page missed costs more than a harmless one flagged
+_FLAG_BETA = 1.5  # a sensitive page missed costs more than a harmless one flagged
 _FLAG_SPREADS = 2.5  # a strong cue makes up for a vector that falls so many spreads short
 _FLAG_CUES_ALONE = 2.0  # without or against the vector: so many strong cues
 _UNTAUGHT = frozenset({SENSITIVE["adult"], "v9i3On", "SPSHQ5"})  # flags are read apart; Genres say how, not what
@@ -137,19 +139,22 @@ class TopicModel:
         with self._tokenizer.reading(text) as doc:
             phrases = vocabulary.find(doc)
             found = _outermost(self._matcher.find(doc)) if english else {}
-        cues = _Cues({}, {}, {}, tuple(dict.fromkeys((*phrases, *(p for p in found if p in self._names)))))
+        topics: dict[str, float] = {}
+        flags: dict[str, float] = {}
+        intents: dict[str, float] = {}
         for phrase, times in found.items():
             if phrase in self._lexicon.harmless:
                 continue
             strength = (1.0 + 0.5 * math.log2(times)) * (_TITLE_FACTOR if phrase in title else 1.0)
             for known, kept in (
-                (self._lexicon.topic_cues, cues.topics),
-                (self._lexicon.flag_cues, cues.flags),
-                (self._lexicon.intent_cues, cues.intents),
+                (self._lexicon.topic_cues, topics),
+                (self._lexicon.flag_cues, flags),
+                (self._lexicon.intent_cues, intents),
             ):
                 for target, weight in known.get(phrase, {}).items():
                     kept[target] = kept.get(target, 0.0) + weight * strength
-        return cues
+        names = tuple(phrase for phrase in found if phrase in self._names)
+        return _Cues(topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))))
 
     def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
         """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
@@ -166,9 +171,10 @@ class TopicModel:
                 continue
             logit = min(cues.get(topic, 0.0), _CUE_CAP) * _CUE_LOGIT
             logit += -_NONE_LOGIT if nearest is None else self._lower_slope * nearest[index] + self._lower_offset
-            score = min(parent, 1.0 / (1.0 + math.exp(-logit)))
+            score = parent / (1.0 + math.exp(_LOWER_RESERVE - logit))
             if score >= _MIN_LOWER:
-                scores[topic] = score
+                for told in (topic, *self.taxonomy.ancestors(topic)[:-1]):
+                    scores[told] = max(scores.get(told, 0.0), score)
         return scores
 
     def flags(self, vector: Vector | None, cues: Mapping[str, float]) -> frozenset[str]:
@@ -205,6 +211,7 @@ class TopicModel:
         for topic, cue in cues.items():
             tier_1 = self.taxonomy.tier_1(TopicId(topic))
             strength[tier_1] = strength.get(tier_1, 0.0) + cue
+        strength = _in_company(strength)
         logits = np.array([_CUE_LOGIT * min(strength.get(topic, 0.0), _CUE_CAP) for topic in self._tier_1s])
         if vector is None:
             logits[-1] = _NONE_LOGIT
@@ -249,7 +256,7 @@ class TopicModel:
         sims = centred @ centred[order].T
         sims[np.asarray(order), np.arange(len(order))] = -1.0  # no row is near itself
         nearest = np.maximum.reduceat(sims, self._lower_starts, axis=1)
-        for row, example in enumerate(examples):
+        for row, example in enumerate(self._lexicon.examples):  # bare names resemble each other too much
             own = {self.taxonomy.tier_1(TopicId(t)) for t in example.topics}
             for index, (topic, tier_1) in enumerate(self._lower):
                 if tier_1 in own and (topic not in example.topics or len(rows[topic]) > 1):
@@ -341,6 +348,11 @@ def _own_topics(page: PageText, categories: Mapping[str, str], taxonomy: Taxonom
     named = (name.casefold() for name in (page.section, *page.keywords) if name)
     ids = (categories.get(name) for name in named)
     return frozenset(TopicId(topic) for topic in ids if topic is not None and topic in taxonomy)
+
+
+def _in_company(cues: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what only a single weak cue speaks for."""
+    return {target: strength for target, strength in cues.items() if strength > _LONELY}
 
 
 def _outermost(found: Iterable[tuple[str, int, int]]) -> dict[str, int]:
