@@ -17,15 +17,15 @@ from spacy.matcher import PhraseMatcher
 from spacy.tokens import Doc
 
 MAX_PHRASE_CHARS = 80
-# Words, and each other sign for itself. spaCy's own rules take 9 ms for 500 words that they have not met before,
-# and are quick only where the words of earlier pages are remembered, which ours must not be.
+# Words, and each other sign for itself. spaCy's own rules take 9 ms for 500 words that they have not met
+# before, and are quick only where the words of earlier pages are remembered, which ours must not be.
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 class Tokenizer:
     """Tokens of any language's text, shared by all matchers of a process.
 
-    What spaCy interns of a text is dropped when the text is done with, so that no page's words stay in memory.
+    What spaCy interns of a text is dropped when the text is done with: no page's words stay in memory.
     One text at a time: spaCy's memory zones are not for threads.
     """
 
@@ -60,7 +60,7 @@ class Matcher:
         self._inner = inner
 
     def find(self, doc: Doc) -> list[tuple[str, int, int]]:
-        """Return (phrase as listed, first token, token after the last) of each occurrence, overlaps included."""
+        """Return (phrase as listed, first token, token after the last) of each occurrence; they may overlap."""
         strings = doc.vocab.strings
         return [(strings[key], start, end) for key, start, end in self._inner(doc)]
 

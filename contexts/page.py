@@ -42,7 +42,9 @@ _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about no
 _FLAG_BETA = 1.5  # a sensitive page missed costs more than a harmless one flagged
 _FLAG_SPREADS = 2.5  # a strong cue makes up for a vector that falls so many spreads short
 _FLAG_CUES_ALONE = 2.0  # without or against the vector: so many strong cues
-_UNTAUGHT = frozenset({SENSITIVE["adult"], "v9i3On", "SPSHQ5"})  # flags are read apart; Genres say how, not what
+_UNTAUGHT = frozenset(
+    {SENSITIVE["adult"], "v9i3On", "SPSHQ5"}
+)  # flags are read apart; Genres say how, not what
 _NONE = TopicId("")
 _FLAGS = (*SENSITIVE, *SPECIAL_CATEGORIES)
 
@@ -72,8 +74,8 @@ class TopicModel:
     ) -> TopicModel:
         """Encode the examples in one batch, or take their vectors from `cached`, and fit the readers.
 
-        `cached` maps a digest of encoder and examples to their vectors; new ones are put into it for the caller
-        to keep. `languages` are those that the encoder understands, None for all.
+        `cached` maps a digest of encoder and examples to their vectors; new ones are put into it, for the
+        caller to keep. `languages` are those that the encoder understands, None for all.
         """
         lexicon = lexicon or our_lexicon(taxonomy)
         examples = [*lexicon.examples, *_names(taxonomy)]
@@ -164,13 +166,17 @@ class TopicModel:
             nearest = None
         else:
             centred = vector - self._mean
-            nearest = np.maximum.reduceat(self._lower_rows @ centred, self._lower_starts) / np.linalg.norm(centred)
+            nearest = np.maximum.reduceat(self._lower_rows @ centred, self._lower_starts) / np.linalg.norm(
+                centred
+            )
         for index, (topic, tier_1) in enumerate(self._lower):
             parent = first.get(tier_1, 0.0)
             if parent < _MIN_TIER_1:
                 continue
             logit = min(cues.get(topic, 0.0), _CUE_CAP) * _CUE_LOGIT
-            logit += -_NONE_LOGIT if nearest is None else self._lower_slope * nearest[index] + self._lower_offset
+            logit += (
+                -_NONE_LOGIT if nearest is None else self._lower_slope * nearest[index] + self._lower_offset
+            )
             score = parent / (1.0 + math.exp(_LOWER_RESERVE - logit))
             if score >= _MIN_LOWER:
                 for told in (topic, *self.taxonomy.ancestors(topic)[:-1]):
@@ -192,7 +198,10 @@ class TopicModel:
     def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
         """Return the special categories that topics imply."""
         return frozenset(
-            flag for topic, score in topics.items() if score >= _IMPLIES_SPECIAL for flag in self._special[topic]
+            flag
+            for topic, score in topics.items()
+            if score >= _IMPLIES_SPECIAL
+            for flag in self._special[topic]
         )
 
     def sensitive_of(self, topics: Iterable[TopicId]) -> frozenset[str]:
@@ -207,7 +216,7 @@ class TopicModel:
         return INTENTS[int(logits.argmax())]
 
     def _tier_1_probabilities(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
-        strength: dict[TopicId, float] = {}
+        strength: dict[str, float] = {}
         for topic, cue in cues.items():
             tier_1 = self.taxonomy.tier_1(TopicId(topic))
             strength[tier_1] = strength.get(tier_1, 0.0) + cue
@@ -246,7 +255,10 @@ class TopicModel:
         rows: dict[TopicId, list[int]] = {}
         for row, example in enumerate(examples):
             for topic in example.topics:
-                if self.taxonomy.ancestors(TopicId(topic)) and self.taxonomy.tier_1(TopicId(topic)) not in _UNTAUGHT:
+                if (
+                    self.taxonomy.ancestors(TopicId(topic))
+                    and self.taxonomy.tier_1(TopicId(topic)) not in _UNTAUGHT
+                ):
                     rows.setdefault(TopicId(topic), []).append(row)
         self._lower = [(topic, self.taxonomy.tier_1(topic)) for topic in rows]
         order = [row for topic, _ in self._lower for row in rows[topic]]
@@ -296,10 +308,10 @@ def understand(
     cattax: int = CATTAX_CONTENT_3_1,
     publisher_categories: Mapping[str, str] | None = None,
 ) -> PageFacts:
-    """Return the facts of a page; `vector` is `page.for_encoder()` in the model's space, None where none is to be had.
+    """Return the facts of a page; `vector` is `page.for_encoder()` in the model's space, if it is to be had.
 
-    `categories` are ids that the caller states; `publisher_categories` maps the publisher's own names, in lower
-    case ("sport"), to ids of Content Taxonomy 3.1, and is looked up by section and keywords.
+    `categories` are ids that the caller states; `publisher_categories` maps the publisher's own names, in
+    lower case ("sport"), to ids of Content Taxonomy 3.1, and is looked up by section and keywords.
     """
     language, note = model.detector.decide(page.language, page.for_encoder())
     notes = [note] if note else []
@@ -339,7 +351,9 @@ def understand(
 def _names(taxonomy: Taxonomy) -> list[Example]:
     """Return each topic's name with those above it, as a sentence of sorts."""
     return [
-        Example(". ".join((node.name, *map(taxonomy.name, taxonomy.ancestors(node.id)))), frozenset({node.id}))
+        Example(
+            ". ".join((node.name, *map(taxonomy.name, taxonomy.ancestors(node.id)))), frozenset({node.id})
+        )
         for node in taxonomy
     ]
 
@@ -356,10 +370,10 @@ def _in_company(cues: Mapping[str, float]) -> dict[str, float]:
 
 
 def _outermost(found: Iterable[tuple[str, int, int]]) -> dict[str, int]:
-    """Return how often each phrase occurs where no longer phrase covers it: "shooting star" is no shooting."""
+    """Return how often each phrase occurs outside of longer ones: a "shooting star" is no shooting."""
     counts: dict[str, int] = {}
     reached = -1
-    for phrase, start, end in sorted(found, key=lambda f: (f[1], -f[2])):
+    for phrase, _, end in sorted(found, key=lambda f: (f[1], -f[2])):
         if end > reached:
             counts[phrase] = counts.get(phrase, 0) + 1
             reached = end
