@@ -183,7 +183,7 @@ class Fetcher:
         return known[1].can_fetch(AGENT_TOKEN, target.path)
 
     def _read_robots(self, target: _Target, deadline: float) -> RobotFileParser:
-        """Return the rules. RFC 9309: a missing file allows all (2.3.1.3), a failing server nothing (2.3.1.4)."""
+        """Return the rules. RFC 9309, 2.3.1: a missing file allows all, a failing server nothing."""
         rules = RobotFileParser()
         place = _Target(target.scheme, target.host, target.port, "/robots.txt")
         try:

@@ -60,7 +60,7 @@ class Matcher:
         self._inner = inner
 
     def find(self, doc: Doc) -> list[tuple[str, int, int]]:
-        """Return (phrase as listed, first token, token after the last) of each occurrence; they may overlap."""
+        """Return (phrase as listed, first token, token after the last) ; they may overlap."""
         strings = doc.vocab.strings
         return [(strings[key], start, end) for key, start, end in self._inner(doc)]
 

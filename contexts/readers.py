@@ -66,7 +66,7 @@ def fit_threshold(scores: Floats, truth: Bools, beta: float) -> float:
 
 
 def fit_logistic(x: Floats, truth: Bools) -> tuple[float, float]:
-    """Return slope and offset of the logistic curve through (n,) values, by Newton; both kinds count alike."""
+    """Return slope and offset of the logistic curve through (n,) values; both kinds count alike."""
     y = truth.astype(float)
     weight = np.where(truth, 0.5 / max(truth.sum(), 1), 0.5 / max((~truth).sum(), 1)) * len(y)
     design = np.stack([x, np.ones_like(x)], axis=1)
