@@ -141,6 +141,8 @@ def daylight(at: datetime, point: Point) -> Daylight:
 def _public_holidays(code: PlaceCode, years: Iterable[int]) -> dict[date, str] | None:
     country, _, region = code.partition("-")
     try:
+        if region and region not in holidays.country_holidays(country).subdivisions:
+            return None  # it has no holidays of its own: the country's count
         return dict(holidays.country_holidays(country, region or None, years=years, language="en_US"))
-    except NotImplementedError:  # the package knows the country but not the region, or neither
+    except NotImplementedError:  # the package does not know the country
         return None

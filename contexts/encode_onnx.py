@@ -25,8 +25,9 @@ class OnnxSession:
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> Vector:
         """Take (1, tokens) arrays by input name; return (dim,)."""
-        rows: Vector = self._session.run(None, inputs)[0]
-        return rows[0]
+        rows: Any = self._session.run(None, inputs)[0]
+        first: Vector = rows[0]
+        return first
 
 
 def quantize(model: Path, out: Path) -> None:

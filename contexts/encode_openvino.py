@@ -36,5 +36,6 @@ class OpenVinoSession:
         request = getattr(self._of_thread, "request", None)
         if request is None:
             request = self._of_thread.request = self._compiled.create_infer_request()
-        rows: Vector = request.infer(inputs)[0]
-        return rows[0].copy()
+        rows: Any = request.infer(inputs)[0]
+        first: Vector = rows[0].copy()
+        return first

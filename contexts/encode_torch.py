@@ -1,4 +1,4 @@
-"""sentence-transformers: makes, exports and verifies the model, and is the fall-back where nothing faster runs."""
+"""sentence-transformers: makes and exports the model, and runs it where nothing faster does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from contexts.errors import ModelError
 class TorchRuntime:
     """A sentence-transformers model folder, as it is. Never looks at a hub."""
 
-    def __init__(self, folder: Path, tokens: int) -> None:
+    def __init__(self, folder: Path) -> None:
         transformers_logging.disable_progress_bar()
         try:
             self.model: Any = SentenceTransformer(
@@ -36,18 +36,19 @@ class TorchRuntime:
                 "name another model folder, or reinstall the package it came with"
             ) from error
         self.model.eval()
-        self.model.max_seq_length = min(tokens, self.model.max_seq_length or tokens)
+        self.most_tokens = int(self.model.max_seq_length or 512)
         self.dim = int(self.model.get_embedding_dimension())
         self._lock = threading.Lock()
 
-    def embed(self, text: str) -> Vector:
-        """Return (dim,) float32 for one readable text."""
+    def embed(self, text: str, tokens: int) -> Vector:
+        """Return (dim,) float32 for the first `tokens` tokens of a readable text."""
         with self._lock:
+            self.model.max_seq_length = min(tokens, self.most_tokens)
             rows: Vector = self.model.encode([text], show_progress_bar=False, convert_to_numpy=True)
         return np.asarray(rows[0], np.float32)
 
 
-class _Pooled(torch.nn.Module):
+class _Pooled(torch.nn.Module):  # type: ignore[misc]  # torch is not typed here
     """The model's whole chain (tokens' vectors, pooling, what follows) with normalisation at its end."""
 
     def __init__(self, model: Any, names: list[str]) -> None:
@@ -60,12 +61,12 @@ class _Pooled(torch.nn.Module):
 
 
 def export(runtime: TorchRuntime, out: Path) -> list[str]:
-    """Write `model.onnx` and `tokenizer.json` into the folder `out`; return the names of the model's inputs."""
+    """Write `model.onnx` and `tokenizer.json` into the folder `out`; return the model's input names."""
     tokenizer = runtime.model.tokenizer
     sample = tokenizer(["two texts, the first of them longer", "short"], padding=True, return_tensors="pt")
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in sample]
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracing exporter is deprecated, and right here: see `verify`
+        warnings.simplefilter("ignore")  # the tracing exporter is deprecated; what it writes is checked
         torch.onnx.export(
             _Pooled(runtime.model, names),
             tuple(sample[name] for name in names),

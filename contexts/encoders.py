@@ -1,4 +1,4 @@
-"""Opens the best encoder of this machine: the model is exported once, checked, and run without torch after that.
+"""Opens the best encoder of this machine: a model exported once, checked, and run without torch from then on.
 
 A model folder holds one folder for each model: `<name>-<hash>/` with the exported files, the tokenizer and
 `manifest.json`, which keeps their hashes and what was measured when they were made. Everything in it is made
@@ -51,15 +51,15 @@ SAMPLES = (
     "Der Zug nach München fällt heute aus.",
     "最新のスマートフォンの比較",
     "Home | News | Sport | Weather | Sign in | Subscribe | Menu | Cookies | Contact",
-    "The central bank left interest rates unchanged on Thursday, saying that inflation was slowing but that wages "
-    "were still rising faster than productivity; economists had expected a cut of a quarter of a point.",
-    "A striker who had not scored since August came on after an hour and won the match with two goals in stoppage "
-    "time, the first a header from a corner and the second a shot from outside the box that went in off the post, "
-    "and the supporters who had begun to leave came running back up the stairs to see the end of it.",
-    "Charging an electric car at home costs about a third of what the same distance costs in petrol, but the sum "
-    "depends on the tariff, on the size of the battery and on whether there is a roof with panels on it. A wall box "
-    "takes a day to fit and needs its own circuit; the council may ask for a form. Cold weather takes a tenth off "
-    "the range, and a heat pump gives half of that back. Second-hand prices have fallen by a fifth in a year.",
+    "The central bank left interest rates unchanged on Thursday, saying that inflation was slowing but that "
+    "wages were still rising faster than productivity; economists had expected a cut of a quarter point.",
+    "A striker who had not scored since August came on after an hour and won the match with two goals in "
+    "stoppage time, the first a header from a corner and the second a shot from outside the box that went in "
+    "off the post, and the supporters who had begun to leave came running back up the stairs to see the end.",
+    "Charging an electric car at home costs about a third of what the same distance costs in petrol, but the "
+    "sum depends on the tariff, on the size of the battery and on whether there are panels on the roof. A "
+    "wall box takes a day to fit and needs its own circuit; the council may ask for a form. Cold weather "
+    "takes a tenth off the range; a heat pump gives half of that back. Used prices have fallen by a fifth.",
 )
 
 
@@ -77,7 +77,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     weights_sha256: str
     dim: int
-    tokens: int
+    most_tokens: int  # that the model takes
     inputs: tuple[str, ...]
     files: dict[str, str]  # name → sha256
     cpu: tuple[str, ...]  # what the checks ran on; other capabilities: they run again
@@ -95,45 +95,55 @@ class Session(Protocol):
 class ExportedRuntime:
     """Tokenizer and session of an exported model."""
 
-    def __init__(self, folder: Path, inputs: tuple[str, ...], session: Session, tokens: int) -> None:
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(tokens)
-        self._inputs, self._session = inputs, session
+    def __init__(self, folder: Path, inputs: tuple[str, ...], most_tokens: int, session: Session) -> None:
+        self._file = str(folder / "tokenizer.json")
+        self._inputs, self._most_tokens, self._session = inputs, most_tokens, session
+        self._tokenizers: dict[int, Tokenizer] = {}  # by tokens read: truncation is a tokenizer's own state
 
-    def embed(self, text: str) -> Vector:
-        """Return (dim,) float32 for one readable text."""
-        ids = np.array([self._tokenizer.encode(text).ids], np.int64)
+    def embed(self, text: str, tokens: int) -> Vector:
+        """Return (dim,) float32 for the first `tokens` tokens of a readable text."""
+        ids = np.array([self._tokenizer(min(tokens, self._most_tokens)).encode(text).ids], np.int64)
         arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         return self._session.run({name: arrays[name] for name in self._inputs})
 
+    def _tokenizer(self, tokens: int) -> Tokenizer:
+        tokenizer = self._tokenizers.get(tokens)
+        if tokenizer is None:
+            tokenizer = Tokenizer.from_file(self._file)
+            tokenizer.no_padding()
+            tokenizer.enable_truncation(tokens)
+            self._tokenizers[tokens] = tokenizer
+        return tokenizer
+
 
 def open_encoder(
-    model_folder: Path, *, model_path: Path | None = None, prefer: Variant | None = None, tokens: int = TOKENS
+    model_folder: Path, *, model_path: Path | None = None, prefer: Variant | None = None
 ) -> RuntimeEncoder:
     """Return the fastest faithful encoder of this machine, exporting the model on the first call.
 
-    `model_folder` is where exports are kept; several processes may open it at once. `model_path` names another
-    sentence-transformers folder (a multilingual one, say) than the packaged MiniLM. `prefer` insists on a variant.
-    Raises ModelError, naming the file and the remedy, where weights or exported files are damaged or missing.
+    `model_folder` is where exports are kept; several processes may open it at once. `model_path` names
+    another sentence-transformers folder (a multilingual one, say) than the packaged MiniLM. `prefer` insists
+    on a variant. Open it after forking. Raises ModelError, naming the file and the remedy, where weights or
+    exported files are damaged or missing.
     """
     if prefer is not None and prefer not in VARIANTS:
         raise ModelError(f"encoder variant {prefer!r}: expected one of {', '.join(VARIANTS)}")
     source = _Source.packaged() if model_path is None else _Source.at(model_path)
-    folder = model_folder / f"{source.name}-{source.weights_sha256[:12]}-{tokens}"
-    manifest = _ready(source, folder, tokens)
+    model = f"{source.name}-{source.weights_sha256[:12]}"
+    folder = model_folder / model
+    manifest = _ready(source, folder)
     variant = prefer or manifest.chosen
     if variant not in VARIANTS:
         raise _damaged(folder / "manifest.json", f"chosen is {variant!r}")
-    encoder_id = EncoderId(f"{source.name}-{source.weights_sha256[:12]}-{tokens}-{variant}")
+    encoder_id = EncoderId(f"{model}-{TOKENS}-{variant}")
     if variant == "torch":
         from contexts.encode_torch import TorchRuntime
 
         source.verify()
-        return RuntimeEncoder(encoder_id, manifest.dim, tokens, TorchRuntime(source.folder(), tokens))
+        return RuntimeEncoder(encoder_id, manifest.dim, TorchRuntime(source.folder()))
     _verify_files(folder, manifest)
-    runtime = ExportedRuntime(folder, manifest.inputs, _session(folder, variant), tokens)
-    return RuntimeEncoder(encoder_id, manifest.dim, tokens, runtime)
+    runtime = ExportedRuntime(folder, manifest.inputs, manifest.most_tokens, _session(folder, variant))
+    return RuntimeEncoder(encoder_id, manifest.dim, runtime)
 
 
 class _Source:
@@ -144,16 +154,17 @@ class _Source:
 
     @classmethod
     def packaged(cls) -> _Source:
-        """The pip package. It is looked for only when something must be made from it."""
+        """Name the pip package. It is looked for only when something must be made from it."""
         return cls("all-minilm-l6-v2", WEIGHTS_SHA256, _package_folder)
 
     @classmethod
     def at(cls, path: Path) -> _Source:
-        """An operator's own folder: its weights are named by whatever hash they have."""
+        """Name an operator's own folder: its weights have whatever hash they have."""
         weights = path / "model.safetensors"
         if not weights.is_file():
             raise ModelError(
-                f"{weights}: no such file; model_path must name a sentence-transformers folder with safetensors weights"
+                f"{weights}: no such file; "
+                "model_path must name a sentence-transformers folder with safetensors weights"
             )
         name = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.resolve().name.lower())
         return cls(name, _sha256(weights), lambda: path)
@@ -180,7 +191,7 @@ def _package_folder() -> Path:
     return Path(spec.origin).parent / "model"
 
 
-def _ready(source: _Source, folder: Path, tokens: int) -> Manifest:
+def _ready(source: _Source, folder: Path) -> Manifest:
     """Return the manifest of a folder whose checks hold for this CPU; make or check it where they do not."""
     cpu = _cpu()
     manifest = _read_manifest(folder)
@@ -190,30 +201,30 @@ def _ready(source: _Source, folder: Path, tokens: int) -> Manifest:
     with FileLock(folder.with_name(folder.name + ".lock")):
         manifest = _read_manifest(folder)  # another process may have been faster
         if manifest is None or manifest.cpu != cpu:
-            manifest = _make(source, folder, tokens, cpu)
+            manifest = _make(source, folder, cpu)
     return manifest
 
 
-def _make(source: _Source, folder: Path, tokens: int, cpu: tuple[str, ...]) -> Manifest:
+def _make(source: _Source, folder: Path, cpu: tuple[str, ...]) -> Manifest:
     """Export, check and choose in a folder beside, then put it in place whole."""
     from contexts.encode_torch import TorchRuntime, export
 
     started = time.perf_counter()
     source.verify()
-    torch_runtime = TorchRuntime(source.folder(), tokens)
+    torch_runtime = TorchRuntime(source.folder())
     new = Path(tempfile.mkdtemp(prefix=folder.name + ".", dir=folder.parent))
     try:
         checked: dict[str, Checked] = {}
         inputs: tuple[str, ...] = ()
-        texts = [readable(text, tokens) for text in SAMPLES]
-        truth = unit(np.stack([torch_runtime.embed(text) for text in texts]))
+        texts = [readable(text, TOKENS) for text in SAMPLES]
+        truth = unit(np.stack([torch_runtime.embed(text, TOKENS) for text in texts]))
         try:
             inputs = tuple(export(torch_runtime, new))
         except Exception:  # a model that cannot be exported still runs on torch
             log.warning("model %s cannot be exported; it runs on torch, slower", source.name, exc_info=True)
         else:
             for variant in VARIANTS:
-                outcome = _check(new, variant, inputs, tokens, texts, truth)
+                outcome = _check(new, variant, inputs, torch_runtime.most_tokens, texts, truth)
                 if outcome is not None:
                     checked[variant] = outcome
         checked["torch"] = Checked(1.0, 1.0, _ms(torch_runtime.embed, texts[-1]))
@@ -221,7 +232,7 @@ def _make(source: _Source, folder: Path, tokens: int, cpu: tuple[str, ...]) -> M
             model=source.name,
             weights_sha256=source.weights_sha256,
             dim=torch_runtime.dim,
-            tokens=tokens,
+            most_tokens=torch_runtime.most_tokens,
             inputs=inputs,
             files={path.name: _sha256(path) for path in sorted(new.iterdir())},
             cpu=cpu,
@@ -262,7 +273,7 @@ def choose(checked: dict[str, Checked]) -> str:
 
 
 def _check(
-    folder: Path, variant: Variant, inputs: tuple[str, ...], tokens: int, texts: list[str], truth: Vector
+    folder: Path, variant: Variant, inputs: tuple[str, ...], most_tokens: int, texts: list[str], truth: Vector
 ) -> Checked | None:
     """Run a variant on the samples; None where this machine does not have it."""
     if variant == "torch" or (variant == "openvino-bf16" and "BF16" not in _cpu()):
@@ -272,19 +283,19 @@ def _check(
             from contexts.encode_onnx import quantize
 
             quantize(folder / "model.onnx", folder / _file(variant))
-        runtime = ExportedRuntime(folder, inputs, _session(folder, variant), tokens)
-        cosines = (unit(np.stack([runtime.embed(text) for text in texts])) * truth).sum(axis=1)
+        runtime = ExportedRuntime(folder, inputs, most_tokens, _session(folder, variant))
+        cosines = (unit(np.stack([runtime.embed(text, TOKENS) for text in texts])) * truth).sum(axis=1)
     except Exception:  # a runtime that is missing or does not take this model is one choice less
         log.warning("encoder variant %s does not run here", variant, exc_info=True)
         return None
     return Checked(float(cosines.mean()), float(cosines.min()), _ms(runtime.embed, texts[-1]))
 
 
-def _ms(embed: Callable[[str], Vector], text: str, runs: int = 15) -> float:
+def _ms(embed: Callable[[str, int], Vector], text: str, runs: int = 15) -> float:
     times = []
     for _ in range(runs):
         started = time.perf_counter()
-        embed(text)
+        embed(text, TOKENS)
         times.append((time.perf_counter() - started) * 1e3)
     return statistics.median(times)
 

@@ -40,3 +40,7 @@ class FetchError(ContextError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class WeatherSourceDown(WeatherSourceError):
+    """The source cannot be asked at all for now; asking for another place would not help."""

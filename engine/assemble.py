@@ -5,8 +5,7 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import urlsplit
 
-from resiliparse.extract.html2text import extract_plain_text
-
+from contexts.extract import read_html
 from engine.campaign import Advertiser, Campaign
 from engine.creative import Creative
 from engine.decision import Asset, Assets, CreativeAnswer
@@ -18,7 +17,7 @@ def text_of(creative: Creative, campaign: Campaign, advertiser: Advertiser) -> s
     """Return what a creative says, for its vector: its own words first, then what its campaign is about."""
     said = [creative.headline, creative.body]
     if creative.html:
-        said.append(extract_plain_text(creative.html, main_content=False, links=False).strip())
+        said.append(read_html(creative.html).text)
     if creative.image and not (creative.headline or creative.body):
         said.append(creative.image.alt)
     about = ", ".join(dict.fromkeys((*creative.keywords, *campaign.keywords)))

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -17,13 +18,14 @@ import numpy as np
 
 from contexts.context import SENSITIVE, Vector
 from contexts.encode import Encoder
+from contexts.topic_vectors import TopicVectors
 from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
 from engine import faiss_index
 from engine.assemble import creative_answer, text_of
 from engine.campaign import Advertiser, Campaign, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
 from engine.creative import Creative
-from engine.enrich import enrich
+from engine.enrich import offer, topical
 from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
 from engine.targeting import Mask, RuleSet, compile_rules, pack
 
@@ -62,42 +64,54 @@ class BuildStore(Protocol):
         """Keep vectors by their texts' hashes."""
 
 
-def build(
-    store: BuildStore, encoder: Encoder, weights: Weights, image_url: Callable[[str], str], folder: Path
-) -> None:
-    """Write the snapshot of the source's present version to `folder`; a failure leaves nothing behind.
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a snapshot is made with, besides the store's rows."""
 
-    `weights` are the standing weights of the facets; `image_url` says where a picture (by its hash) is hosted.
+    encoder: Encoder
+    topics: TopicVectors  # of the same encoder
+    weights: Weights  # standing weights of the facets
+    image_url: Callable[[str], str]  # where a picture is hosted, by its hash
+
+
+def build(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | None = None) -> None:
+    """Write the snapshot of the store's present version to `folder`; a failure leaves nothing behind.
+
+    `previous` is the folder of an earlier snapshot, whose index is refreshed instead of trained anew.
     """
     making = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     try:
-        _write(store, encoder, weights, image_url, making)
+        _write(store, recipe, making, previous)
         os.replace(making, folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _write(
-    store: BuildStore, encoder: Encoder, weights: Weights, image_url: Callable[[str], str], folder: Path
-) -> None:
+def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | None) -> None:
+    encoder, weights = recipe.encoder, recipe.weights
     with store.read() as reader:
         version = reader.versions().catalog
         publishers = tuple(chain.from_iterable(reader.publishers()))
         advertisers = list(chain.from_iterable(reader.advertisers()))
         campaigns = list(chain.from_iterable(reader.campaigns()))
-        rows = _Rows(advertisers, campaigns, image_url)
+        rows = _Rows(advertisers, campaigns, recipe.image_url)
         for creative in chain.from_iterable(reader.creatives()):
             rows.add(creative)
 
     layout = Layout(encoder.dim)
     own = _vectors(store, encoder, rows.texts)
-    page = enrich(own, np.array(rows.campaign, np.int32), np.array(rows.advertiser, np.int32))
+    offered = offer(topical(own, recipe.topics.matrix), [advertisers[at].id for at in rows.advertiser])
     prefer = np.array(rows.prefer, np.int32)
     blocks = [prefer_blocks(p.devices, p.times, p.weather) for p in rows.prefers]
     soft = {f: np.array([b[f] for b in blocks], np.float32).reshape(-1, WIDTHS[f]) for f in SOFT_FACETS}
-    faiss_index.build(layout.creatives(page, {f: soft[f][prefer] for f in SOFT_FACETS}, weights), folder / "index")
+    vectors = layout.creatives(offered.creatives, {f: soft[f][prefer] for f in SOFT_FACETS}, weights)
+    (folder / "index").mkdir()
+    if previous is None:
+        faiss_index.build(vectors, folder / "index")
+    else:
+        faiss_index.refreshed(previous / "index", vectors, folder / "index")
 
     bitmaps = compile_rules(rows.rules, np.array(rows.rule, np.int32), SENSITIVE)
     masks = rows.masks()
@@ -113,6 +127,7 @@ def _write(
         "end": np.array(rows.end, np.int64),
         "id_hash": hashes[order],
         "id_row": order.astype(np.int64),
+        "anchors": offered.anchors,
         "soft": np.concatenate([soft[f] for f in SOFT_FACETS], axis=1),
         "offsets": np.array(rows.offsets, np.int64),
         "records": np.frombuffer(bytes(rows.records), np.uint8),

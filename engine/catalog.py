@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from contexts.clock import moment
-from contexts.encode import Encoder
-from contexts.facets import Weights
-from engine.build import BuildStore, Reader, build
+from contexts.clock import part_of_day
+from contexts.context import WEEKDAYS
+from engine.build import BuildStore, Reader, Recipe, build
 from engine.cache import Bounded
 from engine.change import Approval, Versions
-from engine.errors import EngineError
+from engine.errors import EngineError, IndexFileError
 from engine.index import Eligible, Words
 from engine.snapshot import Snapshot, open_snapshot
 
@@ -52,7 +52,8 @@ class View:
         key = ("moments", int(at.timestamp()) // 60, at.tzinfo)
         found = self.lists.get(key)
         if found is None:
-            found = {zone: moment(at, zone or None) for zone in self.snapshot.zones}
+            there = {zone: at.astimezone(ZoneInfo(zone)) if zone else at for zone in self.snapshot.zones}
+            found = {zone: (part_of_day(t.hour), WEEKDAYS[t.weekday()]) for zone, t in there.items()}
             self.lists.put(key, found)
         return found  # type: ignore[return-value]  # what is kept under "moments"
 
@@ -110,16 +111,12 @@ class Catalog:
     def __init__(
         self,
         store: CatalogStore,
-        encoder: Encoder,
-        weights: Weights,
-        image_url: Callable[[str], str],
+        recipe: Recipe,
         folder: Path,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
-        self._encoder = encoder
-        self._weights = weights
-        self._image_url = image_url
+        self._recipe = recipe
         self._folder = folder
         self._now = now
         self._refreshing = threading.Lock()
@@ -162,13 +159,21 @@ class Catalog:
         with (self._folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             version = self._store.versions().catalog
-            folder = self._folder / f"{version}-{self._encoder.id.replace('/', '_')}"
+            folder = self._folder / f"{version}-{self._recipe.encoder.id.replace('/', '_')}"
             if not (folder / "manifest.json").exists():
-                build(self._store, self._encoder, self._weights, self._image_url, folder)
+                self._build(folder)
                 self._remove_all_but(folder)
             snapshot = open_snapshot(folder)
         with self._store.read() as reader:
             return view_of(snapshot, reader, self._now())
+
+    def _build(self, folder: Path) -> None:
+        """Build, with the help of an earlier snapshot of the same encoder where there is one that can be read."""
+        earlier = [f for f in self._folder.glob(f"*{folder.name.partition('-')[2]}") if not f.name.startswith(".")]
+        try:
+            build(self._store, self._recipe, folder, max(earlier, key=lambda f: f.stat().st_mtime, default=None))
+        except IndexFileError:
+            build(self._store, self._recipe, folder)
 
     def _remove_all_but(self, newest: Path) -> None:
         """Remove older snapshots; workers that still map one keep its pages until they let it go."""

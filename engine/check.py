@@ -105,17 +105,18 @@ class Findings:
 def parse(data: bytes | object, line: int = 0) -> tuple[Entity | None, list[CatalogError]]:
     """Return the entity that JSON bytes or plain values stand for, or all that is wrong in its form."""
     try:
-        if isinstance(data, bytes):
-            return _DECODER.decode(data), []
-        entity: Entity = msgspec.convert(data, type=Entity)
-        return entity, []
-    except msgspec.ValidationError as error:
-        first = error
+        try:
+            entity: Entity = (
+                _DECODER.decode(data) if isinstance(data, bytes) else msgspec.convert(data, Entity)
+            )
+            return entity, []
+        except msgspec.ValidationError as error:
+            first = str(error)
+            value = msgspec.json.decode(data) if isinstance(data, bytes) else data
     except RecursionError:
         return None, [CatalogError("(line)", "values nested too deeply", "an object", line)]
     except ValueError as error:
         return None, [CatalogError("(line)", f"no JSON: {error}", "an object in JSON (UTF-8)", line)]
-    value = msgspec.json.decode(data) if isinstance(data, bytes) else data
     if not isinstance(value, dict):
         return None, [CatalogError("(line)", _shown(value), "an object", line)]
     kind = value.get("kind")
@@ -123,7 +124,7 @@ def parse(data: bytes | object, line: int = 0) -> tuple[Entity | None, list[Cata
     if cls is None:
         return None, [CatalogError("kind", _shown(kind), f"one of {', '.join(KINDS)}", line)]
     faults = _faults(cls, value, "", line)
-    return None, faults or [CatalogError("(line)", str(first), f"a {kind}", line)]
+    return None, faults or [CatalogError("(line)", first, f"a {kind}", line)]
 
 
 def _faults(cls: type[msgspec.Struct], value: dict[str, object], path: str, line: int) -> list[CatalogError]:
@@ -248,11 +249,11 @@ def check_campaign(campaign: Campaign, known: Known, found: Findings) -> Campaig
 
 
 def check_creative(
-    creative: Creative, domains: Collection[str], pictures: Pictures, known: Known, found: Findings
+    creative: Creative, domains: Collection[str] | None, pictures: Pictures, known: Known, found: Findings
 ) -> Creative:
     """Return the creative as it is stored: URL written anew, HTML cleaned, pictures hosted.
 
-    `domains` are the verified ones of its advertiser.
+    `domains` are the verified ones of its advertiser; None where it is not known: all other errors are found.
     """
     url = creative.landing_url
     with found.collecting():
@@ -316,7 +317,7 @@ def _check_image(image: Image, pictures: Pictures, found: Findings) -> Image:
 
 
 def _check_html(
-    html: str, image: Image | None, domains: Collection[str], pictures: Pictures, found: Findings
+    html: str, image: Image | None, domains: Collection[str] | None, pictures: Pictures, found: Findings
 ) -> str:
     def hosted(src: str) -> str | None:
         try:

@@ -23,6 +23,7 @@ from engine.errors import CatalogError
 from engine.images import NAME
 
 MAX_URL = 2048  # characters
+MAX_HTML = 100_000  # characters
 OWN_PICTURE = "image"  # <img src="image"> in a banner's HTML stands for the creative's own picture
 
 TAGS = {
@@ -112,11 +113,11 @@ def host_name(text: str) -> str | None:
     return name
 
 
-def landing_url(text: str, domains: Collection[str], field: str, line: int = 0) -> str:
+def landing_url(text: str, domains: Collection[str] | None, field: str, line: int = 0) -> str:
     """Take a landing URL apart and write it anew: https, ASCII, punycode, default port, no user.
 
     `domains` are the advertiser's verified ones, as `domain` gives them; the host is one of them or lies
-    below one. Raises CatalogError.
+    below one. None leaves that out, for what is refused anyway. Raises CatalogError.
     """
     if len(text) > MAX_URL:
         raise CatalogError(field, f"{len(text)} characters", f"at most {MAX_URL}", line)
@@ -135,8 +136,8 @@ def landing_url(text: str, domains: Collection[str], field: str, line: int = 0) 
     if port not in (None, 443) or parts.netloc.endswith(":"):
         raise CatalogError(field, f"port {port}", "no port", line)
     host = host_name(parts.hostname or "")
-    if host is None or not _is_below(host, domains):
-        listed = ", ".join(list(domains)[:5])
+    if host is None or (domains is not None and not _is_below(host, domains)):
+        listed = ", ".join(list(domains or ["a domain"])[:5])
         raise CatalogError(field, f"host {_shown(parts.hostname or '')}", f"{listed} or a host below", line)
     if _BROKEN_ESCAPE.search(text):
         raise CatalogError(field, _shown(text), "percent escapes of two hex digits", line)
@@ -187,7 +188,7 @@ class CleanHtml:
 
 def clean_html(
     html: str,
-    domains: Collection[str],
+    domains: Collection[str] | None,
     picture: Callable[[str], str | None],
     field: str,
     line: int = 0,
@@ -219,6 +220,8 @@ def clean_html(
             return None
         return value
 
+    if any("\ud800" <= char <= "\udfff" for char in html):
+        raise CatalogError(field, "half a character", "text in Unicode", line)
     safe = nh3.clean(
         html,
         tags=TAGS,
@@ -229,6 +232,8 @@ def clean_html(
         link_rel="noopener noreferrer nofollow sponsored",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
+    if len(safe) > MAX_HTML:  # unclosed tags can multiply when they are closed
+        raise CatalogError(field, f"{len(safe)} characters once cleaned", f"at most {MAX_HTML}", line)
     before, after = _Outline(), _Outline()
     before.feed(html)
     after.feed(safe)

@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from contexts.context import Context
+from contexts.topic_vectors import TopicVectors
 from engine.background import Background
 from engine.catalog import Catalog, View
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
@@ -41,6 +42,7 @@ class Engine:
         catalog: Catalog,
         gatherer: Gatherer,
         background: Background,
+        topics: TopicVectors,
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
@@ -48,6 +50,7 @@ class Engine:
     ) -> None:
         self.catalog = catalog
         self.gatherer = gatherer
+        self.topics = topics
         self._background = background
         self._now = now
         self._monotonic = monotonic
@@ -69,7 +72,10 @@ class Engine:
         """Gather the context of a visit."""
         now = self._now()
         view = self.catalog.view(now)
-        context = self.gatherer.gather(visit, view.snapshot, now, deadline)
+        return self.scene_of(view, self.gatherer.gather(visit, view.snapshot, now, deadline))
+
+    def scene_of(self, view: View, context: Context) -> Scene:
+        """Set a context before a view."""
         return Scene(view, context, _key(view, context))
 
     def shortlist(self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING) -> Shortlist:
@@ -164,7 +170,7 @@ class Engine:
         if found is None:
             snapshot = scene.view.snapshot
             record = snapshot.record(pick.row)
-            why = reasons(snapshot, scene.context, self.soft(scene), self.gatherer.understanding, pick)
+            why = reasons(snapshot, scene.context, self.soft(scene), self.topics, pick)
             found = Filled(
                 placement=placement,
                 creative=msgspec.Raw(record.creative),

@@ -86,3 +86,10 @@ class SnapshotError(EngineError):
     def __init__(self, path: Path, fault: str) -> None:
         self.path = path
         super().__init__(f"{path}: {fault}; delete the folder {path.parent} and start again: it is built from the database")
+
+
+# --- index ---
+
+
+class IndexFileError(EngineError):
+    """A file of a vector index is missing, damaged, or from another version; the message says what to do."""

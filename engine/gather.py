@@ -6,14 +6,14 @@ from datetime import datetime
 
 from contexts import weather
 from contexts.clock import Clock
-from contexts.context import Context, PageFacts, PlaceFacts, WeatherFacts
+from contexts.context import ClockFacts, Context, PageFacts, PlaceFacts, WeatherFacts
 from contexts.place import Atlas
 from contexts.weather import WeatherTable
 from engine.campaign import Publisher
 from engine.errors import UnknownPublisher
 from engine.pages import Pages
 from engine.snapshot import Snapshot
-from privacy.visit import PlaceInput, Visit
+from privacy.visit import Device, PlaceInput, Visit
 
 CONFIDENCE_STEPS = 8  # weather fades in so many steps, so that what was found for one is found again
 
@@ -33,22 +33,20 @@ class Gatherer:
         if publisher is None:
             raise UnknownPublisher(visit.publisher)
         place = self._place(visit, publisher)
-        seen = self._weather(visit, place, now)
-        page = self.pages.facts(visit, publisher, deadline)
-        missing = []
-        if page.vector is None:
-            missing.append("page")
-        if seen is None:
-            missing.append("weather")
-        return Context(
-            publisher=publisher.id,
-            page=page,
-            device=visit.device,
-            clock=self.clock.facts(visit.at or now, visit.timezone or publisher.timezone, place),
-            place=place,
-            weather=seen,
-            missing=tuple(missing),
+        return self._context(
+            publisher,
+            self.pages.facts(visit, publisher, deadline),
+            visit.device,
+            self.clock.facts(visit.at or now, visit.timezone or publisher.timezone, place),
+            place,
+            weather.stated(visit.weather) if visit.weather is not None else self._weather(place, now),
         )
+
+    def on_page(self, publisher: Publisher, page: PageFacts, now: datetime) -> Context:
+        """Return the context of a known page on a publisher's site, as of now, on the default device."""
+        place = self.atlas.facts(PlaceInput(publisher.country, publisher.region))
+        clock = self.clock.facts(now, publisher.timezone, place)
+        return self._context(publisher, page, Device(), clock, place, self._weather(place, now))
 
     def topics(self, page: PageFacts) -> frozenset[str]:
         """Return a page's topics with all their ancestors, for rules that name a subtree."""
@@ -62,15 +60,22 @@ class Gatherer:
             return self.atlas.facts(visit.place)
         return self.atlas.facts(PlaceInput(publisher.country, publisher.region))
 
-    def _weather(self, visit: Visit, place: PlaceFacts, now: datetime) -> WeatherFacts | None:
-        if visit.weather is not None:
-            return weather.stated(visit.weather)
-        if self.table is None:
-            return None
-        found = self.table.facts(place, now)
-        if found is None:
-            return None
-        steps = round(found.confidence * CONFIDENCE_STEPS)
-        if steps == 0:
+    def _weather(self, place: PlaceFacts, now: datetime) -> WeatherFacts | None:
+        """Return the table's weather, its confidence in steps."""
+        found = self.table.facts(place, now) if self.table is not None else None
+        steps = round(found.confidence * CONFIDENCE_STEPS) if found is not None else 0
+        if found is None or steps == 0:
             return None
         return WeatherFacts(found.condition, found.temperature, steps / CONFIDENCE_STEPS)
+
+    @staticmethod
+    def _context(
+        publisher: Publisher,
+        page: PageFacts,
+        device: Device,
+        clock: ClockFacts,
+        place: PlaceFacts,
+        seen: WeatherFacts | None,
+    ) -> Context:
+        missing = (*(("page",) if page.vector is None else ()), *(("weather",) if seen is None else ()))
+        return Context(publisher.id, page, device, clock, place, seen, missing)

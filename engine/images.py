@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,10 +77,7 @@ def clean_image(data: bytes, field: str, line: int = 0) -> HostedImage:
     if kind is None:
         raise CatalogError(field, _guess(data), _ACCEPTED, line)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower
-            picture = Image.open(io.BytesIO(data), formats=[kind])
-        with picture:
+        with Image.open(io.BytesIO(data), formats=[kind]) as picture:
             w, h = picture.size
             if w * h > MAX_PIXELS or max(w, h) > MAX_SIDE:
                 limit = f"at most {MAX_PIXELS} pixels and {MAX_SIDE} a side"
@@ -91,7 +87,7 @@ def clean_image(data: bytes, field: str, line: int = 0) -> HostedImage:
             return _encode(picture, kind)
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, UnidentifiedImageError) as error:
         raise CatalogError(field, f"a damaged {kind} file", _ACCEPTED, line) from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise CatalogError(field, "a decompression bomb", f"at most {MAX_PIXELS} pixels", line) from error
 
 
@@ -118,7 +114,9 @@ def _guess(data: bytes) -> str:
 
 
 def _encode(picture: Image.Image, kind: str) -> HostedImage:
-    upright = ImageOps.exif_transpose(picture)
+    upright: Image.Image = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I;16"):
+        upright = upright.convert("I").point([v >> 8 for v in range(65536)], "L")  # convert("L") would clip
     clear = upright.has_transparency_data
     pixels = upright.convert("RGBA" if clear else "RGB")
     pixels.info = {}  # encoders write what they find here: EXIF, XMP, comments, colour profiles

@@ -35,8 +35,20 @@ class Eligible:
     def rows(self) -> Rows:
         """Return the rows' numbers, ascending; computed once."""
         if self._rows is None:
-            bits = np.unpackbits(self.words.view(np.uint8), bitorder="little")
-            self._rows = np.flatnonzero(bits.view(bool))
+            if self.count * 4 > len(self.words) * 64:
+                bits = np.unpackbits(self.words.view(np.uint8), bitorder="little")
+                self._rows = bits.view(bool).nonzero()[0]
+            else:
+                # Empty bytes are skipped: three times as fast where one row in ten is eligible, or fewer.
+                octets = self.words.view(np.uint8)
+                filled = (octets != 0).nonzero()[0]
+                bits = np.unpackbits(octets[filled], bitorder="little")
+                places = bits.view(bool).nonzero()[0]
+                rows = filled[places >> 3]
+                rows <<= 3
+                places &= 7
+                rows |= places
+                self._rows = rows
         return self._rows
 
     def holds(self, rows: Rows) -> NDArray[np.bool_]:
@@ -58,6 +70,10 @@ class Index(Protocol):
         """
 
 
+    def vector(self, row: int) -> Vector:
+        """Return the (dim,) vector of a row."""
+
+
 class ExactIndex:
     """The slow, obvious twin."""
 
@@ -71,3 +87,8 @@ class ExactIndex:
         scores = self.vectors[rows] @ query
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
+
+    def vector(self, row: int) -> Vector:
+        """Return the vector of a row."""
+        vector: Vector = self.vectors[row]
+        return vector

@@ -41,7 +41,7 @@ from engine.errors import CatalogError, CatalogErrors
 from engine.images import MAX_BYTES, HostedImage, clean_image, image_name
 
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
-MAX_YAML = 16 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
+MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
 MAX_DEPTH = 32  # of nested values in YAML
 MAX_KEPT = 1000  # errors and warnings kept; more are counted
 BATCH = 1000  # creatives checked between two looks into the store
@@ -319,7 +319,7 @@ class _Planner:
                 before = stored.get(id)
                 if isinstance(entity, Campaign):
                     self._check_owner(entity, before, stored_advertisers, line)
-                self.plan._add(before, entity, line)
+                self._add(before, entity, line)
 
     def _check_owner(
         self, campaign: Campaign, before: Entity | None, stored: dict[str, Entity], line: int
@@ -362,15 +362,21 @@ class _Planner:
                 if ("campaign", creative.campaign) not in self.broken:
                     expected = "the id of a campaign, in this file or in the catalogue"
                     self._refuse(CatalogError("campaign", ascii(creative.campaign), expected, line))
-                continue
-            if campaign.advertiser not in advertisers:
-                continue  # told at the campaign
-            domains = advertisers[campaign.advertiser].domains
+            owner = None if campaign is None else advertisers.get(campaign.advertiser)
+            domains = None if owner is None else owner.domains  # None: that was told above, or at the owner
             found = Findings(line)
             creative = check_creative(creative, domains, self.pictures, self.known, found)
             self._tell("creative", creative.id, found)
-            if not found.errors:
-                self.plan._add(stored.get(creative.id), creative, line)
+            if domains is not None and not found.errors:
+                self._add(stored.get(creative.id), creative, line)
+
+    def _add(self, before: Entity | None, after: Entity, line: int) -> None:
+        # Lower case and punycode can be longer than what came, and what is stored must be readable again.
+        _, errors = parse(msgspec.json.encode(after), line)
+        for error in errors:
+            self._refuse(error)
+        if not errors:
+            self.plan._add(before, after, line)
 
     def _check_dropped_domains(self) -> None:
         """Refuse to take away a domain to which creatives outside this file still lead."""

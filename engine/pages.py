@@ -20,7 +20,6 @@ from contexts.encode import Encoder
 from contexts.errors import ContextError
 from contexts.extract import PageText, read
 from contexts.page import TopicModel, understand
-from contexts.page_vector import first_vector
 from engine.background import Background
 from engine.cache import Bounded
 from engine.campaign import Publisher
@@ -195,7 +194,7 @@ class Pages:
         """Return the page's first vector; None where there are no words, or the encoder fails."""
         started = self._monotonic()
         try:
-            vector = first_vector(self._encoder, text)
+            vector: Vector = self._encoder.encode([text.for_encoder()])[0]
         except Exception as error:
             # Any runtime's failure costs this page its vector, never its answer; and it may quote the text.
             self.counts.failed += 1

@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.decision import Ranked
 from engine.retrieve import Candidates
 from engine.snapshot import Snapshot
 
 
+PEERS = 0.75  # of the best match: who fits at least so well competes with it by price; the others stand behind
+
+
 def order(snapshot: Snapshot, candidates: Candidates) -> tuple[Ranked, ...]:
-    """Order candidates by match × bid in micro-units, ties by row; what does not match at all comes last."""
+    """Order candidates by match × bid in micro-units among peers, ties by row.
+
+    The best match and those nearly as good are peers; behind them come the best of the rest with its peers, and so
+    on, so that no bid puts a creative that does not fit before one that does. What does not match comes last.
+    """
     bids = snapshot.bid[candidates.rows]
     matches = candidates.matches.astype(float)
     # A negative match times a high bid would fall behind a low one: there the match alone counts.
     values = np.where(matches > 0, matches * bids, matches)
-    best = np.lexsort((candidates.rows, -matches, -values))
+    best = np.lexsort((candidates.rows, -matches, -values, _bands(matches)))
     campaigns = snapshot.campaign[candidates.rows]
     entries = snapshot.manifest.campaigns
     return tuple(
@@ -30,6 +38,18 @@ def order(snapshot: Snapshot, candidates: Candidates) -> tuple[Ranked, ...]:
             strict=True,
         )
     )
+
+
+def _bands(matches: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each match, best first, the number of its group of peers."""
+    bands = np.zeros(len(matches), np.int64)
+    start, band = 0, 0
+    while start < len(matches) and matches[start] > 0:
+        end = start + int(np.searchsorted(-matches[start:], -PEERS * matches[start], side="right"))
+        bands[start:end] = band
+        start, band = end, band + 1
+    bands[start:] = band
+    return bands
 
 
 def share_out(

@@ -6,7 +6,7 @@ import numpy as np
 
 from contexts.context import Context, PageFacts
 from contexts.facets import SOFT_FACETS, because
-from contexts.page import TopicModel
+from contexts.topic_vectors import TopicVectors
 from engine.decision import PageAnswer, Ranked, Reason, TopicAnswer
 from engine.retrieve import Soft
 from engine.snapshot import Snapshot
@@ -15,7 +15,7 @@ DIGITS = 4  # of shares and scores
 
 
 def reasons(
-    snapshot: Snapshot, context: Context, soft: Soft, model: TopicModel, pick: Ranked
+    snapshot: Snapshot, context: Context, soft: Soft, topics: TopicVectors, pick: Ranked
 ) -> tuple[Reason, ...]:
     """Return the facets that the creative states, each with its part of the match; the largest first."""
     prefer = int(snapshot.prefer[pick.row])
@@ -33,7 +33,7 @@ def reasons(
         "weather": (context.weather, wishes.weather),
     }
     found = [
-        Reason(facet, round(part, DIGITS), _page(snapshot, context, model, pick) if facet == "page" else because(*said[facet]))
+        Reason(facet, round(part, DIGITS), _page(snapshot, context, topics, pick) if facet == "page" else because(*said[facet]))
         for facet, part in parts.items()
     ]
     if snapshot.entry(pick.row).house:
@@ -54,7 +54,7 @@ def page_answer(page: PageFacts) -> PageAnswer:
     )
 
 
-def _page(snapshot: Snapshot, context: Context, model: TopicModel, pick: Ranked) -> str:
+def _page(snapshot: Snapshot, context: Context, topics: TopicVectors, pick: Ranked) -> str:
     """Name the page's topic that is nearest to the creative."""
     page = context.page
     if page.vector is None:
@@ -62,5 +62,5 @@ def _page(snapshot: Snapshot, context: Context, model: TopicModel, pick: Ranked)
     if not page.topics:
         return "the page's words, though no topic stands out"
     creative = snapshot.index.vector(pick.row)[: snapshot.layout.page_dim]
-    nearest = max(page.topics, key=lambda t: t.score * max(float(model.vector(t.id) @ creative), 0.01))
+    nearest = max(page.topics, key=lambda t: t.score * max(topics.closeness(t.id, creative), 0.01))
     return f"topic '{nearest.name}' ({nearest.id})"

@@ -72,7 +72,7 @@ def soften(snapshot: Snapshot, context: Context) -> Soft:
         gain += np.float32(weights[facet]) * (snapshot.soft[facet] @ blocks[facet])
     gain *= factor / normalisers(snapshot.stated, standing)
     return Soft(
-        query=snapshot.layout.query(page, blocks, weights),
+        query=snapshot.layout.query(None if page is None else snapshot.focus(page), blocks, weights),
         blocks=blocks,
         weights=weights,
         factor=factor,
@@ -143,7 +143,7 @@ def page_list(view: View, page: Vector) -> PageList:
     """Find a page's nearest creatives by the page facet alone, among those that are on."""
     snapshot = view.snapshot
     blocks = {facet: np.zeros(snapshot.soft[facet].shape[1], np.float32) for facet in SOFT_FACETS}
-    query = snapshot.layout.query(page, blocks, snapshot.manifest.weights)
+    query = snapshot.layout.query(snapshot.focus(page), blocks, snapshot.manifest.weights)
     everyone = Eligible(view.paid)
     rows, scores = snapshot.index.search(query, min(LIST_LENGTH, everyone.count), everyone)
     return PageList(rows, scores, len(rows) == everyone.count)

@@ -22,8 +22,10 @@ from contexts.page import ENGLISH, TopicModel
 from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
+from contexts.topic_vectors import TopicVectors
 from contexts.weather import Source, WeatherTable
 from engine.background import Background
+from engine.build import Recipe
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import Config
@@ -74,17 +76,19 @@ class Services:
         self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
         model_path = Path(config.encoder) if config.encoder else None
         self.encoder = open_encoder(data / "models", model_path=model_path)
+        taxonomy, kept = content_taxonomy(), VectorFiles(data / "models" / "vectors")
+        self.topics = TopicVectors.build(self.encoder, taxonomy, kept)
         model = TopicModel.build(
             self.encoder,
-            content_taxonomy(),
-            VectorFiles(data / "models" / "examples"),
+            taxonomy,
+            kept,
             languages=ENGLISH if model_path is None else None,
         )
         self.pages = Pages(
             self.store,
             self.encoder,
             model,
-            lambda text: better_vector(self.encoder, text),
+            lambda text: better_vector(self.encoder, text.for_encoder()),
             None,
             url_hash=lambda url: self.keyring.mac("page-url", url.encode()).hex(),
             now=now,
@@ -94,9 +98,8 @@ class Services:
         )
         self.pages.load()
         self.background = Background("lists", 1000, monotonic)
-        self.catalog = Catalog(
-            self.store, self.encoder, STANDING_WEIGHTS, self._image_url, data / "snapshots", now
-        )
+        recipe = Recipe(self.encoder, self.topics, STANDING_WEIGHTS, self._image_url)
+        self.catalog = Catalog(self.store, recipe, data / "snapshots", now)
         atlas = Atlas.load()
         source = weather_source(config)
         self.weather = WeatherTable(source, interval_s=config.weather_refresh_s) if source else None
@@ -105,6 +108,7 @@ class Services:
             self.catalog,
             Gatherer(self.pages, self.clock, atlas, self.weather),
             self.background,
+            self.topics,
             now=now,
             monotonic=monotonic,
             request_id=self.new_id,

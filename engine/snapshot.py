@@ -16,6 +16,7 @@ from contexts.context import EncoderId, Vector
 from contexts.facets import SOFT_FACETS, WIDTHS, Facet, Layout, SoftFacet, stated
 from engine.campaign import Prefer, Publisher
 from engine.errors import SnapshotError
+from engine.enrich import focus
 from engine.faiss_index import FaissIndex
 from engine.index import Eligible, Index, Words
 from engine.targeting import Bitmaps, zones_of
@@ -49,6 +50,10 @@ class Manifest(msgspec.Struct, frozen=True):
     hashes: dict[str, str]  # file name → sha256, hex
 
 
+class _Id(msgspec.Struct):
+    id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is answered for a row: the JSON of a CreativeAnswer, and where a click leads."""
@@ -75,6 +80,7 @@ class Snapshot:
     end: NDArray[np.int64]  # (rows,) exclusive
     id_hash: NDArray[np.uint64]  # (rows,) ascending
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
+    anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[SoftFacet, Vector]  # (prefers, width) what each preference suits; zero where it states nothing
     stated: NDArray[np.uint8]  # (prefers,) which facets each preference states
     offsets: NDArray[np.int64]  # (rows + 1,) into the records
@@ -95,11 +101,19 @@ class Snapshot:
         """Words a bitmap."""
         return -(-self.rows // 64)
 
+    def focus(self, page: Vector) -> Vector:
+        """Draw a page's vector to what is on offer."""
+        return focus(page, self.anchors)
+
     def record(self, row: int) -> Record:
         """Return what is answered for a row."""
         data = self.records[self.offsets[row] : self.offsets[row + 1]].tobytes()
         at = data.index(b"\n")
         return Record(data[at + 1 :], data[:at].decode())
+
+    def creative_id(self, row: int) -> str:
+        """Return the id of a row's creative."""
+        return msgspec.json.decode(self.record(row).creative, type=_Id).id
 
     def entry(self, row: int) -> CampaignEntry:
         """Return the campaign of a row."""
@@ -119,7 +133,7 @@ class Snapshot:
         at = int(np.searchsorted(self.id_hash, wanted))
         while at < self.rows and self.id_hash[at] == wanted:
             row = int(self.id_row[at])
-            if msgspec.json.decode(self.record(row).creative)["id"] == creative_id:
+            if self.creative_id(row) == creative_id:
                 return row
             at += 1
         return None
@@ -143,7 +157,7 @@ def id_hash(text: str) -> np.uint64:
 
 COLUMNS = {
     "bid": "<i8", "floor": "<i8", "campaign": "<i4", "prefer": "<i4", "start": "<i8", "end": "<i8",
-    "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1", "bitmaps": "<u8",
+    "anchors": "<f4", "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1", "bitmaps": "<u8",
 }  # fmt: skip
 
 

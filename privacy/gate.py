@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from privacy.errors import FieldError
@@ -200,7 +200,7 @@ def closed_content_encoding(encoding: str) -> str:
 
 def kept_query(query: str, keys: frozenset[str]) -> str:
     """Keep the parameters whose name is in `keys`, in their order."""
-    return "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) in keys)
+    return "&".join(part for part in query.split("&") if part.partition("=")[0] in keys)
 
 
 def ivt(user_agent: str, purpose: str) -> bool:

@@ -36,8 +36,8 @@ class Keyring:
     def open(cls, folder: Path, purposes: Iterable[str], *, random: Callable[[int], bytes]) -> Keyring:
         """Read the key of each purpose, and make those that were never made.
 
-        Any number of processes may do so at once. Raises KeyringError, with the file's name and the remedy, if a
-        key was lost or damaged or if others than the owner may read it.
+        Any number of processes may do so at once. Raises KeyringError, with the file's name and the remedy,
+        if a key was lost or damaged or if others than the owner may read it.
         """
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         _check_mode(folder, FOLDER_MODE)
@@ -60,8 +60,8 @@ class Keyring:
             if not path.exists():
                 if purpose in known:
                     raise KeyringError(
-                        f"{path}: this key was made and is gone. Put it back from where you keep copies of keys; "
-                        f"or strike '{purpose}' out of {folder / _LIST} to start with a new one, and what the "
+                        f"{path}: this key was made and is gone. Put it back from your copy; or "
+                        f"strike '{purpose}' out of {folder / _LIST} to start with a new one, and what the "
                         "old one signed or hashed is no longer recognised"
                     )
                 _write(path, _to_text(purpose, random(KEY_BYTES)))
@@ -113,8 +113,8 @@ def _read(path: Path, purpose: str) -> bytes:
             f"{path}: cannot be read: {error.strerror}. Let the service's user own it"
         ) from None
     raise KeyringError(
-        f"{path}: this is no sound key for {purpose}. Put it back from where you keep copies of keys; or delete "
-        f"it and strike '{purpose}' out of {path.parent / _LIST} to start with a new one"
+        f"{path}: this is no sound key for {purpose}. Put it back from your copy; or delete it and "
+        f"strike '{purpose}' out of {path.parent / _LIST} to start with a new one"
     )
 
 

@@ -25,7 +25,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SAFE = "!$&'()*+,:=@"  # RFC 3986 pchar, without the unreserved that quote() keeps, and without ";"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NESTED = re.compile(r"%(?:25)+")
-_EMAIL = re.compile(r"[^\s@/,:;()<>\[\]]+@[\w-]+(?:\.[\w-]+)*")
+_EMAIL = re.compile(r"[^\s@/,:;()<>\[\]]{1,128}@[\w-]+(?:\.[\w-]+)*")
 _PHONE = re.compile(r"\+?\(?\d(?:[-. +()_]{0,2}\d){8,}")
 _DIGITS = re.compile(r"\d{6,}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -38,9 +38,12 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*", re.ASCII)
 _BLANKS = "".join(map(chr, range(33)))
 _IGNORED = re.compile(r"[\t\n\r]")
 _PORT = re.compile(r"[0-9]{0,5}", re.ASCII)
-# The quick way: a named host, then lower-case words and short numbers, no number beside another.
-_WORD = r"(?:[a-z]{1,15}|[0-9]{1,5}(?![-_.][0-9]))"
-_WORDS = rf"{_WORD}(?:[-_.]{_WORD})*"
+# Where nothing is to be masked: words with a capital at most at their start and short numbers, none beside
+# another, joined by single marks.
+_WORD = r"(?:[A-Z]?[a-z]{1,14}|[A-Z]|[0-9]{1,5}(?![-_.,][0-9]))"
+_WORDS = rf"{_WORD}(?:[-_.,]{_WORD})*"
+_CALM = re.compile(_WORDS)
+# A whole URL that is canonical as it stands.
 _PLAIN = re.compile(
     rf"https?://(?:(?![^./]{{64}})[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{{2,63}}/(?:{_WORDS}/)*(?:{_WORDS})?"
 )
@@ -55,6 +58,8 @@ def canonical(url: str) -> str:
     if len(url) > LONGEST_INPUT:
         raise FieldError(FIELD, f"{len(url)} characters", f"at most {LONGEST_INPUT}")
     named = url.partition("#")[0].partition("?")[0]
+    if len(named) > LONGEST:
+        raise FieldError(FIELD, f"{len(named)} characters without its query", f"at most {LONGEST}")
     if len(named) <= 253 and _PLAIN.fullmatch(named):
         return named
     # As browsers read URLs (WHATWG, special schemes): spaces around and line ends within go, a backslash is a
@@ -66,7 +71,7 @@ def canonical(url: str) -> str:
     host, port = _split_authority(authority) if slashes else ("", "")
     found = f"{scheme}://{_host(host)}{_port(port, _DEFAULT_PORTS[scheme])}{_path(path)}"
     if len(found) > LONGEST:
-        raise FieldError(FIELD, f"{len(found)} characters without its query", f"at most {LONGEST}")
+        raise FieldError(FIELD, f"{len(found)} characters in canonical form", f"at most {LONGEST}")
     return found
 
 
@@ -146,9 +151,11 @@ def _path(path: str) -> str:
 
 
 def _segment(raw: str) -> str:
+    if _CALM.fullmatch(raw):
+        return raw
     if _IN_FULL.fullmatch(raw):
         return _masked(raw)
-    said = unquote(raw, errors="surrogateescape")
+    said = unquote(raw, errors="surrogateescape") if "%" in raw else raw
     meant = _decoded(said)
     masked = _masked(meant)
     try:
@@ -159,7 +166,12 @@ def _segment(raw: str) -> str:
 
 def _decoded(text: str) -> str:
     # %2540 and a full-width sign hide an @ as well as %40 does.
-    while (deeper := normalize("NFKC", unquote(_NESTED.sub("%", text), errors="surrogateescape"))) != text:
+    while not text.isascii() or "%" in text:
+        deeper = normalize(
+            "NFKC", unquote(_NESTED.sub("%", text), errors="surrogateescape") if "%" in text else text
+        )
+        if deeper == text:
+            break
         text = deeper
     return text
 
@@ -171,7 +183,9 @@ def _masked(text: str) -> str:
 
 
 def _mask_known(text: str) -> str:
-    for pattern in (_EMAIL, _UUID, _PHONE, _DIGITS, _HEX):
+    if "@" in text:
+        text = _EMAIL.sub(MASK, text)
+    for pattern in (_UUID, _PHONE, _DIGITS, _HEX):
         text = pattern.sub(MASK, text)
     return text
 

@@ -62,11 +62,10 @@ _PHONES = tuple(
 _BROWSERS = ("mozilla/", "opera/", "dalvik/")
 # Words of declared machines, but none that real devices and apps bear (Tecno Phantom, Naver's "search").
 _MACHINES = tuple(
-    "bot|crawl|spider|headless|http:|https:|www.|@|slurp|python|curl|wget|java/|fetch|monitor|preview|phantomjs"
-    "|lighthouse|validator|scanner|scrap|archiver|externalhit|externalagent|agent/|-agent|inspector|inspection"
-    "|page speed|pagespeed|speedcurve|gtmetrix|ptst|favicon|selenium|puppeteer|playwright|mediapartners"
-    "|google-|daumoa|dareboost|siteimprove|netcraft|evc-batch|webthumb|checker|grader|libwww|httpclient"
-    "|reader.com".split("|")
+    "bot|crawl|spider|headless|http|www.|@|slurp|python|curl|wget|java/|fetch|monitor|preview|phantomjs"
+    "|lighthouse|validator|scanner|scrap|archiver|external|agent/|-agent|inspect|page speed|pagespeed"
+    "|speedcurve|gtmetrix|ptst|favicon|mediapartners|google-|daumoa|dareboost|siteimprove|netcraft|evc-batch"
+    "|webthumb|checker|grader|libwww|reader.com".split("|")
 )
 _TELEPHONE_MAKER = "cubot"
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -117,7 +117,9 @@ _TABLES: dict[Kind, str] = {
     "campaign": "campaigns",
     "creative": "creatives",
 }
-_DECODERS = {kind: msgspec.json.Decoder(cls) for kind, cls in KINDS.items()}
+_DECODERS: dict[Kind, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(cls) for kind, cls in KINDS.items()
+}
 _FACTS = msgspec.json.Decoder(PageFacts)
 _T = TypeVar("_T")
 
@@ -136,7 +138,7 @@ class SqliteStore:
 
     def versions(self) -> Versions:
         """Return the counters: one indexed read of one row, fit to be polled every second."""
-        return _versions(self._connection())
+        return Versions(*self._rows("SELECT catalog, live, keys FROM versions")[0])
 
     def catalog_version(self) -> int:
         """Return the counter that moves with everything a snapshot is built from."""
@@ -145,8 +147,8 @@ class SqliteStore:
     def setting(self, name: str) -> str | None:
         """Return a setting of the installation, such as `currency` or `installation_id`."""
         sql = "SELECT value FROM settings WHERE name = ?"
-        row = self._connection().execute(sql, (name,)).fetchone()
-        return None if row is None else cast(str, row[0])
+        rows = self._rows(sql, (name,))
+        return cast(str, rows[0][0]) if rows else None
 
     def settle(self, name: str, value: str) -> str:
         """Give a setting its value for good; return the value that stands, which may be an earlier one."""
@@ -160,21 +162,23 @@ class SqliteStore:
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
         """Open one consistent view of the catalogue, on a connection of its own, however long it is read."""
-        db = self._connect()
         try:
-            db.execute("BEGIN")
-            yield CatalogReader(db)
-        finally:
-            db.close()
+            db = self._connect()
+            try:
+                db.execute("BEGIN")
+                yield CatalogReader(db)
+            finally:
+                db.close()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
 
     def find(self, kind: Kind, ids: Sequence[str]) -> dict[str, Entity]:
         """Return the entities of these ids that exist, by id."""
         sql = f"SELECT id, json FROM {_TABLES[kind]} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - the table name is a constant
-        decode = _DECODERS[kind].decode
         found: dict[str, Entity] = {}
         for batch in _batches(ids, BATCH):
-            rows = self._connection().execute(sql, (_json(batch),))
-            found.update((row[0], decode(row[1])) for row in rows)
+            rows = self._rows(sql, (_json(batch),))
+            found.update((row[0], _entity(kind, row[1])) for row in rows)
         return found
 
     def page(
@@ -184,7 +188,7 @@ class SqliteStore:
 
         With `advertiser`, only its own campaigns and creatives, or the advertiser itself.
         """
-        table, decode = _TABLES[kind], _DECODERS[kind].decode
+        table = _TABLES[kind]
         own, arguments = "", [after]
         if advertiser is not None:
             own = {
@@ -195,8 +199,8 @@ class SqliteStore:
             }[kind]
             arguments.append(advertiser)
         sql = f"SELECT json FROM {table} WHERE id > ? {own} ORDER BY id LIMIT ?"  # noqa: S608 - constants
-        rows = self._connection().execute(sql, (*arguments, limit))
-        return [decode(row[0]) for row in rows]
+        rows = self._rows(sql, (*arguments, limit))
+        return [_entity(kind, row[0]) for row in rows]
 
     def creatives_of(self, advertiser: str) -> Iterator[Creative]:
         """Stream every creative of an advertiser."""
@@ -206,7 +210,7 @@ class SqliteStore:
         )
         with self.read() as reader:
             for (data,) in reader.db.execute(sql, (advertiser,)):
-                yield cast(Creative, _DECODERS["creative"].decode(data))
+                yield cast(Creative, _entity("creative", data))
 
     def journal(
         self, after: int = 0, limit: int = 1000
@@ -215,7 +219,7 @@ class SqliteStore:
         sql = (
             'SELECT seq, at, actor, kind, id, before, "after" FROM journal WHERE seq > ? ORDER BY seq LIMIT ?'
         )
-        return self._connection().execute(sql, (after, limit)).fetchall()
+        return self._rows(sql, (after, limit))
 
     # --- changing the catalogue ---
 
@@ -287,19 +291,20 @@ class SqliteStore:
             "SELECT creative, state FROM approvals"
             " WHERE publisher = ? AND creative IN (SELECT value FROM json_each(?))"
         )
-        return dict(self._connection().execute(sql, (publisher, _json(list(creatives)))).fetchall())
+        return dict(self._rows(sql, (publisher, _json(list(creatives)))))
 
     # --- pictures ---
 
     def image(self, hash: str) -> tuple[bytes, str] | None:
         """Return (bytes, media type) of a hosted picture."""
         sql = "SELECT data, mime FROM images WHERE hash = ?"
-        return cast("tuple[bytes, str] | None", self._connection().execute(sql, (hash,)).fetchone())
+        rows = self._rows(sql, (hash,))
+        return cast("tuple[bytes, str]", rows[0]) if rows else None
 
     def image_sizes(self, hashes: Sequence[str]) -> dict[str, tuple[str, int, int]]:
         """Return (media type, width, height) in pixels of the hosted pictures among these."""
         sql = "SELECT hash, mime, w, h FROM images WHERE hash IN (SELECT value FROM json_each(?))"
-        rows = self._connection().execute(sql, (_json(list(hashes)),))
+        rows = self._rows(sql, (_json(list(hashes)),))
         return {hash: (mime, w, h) for hash, mime, w, h in rows}
 
     # --- API keys ---
@@ -310,7 +315,7 @@ class SqliteStore:
             "SELECT id, scope, tenant, secret_hash, created, expires, last_used_day"
             " FROM api_keys ORDER BY created, id"
         )
-        return [_key(row) for row in self._connection().execute(sql)]
+        return [_key(row) for row in self._rows(sql)]
 
     def put_keys(self, keys: Sequence[ApiKey], actor: str, now: datetime) -> None:
         """Add keys, or give those that exist another expiry, in one step."""
@@ -346,10 +351,9 @@ class SqliteStore:
             "SELECT text_hash, vector FROM vectors"
             " WHERE encoder_id = ? AND text_hash IN (SELECT value FROM json_each(?))"
         )
-        db = self._connection()
         found: dict[str, Vector] = {}
         for batch in _batches(hashes, BATCH):
-            for hash, data in db.execute(sql, (encoder_id, _json(batch))):
+            for hash, data in self._rows(sql, (encoder_id, _json(batch))):
                 found[hash] = np.frombuffer(data, np.float32)
         return found
 
@@ -386,18 +390,17 @@ class SqliteStore:
     def page_facts(self, content_hash: str) -> list[PageFacts]:
         """Return what is known of a page's content, one for each encoder, latest last."""
         sql = "SELECT facts, vector FROM pages WHERE content_hash = ? ORDER BY seq"
-        return [_facts(*row) for row in self._connection().execute(sql, (content_hash,))]
+        return [_facts(*row) for row in self._rows(sql, (content_hash,))]
 
     def pages_since(self, seq: int, limit: int = BATCH) -> list[tuple[int, PageFacts]]:
         """Return (seq, facts) of what was put after `seq`, oldest first: workers learn so from each other."""
         sql = "SELECT seq, facts, vector FROM pages WHERE seq > ? ORDER BY seq LIMIT ?"
-        rows = self._connection().execute(sql, (seq, limit))
+        rows = self._rows(sql, (seq, limit))
         return [(row[0], _facts(row[1], row[2])) for row in rows]
 
     def last_page(self) -> int:
         """Return the `seq` of the page facts put last; 0 where there are none."""
-        row = self._connection().execute("SELECT coalesce(max(seq), 0) FROM pages").fetchone()
-        return cast(int, row[0])
+        return cast(int, self._rows("SELECT coalesce(max(seq), 0) FROM pages")[0][0])
 
     def put_page_url(self, publisher: str, url_hash: str, content_hash: str, now: datetime) -> None:
         """Say which content a URL stands for. Only our own fetch or the publisher's server may call this."""
@@ -411,8 +414,8 @@ class SqliteStore:
     def page_url(self, publisher: str, url_hash: str) -> tuple[str, datetime] | None:
         """Return (content hash, when it was defined) of a publisher's URL."""
         sql = "SELECT content_hash, created FROM page_urls WHERE publisher = ? AND url_hash = ?"
-        row = self._connection().execute(sql, (publisher, url_hash)).fetchone()
-        return None if row is None else (row[0], datetime.fromisoformat(row[1]))
+        rows = self._rows(sql, (publisher, url_hash))
+        return (rows[0][0], datetime.fromisoformat(rows[0][1])) if rows else None
 
     def page_urls(self) -> Iterator[tuple[str, str, str]]:
         """Stream (publisher, URL hash, content hash) of every URL that is defined."""
@@ -480,8 +483,12 @@ class SqliteStore:
     def _connect(self) -> sqlite3.Connection:
         # check_same_thread=False: close() closes the connections of other threads.
         db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA synchronous = FULL")
+        try:
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            db.close()
+            raise
         return db
 
     def _connection(self) -> sqlite3.Connection:
@@ -494,16 +501,30 @@ class SqliteStore:
                 self._open.append(db)
         return db
 
+    def _rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
+        try:
+            return self._connection().execute(sql, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(f"{self.path}: cannot be read ({error}): check the disk, or restore a backup")
+
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        db = self._connection()
-        db.execute("BEGIN IMMEDIATE")
         try:
-            yield db
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        except sqlite3.IntegrityError:
             raise
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be written: {error}") from error
 
 
 class CatalogReader:
@@ -555,10 +576,9 @@ class CatalogReader:
         return self.db.execute(sql, (catalog,)).fetchall()
 
     def _stream(self, kind: Kind) -> Iterator[tuple[Entity, ...]]:
-        decode = _DECODERS[kind].decode
         rows = self.db.execute(f"SELECT json FROM {_TABLES[kind]} ORDER BY id")  # noqa: S608 - a constant
         for batch in _batches(rows, BATCH):
-            yield tuple(decode(row[0]) for row in batch)
+            yield tuple(_entity(kind, row[0]) for row in batch)
 
 
 def _schema(db: sqlite3.Connection) -> int:
@@ -670,6 +690,13 @@ def _journal(
     )
 
 
+def _entity(kind: Kind, data: bytes) -> Entity:
+    try:
+        return cast(Entity, _DECODERS[kind].decode(data))
+    except ValueError as error:
+        raise StoreError(f"a stored {kind} cannot be read: {error}: restore a backup") from error
+
+
 def _body(entity: Entity) -> tuple[bytes, str]:
     return msgspec.json.encode(entity), content_hash(entity)
 
@@ -739,6 +766,8 @@ def copy_database(source: Path, target: Path) -> None:
     try:
         original.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
+        if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreError(f"{source}: not Tactful's: name a backup that 'tactful backup' made")
         faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
         faults += [f"{row[0]}: hanging reference" for row in copy.execute("PRAGMA foreign_key_check")][:5]
     except sqlite3.Error as error:

@@ -150,6 +150,28 @@ def test_a_region_that_was_not_prepared_has_its_countrys_holidays(clock):
     assert clock.facts(christmas, "Europe/Paris", PlaceFacts("FR")).holiday is None
 
 
+def test_a_region_without_holidays_of_its_own_has_its_countrys():
+    atlas = Atlas.load()
+    clock = Clock(atlas)
+    codes = (
+        "DE",
+        "FR-IDF",
+        "FR-20R",
+        "IT-25",
+        "US-CA",
+        "US-PR",
+        "GB-SCT",
+        "NL-NH",
+        "BE-WAL",
+        "PL-14",
+        "IN-DL",
+    )
+    clock.prepare([PlaceFacts(code[:2], code if len(code) > 2 else None) for code in codes], NOW)
+    new_year = at(2026, 1, 1, 12)
+    for country in ("FR", "IT", "US", "PL"):
+        assert clock.facts(new_year, "UTC", PlaceFacts(country, f"{country}-XX")).holiday == "New Year's Day"
+
+
 def test_preparing_again_is_seen_at_once():
     clock = Clock(Atlas.load())
     christmas = at(2026, 12, 25, 12)

@@ -1,0 +1,1 @@
+"""The magazine of `tactful demo`: its articles, its advertisers, and the pictures of both."""

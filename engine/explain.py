@@ -1,0 +1,221 @@
+"""Why a creative runs here or does not, why a campaign delivers or does not, and how well each facet is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import numpy as np
+from msgspec import Struct
+
+from contexts.context import Context
+from engine.catalog import View
+from engine.decide import Engine
+from engine.decision import PageAnswer, Placement, Ranked, Reason
+from engine.errors import NotFound
+from engine.index import Eligible, Rows
+from engine.reasons import page_answer, reasons
+from engine.retrieve import predicates, retrieve
+from engine.snapshot import Snapshot
+from privacy.visit import Visit
+
+ANYWHERE = Placement("any")
+
+
+class Considered(Struct, frozen=True):
+    """A creative, how well it fits, and the rules that keep it out: with none of them it competes."""
+
+    creative: str
+    campaign: str
+    advertiser: str
+    score: float
+    value: float  # score × bid in micro-units
+    reasons: tuple[Reason, ...]
+    excluded_by: tuple[str, ...]
+
+
+class Explanation(Struct, frozen=True):
+    """What was understood of a page view, and the creatives that fit it best, the excluded ones among them."""
+
+    snapshot: int
+    page: PageAnswer
+    signals: dict[str, str | None]
+    missing: tuple[str, ...]
+    eligible: int
+    creatives: int
+    candidates: tuple[Considered, ...]
+
+
+class Diagnosis(Struct, frozen=True):
+    """A campaign's rules against the pages that are known, as of now."""
+
+    campaign: str
+    creatives: int
+    stopped: tuple[str, ...]  # what stops it everywhere: paused, flight over, not approved
+    pages: int
+    could_run_on: int  # pages on which at least one of its creatives passes every rule
+    would_show_on: int  # pages on which one of them is among the first
+    kept_out_by: dict[str, int]  # rule → pages on which it keeps all of the campaign's creatives out
+    outbid_on: int  # pages on which it could run, but others fit or pay better
+
+
+class FacetQuality(Struct, frozen=True):
+    """How much of a facet is known, how old it is, what failed."""
+
+    facet: str
+    known: int
+    of: int
+    oldest_s: float | None
+    failures: int
+    note: str
+
+
+def explain(engine: Engine, visit: Visit, deadline: float, placement: Placement = ANYWHERE, most: int = 20) -> Explanation:
+    """Explain one page view: the `most` best creatives of the whole catalogue, with what excludes each."""
+    scene = engine.scene(visit, deadline)
+    view, snapshot = scene.view, scene.view.snapshot
+    rules = predicates(view, scene.context, engine.gatherer.topics(scene.context.page), placement)
+    rules = [*rules, ("active, and in its flight", view.paid | view.house)]
+    everyone = Eligible.from_mask(np.ones(snapshot.rows, bool))
+    found = retrieve(view, engine.soft(scene), everyone, most)
+    considered = []
+    for row, match in zip(found.rows.tolist(), found.matches.tolist(), strict=True):
+        why = reasons(snapshot, scene.context, engine.soft(scene), engine.topics, Ranked(row, match, 0.0, 0))
+        considered.append(
+            Considered(
+                creative=snapshot.creative_id(row),
+                campaign=snapshot.entry(row).id,
+                advertiser=snapshot.advertiser(row),
+                score=round(match, 4),
+                value=round(match * float(snapshot.bid[row])),
+                reasons=why,
+                excluded_by=tuple(name for name, words in rules if not Eligible(words).holds(np.array([row]))[0]),
+            )
+        )
+    passing = Eligible(np.bitwise_and.reduce([words for _, words in rules]) & everyone.words)
+    return Explanation(
+        snapshot=snapshot.version,
+        page=page_answer(scene.context.page),
+        signals=signals(scene.context),
+        missing=scene.context.missing,
+        eligible=passing.count,
+        creatives=snapshot.rows,
+        candidates=tuple(considered),
+    )
+
+
+def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Diagnosis:
+    """Hold a campaign's rules against every known page, on a desktop at this hour, for each publisher.
+
+    Raises NotFound.
+    """
+    view = engine.catalog.view(now)
+    snapshot = view.snapshot
+    rows = _rows_of(snapshot, campaign)
+    kept_out: Counter[str] = Counter()
+    pages = could = shown = 0
+    mine = np.zeros(snapshot.rows, bool)
+    mine[rows] = True
+    own = Eligible.from_mask(mine).words
+    for publisher in snapshot.publishers.values():
+        for facts in engine.gatherer.pages.known():
+            context = engine.gatherer.on_page(publisher, facts, now)
+            scene = engine.scene_of(view, context)
+            rules = predicates(view, context, engine.gatherer.topics(facts), ANYWHERE)
+            pages += 1
+            left = own & (view.paid | view.house)
+            for _, words in rules:
+                left = left & words
+            if not left.any():
+                kept_out.update(name for name, words in rules if not (own & words).any())
+                continue
+            could += 1
+            best = engine.shortlist(scene, ANYWHERE)[:first]
+            shown += any(mine[r.row] for r in best)
+    return Diagnosis(
+        campaign=campaign,
+        creatives=len(rows),
+        stopped=_stopped(view, rows, now),
+        pages=pages,
+        could_run_on=could,
+        would_show_on=shown,
+        kept_out_by=dict(kept_out.most_common()),
+        outbid_on=could - shown,
+    )
+
+
+def quality(engine: Engine, now: datetime) -> tuple[FacetQuality, ...]:
+    """Say of each facet how much is known, how old it is and what failed."""
+    pages, table = engine.gatherer.pages, engine.gatherer.table
+    counts, known = pages.counts, pages.known()
+    with_vector = sum(facts.vector is not None for facts in known)
+    better = sum(facts.better for facts in known)
+    doubtful = sum(facts.confidence < 1 for facts in known)
+    page = FacetQuality(
+        "page",
+        with_vector,
+        len(known),
+        None,
+        counts.failed + pages.background.failed + counts.fetches_failed,
+        f"{better} with the better vector, {doubtful} of few words and so of less weight, "
+        f"{counts.without_vector} views without time to encode, {counts.unknown} views of nothing known",
+    )
+    if table is None:
+        weather = FacetQuality("weather", 0, 0, None, 0, "no source is configured: only what callers state")
+    else:
+        found = table.quality(now)
+        note = found.last_fault or "readings lose weight once they are past their time"
+        weather = FacetQuality("weather", found.known, found.watched, found.oldest_s, found.failures, note)
+    publishers = engine.catalog.view(now).snapshot.publishers.values()
+    placed = sum(p.country is not None for p in publishers)
+    place = FacetQuality("place", placed, len(publishers), None, 0, "publishers that state their country")
+    always = "read from every request's own headers or body"
+    device = FacetQuality("device", len(publishers), len(publishers), None, 0, always)
+    time = FacetQuality("time", len(publishers), len(publishers), None, 0, "the clock, in each publisher's zone")
+    return page, device, time, weather, place
+
+
+def signals(context: Context) -> dict[str, str | None]:
+    """Say what else than the page was known."""
+    clock, weather = context.clock, context.weather
+    return {
+        "device": context.device.cls,
+        "platform": context.device.platform,
+        "part_of_day": clock.part,
+        "weekday": clock.weekday,
+        "season": clock.season,
+        "daylight": clock.daylight,
+        "holiday": clock.holiday,
+        "country": context.place.country,
+        "region": context.place.region,
+        "condition": weather.condition if weather else None,
+        "temperature": weather.temperature if weather else None,
+        "weather_confidence": f"{weather.confidence:.2f}" if weather else None,
+    }
+
+
+def _rows_of(snapshot: Snapshot, campaign: str) -> Rows:
+    for at, entry in enumerate(snapshot.manifest.campaigns):
+        if entry.id == campaign:
+            return np.flatnonzero(snapshot.campaign == at)
+    raise NotFound(f"campaign {campaign}: not in the catalogue, expected the id of a campaign")
+
+
+def _stopped(view: View, rows: Rows, now: datetime) -> tuple[str, ...]:
+    """Return what keeps all of these creatives from running anywhere."""
+    snapshot, second = view.snapshot, int(now.timestamp())
+    found = []
+    if not len(rows):
+        return ("it has no creatives",)
+    if not Eligible(snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]).holds(rows).any():
+        found.append("its format or size rules exclude its own creatives")
+    elif not Eligible(view.on).holds(rows).any():
+        found.append("paused, or changed a moment ago")
+    if (snapshot.start[rows] > second).all():
+        found.append("its flight has not begun")
+    if (snapshot.end[rows] <= second).all():
+        found.append("its flight is over")
+    for publisher, words in view.approved.items():
+        if not Eligible(words).holds(rows).any():
+            found.append(f"not approved by publisher {publisher}")
+    return tuple(found)

@@ -1,0 +1,584 @@
+"""The FAISS index: memory-mapped files, and a search that picks its method by how many rows are eligible.
+
+Three methods, cheapest first; each ends with the exact scores of the true vectors.
+
+exact   Score every eligible row. A row costs some 40 ns, so this wins while the rows are few.
+head    Score a short projection of every eligible row, then exactly those rows that could still win,
+        judged by how far the projection was off on the best ones.
+lists   The rows are clustered into lists; a 4-bit product quantizer's codes are scanned 32 rows at a time.
+        A fixed number of lists fails under filters (the eligible rows may all lie elsewhere), so lists are
+        chosen by the hits they are expected to hold: within a list, scores are close to normal, around the
+        centroid's score. The search ends when the lists not scanned are expected to hold too few rows
+        above the k-th best score found.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from contexts.context import Vector
+from engine.errors import IndexFileError
+from engine.index import Eligible, Rows
+
+FORMAT = 1
+
+EXACT_ROWS = 384  # below, the detour over the projection costs more than it saves
+HEAD_ROWS = 8192  # above, turning the bitmap into row numbers alone costs more than scanning lists
+LISTED_ROWS = 16384  # catalogues below this size have no lists: projecting everything is as fast
+HEAD_DIM = 128
+SPREAD_DIM = 128
+BLOCK = 32  # rows that FAISS interleaves in one block of codes
+
+EXPECTED_MISSES = 0.001  # share of k that may be expected in the lists that a search leaves out
+HEAD_SIGMAS = 3.0  # rows whose projected score is this far below the k-th best are not scored exactly
+RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on they are trained anew
+TRAIN_POINTS = 64  # a list
+SEED = 20261123
+FIRST_LISTS = 8
+CODES_A_CANDIDATE = 160  # of so many rows scanned, one more is scored exactly
+UNSEEN_WEIGHT = 32.0  # rows
+TINY = 1e-12
+CHUNK = 65_536  # rows encoded at once
+REMEDY = "build the index anew from the catalogue"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the files of an index hold; written last, so that a half-written folder has none."""
+
+    format: int
+    rows: int
+    dim: int
+    head_dim: int
+    lists: int  # 0: too few rows to need lists
+    strangers: int  # rows added since the codebooks were trained
+    rest: float  # Frame.rest
+
+
+def single_thread() -> None:
+    """Keep FAISS and BLAS on one thread in this process.
+
+    Call it at start, before any search: a fork after a multi-threaded search hangs the child.
+    """
+    threadpool_limits(1)
+    faiss.omp_set_num_threads(1)
+
+
+def build(vectors: Vector, folder: Path, *, weights: Vector | None = None, threads: int = 1) -> None:
+    """Train and write an index of (rows, dim) float32 vectors into an empty folder.
+
+    `weights`, (dim,) above 0, say how much queries make of each column: lists are made of rows that are
+    alike to such queries. Without them all columns count alike, which costs time where columns with large
+    numbers weigh little in the score. The same arguments give the same files.
+    `dim` must be divisible by 8, numbers finite: raises ValueError where they are not.
+    """
+    _check(vectors, weights)
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(threads)
+    try:
+        _write(folder, vectors, _train(vectors, weights), strangers=0)
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def refreshed(
+    old: Path, vectors: Vector, folder: Path, *, weights: Vector | None = None, threads: int = 1
+) -> bool:
+    """Write an index of `vectors` into an empty folder, keeping the codebooks of the one in `old`.
+
+    Rows that `old` holds too, wherever they stood, keep their codes. Returns False and trains anew where
+    the dimension changed, where a quarter of the rows are strangers to the codebooks, or where the number
+    of rows asks for twice or half as many lists. Raises IndexFileError where `old` cannot be read.
+    """
+    _check(vectors, weights)
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(threads)
+    try:
+        index = FaissIndex.open(old)
+        rows, dim = vectors.shape
+        known = _same_rows(index, vectors) if dim == index.dim else np.full(rows, -1)
+        strangers = index.shape.strangers + int((known < 0).sum())
+        wanted = _list_count(rows)
+        fits = dim == index.dim and index.frame is not None and strangers <= RETRAIN_SHARE * rows
+        if fits and wanted and index.shape.lists / 2 < wanted < index.shape.lists * 2:
+            _write(folder, vectors, index.frame, strangers=strangers, old=(index, known))
+            return True
+        _write(folder, vectors, _train(vectors, weights), strangers=0)
+        return False
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """What training learns."""
+
+    basis: Vector  # (head_dim, dim), the directions in which the rows differ most
+    weights: (
+        Vector  # (dim,), what a column counts when rows are put in lists; empty without lists, as all below
+    )
+    centroids: Vector  # (lists, dim)
+    order: NDArray[np.int64]  # (dim,), dimensions dealt out so that each four has a like share of the score
+    codebook: Vector  # (dim / 4, 16, 4), of residuals in `order`
+    spread: Vector  # (SPREAD_DIM, dim), root of the residuals' second moments, the largest part
+    rest: float  # second moment in each direction that `spread` leaves out
+    scatter: Vector  # (lists,), root of a list's mean squared residual over that of all rows
+
+    def projected(self, vectors: Vector) -> Vector:
+        """Return (rows, head_dim)."""
+        return np.ascontiguousarray(vectors @ self.basis.T)
+
+    def assigned(self, vectors: Vector) -> tuple[NDArray[np.int32], Vector]:
+        """Return the list of each row, and its squared distance from there."""
+        squares, nearest = faiss.knn(vectors * self.weights, self.centroids * self.weights, 1)
+        return nearest[:, 0].astype(np.int32), np.maximum(squares[:, 0], 0)
+
+    def residuals(self, vectors: Vector, lists: NDArray[np.int32]) -> Vector:
+        """Return what the codes code."""
+        return np.ascontiguousarray((vectors - self.centroids[lists])[:, self.order])
+
+
+class FaissIndex:
+    """An index read from files that all processes of a machine share. Safe to search from many threads."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        vectors: Vector,
+        head: Vector,
+        frame: Frame,
+        lists: Any,
+        sizes: NDArray[np.int64],
+        list_of: NDArray[np.int32],
+    ) -> None:
+        self.shape = shape
+        self.size, self.dim = vectors.shape
+        self.frame = frame
+        self._vectors = vectors
+        self._head = head
+        self._lists = lists
+        self._sizes = sizes.astype(np.float32)
+        self._list_of = list_of
+        # Eligible rows a list are estimated from words drawn without order: rows that stand together in a
+        # catalogue are alike.
+        self._drawn = np.random.default_rng(SEED).permutation(-(-self.size // 64))
+
+    @classmethod
+    def open(cls, folder: Path) -> FaissIndex:
+        """Map the files of a folder that `build` or `refreshed` wrote.
+
+        Raises IndexFileError, naming the file, where one is missing, cut short or of another shape.
+        """
+        shape = _read_shape(folder / "shape.json")
+        rows, dim, lists = shape.rows, shape.dim, shape.lists
+        vectors = _load(folder / "vectors.npy", (rows, dim), np.float32)
+        head = _load(folder / "head.npy", (rows, shape.head_dim), np.float32)
+        width = dim if lists else 0
+        shapes: dict[str, tuple[int, ...]] = {
+            "basis": (shape.head_dim, dim),
+            "weights": (width,),
+            "centroids": (lists, dim),
+            "codebook": (width // 4, 16, 4),
+            "spread": (min(SPREAD_DIM, width), dim),
+            "scatter": (lists,),
+        }
+        frame = Frame(
+            order=_load(folder / "order.npy", (width,), np.int64),
+            rest=shape.rest,
+            **{name: _load(folder / f"{name}.npy", size, np.float32) for name, size in shapes.items()},
+        )
+        sizes = _load(folder / "sizes.npy", (lists,), np.int64)
+        list_of = _load(folder / "list_of.npy", (rows if lists else 0,), np.int32)
+        mapped = _map_lists(folder / "lists.bin", frame, sizes, rows) if lists else None
+        return cls(shape, vectors, head, frame, mapped, sizes, list_of)
+
+    def search(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
+        """Return min(k, eligible.count) rows, best first and equal scores by row, with their exact scores.
+
+        Raises ValueError where `query` is not (dim,) or `eligible` is not of this index's rows.
+        """
+        if query.shape != (self.dim,):
+            raise ValueError(f"query: got shape {query.shape}, expected ({self.dim},)")
+        if len(eligible.words) != -(-self.size // 64):
+            got, expected = len(eligible.words), -(-self.size // 64)
+            raise ValueError(f"eligible: got {got} words, expected {expected} for {self.size} rows")
+        query = np.ascontiguousarray(query, np.float32)
+        k = min(k, eligible.count)
+        if k <= 0:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        if eligible.count <= max(EXACT_ROWS, 4 * k):
+            return self._best(query, k, eligible.rows)
+        if self._lists is None or eligible.count <= HEAD_ROWS:
+            return self._by_head(query, k, eligible)
+        return self._by_lists(query, k, eligible)
+
+    def vector(self, row: int) -> Vector:
+        """Return the (dim,) vector of a row."""
+        vector: Vector = self._vectors[row]
+        return vector
+
+    def _by_head(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
+        projected = self.frame.basis @ query
+        rows = None if eligible.count == self.size else eligible.rows
+        near = self._head @ projected if rows is None else _scores(self._head, projected, rows)
+        first = near.argpartition(len(near) - 3 * k - 34)[len(near) - 3 * k - 34 :]
+        scores = _scores(self._vectors, query, first if rows is None else rows[first])
+        # The rest of the vector adds to the projected score what it added here, give or take.
+        off = scores - near[first]
+        mean = off.sum() / len(off)
+        deviation = math.sqrt(max(0.0, off @ off / len(off) - mean * mean))
+        kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+        reach = min(kth - mean - HEAD_SIGMAS * deviation, near[first].min())
+        chosen = (near >= reach).nonzero()[0]
+        return self._best(query, k, chosen if rows is None else rows[chosen])
+
+    def _by_lists(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
+        frame = self.frame
+        centre = frame.centroids @ query
+        part = frame.spread @ query
+        sigma = frame.scatter * math.sqrt(part @ part + frame.rest * (query @ query) + TINY)
+        held = self._held(eligible)
+        everything = eligible.count == self.size
+        bits = eligible.words.view(np.uint8)
+        selector = None if everything else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        permuted = query[frame.order]
+
+        # First the lists where the best rows are expected; then, knowing the score to beat, all that may beat it.
+        promise = centre + sigma * np.sqrt(2 * np.log1p(held))
+        order = (-promise).argsort()
+        lists = order[: max(FIRST_LISTS, int(held[order].cumsum().searchsorted(8 * k + 64)) + 1)]
+        best, scores = self._best(query, k, self._scan(permuted, k, lists, centre, selector))
+        kth = scores[-1] if len(best) == k else -np.inf
+        held[lists] = 0
+        hits = held * _share_above((kth - centre) / sigma)
+        if hits.sum() > EXPECTED_MISSES * k:
+            order = hits.argsort()
+            left_out = int(hits[order].cumsum().searchsorted(EXPECTED_MISSES * k, side="right"))
+            more = self._scan(permuted, k, order[left_out:], centre, selector)
+            best, scores = self._best(query, k, np.concatenate((best, more)))
+        return (best, scores) if len(best) == k else self._by_head(query, k, eligible)
+
+    def _codes(self) -> NDArray[np.uint8]:
+        """Return (rows, dim / 8) codes, unpacked from the lists."""
+        codes = np.empty((self.size, self.dim // 8), np.uint8)
+        packer = self._lists.get_CodePacker()
+        for number, size in enumerate(self._sizes.astype(np.int64)):
+            room = -(-size // BLOCK) * BLOCK
+            packed = faiss.rev_swig_ptr(self._lists.invlists.get_codes(number), room * codes.shape[1])
+            rows = faiss.rev_swig_ptr(self._lists.invlists.get_ids(number), size)
+            flat = np.empty((room, codes.shape[1]), np.uint8)
+            for start in range(0, room, BLOCK):
+                block = packed[start * codes.shape[1] :]
+                packer.unpack_all(faiss.swig_ptr(block), faiss.swig_ptr(flat[start:]))
+            codes[rows] = flat[:size]
+        return codes
+
+    def _held(self, eligible: Eligible) -> Vector:
+        """Return how many eligible rows each list holds, estimated from a few thousand of them."""
+        if eligible.count == self.size:
+            return self._sizes.copy()
+        lists = len(self._sizes)
+        words = self._drawn[: max(128, 4 * lists * len(self._drawn) // eligible.count)]
+        drawn = eligible.words[words]
+        places = np.unpackbits(drawn.view(np.uint8), bitorder="little").view(bool).nonzero()[0]
+        rows = (words[places >> 6] << 6) | (places & 63)
+        seen = np.bincount(self._list_of[rows], minlength=lists)
+        # What was not seen is thought to be spread like all rows, with the weight of a list's mean share.
+        prior = self._sizes * (UNSEEN_WEIGHT / self.size)
+        held: Vector = (seen + prior) * np.float32(eligible.count / (len(rows) + UNSEEN_WEIGHT))
+        return held
+
+    def _scan(self, permuted: Vector, k: int, lists: Rows, centre: Vector, selector: Any | None) -> Rows:
+        """Return the eligible rows of the lists that may be among the best k, judged by their codes."""
+        shortlist = 2 * k + 64 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
+        parameters = faiss.SearchParametersIVF()
+        parameters.nprobe = len(lists)
+        if selector is not None:
+            parameters.sel = selector
+        rows = np.empty(shortlist, np.int64)
+        near = np.empty(shortlist, np.float32)
+        bias = centre[lists]
+        self._lists.search_preassigned_c(
+            1,
+            faiss.swig_ptr(permuted),
+            shortlist,
+            faiss.swig_ptr(lists),
+            faiss.swig_ptr(bias),
+            faiss.swig_ptr(near),
+            faiss.swig_ptr(rows),
+            False,
+            parameters,
+        )
+        return rows[rows >= 0]
+
+    def _best(self, query: Vector, k: int, rows: Rows) -> tuple[Rows, Vector]:
+        """Return the best k of the rows by their true vectors."""
+        scores = _scores(self._vectors, query, rows)
+        if len(rows) > k:
+            kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+            contenders = (scores >= kth).nonzero()[0]
+            rows, scores = rows[contenders], scores[contenders]
+        order = np.lexsort((rows, -scores))[:k]
+        return rows[order], scores[order]
+
+
+def _scores(vectors: Vector, query: Vector, rows: Rows) -> Vector:
+    """Return the inner product of each named row with the query. The rows must exist: FAISS does not look."""
+    scores = np.empty(len(rows), np.float32)
+    faiss.fvec_inner_products_by_idx(
+        faiss.swig_ptr(scores),
+        faiss.swig_ptr(query),
+        faiss.swig_ptr(vectors),
+        faiss.swig_ptr(rows),
+        vectors.shape[1],
+        1,
+        len(rows),
+    )
+    return scores
+
+
+def _share_above(z: Vector) -> Vector:
+    """Return the share of a normal distribution above z sigmas, to a few per cent; above -0: a half or more."""
+    z = np.maximum(z, 0)
+    share: Vector = 0.5 * np.exp(-z * (0.717 + 0.416 * z))
+    return share
+
+
+# Building
+
+
+def _check(vectors: Vector, weights: Vector | None) -> None:
+    dim = vectors.shape[1] if vectors.ndim == 2 else 0
+    if not dim or dim % 8 or vectors.dtype != np.float32:
+        got = f"{vectors.dtype} of shape {vectors.shape}"
+        raise ValueError(f"vectors: got {got}, expected float32 of (rows, a multiple of 8)")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"vectors: row {int(finite.argmin())} holds numbers that are not finite")
+    if weights is not None and (weights.shape != (dim,) or not (weights > 0).all()):
+        raise ValueError(f"weights: got shape {weights.shape}, expected ({dim},) numbers above 0")
+
+
+def _list_count(rows: int) -> int:
+    """Return the power of two near 1.6 √rows: scoring centroids and scanning lists then cost alike."""
+    return 0 if rows < LISTED_ROWS else 1 << round(math.log2(1.6 * math.sqrt(rows)))
+
+
+def _train(vectors: Vector, weights: Vector | None) -> Frame:
+    rows, dim = vectors.shape
+    lists = _list_count(rows)
+    chance = np.random.default_rng(SEED)
+    drawn = np.sort(chance.permutation(rows)[: max(lists * TRAIN_POINTS, LISTED_ROWS)])
+    sample = np.ascontiguousarray(vectors[drawn])
+    _, directions = _moments(sample)
+    nothing = np.empty(0, np.float32)
+    frame = Frame(
+        basis=np.ascontiguousarray(directions[: min(HEAD_DIM, dim)], np.float32),
+        weights=nothing,
+        centroids=nothing.reshape(0, dim),
+        order=np.empty(0, np.int64),
+        codebook=nothing.reshape(0, 16, 4),
+        spread=nothing.reshape(0, dim),
+        rest=0.0,
+        scatter=nothing,
+    )
+    if not lists:
+        return frame
+    means = faiss.Kmeans(
+        dim, lists, niter=10, seed=SEED, max_points_per_centroid=TRAIN_POINTS, min_points_per_centroid=1
+    )
+    weights = np.ones(dim, np.float32) if weights is None else np.ascontiguousarray(weights, np.float32)
+    means.train(sample * weights)
+    frame = replace(frame, weights=weights, centroids=np.ascontiguousarray(means.centroids / weights))
+    nearest, squares = frame.assigned(sample)
+    residuals = sample - frame.centroids[nearest]
+    moments, directions = _moments(residuals)
+    kept = min(SPREAD_DIM, dim)
+    # A list with few rows in the sample is thought to scatter like the mean.
+    count = np.bincount(nearest, minlength=lists) + 8
+    share = np.bincount(nearest, weights=squares, minlength=lists) + 8 * squares.mean()
+    order = _deal(np.square(residuals).mean(axis=0))
+    frame = replace(
+        frame,
+        order=order,
+        spread=np.ascontiguousarray(directions[:kept] * np.sqrt(moments[:kept, None]), np.float32),
+        rest=float(moments[kept:].sum() / max(1, dim - kept)),
+        scatter=np.sqrt(share / count / (squares.mean() + TINY)).astype(np.float32),
+    )
+    quantizer = faiss.ProductQuantizer(dim, dim // 4, 4)
+    quantizer.cp.seed = SEED
+    quantizer.cp.min_points_per_centroid = 1
+    quantizer.train(frame.residuals(sample, nearest))
+    return replace(frame, codebook=faiss.vector_to_array(quantizer.centroids).reshape(dim // 4, 16, 4))
+
+
+def _moments(rows: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return second moments, largest first, and their (dim, dim) directions, one a row."""
+    moments, directions = np.linalg.eigh((rows.T @ rows).astype(np.float64) / max(1, len(rows)))
+    return np.maximum(moments[::-1], 0), directions.T[::-1]
+
+
+def _deal(weights: Vector) -> NDArray[np.int64]:
+    """Deal dimensions out in fours of like weight: one scale serves all quarters' tables of 8-bit numbers."""
+    fours: list[list[int]] = [[] for _ in range(len(weights) // 4)]
+    load = np.zeros(len(fours))
+    for dimension in (-weights).argsort(kind="stable"):
+        lightest = int(load.argmin())
+        fours[lightest].append(int(dimension))
+        load[lightest] = np.inf if len(fours[lightest]) == 4 else load[lightest] + weights[dimension]
+    return np.array(fours, np.int64).reshape(-1)
+
+
+def _quantizer(frame: Frame) -> Any:
+    """Return a FAISS index with the frame's codebook and no rows."""
+    quarters, dim = len(frame.codebook), 4 * len(frame.codebook)
+    index = faiss.IndexIVFPQFastScan(
+        faiss.IndexFlatIP(dim), dim, len(frame.centroids), quarters, 4, faiss.METRIC_INNER_PRODUCT, BLOCK
+    )
+    faiss.copy_array_to_vector(frame.codebook.reshape(-1), index.pq.centroids)
+    index.by_residual = True
+    index.is_trained = True
+    return index
+
+
+def _write(
+    folder: Path,
+    vectors: Vector,
+    frame: Frame,
+    *,
+    strangers: int,
+    old: tuple[FaissIndex, NDArray[np.int64]] | None = None,
+) -> None:
+    """Write all files; rows known to the old index, by their row there, keep their codes and list."""
+    rows, dim = vectors.shape
+    lists = len(frame.centroids)
+    np.save(folder / "vectors.npy", np.ascontiguousarray(vectors))
+    np.save(folder / "head.npy", frame.projected(vectors))
+    list_of = np.empty(rows if lists else 0, np.int32)
+    sizes = np.zeros(lists, np.int64)
+    if lists:
+        quantizer = _quantizer(frame)
+        codes = np.empty((rows, dim // 8), np.uint8)
+        fresh = np.arange(rows)
+        if old is not None:
+            index, known = old
+            kept = known >= 0
+            list_of[kept] = index._list_of[known[kept]]
+            codes[kept] = index._codes()[known[kept]]
+            fresh = (~kept).nonzero()[0]
+        for start in range(0, len(fresh), CHUNK):
+            part = fresh[start : start + CHUNK]
+            nearest, _ = frame.assigned(vectors[part])
+            codes[part] = quantizer.pq.compute_codes(frame.residuals(vectors[part], nearest))
+            list_of[part] = nearest
+        sizes = np.bincount(list_of, minlength=lists)
+        _write_lists(folder / "lists.bin", quantizer, codes, list_of, sizes)
+    learnt = {field.name: getattr(frame, field.name) for field in fields(Frame) if field.name != "rest"}
+    arrays = {**learnt, "sizes": sizes, "list_of": list_of}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    shape = Shape(FORMAT, rows, dim, len(frame.basis), lists, strangers, frame.rest)
+    (folder / "shape.json").write_bytes(msgspec.json.encode(shape))
+
+
+def _write_lists(
+    path: Path, quantizer: Any, codes: NDArray[np.uint8], list_of: NDArray[np.int32], sizes: NDArray[np.int64]
+) -> None:
+    """Write for each list its blocks of codes, then its rows' numbers, the last block filled up."""
+    packer = quantizer.get_CodePacker()
+    members = np.split(list_of.argsort(kind="stable"), sizes.cumsum()[:-1])
+    with path.open("wb") as file:
+        for rows in members:
+            room = -(-len(rows) // BLOCK) * BLOCK
+            flat = np.zeros((room, codes.shape[1]), np.uint8)
+            flat[: len(rows)] = codes[rows]
+            packed = np.zeros_like(flat)
+            for start in range(0, room, BLOCK):
+                packer.pack_all(faiss.swig_ptr(flat[start:]), faiss.swig_ptr(packed[start:]))
+            numbers = np.full(room, -1, np.int64)
+            numbers[: len(rows)] = rows
+            file.write(packed.tobytes())
+            file.write(numbers.tobytes())
+
+
+def _places(frame: Frame, sizes: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return (lists, 3): rows, room for rows, and the byte where each list begins in the file."""
+    room = -(-sizes // BLOCK) * BLOCK
+    length = room * (len(frame.codebook) // 2 + 8)
+    return np.stack((sizes, room, length.cumsum() - length), axis=1).astype(np.uint64)
+
+
+def _map_lists(path: Path, frame: Frame, sizes: NDArray[np.int64], rows: int) -> Any:
+    """Return a FAISS index over the mapped file."""
+    index = _quantizer(frame)
+    places = _places(frame, sizes)
+    expected = int((places[:, 1] * np.uint64(len(frame.codebook) // 2 + 8)).sum())
+    got = path.stat().st_size if path.is_file() else -1
+    if got != expected:
+        raise IndexFileError(f"{path}: {_found(got)}, expected {expected} bytes; {REMEDY}")
+    lists = faiss.OnDiskInvertedLists()
+    lists.nlist = len(sizes)
+    lists.code_size = index.code_size
+    lists.filename = str(path)
+    lists.totsize = expected
+    lists.read_only = True
+    lists.lists.resize(len(sizes))
+    faiss.memcpy(lists.lists.data(), faiss.swig_ptr(places), places.nbytes)
+    index.replace_invlists(lists, False)
+    index.ntotal = rows
+    # FAISS maps the file of on-disk lists when it reads their header, not when one is made by hand.
+    return faiss.deserialize_index(faiss.serialize_index(index), faiss.IO_FLAG_READ_ONLY)
+
+
+def _same_rows(old: FaissIndex, vectors: Vector) -> NDArray[np.int64]:
+    """Return for each vector the row of the old index that holds the same numbers, or -1."""
+    known = np.full(len(vectors), -1, np.int64)
+    if not len(vectors) or not old.size:
+        return known
+    # A projection tells the candidates; the numbers decide.
+    chance = np.random.default_rng(SEED).standard_normal(old.dim).astype(np.float32)
+    every = np.arange(max(len(vectors), old.size))
+    marks = _scores(old._vectors, chance, every[: old.size])  # one kernel: equal numbers, equal marks
+    order = marks.argsort(kind="stable")
+    wanted = _scores(np.ascontiguousarray(vectors), chance, every[: len(vectors)])
+    found = order[marks[order].searchsorted(wanted).clip(max=old.size - 1)]
+    for start in range(0, len(vectors), CHUNK):
+        part = slice(start, start + CHUNK)
+        same = (vectors[part] == old._vectors[found[part]]).all(axis=1)
+        known[part][same] = found[part][same]
+    return known
+
+
+def _read_shape(path: Path) -> Shape:
+    try:
+        shape = msgspec.json.decode(path.read_bytes(), type=Shape)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise IndexFileError(f"{path}: {error}; {REMEDY}") from error
+    if shape.format != FORMAT:
+        raise IndexFileError(f"{path}: got format {shape.format}, expected {FORMAT}; {REMEDY}")
+    return shape
+
+
+def _load(path: Path, shape: tuple[int, ...], dtype: type) -> Any:
+    """Map an array. Raises IndexFileError unless it is of this shape and type."""
+    try:
+        array = np.load(path, mmap_mode="r" if math.prod(shape) else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise IndexFileError(f"{path}: {error}; {REMEDY}") from error
+    if array.shape != shape or array.dtype != dtype:
+        got = f"{array.dtype} of shape {array.shape}"
+        raise IndexFileError(f"{path}: got {got}, expected {np.dtype(dtype)} of shape {shape}; {REMEDY}")
+    return np.asarray(array)
+
+
+def _found(size: int) -> str:
+    return "is missing" if size < 0 else f"got {size} bytes"

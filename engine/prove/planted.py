@@ -1,0 +1,311 @@
+"""Leaks to plant around a service, each a mistake that ad servers have made: a sound proof finds them all.
+
+A planted leak stands before the gate and sees the request as the server hands it over; it takes as little
+of it as such a mistake does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from engine.prove.twins import Chance, Clock, MakeService, Service
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+# Sees the request and may change the answer's status, headers and body.
+Spy = Callable[[Environ, str, Headers, bytes], tuple[str, Headers, bytes]]
+MakeSpy = Callable[[Path], Spy]
+
+log = logging.getLogger(__name__)
+
+
+def _language_in_the_answer(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        language = environ.get("HTTP_ACCEPT_LANGUAGE", "en")[:2]
+        return status, [*headers, ("Content-Language", "de" if language == "de" else "en")], body
+
+    return spy
+
+
+def _query_in_the_access_log(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        log.info("%s %s?%s", environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"])
+        return status, headers, body
+
+    return spy
+
+
+def _page_query_in_the_log(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        log.info("page", extra={"url": _page_url(environ)})
+        return status, headers, body
+
+    return spy
+
+
+def _referer_on_standard_error(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if "HTTP_REFERER" in environ:
+            environ["wsgi.errors"].write(f"from {environ['HTTP_REFERER']}\n")
+        return status, headers, body
+
+    return spy
+
+
+def _hashed_address_in_a_table(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        connection = sqlite3.connect(folder / "offers.db")
+        with connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS offers (who TEXT, path TEXT)")
+            connection.execute(
+                "INSERT INTO offers VALUES (?, ?)", (_address_hash(environ), environ["PATH_INFO"])
+            )
+        connection.close()
+        return status, headers, body
+
+    return spy
+
+
+def _do_not_track_in_a_file(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if environ.get("HTTP_DNT") == "1":
+            with (folder / "dnt.txt").open("a") as file:
+                file.write("1\n")
+        return status, headers, body
+
+    return spy
+
+
+def _cookie(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if "HTTP_COOKIE" not in environ:
+            headers = [*headers, ("Set-Cookie", "session=7f3a; HttpOnly")]
+        return status, headers, body
+
+    return spy
+
+
+def _etag(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+        if environ.get("HTTP_IF_NONE_MATCH") == tag:
+            return "304 Not Modified", headers, b""
+        return status, [*headers, ("ETag", tag)], body
+
+    return spy
+
+
+def _cache_keyed_by_language(folder: Path) -> Spy:
+    seen: set[tuple[str, str]] = set()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        key = (environ["PATH_INFO"], environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+        log.debug("cache %s", "hit" if key in seen else "miss")
+        seen.add(key)
+        return status, headers, body
+
+    return spy
+
+
+def _minor_version_of_the_browser(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        version = environ.get("HTTP_USER_AGENT", "").partition("Chrome/")[2]
+        reduced = not version or ".0.0.0" in version
+        return status, headers, body if reduced else body + b" "
+
+    return spy
+
+
+def _model_by_client_hint(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if environ.get("HTTP_SEC_CH_UA_MODEL"):
+            headers = list(reversed(headers))
+        return status, headers, body
+
+    return spy
+
+
+def _asks_for_client_hints(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return status, [*headers, ("Accept-CH", "Sec-CH-UA-Model")], body
+
+    return spy
+
+
+def _varies_on_the_user_agent(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return status, [*headers, ("Vary", "Origin, User-Agent")], body
+
+    return spy
+
+
+def _rate_limit_by_forwarded_address(folder: Path) -> Spy:
+    calls: Counter[str] = Counter()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        who = environ.get("HTTP_X_FORWARDED_FOR", "")
+        calls[who] += 1
+        if who and calls[who] > 3:
+            return "429 Too Many Requests", headers, b""
+        return status, headers, body
+
+    return spy
+
+
+def _frequency_cap_by_address(folder: Path) -> Spy:
+    seen: Counter[str] = Counter()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        who = _address_hash(environ)
+        seen[who] += 1
+        return status, headers, body[:-1] if seen[who] == 5 else body
+
+    return spy
+
+
+def _request_id_of_the_caller(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return status, [*headers, ("X-Request-Id", environ.get("HTTP_X_REQUEST_ID", "-"))], body
+
+    return spy
+
+
+def _trace_in_the_log(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        log.info("answered", extra={"trace": environ.get("HTTP_TRACEPARENT")})
+        return status, headers, body
+
+    return spy
+
+
+def _any_origin_is_echoed(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if origin := environ.get("HTTP_ORIGIN"):
+            headers = [*headers, ("Access-Control-Allow-Origin", origin)]
+        return status, headers, body
+
+    return spy
+
+
+def _range_of_the_answer(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return (
+            ("206 Partial Content", headers, body[:8]) if "HTTP_RANGE" in environ else (status, headers, body)
+        )
+
+    return spy
+
+
+def _own_text_recognised(folder: Path) -> Spy:
+    sent: set[str] = set()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if environ.get("HTTP_COOKIE", "").removeprefix("tid=") in sent:
+            log.info("welcome back")
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if isinstance(answer, Mapping) and isinstance(answer.get("request_id"), str):
+            sent.add(answer["request_id"])
+        return status, headers, body
+
+    return spy
+
+
+def _two_headers_together(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        both = "HTTP_SAVE_DATA" in environ and "HTTP_DOWNLINK" in environ
+        return status, headers, body + b"\n" if both else body
+
+    return spy
+
+
+def _order_of_headers(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        names = [name for name in environ if name in ("HTTP_USER_AGENT", "CONTENT_LENGTH")]
+        log.debug("client %s", "a" if names == sorted(names) else "b")
+        return status, headers, body
+
+    return spy
+
+
+PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
+    {
+        "language-in-the-answer": _language_in_the_answer,
+        "query-in-the-access-log": _query_in_the_access_log,
+        "page-query-in-the-log": _page_query_in_the_log,
+        "referer-on-standard-error": _referer_on_standard_error,
+        "hashed-address-in-a-table": _hashed_address_in_a_table,
+        "do-not-track-in-a-file": _do_not_track_in_a_file,
+        "cookie": _cookie,
+        "etag": _etag,
+        "cache-keyed-by-language": _cache_keyed_by_language,
+        "minor-version-of-the-browser": _minor_version_of_the_browser,
+        "model-by-client-hint": _model_by_client_hint,
+        "asks-for-client-hints": _asks_for_client_hints,
+        "varies-on-the-user-agent": _varies_on_the_user_agent,
+        "rate-limit-by-forwarded-address": _rate_limit_by_forwarded_address,
+        "frequency-cap-by-address": _frequency_cap_by_address,
+        "request-id-of-the-caller": _request_id_of_the_caller,
+        "trace-in-the-log": _trace_in_the_log,
+        "any-origin-is-echoed": _any_origin_is_echoed,
+        "range-of-the-answer": _range_of_the_answer,
+        "own-text-recognised": _own_text_recognised,
+        "two-headers-together": _two_headers_together,
+        "order-of-headers": _order_of_headers,
+    }
+)
+
+
+def plant(name: str, make: MakeService) -> MakeService:
+    """Give a service with a leak: one of PLANTED."""
+
+    def made(clock: Clock, chance: Chance, folder: Path) -> Service:
+        service = make(clock, chance, folder)
+        return replace(service, app=_spied(service.app, PLANTED[name](folder)))
+
+    return made
+
+
+def _spied(app: WSGIApplication, spy: Spy) -> WSGIApplication:
+    def spied(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        asked = dict(environ)
+        asked["body"] = environ["wsgi.input"].read()
+        inner = {**environ, "wsgi.input": BytesIO(asked["body"])}
+        answered: list[tuple[str, Headers]] = []
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            answered.append((status, headers))
+            return lambda _: None
+
+        body = b"".join(app(inner, start))
+        status, headers, body = spy(asked, *answered[-1], body)
+        start_response(status, headers)
+        return [body]
+
+    return spied
+
+
+def _page_url(environ: Environ) -> object:
+    try:
+        return json.loads(environ["body"])["page"]["url"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _address_hash(environ: Environ) -> str:
+    return hashlib.sha256(f"salt{environ.get('REMOTE_ADDR')}".encode()).hexdigest()

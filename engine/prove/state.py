@@ -1,0 +1,58 @@
+"""What a service keeps in its folder, looked at from outside and not through the service's own store."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+_SQLITE = b"SQLite format 3\0"
+_PARTS = ("-wal", "-shm", "-journal")  # of a database: read with it
+
+
+def kept(folder: Path) -> Mapping[str, str]:
+    """Digest every file below the folder, and every table of every SQLite database, by name."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_file() or (path.name.endswith(_PARTS) and _is_part(path)):
+            continue
+        if _is_database(path):
+            found |= {f"{name}:{table}": digest for table, digest in _tables(path).items()}
+        else:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _is_part(path: Path) -> bool:
+    return any(_is_database(Path(str(path).removesuffix(end))) for end in _PARTS if path.name.endswith(end))
+
+
+def _is_database(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def _tables(path: Path) -> dict[str, str]:
+    # The bytes of a database tell its history (free pages, a random salt in the write-ahead log), its rows
+    # do not.
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        connection.execute("BEGIN")
+        names = connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        ).fetchall()
+        return {name: _digest(connection, name, sql) for name, sql in names}
+    finally:
+        connection.close()
+
+
+def _digest(connection: sqlite3.Connection, name: str, sql: str | None) -> str:
+    digest = hashlib.sha256(repr(sql).encode())
+    quoted = name.replace('"', '""')
+    for row in sorted(map(repr, connection.execute(f'SELECT * FROM "{quoted}"'))):  # noqa: S608 - a table's own name
+        digest.update(row.encode())
+    return digest.hexdigest()

@@ -1,0 +1,206 @@
+"""Two instances of one service, started alike, that are sent the same requests by different readers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import random
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from engine.prove.channels import Sender
+from engine.prove.state import kept
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+Clock = Callable[[], datetime]
+Chance = Callable[[int], bytes]
+
+_START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
+_TICK = timedelta(milliseconds=250)
+_BODY_HEADERS = {"Content-Type": "CONTENT_TYPE", "Content-Length": "CONTENT_LENGTH"}
+_RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running instance. `settle` writes out what is still queued; `close` stops it."""
+
+    app: WSGIApplication
+    settle: Callable[[], None] = lambda: None
+    close: Callable[[], None] = lambda: None
+
+
+# Starts a service that takes time and chance from the arguments and keeps everything below the folder. Two
+# that were started with equal arguments must answer equal requests alike.
+MakeService = Callable[[Clock, Chance, Path], Service]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, whoever asks."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name it for a report."""
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """All that an answered request left to be seen, but for what is kept."""
+
+    status: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    log: str
+
+    def differs(self, other: Observation) -> tuple[str, ...]:
+        """Name the parts that are not equal."""
+        parts = [part for part in ("status", "body", "log") if getattr(self, part) != getattr(other, part)]
+        if self.headers != other.headers:
+            names = {name for name, _ in {*self.headers} ^ {*other.headers}} or {"order"}
+            parts += [f"header {name}" for name in sorted(names)]
+        return tuple(parts)
+
+
+class Instance:
+    """One of the twins."""
+
+    def __init__(self, make: MakeService, folder: Path) -> None:
+        """Start it in an empty folder, at a fixed moment, with a fixed seed."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._now = _START
+        chance = random.Random(20261123)  # noqa: S311 - the twins need equal chance, not unforeseeable chance
+        self._service = make(lambda: self._now, chance.randbytes, folder)
+
+    def send(self, request: Request, sender: Sender) -> Observation:
+        """Answer one request, a quarter of a second after the last."""
+        self._now += _TICK
+        answered: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            answered.append((status, headers))
+            return lambda _: None
+
+        with _overheard() as said:
+            environ = environ_of(request, sender, said)
+            try:
+                body = _read(self._service.app(environ, start_response))
+            except Exception as error:  # a server answers 500 and goes on
+                answered.append((f"500 {type(error).__name__}", []))
+                body = b""
+            self._service.settle()
+        status, headers = answered[-1]
+        return Observation(status, tuple(headers), body, said.getvalue())
+
+    def kept(self) -> Mapping[str, str]:
+        """Digest what it keeps."""
+        self._service.settle()
+        return kept(self._folder)
+
+    def close(self) -> None:
+        """Stop it."""
+        self._service.close()
+
+
+def environ_of(request: Request, sender: Sender, errors: io.StringIO) -> dict[str, Any]:
+    """Make the WSGI environ of a request as a server would for this sender."""
+    body = _body_of(request, sender)
+    headers = {**request.headers, **sender.headers, "Content-Length": str(len(body))}
+    media_type = request.headers.get("Content-Type", "")
+    if parameters := sender.headers.get("Content-Type"):
+        headers["Content-Type"] = media_type + parameters if media_type else ""
+    named = [
+        (_BODY_HEADERS.get(name) or f"HTTP_{name.upper().replace('-', '_')}", value)
+        for name, value in headers.items()
+    ]
+    path, _, query = request.path.partition("?")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": "&".join(filter(None, (query, sender.query))),
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8080",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "192.0.2.1",
+        "HTTP_HOST": "127.0.0.1:8080",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": errors,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    environ.update(reversed(named) if sender.reverse else named)
+    environ.update(sender.connection)
+    return environ
+
+
+def _read(parts: Iterable[bytes]) -> bytes:
+    try:
+        return b"".join(parts)
+    finally:
+        if hasattr(parts, "close"):
+            parts.close()
+
+
+def _body_of(request: Request, sender: Sender) -> bytes:
+    if not (sender.page_userinfo or sender.page_suffix):
+        return request.body
+    try:
+        body = json.loads(request.body)
+        url = body["page"]["url"]
+    except (ValueError, KeyError, TypeError):
+        return request.body
+    parts = urlsplit(url)
+    body["page"]["url"] = (
+        f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
+    )
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+@contextmanager
+def _overheard() -> Iterator[io.StringIO]:
+    """Catch what is logged, printed or written to the server's error stream."""
+    said = io.StringIO()
+    handler = _Overhear(said)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            yield said
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+class _Overhear(logging.Handler):
+    def __init__(self, said: io.StringIO) -> None:
+        super().__init__()
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        extra = {name: value for name, value in sorted(vars(record).items()) if name not in _RECORD}
+        error = repr(record.exc_info[1]) if record.exc_info else ""
+        self._said.write(f"{record.levelname} {record.name} {record.getMessage()} {extra} {error}\n")

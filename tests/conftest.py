@@ -1,0 +1,28 @@
+"""With TACTFUL_REQUIRE_ALL=1 every skip is a failure: where all tools are installed, nothing is left out."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("TACTFUL_REQUIRE_ALL") == "1"
+
+
+def _required(report):
+    if REQUIRE_ALL and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"TACTFUL_REQUIRE_ALL=1, but skipped: {report.longrepr[2]}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """A skipped test."""
+    return _required((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """A skipped module."""
+    return _required((yield))

@@ -1,0 +1,72 @@
+"""A small service behind the real gate: answers, logs, keeps rows in SQLite, lets the gate's words act."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from pathlib import Path
+
+from flask import Flask, Response, request
+
+from engine.prove.twins import Chance, Clock, Request, Service
+from privacy.gate import ARRIVAL, Arrival, Gate, enter
+
+log = logging.getLogger("small")
+
+ORIGIN = "https://daily.example"
+BODY = json.dumps({"publisher": "daily", "page": {"url": f"{ORIGIN}/sport/bikes", "title": "Bikes"}}).encode()
+REQUESTS = (
+    Request("POST", "/decide", BODY, {"Content-Type": "application/json"}),
+    Request("POST", "/decide", BODY, {"Content-Type": "text/plain", "Sec-GPC": "1"}),
+    Request("GET", "/health"),
+)
+
+
+def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
+    """Start it."""
+    app = Flask("small", static_folder=None)
+    queue: list[tuple[str, str]] = []
+
+    @app.post("/decide")
+    def decide() -> Response:
+        arrival: Arrival = request.environ[ARRIVAL]
+        body = json.loads(request.get_data())
+        visit = enter(arrival, body["publisher"], url=body["page"]["url"], title=body["page"]["title"])
+        request_id = chance(8).hex()
+        queue.append((clock().isoformat(), repr((visit.page.url, visit.device, visit.ivt))))
+        log.info("decided", extra={"ivt": visit.ivt})
+        answer = {
+            "request_id": request_id,
+            "device": f"{visit.device.cls} {visit.device.platform}",
+            "click_url": f"https://ads.example/click/{request_id}",
+            "gpc": visit.gpc,
+        }
+        headers = {"Vary": "Origin"}
+        if arrival.origin == ORIGIN:
+            headers["Access-Control-Allow-Origin"] = ORIGIN
+        return Response(json.dumps(answer), mimetype="application/json", headers=headers)
+
+    @app.get("/click/<token>")
+    def click(token: str) -> Response:
+        queue.append((clock().isoformat(), token))
+        return Response(status=204)
+
+    @app.get("/health")
+    def health() -> str:
+        return "ok"
+
+    connection = sqlite3.connect(folder / "small.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("CREATE TABLE views (at TEXT, what TEXT)")
+
+    def settle() -> None:
+        for row in queue:
+            connection.execute("INSERT INTO views VALUES (?, ?)", row)
+        queue.clear()
+
+    gate = Gate(
+        app.wsgi_app, public_url="https://ads.example", registered=ORIGIN.__eq__, query_keys=("after",)
+    )
+    return Service(gate, settle, connection.close)

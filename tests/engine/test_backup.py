@@ -1,0 +1,144 @@
+"""What was backed up comes back whole, and never over something else by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.backup import backup, restore
+from engine.campaign import Advertiser, Campaign
+from engine.change import Change, Entity
+from engine.creative import Creative, Image
+from engine.errors import StoreError
+from engine.images import HostedImage
+from engine.store import SqliteStore, open_store
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+PICTURE = HostedImage("ab" * 32, "image/png", 4, 2, b"picture" * 9999)
+LATE = Advertiser("late", "Late", ("late.example",))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    (tmp_path / "live").mkdir()
+    store = open_store(f"sqlite:///{tmp_path}/live/tactful.db")
+    entities: list[Entity] = [
+        Advertiser("bikes", "Bikes", ("bikes.example",)),
+        Campaign("ride", "bikes", "Ride", 5),
+        Creative(
+            "c",
+            "ride",
+            "native",
+            "https://bikes.example/",
+            headline="Hi",
+            image=Image("x", hash=PICTURE.hash),
+        ),
+    ]
+    store.write([Change(None, e) for e in entities], [PICTURE], store.versions(), "test", NOW)
+    store.put_vectors("mini", {"h": np.ones(4, np.float32)})
+    yield store
+    store.close()
+
+
+def damage(path: Path) -> None:
+    """Overwrite the middle of a file."""
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 9000] = b"\xa5" * 9000
+    path.write_bytes(data)
+
+
+def test_a_backup_of_a_running_store_is_one_file_and_comes_back_whole(store: SqliteStore, tmp_path: Path):
+    target = tmp_path / "backup.db"
+    with store.read() as reader:
+        next(reader.creatives())  # someone reads meanwhile
+        backup(store, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.db", "live"]
+    journal = store.journal()
+    restore(target, tmp_path / "new.db")
+    restored = open_store(f"sqlite:///{tmp_path}/new.db")
+    assert restored.journal() == journal
+    assert restored.find("creative", ["c"]) == store.find("creative", ["c"])
+    assert restored.image(PICTURE.hash) == (PICTURE.data, "image/png")
+    assert restored.vectors("mini", ["h"])["h"].tolist() == [1, 1, 1, 1]
+    restored.close()
+
+
+def test_nothing_is_overwritten_without_force(store: SqliteStore, tmp_path: Path):
+    target = tmp_path / "backup.db"
+    target.write_text("precious")
+    with pytest.raises(StoreError, match="exists already"):
+        backup(store, target)
+    assert target.read_text() == "precious"
+    backup(store, target, force=True)
+    store.write([Change(None, LATE)], [], store.versions(), "test", NOW)
+    store.close()
+    with pytest.raises(StoreError, match="exists already"):
+        restore(target, store.path)
+    assert open_store(f"sqlite:///{store.path}").find("advertiser", ["late"])
+
+
+def test_a_restored_store_is_newer_than_the_one_it_replaces(store: SqliteStore, tmp_path: Path):
+    backup(store, tmp_path / "backup.db")
+    store.write([Change(None, LATE)], [], store.versions(), "test", NOW)
+    former = store.versions()
+    store.close()
+    restore(tmp_path / "backup.db", store.path, force=True)
+    restored = open_store(f"sqlite:///{store.path}")
+    assert restored.find("advertiser", ["late", "bikes"]).keys() == {"bikes"}
+    assert all(new > old for new, old in zip(restored.versions(), former, strict=True))
+    restored.close()
+
+
+def test_a_store_in_use_is_not_replaced(store: SqliteStore, tmp_path: Path):
+    backup(store, tmp_path / "backup.db")
+    with pytest.raises(StoreError, match="stop it first"):
+        restore(tmp_path / "backup.db", store.path, force=True)
+    store.write([Change(None, LATE)], [], store.versions(), "test", NOW)  # and works on
+
+
+def test_a_damaged_backup_is_refused_and_the_store_stays(store: SqliteStore, tmp_path: Path):
+    backup(store, tmp_path / "backup.db")
+    damage(tmp_path / "backup.db")
+    store.close()
+    before = store.path.read_bytes()
+    with pytest.raises(StoreError, match=r"backup\.db"):
+        restore(tmp_path / "backup.db", store.path, force=True)
+    assert store.path.read_bytes() == before
+    assert [path.name for path in store.path.parent.iterdir()] == ["tactful.db"]
+
+
+def test_a_damaged_store_is_not_backed_up_as_if_it_were_whole(store: SqliteStore, tmp_path: Path):
+    store.close()
+    damage(store.path)
+    with pytest.raises(StoreError):
+        backup(SqliteStore(store.path), tmp_path / "backup.db")
+    assert not (tmp_path / "backup.db").exists()
+
+
+def test_a_damaged_store_is_replaced(store: SqliteStore, tmp_path: Path):
+    backup(store, tmp_path / "backup.db")
+    store.close()
+    store.path.write_bytes(b"\xa5" * 20_000)
+    restore(tmp_path / "backup.db", store.path, force=True)
+    restored = open_store(f"sqlite:///{store.path}")
+    assert restored.find("campaign", ["ride"])
+    restored.close()
+
+
+def test_what_is_no_backup_is_refused(tmp_path: Path):
+    (tmp_path / "text.db").write_text("not a database " * 99)
+    (tmp_path / "empty.db").write_bytes(b"")
+    for name in ("text.db", "empty.db", "none.db"):
+        with pytest.raises(StoreError):
+            restore(tmp_path / name, tmp_path / "new.db")
+        assert not (tmp_path / "new.db").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(store: SqliteStore, tmp_path: Path):
+    with pytest.raises(StoreError, match="does not exist"):
+        backup(store, tmp_path / "no" / "backup.db")

@@ -1,0 +1,133 @@
+"""A small world for tests: a real store, a real snapshot, and an encoder that hashes words instead of reading them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from contexts.clock import Clock
+from contexts.context import Context, EncoderId, PageFacts, PlaceFacts, Topic, TopicId, Vector, WeatherFacts
+from contexts.encode import unit
+from contexts.facets import STANDING_WEIGHTS
+from contexts.place import Atlas
+from contexts.taxonomy import content_taxonomy
+from contexts.topic_vectors import TopicVectors
+from engine.build import Recipe
+from engine.campaign import Advertiser, Campaign, Publisher, Suitability
+from engine.catalog import Catalog, View
+from engine.change import Change, Entity
+from engine.creative import Creative
+from engine.store import SqliteStore, open_store
+from privacy.visit import Device
+
+NOW = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)  # a Monday, 19:05 in Berlin
+
+
+class WordEncoder:
+    """Each word is a fixed random direction; a text is the direction of their sum."""
+
+    id = EncoderId("words-1")
+    dim = 64
+    tokens = 64
+
+    def encode(self, texts: Sequence[str]) -> Vector:
+        rows = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in text.lower().replace(".", " ").replace(",", " ").split():
+                seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+                row += np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
+        return unit(rows)
+
+
+def publisher(id: str = "planet", **more) -> Publisher:
+    return Publisher(
+        **{"id": id, "name": id, "domains": (f"{id}.example",), "timezone": "Europe/Berlin", "country": "DE"} | more
+    )
+
+
+def advertiser(id: str = "acme") -> Advertiser:
+    return Advertiser(id=id, name=id.title(), domains=(f"{id}.example",))
+
+
+def campaign(id: str = "spring", advertiser: str = "acme", **more) -> Campaign:
+    suits_all = Suitability(avoid=(), accept_unknown=True)
+    return Campaign(
+        **{"id": id, "advertiser": advertiser, "name": id, "cpm_micros": 1_000_000, "suitability": suits_all} | more
+    )
+
+
+def creative(id: str = "spring-1", campaign: str = "spring", **more) -> Creative:
+    return Creative(
+        **{
+            "id": id,
+            "campaign": campaign,
+            "format": "native",
+            "headline": f"headline of {id}",
+            "landing_url": "https://acme.example/",
+        }
+        | more
+    )
+
+
+@dataclass
+class World:
+    """A store with a catalogue over it, as of NOW unless told."""
+
+    folder: Path
+    now: datetime = NOW
+    encoder: WordEncoder = field(default_factory=WordEncoder)
+
+    def __post_init__(self) -> None:
+        self.store: SqliteStore = open_store(f"sqlite:///{self.folder / 'world.db'}")
+        self._catalog: Catalog | None = None
+
+    def put(self, *entities: Entity) -> None:
+        """Store entities, replacing those of their ids."""
+        changes = []
+        for entity in entities:
+            kind = type(entity).__name__.lower()
+            before = self.store.find(kind, [entity.id]).get(entity.id)
+            if before != entity:
+                changes.append(Change(before, entity))
+        self.store.write(changes, [], self.store.versions(), "test", self.now)
+
+    def remove(self, entity: Entity) -> None:
+        self.store.write([Change(entity, None)], [], self.store.versions(), "test", self.now)
+
+    @property
+    def catalog(self) -> Catalog:
+        if self._catalog is None:
+            kept: dict[str, Vector] = {}
+            topics = TopicVectors.build(self.encoder, content_taxonomy(), kept)
+            recipe = Recipe(self.encoder, topics, STANDING_WEIGHTS, lambda name: f"https://ads.example/images/{name}")
+            self._catalog = Catalog(self.store, recipe, self.folder / "snapshots", lambda: self.now)
+        return self._catalog
+
+    @property
+    def view(self) -> View:
+        self.catalog.refresh()
+        return self.catalog.view(self.now)
+
+    def page(self, text: str = "", **more) -> PageFacts:
+        vector = self.encoder.encode([text])[0] if text else None
+        known = {"content_hash": text or "nothing", "encoder_id": self.encoder.id, "vector": vector, "language": "en"}
+        return PageFacts(**known | {"suitability_known": bool(text)} | more)
+
+    def context(self, text: str = "", *, page: PageFacts | None = None, **more) -> Context:
+        place = more.pop("place", PlaceFacts("DE"))
+        clock = Clock(Atlas.load()).facts(more.pop("at", self.now), more.pop("timezone", "Europe/Berlin"), place)
+        facts = {"publisher": "planet", "page": page or self.page(text), "device": Device(), "clock": clock}
+        return Context(**facts | {"place": place} | more)
+
+
+def topics(*ids: str) -> tuple[Topic, ...]:
+    return tuple(Topic(TopicId(id), id, 0.9) for id in ids)
+
+
+def rain() -> WeatherFacts:
+    return WeatherFacts("rain", "cold")
