@@ -171,10 +171,8 @@ def zipped(data: bytes) -> bytes:
     return gzip.compress(data, mtime=0)
 
 
-@pytest.fixture(scope="session")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """Give the file of a small catalogue, and one key for each kind of caller."""
-    path = tmp_path_factory.mktemp("seeded") / "catalog.db"
+def seed_catalogue(path: Path) -> dict[str, str]:
+    """Make a small catalogue, and one key for each kind of caller."""
     store = SqliteStore(path)
     things = [
         Publisher(id="planet", name="The Planet", domains=("www.planet.test",)),
@@ -198,7 +196,13 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
         for name, scope, tenant in CALLERS
     }
     store.close()
-    return path, keys
+    return keys
+
+
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    path = tmp_path_factory.mktemp("seeded") / "catalog.db"
+    return path, seed_catalogue(path)
 
 
 @pytest.fixture
