@@ -71,7 +71,7 @@ class Recipe:
     encoder: Encoder
     topics: TopicVectors  # of the same encoder
     weights: Weights  # standing weights of the facets
-    image_url: Callable[[str], str]  # where a picture is hosted, by its hash
+    image_url: Callable[[str], str]  # where a picture is hosted, by its name
 
 
 def build(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | None = None) -> None:
@@ -196,8 +196,7 @@ class _Rows:
         if prefer not in self._prefer_at:
             self._prefer_at[prefer] = len(self.prefers)
             self.prefers.append(prefer)
-        hosted = creative.image and creative.image.hash
-        answer = creative_answer(creative, campaign, advertiser, self._image_url(hosted) if hosted else None)
+        answer = creative_answer(creative, campaign, advertiser, self._image_url)
         flight = campaign.flight
         self.ids.append(creative.id)
         self.texts.append(text_of(creative, campaign, advertiser))

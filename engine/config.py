@@ -85,9 +85,9 @@ class Config:
         "source of the weather table: none, metno, open-meteo or file:PATH",
         _matching(r"none|metno|open-meteo|file:.+", "none, metno, open-meteo or file:PATH"),
     )
-    weather_contact: str | None = _setting(
+    contact: str | None = _setting(
         None,
-        "e-mail or URL that weather services ask for",
+        "e-mail or URL that weather services and fetched sites can write to; none: no page is fetched",
         _matching(r"\S{3,200}", "an e-mail address or URL"),
     )
     weather_refresh_s: int = _setting(
@@ -116,9 +116,9 @@ class Config:
             wrong.append(
                 f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR; expected a folder apart, so that a copy holds no key"
             )
-        if config.weather in ("metno", "open-meteo") and config.weather_contact is None:
+        if config.weather in ("metno", "open-meteo") and config.contact is None:
             wrong.append(
-                f"{PREFIX}WEATHER_CONTACT is not set; {config.weather} asks for an e-mail address or URL"
+                f"{PREFIX}CONTACT is not set; {config.weather} asks for an e-mail address or URL"
             )
         if wrong:
             raise ConfigError("\n".join(wrong))

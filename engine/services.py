@@ -17,7 +17,9 @@ from contexts import weather_sources
 from contexts.clock import Clock
 from contexts.context import PlaceFacts, Vector
 from contexts.encoders import open_encoder
+from contexts.extract import PageText
 from contexts.facets import STANDING_WEIGHTS
+from contexts.fetch import Fetcher, FetchPolicy
 from contexts.page import ENGLISH, TopicModel
 from contexts.page_vector import better_vector
 from contexts.place import Atlas
@@ -33,7 +35,7 @@ from engine.decide import Engine
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
 from engine.keys import KeyTable
-from engine.pages import Pages
+from engine.pages import Fetch, Pages
 from engine.snapshot import Snapshot
 from engine.store import SqliteStore, open_store
 from privacy.keyring import Keyring
@@ -89,7 +91,7 @@ class Services:
             self.encoder,
             model,
             lambda text: better_vector(self.encoder, text.for_encoder()),
-            None,
+            fetching(config, monotonic),
             url_hash=lambda url: self.keyring.mac("page-url", url.encode()).hex(),
             now=now,
             monotonic=monotonic,
@@ -225,11 +227,27 @@ def open_services(
     return services
 
 
+def fetching(config: Config, monotonic: Callable[[], float]) -> Fetch | None:
+    """Return what fetches publishers' pages; None where no contact is configured to sign with."""
+    if config.contact is None:
+        return None
+    contact = config.contact
+    fetchers: dict[tuple[str, ...], Fetcher] = {}  # one a publisher, each with its robots rules
+
+    def fetch(url: str, domains: tuple[str, ...]) -> PageText:
+        fetcher = fetchers.get(domains)
+        if fetcher is None:
+            fetcher = fetchers[domains] = Fetcher(FetchPolicy(contact, frozenset(domains)), monotonic)
+        return fetcher.fetch(url)
+
+    return fetch
+
+
 def weather_source(config: Config) -> Source | None:
     """Return the weather source that is configured."""
     kind, _, path = config.weather.partition(":")
     if kind == "metno":
-        return weather_sources.MetNorway(contact=config.weather_contact or "")
+        return weather_sources.MetNorway(contact=config.contact or "")
     if kind == "open-meteo":
         return weather_sources.OpenMeteo()
     return weather_sources.FileSource(Path(path)) if kind == "file" else None

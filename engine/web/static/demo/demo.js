@@ -88,11 +88,12 @@
 
   function explain(find, filled, who) {
     const reasons = filled.reasons || [];
+    const score = reasons.reduce((sum, reason) => sum + reason.share, 0);
     const whole = reasons.reduce((sum, reason) => sum + Math.max(reason.share, 0), 0) || 1;
     let x = 0;
     for (const reason of reasons) {
       const label = facets[reason.facet] || reason.facet;
-      const percent = `${Math.round(100 * reason.share)} %`;
+      const percent = `${score ? Math.round((100 * reason.share) / score) : 0} %`;
       const key = element("span", "", "key");
       key.append(element("span", "", `dot facet-${reason.facet}`), `${label} ${percent}`);
       find(".why-sum").append(key);
