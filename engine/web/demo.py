@@ -371,7 +371,7 @@ def _shares(reasons: Sequence[Reason]) -> tuple[Share, ...]:
     for reason in reasons:
         width = 100 * max(reason.share, 0.0) / whole
         label = FACETS.get(reason.facet, reason.facet.capitalize())
-        drawn.append(Share(reason.facet, label, round(100 * reason.share), reason.because, x, width))
+        drawn.append(Share(reason.facet, label, round(width), reason.because, x, width))
         x += width
     return tuple(drawn)
 
