@@ -365,14 +365,12 @@ def _ad(filled: Filled) -> Ad:
 
 def _shares(reasons: Sequence[Reason]) -> tuple[Share, ...]:
     drawn, x = [], 0.0
-    score = sum(reason.share for reason in reasons)
     # A part that counts against has no length.
     whole = sum(max(reason.share, 0.0) for reason in reasons) or 1.0
     for reason in reasons:
         width = 100 * max(reason.share, 0.0) / whole
         label = FACETS.get(reason.facet, reason.facet.capitalize())
-        percent = round(100 * reason.share / score) if score else 0
-        drawn.append(Share(reason.facet, label, percent, reason.because, x, width))
+        drawn.append(Share(reason.facet, label, round(width), reason.because, x, width))
         x += width
     return tuple(drawn)
 

@@ -88,16 +88,15 @@
 
   function explain(find, filled, who) {
     const reasons = filled.reasons || [];
-    const score = reasons.reduce((sum, reason) => sum + reason.share, 0);
     const whole = reasons.reduce((sum, reason) => sum + Math.max(reason.share, 0), 0) || 1;
     let x = 0;
     for (const reason of reasons) {
       const label = facets[reason.facet] || reason.facet;
-      const percent = `${score ? Math.round((100 * reason.share) / score) : 0} %`;
+      const width = (100 * Math.max(reason.share, 0)) / whole;
+      const percent = `${Math.round(width)} %`;
       const key = element("span", "", "key");
       key.append(element("span", "", `dot facet-${reason.facet}`), `${label} ${percent}`);
       find(".why-sum").append(key);
-      const width = (100 * Math.max(reason.share, 0)) / whole;
       const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
       for (const [name, value] of Object.entries({ class: `facet-${reason.facet}`, x, y: 0, width, height: 6 })) {
         rect.setAttribute(name, value);
