@@ -204,9 +204,8 @@ def public_domain(reader: Reader, folder: Path) -> bool:
         hit = reader.first_tier(facts) in text["any"]
         hits += hit
         said = ", ".join(f"{t.name} {t.score:.2f}" for t in facts.topics[:3]) or "nothing"
-        print(
-            f"  {'hit ' if hit else 'MISS'} {text['work']}: expected {' or '.join(text['names'])}, said {said}"
-        )
+        wanted = " or ".join(text["names"])
+        print(f"  {'hit ' if hit else 'MISS'} {text['work']}: expected {wanted}, said {said}")
     kept = hits >= PUBLIC_DOMAIN
     print(f"public domain: {hits}/{len(expected)} (bound {PUBLIC_DOMAIN}): {_verdict(kept)}")
     return kept
@@ -236,10 +235,9 @@ def cost(reader: Reader, folder: Path) -> bool:
 
 def _check(name: str, hits: int, total: int, bound: float) -> bool:
     accuracy = hits / max(total, 1)
-    print(
-        f"{name}: first tier right {hits}/{total} = {accuracy:.3f} (bound {bound}): {_verdict(accuracy >= bound)}"
-    )
-    return accuracy >= bound
+    kept = accuracy >= bound
+    print(f"{name}: first tier right {hits}/{total} = {accuracy:.3f} (bound {bound}): {_verdict(kept)}")
+    return kept
 
 
 def _verdict(kept: bool) -> str:
