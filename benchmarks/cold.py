@@ -24,7 +24,7 @@ RUNS = 200
 MOST_RATIO = 1.5  # of the bare encoder's median
 WORDS = (
     "the city council a new bridge over river that will carry trams cyclists and people on foot from old "
-    "market to station engineers said work would begin in spring if money is found while shop owners fear noise"
+    "market to station engineers said work would begin in spring if money is found while shops fear noise"
 ).split()
 
 
