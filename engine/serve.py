@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from contextlib import suppress
 from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -30,7 +31,8 @@ def serve(config: Config, server: str = "granian") -> None:
     folder = Path(tempfile.mkdtemp(prefix="tactful-"))
     os.environ[METRICS_VARIABLE] = str(folder)
     try:
-        _SERVERS[server](config, folder)
+        with suppress(SystemExit):  # how both servers return
+            _SERVERS[server](config, folder)
         if (folder / _REFUSED).exists() and not (folder / _OPENED).exists():
             raise ServeError((folder / _REFUSED).read_text())
     finally:
