@@ -38,7 +38,9 @@ _MAX_JSON_LD_NODES = 400
 _MARKUP = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]{0,30})")
 _LONG_TAG = re.compile(r"<[a-zA-Z][^>]{2000,}")
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
-_UNREAD = re.compile(r"<(script|style|noscript|template|svg|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_UNREAD = re.compile(
+    r"<(script|style|noscript|template|svg|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL
+)
 _TITLE = re.compile(r"<title\b[^>]{0,500}>([^<]{0,2000})", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>?")
 _SPACE = re.compile(r"\s+")
@@ -67,7 +69,7 @@ class PageText:
         return ". ".join(part for part in (self.title, self.description, self.text) if part)
 
 
-def read(page: PageInput) -> PageText:
+def read(page: PageInput, section: str | None = None) -> PageText:
     """Read a page; what the caller states wins over what its HTML says. Never raises on hostile input."""
     found = read_html(page.html) if page.html else PageText()
     return _sealed(
@@ -76,24 +78,26 @@ def read(page: PageInput) -> PageText:
             description=_clean(page.description, MAX_DESCRIPTION_CHARS) or found.description,
             text=_clean(page.text, MAX_TEXT_CHARS) or found.text,
             language=_clean(page.language, 35) or found.language,
-            section=found.section,
+            section=section or found.section,
             keywords=_keywords(page.keywords) or found.keywords,
         )
     )
 
 
 def read_html(source: str) -> PageText:
-    """Return what an HTML page says of itself, with its main text, without boilerplate where it can be told."""
+    """Return what an HTML page says of itself, and its main text without boilerplate where it can be told."""
     source = _CONTROL.sub(" ", source[:_MAX_HTML_CHARS])
-    if _beyond_parsing(source):
+    if beyond_parsing(source):
         return _sealed(_strip(source))
     tree = HTMLTree.parse(source)
     if tree.document is None or tree.head is None or tree.body is None:
         return _sealed(_strip(source))
-    metas = _metas(tree)
-    facts = _json_ld(tree)
+    metas = _metas(tree.head)
+    facts = _json_ld(tree.document)
     text = _clean(
-        extract_plain_text(tree, main_content=True, alt_texts=False, preserve_formatting=False, list_bullets=False),
+        extract_plain_text(
+            tree, main_content=True, alt_texts=False, preserve_formatting=False, list_bullets=False
+        ),
         MAX_TEXT_CHARS,
     )
     if len(text) < 200:  # the heuristic for main content found next to nothing: take all there is
@@ -110,11 +114,14 @@ def read_html(source: str) -> PageText:
             text=text,
             language=_clean(root.getattr("lang", "") if root else "", 35) or facts.get("inLanguage"),
             section=_clean(
-                facts.get("articleSection", "").split(",")[0] or metas.get("article:section"), MAX_KEYWORD_CHARS
+                facts.get("articleSection", "").split(",")[0] or metas.get("article:section"),
+                MAX_KEYWORD_CHARS,
             )
             or None,
             keywords=_keywords(
-                (facts.get("keywords") or metas.get("keywords") or metas.get("news_keywords") or "").split(",")
+                (facts.get("keywords") or metas.get("keywords") or metas.get("news_keywords") or "").split(
+                    ","
+                )
             ),
         )
     )
@@ -146,7 +153,7 @@ def _keywords(values: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(v for v in cleaned if v))[:MAX_KEYWORDS]
 
 
-def _beyond_parsing(source: str) -> bool:
+def beyond_parsing(source: str) -> bool:
     """Tell whether the page could nest deeper, or hold a longer tag, than the parser bears."""
     # An inline image is one long attribute and harmless; only words can be attributes.
     if sum(len(tag.split()) ** 2 for tag in _LONG_TAG.findall(source)) > _MAX_ATTRIBUTES_SQUARED:
@@ -174,7 +181,9 @@ def _beyond_parsing(source: str) -> bool:
     return False
 
 
-_SELF_CLOSING = frozenset("p li dt dd option optgroup tr td th thead tbody tfoot html head body a button".split())
+_SELF_CLOSING = frozenset(
+    "p li dt dd option optgroup tr td th thead tbody tfoot html head body a button".split()
+)
 
 
 def _strip(source: str) -> PageText:
@@ -187,9 +196,9 @@ def _strip(source: str) -> PageText:
     )
 
 
-def _metas(tree: HTMLTree) -> dict[str, str]:
+def _metas(head: Any) -> dict[str, str]:
     found: dict[str, str] = {}
-    for meta in tree.head.get_elements_by_tag_name("meta"):
+    for meta in head.get_elements_by_tag_name("meta"):
         name = (meta.getattr("name") or meta.getattr("property") or "").lower()
         content = meta.getattr("content")
         if name and content and len(found) < 200:
@@ -197,11 +206,11 @@ def _metas(tree: HTMLTree) -> dict[str, str]:
     return found
 
 
-def _json_ld(tree: HTMLTree) -> dict[str, str]:
-    """Return headline, description, articleSection, keywords and inLanguage of schema.org articles, as strings."""
+def _json_ld(document: Any) -> dict[str, str]:
+    """Return what schema.org articles say of themselves; lists as one string with commas."""
     wanted = ("headline", "description", "articleSection", "keywords", "inLanguage")
     found: dict[str, str] = {}
-    scripts = tree.document.query_selector_all('script[type="application/ld+json"]')
+    scripts = document.query_selector_all('script[type="application/ld+json"]')
     for number, script in enumerate(scripts):
         source = script.text
         if number >= _MAX_JSON_LD_BLOCKS or len(source) > _MAX_JSON_LD_CHARS:
@@ -230,5 +239,9 @@ def _objects(data: Any) -> Iterator[dict[str, Any]]:
             queue.extend(item[:_MAX_JSON_LD_NODES])
         elif isinstance(item, dict):
             queue.append(item.get("@graph"))
-            if "Article" in str(item.get("@type")) or "Posting" in str(item.get("@type")) or "headline" in item:
+            if (
+                "Article" in str(item.get("@type"))
+                or "Posting" in str(item.get("@type"))
+                or "headline" in item
+            ):
                 yield item

@@ -14,7 +14,9 @@ LANGUAGES = (
 )
 _READ_CHARS = 400  # more does not change the answer and costs time
 _SURE = 0.2  # of 45 headlines in nine languages, all but one were right from here on
-_OVERRULE = 0.9  # text this plainly of another language corrects a wrong statement: lang="en" is a common default
+_OVERRULE = (
+    0.9  # text this plainly of another language corrects a wrong statement: lang="en" is a common default
+)
 _OVERRULE_CHARS = 120
 _LETTERS = re.compile(r"[^\W\d_]")
 _SUBTAG = re.compile(r"[A-Za-z]{2,3}(?=$|[-_])")
@@ -28,7 +30,7 @@ class LanguageDetector:
         self._identifier.set_languages(LANGUAGES)
 
     def detect(self, text: str) -> tuple[str | None, float]:
-        """Return the language and how sure it is, 0 to 1; (None, 0.0) where fewer than 6 letters are to be read."""
+        """Return the language and how sure it is, 0 to 1; (None, 0.0) for fewer than 6 letters."""
         text = text[:_READ_CHARS]
         if len(_LETTERS.findall(text)) < 6:
             return None, 0.0

@@ -3,7 +3,7 @@
 The file `data/lexicon.txt` is ours. Its lines, under headers:
     @ 492 +drugs ^decision   what follows is about these topics (ids), flags and intents
     a plain line             an example sentence
-    ~ cycl(e|ing); bike lane strong cues, separated by ";"; "word*" stands for word, words, worded, wording, worder(s)
+    ~ cycle*; bike lane       strong cues; "word*" stands for word, words, worded, wording, worder(s)
     ? pedal*                 weak cues: they count only in company
     ! shooting star          harmless phrases: no cue inside one counts
     - options                taxonomy names too common to be cues
@@ -78,7 +78,9 @@ def read_lexicon(lines: Iterable[str], taxonomy: Taxonomy) -> Lexicon:
             topics = frozenset(m for m in marks if m[0] not in "+^")
             unknown = (flags - FLAGS) | (intents - set(INTENTS)) | {t for t in topics if t not in taxonomy}
             if unknown:
-                raise DataError(f"lexicon, line {number}: expected topic ids, flags or intents, got {unknown}")
+                raise DataError(
+                    f"lexicon, line {number}: expected topic ids, flags or intents, got {unknown}"
+                )
         elif kind in ("~", "?"):
             weight = STRONG if kind == "~" else WEAK
             for phrase in _spellings(rest):

@@ -31,16 +31,20 @@ STATED_SCORE = 0.97  # a topic that the publisher states is all but sure
 
 _MIN_TIER_1 = 0.15
 _MIN_LOWER = 0.30
-_IMPLIES_SPECIAL = 0.40  # a protected topic counts from here: better one page too many
+_LOWER_RESERVE = 1.5  # log-odds: a sibling of the right topic is as near as chance allows, but seldom meant
+_IMPLIES_SPECIAL = 0.60  # an inferred topic that a special category lists counts from here
 _NAME_WEIGHT = 0.35  # a topic's bare name teaches less than a sentence does
 _CUE_LOGIT = 0.9  # what one strong cue adds to a topic's log-odds
 _CUE_CAP = 3.0
+_LONELY = 0.65  # a weak cue on its own, be it in the title
 _TITLE_FACTOR = 1.5
 _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
-_FLAG_BETA = 2.0  # a sensitive page missed costs more than a harmless one flagged
+_FLAG_BETA = 1.5  # a sensitive page missed costs more than a harmless one flagged
 _FLAG_SPREADS = 2.5  # a strong cue makes up for a vector that falls so many spreads short
 _FLAG_CUES_ALONE = 2.0  # without or against the vector: so many strong cues
-_UNTAUGHT = frozenset({SENSITIVE["adult"], "v9i3On", "SPSHQ5"})  # flags are read apart; Genres say how, not what
+_UNTAUGHT = frozenset(
+    {SENSITIVE["adult"], "v9i3On", "SPSHQ5"}
+)  # flags are read apart; Genres say how, not what
 _NONE = TopicId("")
 _FLAGS = (*SENSITIVE, *SPECIAL_CATEGORIES)
 
@@ -70,8 +74,8 @@ class TopicModel:
     ) -> TopicModel:
         """Encode the examples in one batch, or take their vectors from `cached`, and fit the readers.
 
-        `cached` maps a digest of encoder and examples to their vectors; new ones are put into it for the caller
-        to keep. `languages` are those that the encoder understands, None for all.
+        `cached` maps a digest of encoder and examples to their vectors; new ones are put into it, for the
+        caller to keep. `languages` are those that the encoder understands, None for all.
         """
         lexicon = lexicon or our_lexicon(taxonomy)
         examples = [*lexicon.examples, *_names(taxonomy)]
@@ -137,19 +141,22 @@ class TopicModel:
         with self._tokenizer.reading(text) as doc:
             phrases = vocabulary.find(doc)
             found = _outermost(self._matcher.find(doc)) if english else {}
-        cues = _Cues({}, {}, {}, tuple(dict.fromkeys((*phrases, *(p for p in found if p in self._names)))))
+        topics: dict[str, float] = {}
+        flags: dict[str, float] = {}
+        intents: dict[str, float] = {}
         for phrase, times in found.items():
             if phrase in self._lexicon.harmless:
                 continue
             strength = (1.0 + 0.5 * math.log2(times)) * (_TITLE_FACTOR if phrase in title else 1.0)
             for known, kept in (
-                (self._lexicon.topic_cues, cues.topics),
-                (self._lexicon.flag_cues, cues.flags),
-                (self._lexicon.intent_cues, cues.intents),
+                (self._lexicon.topic_cues, topics),
+                (self._lexicon.flag_cues, flags),
+                (self._lexicon.intent_cues, intents),
             ):
                 for target, weight in known.get(phrase, {}).items():
                     kept[target] = kept.get(target, 0.0) + weight * strength
-        return cues
+        names = tuple(phrase for phrase in found if phrase in self._names)
+        return _Cues(topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))))
 
     def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
         """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
@@ -159,16 +166,21 @@ class TopicModel:
             nearest = None
         else:
             centred = vector - self._mean
-            nearest = np.maximum.reduceat(self._lower_rows @ centred, self._lower_starts) / np.linalg.norm(centred)
+            nearest = np.maximum.reduceat(self._lower_rows @ centred, self._lower_starts) / np.linalg.norm(
+                centred
+            )
         for index, (topic, tier_1) in enumerate(self._lower):
             parent = first.get(tier_1, 0.0)
             if parent < _MIN_TIER_1:
                 continue
             logit = min(cues.get(topic, 0.0), _CUE_CAP) * _CUE_LOGIT
-            logit += -_NONE_LOGIT if nearest is None else self._lower_slope * nearest[index] + self._lower_offset
-            score = min(parent, 1.0 / (1.0 + math.exp(-logit)))
+            logit += (
+                -_NONE_LOGIT if nearest is None else self._lower_slope * nearest[index] + self._lower_offset
+            )
+            score = parent / (1.0 + math.exp(_LOWER_RESERVE - logit))
             if score >= _MIN_LOWER:
-                scores[topic] = score
+                for told in (topic, *self.taxonomy.ancestors(topic)[:-1]):
+                    scores[told] = max(scores.get(told, 0.0), score)
         return scores
 
     def flags(self, vector: Vector | None, cues: Mapping[str, float]) -> frozenset[str]:
@@ -186,7 +198,10 @@ class TopicModel:
     def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
         """Return the special categories that topics imply."""
         return frozenset(
-            flag for topic, score in topics.items() if score >= _IMPLIES_SPECIAL for flag in self._special[topic]
+            flag
+            for topic, score in topics.items()
+            if score >= _IMPLIES_SPECIAL
+            for flag in self._special[topic]
         )
 
     def sensitive_of(self, topics: Iterable[TopicId]) -> frozenset[str]:
@@ -201,10 +216,11 @@ class TopicModel:
         return INTENTS[int(logits.argmax())]
 
     def _tier_1_probabilities(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
-        strength: dict[TopicId, float] = {}
+        strength: dict[str, float] = {}
         for topic, cue in cues.items():
             tier_1 = self.taxonomy.tier_1(TopicId(topic))
             strength[tier_1] = strength.get(tier_1, 0.0) + cue
+        strength = _in_company(strength)
         logits = np.array([_CUE_LOGIT * min(strength.get(topic, 0.0), _CUE_CAP) for topic in self._tier_1s])
         if vector is None:
             logits[-1] = _NONE_LOGIT
@@ -239,7 +255,10 @@ class TopicModel:
         rows: dict[TopicId, list[int]] = {}
         for row, example in enumerate(examples):
             for topic in example.topics:
-                if self.taxonomy.ancestors(TopicId(topic)) and self.taxonomy.tier_1(TopicId(topic)) not in _UNTAUGHT:
+                if (
+                    self.taxonomy.ancestors(TopicId(topic))
+                    and self.taxonomy.tier_1(TopicId(topic)) not in _UNTAUGHT
+                ):
                     rows.setdefault(TopicId(topic), []).append(row)
         self._lower = [(topic, self.taxonomy.tier_1(topic)) for topic in rows]
         order = [row for topic, _ in self._lower for row in rows[topic]]
@@ -249,7 +268,7 @@ class TopicModel:
         sims = centred @ centred[order].T
         sims[np.asarray(order), np.arange(len(order))] = -1.0  # no row is near itself
         nearest = np.maximum.reduceat(sims, self._lower_starts, axis=1)
-        for row, example in enumerate(examples):
+        for row, example in enumerate(self._lexicon.examples):  # bare names resemble each other too much
             own = {self.taxonomy.tier_1(TopicId(t)) for t in example.topics}
             for index, (topic, tier_1) in enumerate(self._lower):
                 if tier_1 in own and (topic not in example.topics or len(rows[topic]) > 1):
@@ -289,10 +308,10 @@ def understand(
     cattax: int = CATTAX_CONTENT_3_1,
     publisher_categories: Mapping[str, str] | None = None,
 ) -> PageFacts:
-    """Return the facts of a page; `vector` is `page.for_encoder()` in the model's space, None where none is to be had.
+    """Return the facts of a page; `vector` is `page.for_encoder()` in the model's space, if it is to be had.
 
-    `categories` are ids that the caller states; `publisher_categories` maps the publisher's own names, in lower
-    case ("sport"), to ids of Content Taxonomy 3.1, and is looked up by section and keywords.
+    `categories` are ids that the caller states; `publisher_categories` maps the publisher's own names, in
+    lower case ("sport"), to ids of Content Taxonomy 3.1, and is looked up by section and keywords.
     """
     language, note = model.detector.decide(page.language, page.for_encoder())
     notes = [note] if note else []
@@ -332,7 +351,9 @@ def understand(
 def _names(taxonomy: Taxonomy) -> list[Example]:
     """Return each topic's name with those above it, as a sentence of sorts."""
     return [
-        Example(". ".join((node.name, *map(taxonomy.name, taxonomy.ancestors(node.id)))), frozenset({node.id}))
+        Example(
+            ". ".join((node.name, *map(taxonomy.name, taxonomy.ancestors(node.id)))), frozenset({node.id})
+        )
         for node in taxonomy
     ]
 
@@ -343,11 +364,16 @@ def _own_topics(page: PageText, categories: Mapping[str, str], taxonomy: Taxonom
     return frozenset(TopicId(topic) for topic in ids if topic is not None and topic in taxonomy)
 
 
+def _in_company(cues: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what only a single weak cue speaks for."""
+    return {target: strength for target, strength in cues.items() if strength > _LONELY}
+
+
 def _outermost(found: Iterable[tuple[str, int, int]]) -> dict[str, int]:
-    """Return how often each phrase occurs where no longer phrase covers it: "shooting star" is no shooting."""
+    """Return how often each phrase occurs outside of longer ones: a "shooting star" is no shooting."""
     counts: dict[str, int] = {}
     reached = -1
-    for phrase, start, end in sorted(found, key=lambda f: (f[1], -f[2])):
+    for phrase, _, end in sorted(found, key=lambda f: (f[1], -f[2])):
         if end > reached:
             counts[phrase] = counts.get(phrase, 0) + 1
             reached = end

@@ -46,7 +46,9 @@ def fit(x: Floats, targets: Floats, weights: Floats) -> tuple[Reader, Floats]:
 def fit_temperature(scores: Floats, truth: NDArray[np.intp], bias: Floats) -> float:
     """Return the factor on (n, classes) scores under which softmax is likeliest to say the truth (n,)."""
     candidates = np.linspace(1.0, 30.0, 59)
-    losses = [-np.mean(np.log(softmax(scores * c + bias)[np.arange(len(truth)), truth] + 1e-9)) for c in candidates]
+    losses = [
+        -np.mean(np.log(softmax(scores * c + bias)[np.arange(len(truth)), truth] + 1e-9)) for c in candidates
+    ]
     return float(candidates[int(np.argmin(losses))])
 
 
@@ -64,7 +66,7 @@ def fit_threshold(scores: Floats, truth: Bools, beta: float) -> float:
 
 
 def fit_logistic(x: Floats, truth: Bools) -> tuple[float, float]:
-    """Return slope and offset of the logistic curve through (n,) values; Newton's method, both kinds counted alike."""
+    """Return slope and offset of the logistic curve through (n,) values; both kinds count alike."""
     y = truth.astype(float)
     weight = np.where(truth, 0.5 / max(truth.sum(), 1), 0.5 / max((~truth).sum(), 1)) * len(y)
     design = np.stack([x, np.ones_like(x)], axis=1)

@@ -60,9 +60,14 @@ class Picture:
     """A hosted picture, or one that will be once the change is made."""
 
     hash: str
-    name: str  # <hash>.<extension>
+    ext: Literal["png", "jpg", "webp", "avif"]
     w: int
     h: int
+
+    @property
+    def name(self) -> str:
+        """Return the name under which it is hosted."""
+        return f"{self.hash}.{self.ext}"
 
 
 class Pictures(Protocol):
@@ -312,7 +317,7 @@ def _check_image(image: Image, pictures: Pictures, found: Findings) -> Image:
             picture = pictures.from_base64(image.data, "image.data", found.line)
         else:
             picture = pictures.hosted(image.hash or "", "image.hash", found.line)
-        return Image(alt=image.alt, hash=picture.hash, w=picture.w, h=picture.h)
+        return Image(alt=image.alt, hash=picture.hash, ext=picture.ext, w=picture.w, h=picture.h)
     return image
 
 

@@ -16,8 +16,14 @@ class Image(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     file: str | None = None
     data: str | None = None
     hash: str | None = None  # of a picture that the service hosts already (64 hex digits)
+    ext: Literal["png", "jpg", "webp", "avif"] | None = None  # of a hosted picture, with its size in pixels
     w: int | None = None
     h: int | None = None
+
+    @property
+    def name(self) -> str | None:
+        """Return the name under which a picture is hosted, `<hash>.<ext>`; None where it is not hosted yet."""
+        return f"{self.hash}.{self.ext}" if self.hash and self.ext else None
 
 
 class Creative(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="creative", tag_field="kind"):

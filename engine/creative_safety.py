@@ -52,6 +52,7 @@ _BAD_IN_URL = re.compile(r"[\x00-\x20\x7f\\\u0080-\u00a0\u2028\u2029]")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _HOSTED_SRC = re.compile(r'(<img\b[^>]*? src=")(' + NAME.pattern + r')"')
+_HREF = re.compile(r'<a\b[^>]*? href="([^"]*)"')
 _TAG_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -136,7 +137,7 @@ def landing_url(text: str, domains: Collection[str] | None, field: str, line: in
     if port not in (None, 443) or parts.netloc.endswith(":"):
         raise CatalogError(field, f"port {port}", "no port", line)
     host = host_name(parts.hostname or "")
-    if host is None or (domains is not None and not _is_below(host, domains)):
+    if host is None or (domains is not None and not is_below(host, domains)):
         listed = ", ".join(list(domains or ["a domain"])[:5])
         raise CatalogError(field, f"host {_shown(parts.hostname or '')}", f"{listed} or a host below", line)
     if _BROKEN_ESCAPE.search(text):
@@ -153,12 +154,8 @@ _PATH = "/%:@!$&()*+,;=~-._"
 _QUERY = _PATH + "?"
 
 
-def landing_host(url: str) -> str:
-    """Return the host of a stored landing URL."""
-    return url.removeprefix("https://").partition("/")[0]
-
-
-def _is_below(host: str, domains: Iterable[str]) -> bool:
+def is_below(host: str, domains: Iterable[str]) -> bool:
+    """Say whether a host is one of the domains or lies below one."""
     return any(host == name or host.endswith("." + name) for name in domains)
 
 
@@ -222,8 +219,7 @@ def clean_html(
 
     if any("\ud800" <= char <= "\udfff" for char in html):
         raise CatalogError(field, "half a character", "text in Unicode", line)
-    safe = nh3.clean(
-        html,
+    cleaner = nh3.Cleaner(
         tags=TAGS,
         clean_content_tags=DROPPED_WITH_CONTENT,
         attributes=ATTRIBUTES,
@@ -232,6 +228,7 @@ def clean_html(
         link_rel="noopener noreferrer nofollow sponsored",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
+    safe = cleaner.clean(html)
     if len(safe) > MAX_HTML:  # unclosed tags can multiply when they are closed
         raise CatalogError(field, f"{len(safe)} characters once cleaned", f"at most {MAX_HTML}", line)
     before, after = _Outline(), _Outline()
@@ -257,12 +254,14 @@ def clean_html(
         faults.append(CatalogError(field, "nothing that can be seen", "text or a hosted picture", line))
     if faults:
         raise faults[0]
+    if cleaner.clean(safe) != safe:  # mutation: a browser that parses it again would see another tree
+        raise CatalogError(field, "tags nested so that they move when read again", "well-formed HTML", line)
     return CleanHtml(safe, before.lost(after))
 
 
 def with_image_urls(html: str, image_url: Callable[[str], str]) -> str:
-    """Replace the names of hosted pictures in stored HTML by their URLs; `image_url` takes a hash."""
-    return _HOSTED_SRC.sub(lambda found: f'{found[1]}{escape(image_url(found[3]))}"', html)
+    """Replace the names of hosted pictures in stored HTML by their URLs; `image_url` takes a name."""
+    return _HOSTED_SRC.sub(lambda found: f'{found[1]}{escape(image_url(found[2]))}"', html)
 
 
 def hosted_images(creative: Creative) -> tuple[str, ...]:
@@ -271,6 +270,12 @@ def hosted_images(creative: Creative) -> tuple[str, ...]:
     for found in _HOSTED_SRC.finditer(creative.html or ""):
         hashes[found[3]] = None
     return tuple(hashes)
+
+
+def linked_hosts(creative: Creative) -> tuple[str, ...]:
+    """Return the hosts to which a stored creative leads, each once: its landing page's, then its HTML's."""
+    urls = [creative.landing_url, *_HREF.findall(creative.html or "")]
+    return tuple(dict.fromkeys(url.removeprefix("https://").partition("/")[0] for url in urls))
 
 
 @dataclass(frozen=True, slots=True)

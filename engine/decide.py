@@ -81,11 +81,10 @@ class Engine:
     def shortlist(self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING) -> Shortlist:
         """Return the creatives that compete for a placement, in their final order."""
         view, context = scene.view, scene.context
-        key = (house, most, scene.key, placement.formats, placement.sizes, placement.floor_micros)
-        key = (*key, placement.block_advertisers, placement.block_categories)
+        key = _place_key(scene, placement, house, most)
         found: Shortlist | None = view.lists.get(key)
         if found is None:
-            rules = predicates(view, context, self.gatherer.topics(context.page), placement)
+            rules = predicates(view, context, self.gatherer.topics(context.page), placement, house=house)
             allowed = eligible(view, rules, view.house if house else view.paid)
             candidates = retrieve(view, self.soft(scene), allowed, most, None if house else self._page_list(scene))
             found = order(view.snapshot, candidates)
@@ -106,13 +105,14 @@ class Engine:
     ) -> tuple[list[Shortlist], bool]:
         ranked: list[Shortlist] = []
         degraded = False
+        most = max(COMPETING, 8 * sum(p.count for p in placements))
         for placement in placements:
-            if self._monotonic() >= deadline:
-                degraded = True
-                ranked.append(())
+            if self._monotonic() < deadline:
+                ranked.append(self.shortlist(scene, placement, most=most))
             else:
-                wanted = max(COMPETING, 8 * sum(p.count for p in placements))
-                ranked.append(self.shortlist(scene, placement, most=wanted))
+                known: Shortlist | None = scene.view.lists.get(_place_key(scene, placement, False, most))
+                degraded |= known is None
+                ranked.append(known or ())
         return ranked, degraded
 
     def _add_house(
@@ -181,6 +181,20 @@ class Engine:
             )
             scene.view.lists.put(key, found)
         return found
+
+
+def _place_key(scene: Scene, placement: Placement, house: bool, most: int) -> tuple[object, ...]:
+    """Return the key of a placement's shortlist."""
+    return (
+        house,
+        most,
+        scene.key,
+        placement.formats,
+        placement.sizes,
+        placement.floor_micros,
+        placement.block_advertisers,
+        placement.block_categories,
+    )
 
 
 def _key(view: View, context: Context) -> tuple[object, ...]:

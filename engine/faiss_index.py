@@ -36,17 +36,19 @@ HEAD_ROWS = 8192  # above, turning the bitmap into row numbers alone costs more 
 LISTED_ROWS = 16384  # catalogues below this size have no lists: projecting everything is as fast
 HEAD_DIM = 128
 SPREAD_DIM = 128
+GROUP = 2  # dimensions coded together, in 4 bits
 BLOCK = 32  # rows that FAISS interleaves in one block of codes
 
-EXPECTED_MISSES = 0.001  # share of k that may be expected in the lists that a search leaves out
+EXPECTED_MISSES = 0.002  # share of k that may be expected in the lists that a search leaves out
+HEAVY_TAILS = 1.3  # times the sigma that is measured: a list's rows are no perfect normal distribution
 HEAD_SIGMAS = 3.0  # rows whose projected score is this far below the k-th best are not scored exactly
 RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on they are trained anew
 TRAIN_POINTS = 64  # a list
 SEED = 20261123
-FIRST_LISTS = 8
-CODES_A_CANDIDATE = 160  # of so many rows scanned, one more is scored exactly
+FIRST_LISTS = 12
+CODES_A_CANDIDATE = 512  # of so many rows scanned, one more is scored exactly
 UNSEEN_WEIGHT = 32.0  # rows
-TINY = 1e-12
+TINY = np.float32(1e-12)
 CHUNK = 65_536  # rows encoded at once
 REMEDY = "build the index anew from the catalogue"
 
@@ -110,7 +112,7 @@ def refreshed(
         wanted = _list_count(rows)
         fits = dim == index.dim and index.frame is not None and strangers <= RETRAIN_SHARE * rows
         if fits and wanted and index.shape.lists / 2 < wanted < index.shape.lists * 2:
-            _write(folder, vectors, index.frame, strangers=strangers, old=(index, known))
+            _write(folder, vectors, index.frame, strangers=strangers, old=(old / "lists.bin", index, known))
             return True
         _write(folder, vectors, _train(vectors, weights), strangers=0)
         return False
@@ -128,7 +130,7 @@ class Frame:
     )
     centroids: Vector  # (lists, dim)
     order: NDArray[np.int64]  # (dim,), dimensions dealt out so that each four has a like share of the score
-    codebook: Vector  # (dim / 4, 16, 4), of residuals in `order`
+    codebook: Vector  # (dim / GROUP, 16, GROUP), of residuals in `order`
     spread: Vector  # (SPREAD_DIM, dim), root of the residuals' second moments, the largest part
     rest: float  # second moment in each direction that `spread` leaves out
     scatter: Vector  # (lists,), root of a list's mean squared residual over that of all rows
@@ -166,6 +168,7 @@ class FaissIndex:
         self._vectors = vectors
         self._head = head
         self._lists = lists
+        self.sizes = sizes
         self._sizes = sizes.astype(np.float32)
         self._list_of = list_of
         # Eligible rows a list are estimated from words drawn without order: rows that stand together in a
@@ -187,7 +190,7 @@ class FaissIndex:
             "basis": (shape.head_dim, dim),
             "weights": (width,),
             "centroids": (lists, dim),
-            "codebook": (width // 4, 16, 4),
+            "codebook": (width // GROUP, 16, GROUP),
             "spread": (min(SPREAD_DIM, width), dim),
             "scatter": (lists,),
         }
@@ -198,6 +201,10 @@ class FaissIndex:
         )
         sizes = _load(folder / "sizes.npy", (lists,), np.int64)
         list_of = _load(folder / "list_of.npy", (rows if lists else 0,), np.int32)
+        if rows and lists and (list_of.min() < 0 or (np.bincount(list_of, minlength=lists) != sizes).any()):
+            raise IndexFileError(
+                f"{folder / 'list_of.npy'}: rows do not lie in lists as sizes.npy says; {REMEDY}"
+            )
         mapped = _map_lists(folder / "lists.bin", frame, sizes, rows) if lists else None
         return cls(shape, vectors, head, frame, mapped, sizes, list_of)
 
@@ -245,14 +252,15 @@ class FaissIndex:
         frame = self.frame
         centre = frame.centroids @ query
         part = frame.spread @ query
-        sigma = frame.scatter * math.sqrt(part @ part + frame.rest * (query @ query) + TINY)
+        variance = part @ part + frame.rest * (query @ query)
+        sigma = frame.scatter * (HEAVY_TAILS * math.sqrt(variance)) + TINY
         held = self._held(eligible)
         everything = eligible.count == self.size
         bits = eligible.words.view(np.uint8)
         selector = None if everything else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         permuted = query[frame.order]
 
-        # First the lists where the best rows are expected; then, knowing the score to beat, all that may beat it.
+        # First the lists where the best rows are expected; then, with a score to beat, all that may beat it.
         promise = centre + sigma * np.sqrt(2 * np.log1p(held))
         order = (-promise).argsort()
         lists = order[: max(FIRST_LISTS, int(held[order].cumsum().searchsorted(8 * k + 64)) + 1)]
@@ -266,21 +274,6 @@ class FaissIndex:
             more = self._scan(permuted, k, order[left_out:], centre, selector)
             best, scores = self._best(query, k, np.concatenate((best, more)))
         return (best, scores) if len(best) == k else self._by_head(query, k, eligible)
-
-    def _codes(self) -> NDArray[np.uint8]:
-        """Return (rows, dim / 8) codes, unpacked from the lists."""
-        codes = np.empty((self.size, self.dim // 8), np.uint8)
-        packer = self._lists.get_CodePacker()
-        for number, size in enumerate(self._sizes.astype(np.int64)):
-            room = -(-size // BLOCK) * BLOCK
-            packed = faiss.rev_swig_ptr(self._lists.invlists.get_codes(number), room * codes.shape[1])
-            rows = faiss.rev_swig_ptr(self._lists.invlists.get_ids(number), size)
-            flat = np.empty((room, codes.shape[1]), np.uint8)
-            for start in range(0, room, BLOCK):
-                block = packed[start * codes.shape[1] :]
-                packer.unpack_all(faiss.swig_ptr(block), faiss.swig_ptr(flat[start:]))
-            codes[rows] = flat[:size]
-        return codes
 
     def _held(self, eligible: Eligible) -> Vector:
         """Return how many eligible rows each list holds, estimated from a few thousand of them."""
@@ -299,7 +292,7 @@ class FaissIndex:
 
     def _scan(self, permuted: Vector, k: int, lists: Rows, centre: Vector, selector: Any | None) -> Rows:
         """Return the eligible rows of the lists that may be among the best k, judged by their codes."""
-        shortlist = 2 * k + 64 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
+        shortlist = 2 * k + 40 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = len(lists)
         if selector is not None:
@@ -347,7 +340,7 @@ def _scores(vectors: Vector, query: Vector, rows: Rows) -> Vector:
 
 
 def _share_above(z: Vector) -> Vector:
-    """Return the share of a normal distribution above z sigmas, to a few per cent; above -0: a half or more."""
+    """Return the share of a normal distribution above z sigmas, to a few per cent; a half where z < 0."""
     z = np.maximum(z, 0)
     share: Vector = 0.5 * np.exp(-z * (0.717 + 0.416 * z))
     return share
@@ -386,7 +379,7 @@ def _train(vectors: Vector, weights: Vector | None) -> Frame:
         weights=nothing,
         centroids=nothing.reshape(0, dim),
         order=np.empty(0, np.int64),
-        codebook=nothing.reshape(0, 16, 4),
+        codebook=nothing.reshape(0, 16, GROUP),
         spread=nothing.reshape(0, dim),
         rest=0.0,
         scatter=nothing,
@@ -414,11 +407,13 @@ def _train(vectors: Vector, weights: Vector | None) -> Frame:
         rest=float(moments[kept:].sum() / max(1, dim - kept)),
         scatter=np.sqrt(share / count / (squares.mean() + TINY)).astype(np.float32),
     )
-    quantizer = faiss.ProductQuantizer(dim, dim // 4, 4)
+    quantizer = faiss.ProductQuantizer(dim, dim // GROUP, 4)
     quantizer.cp.seed = SEED
     quantizer.cp.min_points_per_centroid = 1
     quantizer.train(frame.residuals(sample, nearest))
-    return replace(frame, codebook=faiss.vector_to_array(quantizer.centroids).reshape(dim // 4, 16, 4))
+    return replace(
+        frame, codebook=faiss.vector_to_array(quantizer.centroids).reshape(dim // GROUP, 16, GROUP)
+    )
 
 
 def _moments(rows: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -428,21 +423,22 @@ def _moments(rows: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _deal(weights: Vector) -> NDArray[np.int64]:
-    """Deal dimensions out in fours of like weight: one scale serves all quarters' tables of 8-bit numbers."""
-    fours: list[list[int]] = [[] for _ in range(len(weights) // 4)]
-    load = np.zeros(len(fours))
+    """Deal dimensions out in groups of like weight: one scale serves all groups' tables of 8-bit numbers."""
+    groups: list[list[int]] = [[] for _ in range(len(weights) // GROUP)]
+    load = np.zeros(len(groups))
     for dimension in (-weights).argsort(kind="stable"):
         lightest = int(load.argmin())
-        fours[lightest].append(int(dimension))
-        load[lightest] = np.inf if len(fours[lightest]) == 4 else load[lightest] + weights[dimension]
-    return np.array(fours, np.int64).reshape(-1)
+        groups[lightest].append(int(dimension))
+        full = len(groups[lightest]) == GROUP
+        load[lightest] = np.inf if full else load[lightest] + weights[dimension]
+    return np.array(groups, np.int64).reshape(-1)
 
 
 def _quantizer(frame: Frame) -> Any:
     """Return a FAISS index with the frame's codebook and no rows."""
-    quarters, dim = len(frame.codebook), 4 * len(frame.codebook)
+    groups, dim = len(frame.codebook), GROUP * len(frame.codebook)
     index = faiss.IndexIVFPQFastScan(
-        faiss.IndexFlatIP(dim), dim, len(frame.centroids), quarters, 4, faiss.METRIC_INNER_PRODUCT, BLOCK
+        faiss.IndexFlatIP(dim), dim, len(frame.centroids), groups, 4, faiss.METRIC_INNER_PRODUCT, BLOCK
     )
     faiss.copy_array_to_vector(frame.codebook.reshape(-1), index.pq.centroids)
     index.by_residual = True
@@ -456,7 +452,7 @@ def _write(
     frame: Frame,
     *,
     strangers: int,
-    old: tuple[FaissIndex, NDArray[np.int64]] | None = None,
+    old: tuple[Path, FaissIndex, NDArray[np.int64]] | None = None,
 ) -> None:
     """Write all files; rows known to the old index, by their row there, keep their codes and list."""
     rows, dim = vectors.shape
@@ -467,13 +463,13 @@ def _write(
     sizes = np.zeros(lists, np.int64)
     if lists:
         quantizer = _quantizer(frame)
-        codes = np.empty((rows, dim // 8), np.uint8)
+        codes = np.empty((rows, dim // GROUP // 2), np.uint8)
         fresh = np.arange(rows)
         if old is not None:
-            index, known = old
+            path, index, known = old
             kept = known >= 0
             list_of[kept] = index._list_of[known[kept]]
-            codes[kept] = index._codes()[known[kept]]
+            codes[kept] = _read_codes(path, index)[known[kept]]
             fresh = (~kept).nonzero()[0]
         for start in range(0, len(fresh), CHUNK):
             part = fresh[start : start + CHUNK]
@@ -508,6 +504,22 @@ def _write_lists(
             numbers[: len(rows)] = rows
             file.write(packed.tobytes())
             file.write(numbers.tobytes())
+
+
+def _read_codes(path: Path, index: FaissIndex) -> NDArray[np.uint8]:
+    """Return (rows, dim / GROUP / 2) codes, unpacked from the lists."""
+    width = index.dim // GROUP // 2
+    codes = np.empty((index.size, width), np.uint8)
+    packed = np.memmap(path, np.uint8, mode="r")
+    packer = _quantizer(index.frame).get_CodePacker()
+    for size, room, start in _places(index.frame, index.sizes).astype(np.int64).tolist():
+        flat = np.empty((room, width), np.uint8)
+        for first in range(0, room, BLOCK):
+            block = np.array(packed[start + first * width :][: BLOCK * width])
+            packer.unpack_all(faiss.swig_ptr(block), faiss.swig_ptr(flat[first:]))
+        numbers = packed[start + room * width :][: 8 * size].view(np.int64)
+        codes[numbers] = flat[:size]
+    return codes
 
 
 def _places(frame: Frame, sizes: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -19,11 +19,15 @@ MAX_BYTES = 5 * 2**20  # of the file as it comes in
 MAX_PIXELS = 16_000_000  # width × height, known from the header before anything is decoded
 MAX_SIDE = 8192  # pixels
 
-MIMES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "avif": "image/avif"}
+EXTENSIONS: dict[str, Literal["png", "jpg", "webp", "avif"]] = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/avif": "avif",
+}
 NAME = re.compile(r"([0-9a-f]{64})\.(png|jpg|webp|avif)")  # of a hosted picture: its hash and its kind
 _HASH = re.compile(r"[0-9a-f]{64}")
 
-_EXTENSIONS = {mime: extension for extension, mime in MIMES.items()}
 _ACCEPTED = "a PNG, JPEG, WebP, AVIF or GIF picture"
 
 
@@ -52,7 +56,7 @@ class ImageStore(Protocol):
 
 def image_name(hash: str, mime: str) -> str:
     """Return `<hash>.<extension>`."""
-    return f"{hash}.{_EXTENSIONS[mime]}"
+    return f"{hash}.{EXTENSIONS[mime]}"
 
 
 def hosted_image(store: ImageStore, name: str) -> tuple[bytes, str] | None:

@@ -36,9 +36,9 @@ from engine.check import (
     parse,
 )
 from engine.creative import Creative
-from engine.creative_safety import landing_host
+from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
-from engine.images import MAX_BYTES, HostedImage, clean_image, image_name
+from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
 MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
@@ -386,10 +386,11 @@ class _Planner:
             if set(before.domains) <= set(after.domains):
                 continue
             for creative in self.store.creatives_of(id):
-                host = landing_host(creative.landing_url)
-                below = any(host == name or host.endswith("." + name) for name in after.domains)
-                if not below and creative.id not in self.lines["creative"]:
-                    expected = f"a domain for {host}, to which creative {creative.id} leads"
+                if creative.id in self.lines["creative"]:
+                    continue  # checked against the new domains
+                astray = [host for host in linked_hosts(creative) if not is_below(host, after.domains)]
+                if astray:
+                    expected = f"a domain for {astray[0]}, to which creative {creative.id} leads"
                     self._refuse(CatalogError("domains", ascii(list(after.domains)), expected, line))
                     break
 
@@ -403,8 +404,8 @@ class _Planner:
         return True
 
     def _note_broken(self, value: object) -> None:
-        if isinstance(value, dict) and isinstance(value.get("id"), str) and value.get("kind") in KINDS:
-            self.broken.add((value["kind"], value["id"]))
+        if isinstance(value, dict) and isinstance(value.get("id"), str):
+            self.broken.update((kind, value["id"]) for kind in KINDS if value.get("kind") == kind)
 
     def _tell(self, kind: Kind, id: str, found: Findings) -> None:
         for error in found.errors:
@@ -454,14 +455,14 @@ class _Pictures:
         if found is None:
             raise CatalogError(field, ascii(hash[:80]), "the hash of a hosted picture", line)
         mime, w, h = found
-        return Picture(hash, image_name(hash, mime), w, h)
+        return Picture(hash, EXTENSIONS[mime], w, h)
 
     def _take(self, data: bytes, field: str, line: int) -> Picture:
         digest = hashlib.sha256(data).digest()
         if digest not in self.done:
             image = clean_image(data, field, line)
             self.plan._add_image(image)
-            self.done[digest] = Picture(image.hash, image.name, image.w, image.h)
+            self.done[digest] = Picture(image.hash, EXTENSIONS[image.mime], image.w, image.h)
         return self.done[digest]
 
 

@@ -12,6 +12,7 @@ from engine.retrieve import Soft
 from engine.snapshot import Snapshot
 
 DIGITS = 4  # of shares and scores
+NEAR = 0.35  # cosine from which a creative is said to be of a topic
 
 
 def reasons(
@@ -62,5 +63,9 @@ def _page(snapshot: Snapshot, context: Context, topics: TopicVectors, pick: Rank
     if not page.topics:
         return "the page's words, though no topic stands out"
     creative = snapshot.index.vector(pick.row)[: snapshot.layout.page_dim]
-    nearest = max(page.topics, key=lambda t: t.score * max(topics.closeness(t.id, creative), 0.01))
+    norm = float(np.linalg.norm(creative))
+    close = {t: topics.closeness(t.id, creative) / norm if norm else 0.0 for t in page.topics}
+    nearest = max(close, key=lambda t: t.score * max(close[t], 0.01))
+    if close[nearest] < NEAR:
+        return f"a loose fit to a page about '{page.topics[0].name}' ({page.topics[0].id})"
     return f"topic '{nearest.name}' ({nearest.id})"

@@ -81,10 +81,13 @@ def soften(snapshot: Snapshot, context: Context) -> Soft:
     )
 
 
-def predicates(view: View, context: Context, topics: frozenset[str], placement: Placement) -> list[Predicate]:
+def predicates(
+    view: View, context: Context, topics: frozenset[str], placement: Placement, *, house: bool = False
+) -> list[Predicate]:
     """Return every hard rule that applies, each with the bitmap of those creatives that pass it.
 
-    `topics` are the page's topics with all their ancestors.
+    `topics` are the page's topics with all their ancestors. The publisher's own `house` creatives pay nothing, so
+    floors are not for them.
     """
     snapshot = view.snapshot
     publisher = snapshot.publishers[context.publisher]
@@ -94,9 +97,9 @@ def predicates(view: View, context: Context, topics: frozenset[str], placement: 
         found.append(("approved by the publisher", approved))
     found.append(("format and size: " + _kinds_in_words(placement), _kinds(snapshot, placement)))
     floor = max(placement.floor_micros, publisher.floor_micros)
-    if floor:
+    if floor and not house:
         found.append((f"floor: {floor} micro-units", Eligible.from_mask(snapshot.bid >= floor).words))
-    if np.any(snapshot.floor):
+    if not house and snapshot.floors:
         found.append(("least floor that the campaign asks", Eligible.from_mask(snapshot.floor <= floor).words))
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         found.append((f"advertiser {advertiser} blocked", _not_of(snapshot, advertiser)))

@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.util import Finalize
@@ -22,24 +23,30 @@ from engine.errors import EngineError, ServeError
 from privacy.errors import PrivacyError
 
 STOP_S = 10  # requests in flight may finish; then a worker is killed
+# Adds routes to a worker's Flask app over its services, and returns the query parameters that they read. It
+# imports what it needs when it is called: the main process stays small, and forks no threads.
+Extend = Callable[[Any, Any], Iterable[str]]
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client when it is first imported
 _OPENED, _REFUSED = "opened", "refused"  # files by which the first workers tell the main process how it went
 
 
-def serve(config: Config, server: str = "granian") -> None:
-    """Serve until SIGTERM or SIGINT. Raises ServeError where the first worker cannot open its services."""
+def serve(config: Config, server: str = "granian", *, extend: Extend | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; `extend` adds to each worker's app.
+
+    Raises ServeError where no worker can open its services.
+    """
     folder = Path(tempfile.mkdtemp(prefix="tactful-"))
     os.environ[METRICS_VARIABLE] = str(folder)
     try:
         with suppress(SystemExit):  # how both servers return
-            _SERVERS[server](config, folder)
+            _SERVERS[server](partial(_open_or_stop, config, folder, extend), config, folder)
         if (folder / _REFUSED).exists() and not (folder / _OPENED).exists():
             raise ServeError((folder / _REFUSED).read_text())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_app(config: Config, folder: Path) -> Any:
+def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
     """Open the services of this process and make its WSGI app; warm up beside the first requests."""
     from prometheus_client.multiprocess import mark_process_dead  # after METRICS_VARIABLE is set
 
@@ -51,15 +58,15 @@ def open_app(config: Config, folder: Path) -> Any:
             mark_process_dead(int(stale), str(folder))  # type: ignore[no-untyped-call]
     services = open_services(config)
     Finalize(None, services.close, exitpriority=10)  # atexit does not run in children of multiprocessing
-    app = create_app(config, services, folder)
+    app = create_app(config, services, folder, extend)
     threading.Thread(target=services.warm_up, name="warm-up", daemon=True).start()
     return app
 
 
-def _open_or_stop(config: Config, folder: Path) -> Any:
+def _open_or_stop(config: Config, folder: Path, extend: Extend | None) -> Any:
     """Open the app; where no worker ever could, tell the main process why and stop it."""
     try:
-        app = open_app(config, folder)
+        app = open_app(config, folder, extend)
     except (EngineError, ContextError, PrivacyError, OSError, ImportError) as error:
         (folder / _REFUSED).write_text(str(error))
         if not (folder / _OPENED).exists():
@@ -69,7 +76,7 @@ def _open_or_stop(config: Config, folder: Path) -> Any:
     return app
 
 
-def _granian(config: Config, folder: Path) -> None:
+def _granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
@@ -86,10 +93,10 @@ def _granian(config: Config, folder: Path) -> None:
         workers_kill_timeout=STOP_S,
         log_access=False,  # an access log would keep addresses and query strings
     )
-    granian.serve(target_loader=partial(_open_or_stop, config, folder), wrap_loader=False)
+    granian.serve(target_loader=load, wrap_loader=False)
 
 
-def _gunicorn(config: Config, folder: Path) -> None:
+def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:
     try:
         from gunicorn.app.base import BaseApplication
     except ImportError:
@@ -112,7 +119,7 @@ def _gunicorn(config: Config, folder: Path) -> None:
                 self.cfg.set(name, value)
 
         def load(self) -> Any:
-            return _open_or_stop(config, folder)
+            return load()
 
     Gunicorn().run()
 

@@ -80,6 +80,7 @@ class Snapshot:
     end: NDArray[np.int64]  # (rows,) exclusive
     id_hash: NDArray[np.uint64]  # (rows,) ascending
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
+    floors: bool  # whether any row asks a floor
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[SoftFacet, Vector]  # (prefers, width) what each preference suits; zero where it states nothing
     stated: NDArray[np.uint8]  # (prefers,) which facets each preference states
@@ -182,6 +183,7 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         zones=zones_of(bitmaps),
         soft=(soft := _split(columns.pop("soft"))),
         stated=stated(soft),
+        floors=bool(np.any(columns["floor"])),
         **columns,
     )
 

@@ -1,4 +1,4 @@
-"""GDPR Article 9 topics: pages on which nothing of a person is used, consent or not. A closed, versioned list.
+"""GDPR Article 9 topics: on such pages nothing of a person is used, consent or not. A closed, versioned list.
 
 Brand suitability is another thing: it protects an advertiser, this list protects a reader.
 """

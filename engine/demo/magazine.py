@@ -15,6 +15,9 @@ from engine.campaign import Advertiser, Campaign, Publisher
 from engine.creative import Creative
 
 Entity = Publisher | Advertiser | Campaign | Creative
+HERE = Path(__file__).parent
+CATALOG = HERE / "catalog.ndjson"
+
 Kind = Literal["plain", "ambiguous", "sensitive"]
 
 
@@ -77,7 +80,9 @@ def read_articles(folder: Path) -> tuple[Article, ...]:
 
 def _article(path: Path) -> Article:
     _, head, body = path.read_text(encoding="utf-8").split("---\n", 2)
-    return Article(id=path.stem, blocks=tuple(map(_block, body.strip().split("\n\n"))), **yaml.safe_load(head))
+    return Article(
+        id=path.stem, blocks=tuple(map(_block, body.strip().split("\n\n"))), **yaml.safe_load(head)
+    )
 
 
 def _block(source: str) -> Block:

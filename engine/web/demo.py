@@ -39,7 +39,7 @@ COUNTRIES = {
     "AU": "Australia",
     "BR": "Brazil",
 }
-DAYS = dict(
+DAYS: dict[str, str] = dict(
     zip(
         WEEKDAYS,
         ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
@@ -90,7 +90,7 @@ class Moment:
 
         def chosen(name: str, offered: Sequence[object]) -> str | None:
             value = form.get(name)
-            return value if value in map(str, offered) else None
+            return value if value in {str(one) for one in offered} else None
 
         hour, temperature = chosen("hour", HOURS), chosen("temp", TEMPERATURES_C)
         return cls(
@@ -119,7 +119,7 @@ class Moment:
         """Return the next such day at such an hour, in the zone of `now`; None where neither was chosen."""
         if self.day is None and self.hour is None:
             return None
-        ahead = 0 if self.day is None else (WEEKDAYS.index(self.day) - now.weekday()) % 7  # type: ignore[arg-type]  # one of them
+        ahead = 0 if self.day is None else (WEEKDAYS.index(self.day) - now.weekday()) % 7
         hour = now.hour if self.hour is None else self.hour
         return (now + timedelta(days=ahead)).replace(hour=hour, minute=0, second=0, microsecond=0)
 
@@ -202,7 +202,7 @@ def create_blueprint(
         """Render a page with the controls as they were chosen."""
         offered = {
             "devices": DEVICE_CLASSES,
-            "days": {None: "Today", **DAYS},
+            "days": {"": "Today", **DAYS},
             "hours": HOURS,
             "conditions": CONDITIONS,
             "temperatures": TEMPERATURES_C,
@@ -215,7 +215,7 @@ def create_blueprint(
             keep=moment.query,
             offered=offered,
             now=now(),
-            noon_of=lambda day: Moment(day=day, hour=12).at(now()),
+            noon_of=lambda day: Moment(day=day or None, hour=12).at(now()),
             **values,
         )
 
@@ -252,7 +252,7 @@ def create_blueprint(
             country=moment.country,
             condition=moment.condition,
             temperature_c=moment.temperature_c,
-            **page,  # type: ignore[arg-type]  # url, title, description, text, html
+            **page,
         )
 
     @pages.get("/")
@@ -371,7 +371,7 @@ def _shares(reasons: Sequence[Reason]) -> tuple[Share, ...]:
     for reason in reasons:
         width = 100 * max(reason.share, 0.0) / whole
         label = FACETS.get(reason.facet, reason.facet.capitalize())
-        drawn.append(Share(reason.facet, label, round(100 * reason.share), reason.because, x, width))
+        drawn.append(Share(reason.facet, label, round(width), reason.because, x, width))
         x += width
     return tuple(drawn)
 

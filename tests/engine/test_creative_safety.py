@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 
 from engine.creative import Creative, Image
 from engine.creative_safety import (
@@ -227,8 +230,12 @@ def test_a_domain_is_kept_in_punycode():
 )  # fmt: skip
 def test_what_could_run_load_or_lead_away_falls_out(attack: str):
     kept = clean(f"<p>fine</p>{attack}")
+    assert_harmless(kept)
+
+
+def assert_harmless(html: str) -> None:
     tags = Tags()
-    tags.feed(kept)
+    tags.feed(html)
     for tag, attributes in tags.found:
         assert tag in {"p", "b", "a", "img", "abbr", "table", "tbody", "tr", "td"}
         for name, value in attributes:
@@ -236,7 +243,7 @@ def test_what_could_run_load_or_lead_away_falls_out(attack: str):
             assert name != "href" or (value or "").startswith("https://shop.example/")
             assert name != "src" or value == NAME
             assert name != "target" or value == "_blank"
-    assert clean(kept) == kept  # what is stored is stable: parsing it again opens nothing
+    assert clean(html) == html  # what is stored is stable: parsing it again opens nothing
 
 
 class Tags(HTMLParser):
@@ -302,8 +309,8 @@ def test_a_good_banner_is_kept_and_what_fell_out_is_named():
 
 def test_stored_names_of_pictures_become_urls_and_nothing_else_does():
     kept = clean(f'<img src=image alt="x"><p>src="{NAME}"</p>')
-    shown = with_image_urls(kept, lambda hash: f"https://ads.example/img/{hash[:4]}?a&b")
-    assert '<img src="https://ads.example/img/abab?a&amp;b" alt="x">' in shown
+    shown = with_image_urls(kept, lambda name: f"https://ads.example/img/{name}?a&b")
+    assert f'<img src="https://ads.example/img/{NAME}?a&amp;b" alt="x">' in shown
     assert f'<p>src="{NAME}"</p>' in shown
 
 
@@ -313,3 +320,127 @@ def test_all_pictures_of_a_creative_are_known():
         image=Image(alt="x", hash="cd" * 32), html=clean("<img src=image alt=x><img src=image alt=y>"),
     )  # fmt: skip
     assert hosted_images(creative) == ("cd" * 32, HASH)
+
+
+# --- anything at all ---
+
+URL_PARTS = st.sampled_from(
+    [
+        "https",
+        ":",
+        "/",
+        "//",
+        "\\",
+        "@",
+        "shop.example",
+        "evil.example",
+        ".",
+        "%2e",
+        "%",
+        "?",
+        "#",
+        ":443",
+        "[",
+        "]",
+        "javascript",
+        " ",
+        "\t",
+        "\n",
+        "\0",
+        "ä",
+        "。",
+        "／",
+        "\u200b",
+        "xn--",
+        "-",
+        "<",
+        '"',
+        "'",
+        "\ud800",
+        "a" * 70,
+    ]
+)
+
+
+@seed(20261123)
+@settings(max_examples=500, deadline=None, database=None)
+@given(
+    st.lists(URL_PARTS, max_size=12).map("".join), st.sampled_from(["", "https://shop.example", "https://"])
+)
+def test_whatever_is_taken_as_a_landing_url_leads_to_the_advertiser(rest: str, start: str):
+    try:
+        url = landing_url(start + rest, DOMAINS, "landing_url")
+    except CatalogError:
+        return
+    parts = urlsplit(url)
+    assert parts.scheme == "https" and parts.netloc == parts.hostname
+    assert any(parts.netloc == name or parts.netloc.endswith("." + name) for name in DOMAINS)
+    assert url.isascii() and url.isprintable() and not set(url) & set(" <>\"'\\")
+    assert landing_url(url, DOMAINS, "landing_url") == url
+
+
+HTML_PARTS = st.sampled_from(
+    [
+        "<p>",
+        "</p>",
+        "<b>",
+        "</b>",
+        "<table>",
+        "<tr><td>",
+        "</table>",
+        "<a href=https://shop.example>",
+        "</a>",
+        "<img src=image alt=x>",
+        "<svg>",
+        "</svg>",
+        "<math>",
+        "<mtext>",
+        "<mglyph>",
+        "<style>",
+        "</style>",
+        "<script>",
+        "</script>",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "]]>",
+        "<noscript>",
+        "</noscript>",
+        "<template>",
+        "</template>",
+        "<title>",
+        "</title>",
+        "<textarea>",
+        "</textarea>",
+        "<xmp>",
+        "<select>",
+        "<option>",
+        "<foreignObject>",
+        "<annotation-xml encoding=text/html>",
+        "<form>",
+        "<iframe>",
+        "<plaintext>",
+        "<abbr title='",
+        "'>",
+        '"',
+        ">",
+        "onerror=alert(1) ",
+        "<img src=x onerror=alert(1)>",
+        "<a href=javascript:alert(1)>",
+        "text",
+        "&lt;",
+        "&#0;",
+        "\0",
+    ]
+)
+
+
+@seed(20261123)
+@settings(max_examples=500, deadline=None, database=None)
+@given(st.lists(HTML_PARTS, max_size=14).map("".join))
+def test_whatever_is_kept_of_html_is_harmless(html: str):
+    try:
+        kept = clean(html)
+    except CatalogError:
+        return
+    assert_harmless(kept)

@@ -168,6 +168,7 @@ def test_every_error_is_told_with_line_field_value_and_expectation(store: Sqlite
         b"\xff\xfe",
         b"[" * 100_000,
         {"id": "y"},
+        {"kind": ["campaign"], "id": "z"},
     )
     errors = errors_of(store, path)
     told = {(error.line, error.field) for error in errors}
@@ -175,7 +176,7 @@ def test_every_error_is_told_with_line_field_value_and_expectation(store: Sqlite
         (2, "cpm_micros"), (2, "status"), (2, "name"), (2, "targeting.topics.include[1]"), (3, "(line)"),
         (4, "landing_url"), (4, "headline"),
         (5, "kind"), (6, "(line)"), (7, "campaign"), (8, "(object)"),
-        (9, "(line)"), (10, "(line)"), (11, "kind"),
+        (9, "(line)"), (10, "(line)"), (11, "kind"), (12, "kind"),
     }  # fmt: skip
     by_place = {(error.line, error.field): error for error in errors}
     assert (by_place[2, "cpm_micros"].got, by_place[2, "cpm_micros"].expected) == ("'2'", "`int`")
@@ -319,6 +320,14 @@ def test_a_domain_in_use_is_not_taken_away(store: SqliteStore, folder: Path):
     assert stored(store, "n1").landing_url == "https://rad.example/"
 
 
+def test_a_domain_to_which_a_banner_links_is_not_taken_away(store: SqliteStore, folder: Path):
+    html = '<p>Hi <a href="https://rad.example/x">there</a></p>'
+    both = {**ADVERTISER, "domains": ["bikes.example", "rad.example"]}
+    load_file(store, ndjson(folder, both, CAMPAIGN, {**BANNER, "image": None, "html": html}))
+    with pytest.raises(CatalogErrors, match=r"rad\.example, to which creative b1 leads"):
+        load_file(store, ndjson(folder, ADVERTISER))
+
+
 def test_what_is_stored_is_the_safe_form(store: SqliteStore, folder: Path):
     advertiser = {**ADVERTISER, "domains": ["Bücher.example", "BIKES.example"]}
     record = {
@@ -330,7 +339,8 @@ def test_what_is_stored_is_the_safe_form(store: SqliteStore, folder: Path):
     assert kept.landing_url == "https://shop.xn--bcher-kva.example/%C3%A4"
     assert kept.keywords == ("city bike",)
     assert kept.image is not None and (kept.image.file, kept.image.w, kept.image.h) == (None, 40, 20)
-    assert hosted_image(store, f"{kept.image.hash}.png") is not None
+    assert kept.image.name == f"{kept.image.hash}.png"
+    assert hosted_image(store, kept.image.name) is not None
 
 
 def test_what_fell_out_of_a_banner_is_told(store: SqliteStore, folder: Path):

@@ -1,0 +1,243 @@
+"""`tactful demo` in a real browser: what a visitor sees, with scripts or without, and what leaves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_S = 90  # the model is loaded, the catalogue encoded
+ARTICLE = "/articles/the-long-way-home"
+WAR = "/articles/the-bakery-on-the-front-line"
+COMMAND = "from engine.cli import main; main()"
+
+if CHROMIUM is None and not os.environ.get("TACTFUL_REQUIRE_ALL"):
+    pytest.skip("needs Chromium", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start the demo as a newcomer does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("demo")
+    root = str(Path(__file__).parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    said = folder / "said.txt"
+    with said.open("wb") as out:
+        service = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, "demo", "--port", str(port), "--no-browser"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _await(address, service, said)
+        yield address
+    finally:
+        service.terminate()
+        service.wait(20)
+
+
+def _await(address: str, service: subprocess.Popen[bytes], said: Path) -> None:
+    for _ in range(START_S * 5):
+        if service.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{address}/readyz", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    pytest.fail(f"the demo did not start: {said.read_text(errors='replace')[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM is not None, "TACTFUL_REQUIRE_ALL is set, and there is no Chromium"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+class Visit:
+    """A page in a window of its own, with all that it asked for and complained of."""
+
+    def __init__(self, browser: Any, address: str, width: int = 1280, **options: Any) -> None:
+        self.address = address
+        self.window = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        self.page = self.window.new_page()
+        self.foreign: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", self._note)
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _note(self, asked: Any) -> None:
+        if not asked.url.startswith(self.address):
+            self.foreign.append(asked.url)
+
+    def open(self, path: str) -> Any:
+        self.page.goto(self.address + path)
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+    def creatives(self) -> list[str]:
+        found: list[str] = self.page.locator(".why-score code").all_text_contents()
+        return found
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    made = Visit(browser, address)
+    yield made
+    made.window.close()
+    assert made.foreign == []
+    assert made.complaints == []
+
+
+@pytest.mark.parametrize("path", ["/", ARTICLE, "/try"])
+def test_nothing_is_kept_and_nothing_comes_from_elsewhere(visit: Visit, path: str):
+    visit.open(path)
+    assert visit.window.cookies() == []
+    assert visit.page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+def test_all_three_placements_are_filled_with_pictures_that_load(visit: Visit):
+    page = visit.open(ARTICLE)
+    for place in ("top", "side", "end"):
+        assert page.locator(f"#place-{place} .ad").count() >= 1
+    page.evaluate("document.querySelectorAll('img').forEach(image => { image.loading = 'eager' })")
+    page.wait_for_function("[...document.images].every(image => image.complete)")
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    assert page.locator(".understood .topics li").count() >= 1
+
+
+def test_the_weather_changes_the_page_in_place_as_it_does_without_scripts(visit: Visit, browser: Any):
+    visit.open(ARTICLE + "?hour=19&day=mon")
+    page = visit.page
+    for name, value in (("weather", "rain"), ("temp", "4")):
+        with page.expect_response("**/v1/decisions") as told:
+            page.select_option(f"#{name}", value)
+        assert told.value.status == 200
+    page.wait_for_function("document.getElementById('said').textContent.startsWith('Decided')")
+    in_place = visit.creatives()
+    assert "weather=rain" in page.url and "temp=4" in page.url
+
+    plain = Visit(browser, visit.address, java_script_enabled=False)
+    plain.open(ARTICLE)
+    for name, value in (("hour", "19"), ("day", "mon"), ("weather", "rain"), ("temp", "4")):
+        plain.page.select_option(f"#{name}", value)
+    plain.page.click("#moment button")
+    plain.page.wait_for_load_state("networkidle")
+    assert plain.creatives() == in_place
+    plain.window.close()
+
+
+def test_an_umbrella_is_for_rain_alone(visit: Visit):
+    walk = "/articles/a-good-walk-in-bad-weather"
+    visit.open(walk + "?weather=rain&temp=10&hour=14&day=wed")
+    wet = visit.creatives()
+    visit.open(walk + "?weather=clear&temp=22&hour=14&day=wed")
+    dry = visit.creatives()
+    assert any(creative.startswith("drizzle-umbrella") for creative in wet)
+    assert not any(creative.startswith("drizzle-umbrella") for creative in dry)
+
+
+def test_a_war_report_raises_its_flag_and_keeps_sellers_away(visit: Visit):
+    page = visit.open(WAR)
+    assert "war and conflict" in page.locator(".flags").inner_text()
+    away = page.locator(".names").all_text_contents()
+    shown = page.locator(".ad-who").all_text_contents()
+    assert away and not any(name in away[0].split(" · ") for name in shown)
+
+
+def test_a_pasted_page_is_understood(visit: Visit):
+    page = visit.open("/try")
+    page.fill(
+        "#pasted",
+        "<h1>Three soups</h1><p>Fry an onion, add lentils and stock, simmer the soup for an hour.</p>",
+    )
+    page.click(".try-form button")
+    page.wait_for_load_state("networkidle")
+    assert page.locator(".understood .topics li").count() >= 1
+    assert page.locator(".ad").count() >= 2
+
+
+def test_the_keyboard_reaches_the_content_and_the_controls(visit: Visit):
+    page = visit.open(ARTICLE)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.focus("#weather")
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+@pytest.mark.parametrize("path", ["/", ARTICLE, WAR, "/try"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_no_width_scrolls_sideways(visit: Visit, path: str, width: int):
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    visit.open(path)
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+CONTRAST = """() => {
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+  const behind = node => {
+    for (; node; node = node.parentElement) {
+      const colour = numbers(getComputedStyle(node).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const weak = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.getClientRects().length || node.closest(".skip, .sr, option")) continue;
+    const style = getComputedStyle(node);
+    const [a, b] = [light(numbers(style.color)), light(behind(node))].sort((x, y) => y - x);
+    const large = parseFloat(style.fontSize) >= (style.fontWeight >= 700 ? 18.66 : 24);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < (large ? 3 : 4.5)) weak.push(`${node.tagName}.${node.className}: ${ratio.toFixed(2)}`);
+  }
+  return weak;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", WAR, "/try"])
+def test_all_text_has_the_contrast_of_wcag_aa(browser: Any, address: str, path: str, scheme: str):
+    visit = Visit(browser, address, color_scheme=scheme, reduced_motion="reduce")
+    visit.open(path)
+    assert visit.page.evaluate(CONTRAST) == []
+    visit.window.close()
