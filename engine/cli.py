@@ -39,25 +39,24 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         from contexts.errors import ContextError
-        from engine.errors import (
-            CatalogConflict,
-            CatalogErrors,
-            ConfigError,
-            EngineError,
-            Forbidden,
-            NotFound,
-        )
+        from engine import errors
         from privacy.errors import PrivacyError
 
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
+        except errors.ConfigError as error:
             _fail(error, USAGE)
-        except (CatalogErrors, CatalogConflict, Forbidden, NotFound) as error:
+        except (
+            errors.CatalogError,
+            errors.CatalogErrors,
+            errors.CatalogConflict,
+            errors.Forbidden,
+            errors.NotFound,
+        ) as error:
             _fail(error, FOUND)
         except BrokenPipeError:  # whoever read the output has read enough: click ends quietly
             raise
-        except (EngineError, ContextError, PrivacyError, OSError) as error:
+        except (errors.EngineError, ContextError, PrivacyError, OSError) as error:
             _fail(error, UNREACHED)
 
 
@@ -317,7 +316,7 @@ def decide(deadline_ms: int) -> None:
     """
     from werkzeug.test import Client
 
-    from engine.web import create_app
+    from engine.web.app import create_app
 
     config = replace(_config(), deadline_ms=deadline_ms)
     body = click.get_binary_stream("stdin").read()
@@ -348,7 +347,7 @@ def decide(deadline_ms: int) -> None:
 def explain(target: str, as_json: bool, most: int, **stated: Any) -> None:
     """Print what is understood of a page, and which creatives fit it or are kept out, and why.
 
-    A URL stands for what the service knows of that page; a file or standard input (-) is read as text or HTML.
+    A URL stands for what the service knows of that page; a file or standard input (-) is text or HTML.
 
     Example: tactful explain article.html --publisher daily-planet
     """

@@ -37,7 +37,7 @@ def demo_config(state: Path, port: int) -> Config:
 
 
 def prepare(config: Config, now: datetime) -> list[str]:
-    """Make the demo's store and keys where they are missing, bring its catalogue up to date; say what was made."""
+    """Make store and keys where they are missing, bring the catalogue up to date; say what was made."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
     said = list(Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created)
     store = SqliteStore(config.database)
