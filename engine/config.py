@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from engine.errors import ConfigError
 
 PREFIX = "TACTFUL_"
+KEY_PURPOSES = ("page-url",)  # the secrets of an installation, one key each in `key_dir`
 
 
 def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:

@@ -30,7 +30,7 @@ from engine.background import Background
 from engine.build import Recipe
 from engine.campaign import Publisher
 from engine.catalog import Catalog
-from engine.config import Config
+from engine.config import KEY_PURPOSES, Config
 from engine.decide import Engine
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
@@ -44,7 +44,6 @@ from privacy.visit import PlaceInput
 log = logging.getLogger(__name__)
 
 ID_BYTES = 12  # of an answer's id
-PURPOSES = ("page-url",)
 PREPARE_S = 86_400.0  # between looks at the calendar: years end
 
 
@@ -74,7 +73,7 @@ class Services:
         self._threads: list[threading.Thread] = []
         data = config.data_dir
         data.mkdir(parents=True, exist_ok=True)
-        self.keyring = Keyring.open(config.key_dir, PURPOSES, random=random_bytes)
+        self.keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=random_bytes)
         self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
         model_path = Path(config.encoder) if config.encoder else None
         self.encoder = open_encoder(data / "models", model_path=model_path)
