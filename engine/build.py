@@ -18,6 +18,7 @@ import numpy as np
 
 from contexts.context import SENSITIVE, Vector
 from contexts.encode import Encoder
+from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
 from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
 from engine import faiss_index
@@ -248,9 +249,14 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
     return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])
 
 
+def text_hash(text: str) -> str:
+    """Return the key under which a text's vector is kept: 32 hex digits over it and how much of it is read."""
+    return hashlib.blake2b(f"{WHOLE}\0{text}".encode(errors="replace"), digest_size=16).hexdigest()
+
+
 def _vectors(store: BuildStore, encoder: Encoder, texts: Sequence[str]) -> Vector:
     """Return (len(texts), dim) vectors, encoding only those texts whose vectors are not kept."""
-    hashes = [hashlib.blake2b(t.encode(errors="replace"), digest_size=16).hexdigest() for t in texts]
+    hashes = [text_hash(text) for text in texts]
     result = np.zeros((len(texts), encoder.dim), np.float32)
     missing: dict[str, list[int]] = {}
     for start in range(0, len(texts), ENCODE_BATCH):
@@ -265,7 +271,7 @@ def _vectors(store: BuildStore, encoder: Encoder, texts: Sequence[str]) -> Vecto
     waiting = list(missing.items())
     for start in range(0, len(waiting), ENCODE_BATCH):
         part_of = waiting[start : start + ENCODE_BATCH]
-        made = encoder.encode([texts[rows[0]] for _, rows in part_of])
+        made = encoder.encode([texts[rows[0]] for _, rows in part_of], tokens=WHOLE)
         for (_, rows), vector in zip(part_of, made, strict=True):
             result[rows] = vector
         store.put_vectors(encoder.id, {h: v for (h, _), v in zip(part_of, made, strict=True)})

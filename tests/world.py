@@ -33,9 +33,8 @@ class WordEncoder:
 
     id = EncoderId("words-1")
     dim = 64
-    tokens = 64
 
-    def encode(self, texts: Sequence[str]) -> Vector:
+    def encode(self, texts: Sequence[str], tokens: int = 64) -> Vector:
         rows = np.zeros((len(texts), self.dim), np.float32)
         for row, text in zip(rows, texts, strict=True):
             for word in text.lower().replace(".", " ").replace(",", " ").split():

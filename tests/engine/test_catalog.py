@@ -156,7 +156,7 @@ def test_workers_share_one_snapshot_and_the_vectors_of_earlier_ones(world):
     other.__dict__.update(world.__dict__ | {"_catalog": None})
     built = []
     encode = world.encoder.encode
-    world.encoder.encode = lambda texts: built.append(len(texts)) or encode(texts)
+    world.encoder.encode = lambda texts, tokens=64: built.append(len(texts)) or encode(texts)
     assert other.view.snapshot.version == first
     world.put(creative("spring-9"))
     world.view  # noqa: B018 - builds
