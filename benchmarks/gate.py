@@ -73,9 +73,7 @@ def main(argv: list[str]) -> int:
     gc.enable()
 
     print(f"{platform.python_implementation()} {platform.python_version()} on {platform.machine()}")
-    print(
-        f"{'':20} {'median µs':>10} {'p99 µs':>10}   of CPU a request; {options.rounds} rounds of {options.requests}"
-    )
+    print(f"{'':20} {'median µs':>10} {'p99 µs':>10}   of CPU a request")
     for name, (_, times) in rows.items():
         print(f"{name:20} {statistics.median(times):10.2f} {statistics.quantiles(times, n=100)[98]:10.2f}")
     taken = statistics.median(rows["strip and enter"][1])

@@ -82,21 +82,22 @@ class Verdict:
         """Tell whether the promise held and every planted leak was found."""
         return not self.leaks and not self.unsteady and all(self.planted.values())
 
-    def as_json(self) -> str:
-        """Give the verdict as one line of JSON."""
-        return json.dumps(
-            {
-                "proof": "no-identity",
-                "holds": self.holds,
-                "cases": self.cases,
-                "leaks": [leak.plain() for leak in self.leaks],
-                "unsteady": list(self.unsteady),
-                "planted_found": f"{sum(self.planted.values())}/{len(self.planted)}",
-                "planted_missed": [name for name, found in self.planted.items() if not found],
-                "outcomes": {name: count or "as registered" for name, count in CARDINALITIES.items()},
-            },
-            ensure_ascii=False,
-        )
+    def plain(self) -> dict[str, Any]:
+        """Give the verdict as JSON values."""
+        return {
+            "proof": "no-identity",
+            "holds": self.holds,
+            "cases": self.cases,
+            "leaks": [leak.plain() for leak in self.leaks],
+            "unsteady": list(self.unsteady),
+            "planted_found": f"{sum(self.planted.values())}/{len(self.planted)}",
+            "planted_missed": [name for name, found in self.planted.items() if not found],
+            "outcomes": {name: count or "as registered" for name, count in CARDINALITIES.items()},
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield the verdict as one line of JSON."""
+        yield json.dumps(self.plain(), ensure_ascii=False)
 
 
 def prove(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -65,15 +64,10 @@ def _referer_on_standard_error(folder: Path) -> Spy:
     return spy
 
 
-def _hashed_address_in_a_table(folder: Path) -> Spy:
+def _hashed_address_in_a_file(folder: Path) -> Spy:
     def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
-        connection = sqlite3.connect(folder / "offers.db")
-        with connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS offers (who TEXT, path TEXT)")
-            connection.execute(
-                "INSERT INTO offers VALUES (?, ?)", (_address_hash(environ), environ["PATH_INFO"])
-            )
-        connection.close()
+        with (folder / "offers.csv").open("a") as file:
+            file.write(f"{_address_hash(environ)},{environ['PATH_INFO']}\n")
         return status, headers, body
 
     return spy
@@ -249,7 +243,7 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "query-in-the-access-log": _query_in_the_access_log,
         "page-query-in-the-log": _page_query_in_the_log,
         "referer-on-standard-error": _referer_on_standard_error,
-        "hashed-address-in-a-table": _hashed_address_in_a_table,
+        "hashed-address-in-a-file": _hashed_address_in_a_file,
         "do-not-track-in-a-file": _do_not_track_in_a_file,
         "cookie": _cookie,
         "etag": _etag,
