@@ -23,14 +23,13 @@ SITE = "https://www.proof.example"
 _SETTLED_S = 30.0
 
 _ARTICLE = (
-    "Gravel bikes take riders over forest roads and cobbled lanes alike. Wide tyres, a long wheelbase and an
-    upright " "saddle make a long cycling tour through the autumn rain comfortable, and a good jacket does
-    the rest."
+    "Gravel bikes take riders over forest roads and cobbled lanes alike. Wide tyres, a long wheelbase and an "
+    "upright saddle make a long cycling tour through the autumn rain comfortable, and a jacket does the rest."
 )
 
 
 def prove_no_identity(planted: bool = True) -> Verdict:
-    """Prove it of the service as it is built here; with `planted`, measure the proof by its planted leaks too."""
+    """Prove it of the service as it is built here; with `planted`, measure the proof by planted leaks too."""
     with tempfile.TemporaryDirectory(prefix="tactful-proof-") as name:
         folder = Path(name)
         make = real_service(folder / "models")
@@ -42,7 +41,7 @@ def prove_no_identity(planted: bool = True) -> Verdict:
 
 def requests() -> tuple[Request, ...]:
     """Give what a reader's browser may ask of the service."""
-    plain = {"Content-Type": "application/json"}
+    text, plain = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
     return (
         Request(
             "POST",
