@@ -41,7 +41,7 @@ def prove_no_identity(planted: bool = True) -> Verdict:
 
 def requests() -> tuple[Request, ...]:
     """Give what a reader's browser may ask of the service."""
-    text, plain = {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}
+    plain = {"Content-Type": "application/json"}
     return (
         Request(
             "POST",
