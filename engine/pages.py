@@ -23,6 +23,7 @@ from contexts.page import TopicModel, understand
 from engine.background import Background
 from engine.cache import Bounded
 from engine.campaign import Publisher
+from privacy.page_url import MASK
 from privacy.visit import PageInput, Visit
 
 log = logging.getLogger(__name__)
@@ -231,13 +232,15 @@ class Pages:
             self._unsaved.append(facts)
 
     def _define(self, publisher: str, url: str, facts: PageFacts) -> None:
+        if MASK in url:  # it stands for many pages
+            return
         key = (publisher, self._url_hash(url))
         if self._urls.get(key) != facts.content_hash:
             self._urls.put(key, facts.content_hash)
             self._undefined.append((*key, facts.content_hash))
 
     def _by_url(self, publisher: Publisher, url: str | None) -> PageFacts | None:
-        if url is None:
+        if url is None or MASK in url:
             return None
         key = (publisher.id, self._url_hash(url))
         facts = self._facts.get(self._urls.get(key, ""))
