@@ -5,7 +5,6 @@ Everything heavy is imported by the command that needs it, so that `tactful --he
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,7 +93,9 @@ def serve(workers: int | None, host: str | None, port: int | None, server: str) 
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @click.option(
-    "--state", type=click.Path(path_type=Path), help="Folder of the demo's state. [default: a cache folder]"
+    "--state",
+    type=click.Path(path_type=Path),
+    help="Folder of the demo's state. [default: one of the user's]",
 )
 def demo(port: int, no_browser: bool, state: Path | None) -> None:
     """Show a magazine whose advertisements fit its articles, on this machine alone.
@@ -103,8 +104,12 @@ def demo(port: int, no_browser: bool, state: Path | None) -> None:
     """
     from engine.demo.start import run_demo
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    run_demo(state or cache / "tactful-demo", port, open_browser=not no_browser, say=click.echo)
+    run_demo(
+        state or Path(click.get_app_dir("tactful")) / "demo",
+        port,
+        open_browser=not no_browser,
+        say=click.echo,
+    )
 
 
 @main.command()
@@ -314,15 +319,15 @@ def decide(deadline_ms: int) -> None:
 
     Example: tactful decide < request.json
     """
-    from werkzeug.test import Client
-
     from engine.web.app import create_app
 
     config = replace(_config(), deadline_ms=deadline_ms)
-    body = click.get_binary_stream("stdin").read()
+    body = sys.stdin.buffer.read()
     with _services(config) as services:
-        answer = Client(create_app(config, services)).post(
-            "/v1/decisions", data=body, content_type="application/json"
+        answer = (
+            create_app(config, services)
+            .test_client()
+            .post("/v1/decisions", data=body, content_type="application/json")
         )
     click.echo(answer.text)
     if answer.status_code >= 400:
@@ -471,7 +476,7 @@ def config_show(as_json: bool) -> None:
 def _config(**overrides: object) -> Config:
     from engine.config import Config
 
-    return Config.from_env(os.environ).overridden({k: v for k, v in overrides.items() if v is not None})
+    return Config.from_env().overridden({k: v for k, v in overrides.items() if v is not None})
 
 
 def _now() -> datetime:
@@ -608,10 +613,10 @@ def _visit(
     )
 
 
-def _page_fields(target: str) -> dict[str, str]:
+def _page_fields(target: str) -> dict[str, Any]:
     if target.startswith(("http://", "https://")):
         return {"url": target}
-    data = click.get_binary_stream("stdin").read() if target == "-" else Path(target).read_bytes()
+    data = sys.stdin.buffer.read() if target == "-" else Path(target).read_bytes()
     text = data.decode("utf-8", "replace")
     return {"html" if text.lstrip().startswith("<") else "text": text}
 

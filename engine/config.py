@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -99,8 +100,12 @@ class Config:
     )  # setting → variable it came from
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """Read every TACTFUL_ variable. Raises ConfigError naming all that are wrong."""
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read every TACTFUL_ variable, of the process where none are given.
+
+        Raises ConfigError naming all that are wrong.
+        """
+        environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         wrong = []
         for setting in settings():

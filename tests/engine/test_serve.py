@@ -1,4 +1,4 @@
-"""Worker processes under granian: they answer, count together, finish what they began, and say why they cannot."""
+"""Worker processes: they answer, count together, finish what they began, and say why they cannot."""
 
 from __future__ import annotations
 
