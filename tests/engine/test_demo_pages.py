@@ -158,7 +158,7 @@ def test_each_creative_is_labelled_and_says_why(client: FlaskClient):
     text = client.get(ARTICLE).text
     assert text.count("<span>Advertisement</span>") == 2 + 1  # and the blank for the script
     assert "topic &#39;Cooking&#39; (216)" in text
-    assert "Page 75 %" in text and "Time -25 %" in text
+    assert "Page 60 %" in text and "Time 0 %" in text
     assert "Soup &lt;for&gt; you" in text
     assert "<h3>One heavy pot</h3>" in text
     assert "Nothing fits here well enough" in text
