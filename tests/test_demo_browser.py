@@ -47,7 +47,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     said = folder / "said.txt"
     with said.open("wb") as out:
         service = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "demo", "--port", str(port), "--no-browser"],
+            [sys.executable, "-c", COMMAND, "demo", "--port", str(port), "--no-browser", "--state", "state"],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": path},
             stdout=out,

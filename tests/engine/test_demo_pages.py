@@ -56,9 +56,9 @@ MARKUP = CreativeAnswer(
     size=(300, 250),
 )
 REASONS = (
-    Reason("page", 0.75, "topic 'Cooking' (216)"),
-    Reason("weather", 0.5, "cold and rain: prefers cold"),
-    Reason("time", -0.25, "Monday midday: prefers evening"),
+    Reason("page", 0.315, "topic 'Cooking' (216)"),
+    Reason("weather", 0.21, "cold and rain: prefers cold"),
+    Reason("time", -0.105, "Monday midday: prefers evening"),
 )
 
 
