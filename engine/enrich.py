@@ -70,7 +70,7 @@ def _means(vectors: Vector, member: NDArray[np.int64], groups: int) -> Vector:
     """Return each group's mean, not scaled: a group at odds with itself has a short one, and counts less."""
     order = np.argsort(member, kind="stable")
     counts = np.bincount(member, minlength=groups)
-    sums = np.add.reduceat(vectors[order], np.cumsum(counts) - counts) if groups else vectors
+    sums: Vector = np.add.reduceat(vectors[order], np.cumsum(counts) - counts) if groups else vectors
     worded = np.bincount(member[vectors.any(axis=1)], minlength=groups)
     means: Vector = sums / np.maximum(worded, 1).astype(np.float32)[:, None]
     return means
