@@ -41,7 +41,9 @@ RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on
 TRAIN_POINTS = 64  # a list
 SEED = 20261123
 FIRST_LISTS = 12  # that are scanned before there is a score to beat
-CODES_A_CANDIDATE = 512  # of so many rows scanned, one more is scored exactly
+CODES_A_CANDIDATE = 128  # of so many rows scanned, one more is scored exactly
+SPARSE = 5.0  # rows scanned for each eligible one
+CODES_A_ROW = 30.0  # codes that can be scanned in the time that one row takes to be scored exactly
 UNSEEN_WEIGHT = 32.0  # rows that the even spread counts for beside those drawn, in estimating a list's share
 TINY = np.float32(1e-12)
 CHUNK = 65_536  # rows encoded at once
@@ -235,10 +237,16 @@ class FaissIndex:
         held[lists] = 0
         hits = held * _share_above((kth - centre) / sigma)
         if hits.sum() > EXPECTED_MISSES * k:
-            order = hits.argsort()
-            left_out = int(hits[order].cumsum().searchsorted(EXPECTED_MISSES * k, side="right"))
-            more = self._scan(permuted, k, order[left_out:], centre, selector)
-            best, scores = self._best(query, k, np.concatenate((best, more)))
+            more = _worth_scanning(hits, k)
+            if self._sizes[more].sum() > SPARSE * eligible.count:
+                # So few rows of these lists are eligible that counting them all is the smaller work.
+                held = np.bincount(self._list_of[eligible.rows], minlength=len(held)).astype(np.float32)
+                held[lists] = 0
+                more = _worth_scanning(held * _share_above((kth - centre) / sigma), k)
+                if self._sizes[more].sum() > CODES_A_ROW * eligible.count:
+                    return self._best(query, k, eligible.rows)
+            rows = self._scan(permuted, k, more, centre, selector)
+            best, scores = self._best(query, k, np.concatenate((best, rows)))
         return (best, scores) if len(best) == k else self._best(query, k, eligible.rows)
 
     def _held(self, eligible: Eligible) -> Vector:
@@ -258,7 +266,7 @@ class FaissIndex:
 
     def _scan(self, permuted: Vector, k: int, lists: Rows, centre: Vector, selector: Any | None) -> Rows:
         """Return the eligible rows of the lists that may be among the best k, judged by their codes."""
-        shortlist = 2 * k + 40 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
+        shortlist = 2 * k + 80 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = len(lists)
         if selector is not None:
@@ -304,6 +312,12 @@ def _scores(vectors: Vector, query: Vector, rows: Rows) -> Vector:
         len(rows),
     )
     return scores
+
+
+def _worth_scanning(hits: Vector, k: int) -> Rows:
+    """Return the lists to scan, given the hits that each is expected to hold."""
+    order = hits.argsort()
+    return order[int(hits[order].cumsum().searchsorted(EXPECTED_MISSES * k, side="right")) :]
 
 
 def _share_above(z: Vector) -> Vector:
