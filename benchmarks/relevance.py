@@ -12,8 +12,8 @@ import argparse
 import json
 import os
 import sys
-import time
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,11 +153,10 @@ class Catalogue:
     def __init__(self, creatives: Sequence[Creative]) -> None:
         names = sorted({creative.advertiser for creative in creatives})
         ids = {name: f"a{number}" for number, name in enumerate(names)}
-        self._advertisers = tuple(
-            campaign.Advertiser(ids[name], name, ("shop.example",)) for name in names
-        )
+        self._advertisers = tuple(campaign.Advertiser(ids[name], name, ("shop.example",)) for name in names)
         self._campaigns = tuple(
-            campaign.Campaign(ids[name], ids[name], name, 1_000_000, suitability=RUNS_ANYWHERE) for name in names
+            campaign.Campaign(ids[name], ids[name], name, 1_000_000, suitability=RUNS_ANYWHERE)
+            for name in names
         )
         self._creatives = tuple(
             creative.Creative(c.id, ids[c.advertiser], "native", "https://shop.example/", body=c.text)

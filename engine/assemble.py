@@ -34,7 +34,9 @@ def creative_answer(
     """Build the answer of one creative; `image_url` says where a picture is hosted, by its name."""
     image = None
     if creative.image and creative.image.hash:
-        image = Asset(image_url(creative.image.name), creative.image.w or 0, creative.image.h or 0, creative.image.alt)
+        image = Asset(
+            image_url(creative.image.name), creative.image.w or 0, creative.image.h or 0, creative.image.alt
+        )
     assets = Assets(
         headline=creative.headline,
         body=creative.body,

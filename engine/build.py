@@ -18,9 +18,9 @@ import numpy as np
 
 from contexts.context import SENSITIVE, Vector
 from contexts.encode import Encoder
+from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
 from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
-from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
 from engine import faiss_index
 from engine.assemble import creative_answer, text_of
 from engine.campaign import Advertiser, Campaign, Prefer, Publisher
@@ -33,6 +33,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
+FORMAT = 1  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -74,6 +75,18 @@ class Recipe:
     weights: Weights  # standing weights of the facets
     image_url: Callable[[str], str]  # where a picture is hosted, by its name
 
+    @property
+    def digest(self) -> str:
+        """Name what besides the rows a snapshot depends on, so that one made otherwise is not taken for it."""
+        said = (
+            FORMAT,
+            self.encoder.id,
+            sorted(self.weights.items()),
+            self.image_url("name"),
+            self.encoder.dim,
+        )
+        return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
+
 
 def build(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | None = None) -> None:
     """Write the snapshot of the store's present version to `folder`; a failure leaves nothing behind.
@@ -109,10 +122,13 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
     soft = {f: np.array([b[f] for b in blocks], np.float32).reshape(-1, WIDTHS[f]) for f in SOFT_FACETS}
     vectors = layout.creatives(offered.creatives, {f: soft[f][prefer] for f in SOFT_FACETS}, weights)
     (folder / "index").mkdir()
+    # The index clusters rows by how queries weigh their columns: all facets of a query may be present.
+    ones = {f: np.ones(WIDTHS[f], np.float32) for f in SOFT_FACETS}
+    typical = layout.query(np.ones(encoder.dim, np.float32), ones, weights)
     if previous is None:
-        faiss_index.build(vectors, folder / "index")
+        faiss_index.build(vectors, folder / "index", weights=typical)
     else:
-        faiss_index.refreshed(previous / "index", vectors, folder / "index")
+        faiss_index.refreshed(previous / "index", vectors, folder / "index", weights=typical)
 
     bitmaps = compile_rules(rows.rules, np.array(rows.rule, np.int32), SENSITIVE)
     masks = rows.masks()
@@ -158,7 +174,10 @@ class _Rows:
     """The columns while they grow, a creative at a time."""
 
     def __init__(
-        self, advertisers: Sequence[Advertiser], campaigns: Sequence[Campaign], image_url: Callable[[str], str]
+        self,
+        advertisers: Sequence[Advertiser],
+        campaigns: Sequence[Campaign],
+        image_url: Callable[[str], str],
     ) -> None:
         self._advertisers = {a.id: (at, a) for at, a in enumerate(advertisers)}
         self._campaigns = {c.id: (at, c) for at, c in enumerate(campaigns)}
@@ -204,12 +223,16 @@ class _Rows:
         self.campaign.append(at)
         self.advertiser.append(who)
         self.bid.append(campaign.cpm_micros)
-        self.floor.append(max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0))
+        self.floor.append(
+            max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0)
+        )
         self.start.append(int(flight.start.timestamp()) if flight.start else 0)
         self.end.append(int(flight.end.timestamp()) if flight.end else FOREVER)
         self.allowed.append(_own_kind_allowed(creative, rules))
         self.house.append(campaign.house)
-        self.kind.append("native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size))
+        self.kind.append(
+            "native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size)
+        )
         self.rule.append(self._rule_at[rules])
         self.prefer.append(self._prefer_at[prefer])
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
@@ -218,11 +241,16 @@ class _Rows:
     def masks(self) -> dict[str, Mask]:
         """Return the bitmaps that are not rules over a context: allowed at all, of the house, of a size, a category."""
         kind = np.array(self.kind, dtype=object)
-        masks: dict[str, Mask] = {"allowed": np.array(self.allowed, bool), "house": np.array(self.house, bool)}
+        masks: dict[str, Mask] = {
+            "allowed": np.array(self.allowed, bool),
+            "house": np.array(self.house, bool),
+        }
         masks |= {f"kind:{k}": np.asarray(kind == k, bool) for k in sorted(set(self.kind))}
         campaign = np.array(self.campaign, np.int32)
         for category in sorted({c for e in self.entries for c in e.categories}):
-            masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[campaign]
+            masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[
+                campaign
+            ]
         return masks
 
 
@@ -232,7 +260,9 @@ def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:
         formats, sizes = targeting.formats, targeting.sizes
         if creative.format in formats.exclude or (formats.include and creative.format not in formats.include):
             return False
-        if creative.size and (creative.size in sizes.exclude or (sizes.include and creative.size not in sizes.include)):
+        if creative.size and (
+            creative.size in sizes.exclude or (sizes.include and creative.size not in sizes.include)
+        ):
             return False
     return True
 

@@ -159,7 +159,7 @@ class Catalog:
         with (self._folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             version = self._store.versions().catalog
-            folder = self._folder / f"{version}-{self._recipe.encoder.id.replace('/', '_')}"
+            folder = self._folder / f"{version}-{self._recipe.digest}"
             if not (folder / "manifest.json").exists():
                 self._build(folder)
                 self._remove_all_but(folder)
@@ -169,9 +169,13 @@ class Catalog:
 
     def _build(self, folder: Path) -> None:
         """Build, with the help of an earlier snapshot of the same encoder where there is one that can be read."""
-        earlier = [f for f in self._folder.glob(f"*{folder.name.partition('-')[2]}") if not f.name.startswith(".")]
+        earlier = [
+            f for f in self._folder.glob(f"*{folder.name.partition('-')[2]}") if not f.name.startswith(".")
+        ]
         try:
-            build(self._store, self._recipe, folder, max(earlier, key=lambda f: f.stat().st_mtime, default=None))
+            build(
+                self._store, self._recipe, folder, max(earlier, key=lambda f: f.stat().st_mtime, default=None)
+            )
         except IndexFileError:
             build(self._store, self._recipe, folder)
 

@@ -83,8 +83,8 @@ class Config:
         _matching(r".{1,4096}", "a folder"),
     )
     weather: str = _setting(
-        "none",
-        "source of the weather table: none, metno, open-meteo or file:PATH",
+        "metno",
+        "source of the weather table: metno (asks for a contact), open-meteo, file:PATH or none",
         _matching(r"none|metno|open-meteo|file:.+", "none, metno, open-meteo or file:PATH"),
     )
     contact: str | None = _setting(
@@ -122,10 +122,8 @@ class Config:
             wrong.append(
                 f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR; expected a folder apart, so that a copy holds no key"
             )
-        if config.weather in ("metno", "open-meteo") and config.contact is None:
-            wrong.append(
-                f"{PREFIX}CONTACT is not set; {config.weather} asks for an e-mail address or URL"
-            )
+        if "weather" in values and config.weather in ("metno", "open-meteo") and config.contact is None:
+            wrong.append(f"{PREFIX}CONTACT is not set; {config.weather} asks for an e-mail address or URL")
         if wrong:
             raise ConfigError("\n".join(wrong))
         return config

@@ -56,7 +56,9 @@ class Engine:
         self._monotonic = monotonic
         self._request_id = request_id
 
-    def decide(self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float) -> Answer:
+    def decide(
+        self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float
+    ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
         Past the deadline the best found so far goes out, then house creatives, marked degraded.
@@ -78,7 +80,9 @@ class Engine:
         """Set a context before a view."""
         return Scene(view, context, _key(view, context))
 
-    def shortlist(self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING) -> Shortlist:
+    def shortlist(
+        self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING
+    ) -> Shortlist:
         """Return the creatives that compete for a placement, in their final order."""
         view, context = scene.view, scene.context
         key = _place_key(scene, placement, house, most)
@@ -86,7 +90,9 @@ class Engine:
         if found is None:
             rules = predicates(view, context, self.gatherer.topics(context.page), placement, house=house)
             allowed = eligible(view, rules, view.house if house else view.paid)
-            candidates = retrieve(view, self.soft(scene), allowed, most, None if house else self._page_list(scene))
+            candidates = retrieve(
+                view, self.soft(scene), allowed, most, None if house else self._page_list(scene)
+            )
             found = order(view.snapshot, candidates)
             view.lists.put(key, found)
         return found
@@ -123,7 +129,10 @@ class Engine:
             return chosen
         taken = {pick.row for picks in chosen for pick in picks}
         missing = [p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)]
-        house = [self.shortlist(scene, p, house=True) if need else () for p, need in zip(placements, missing, strict=True)]
+        house = [
+            self.shortlist(scene, p, house=True) if need else ()
+            for p, need in zip(placements, missing, strict=True)
+        ]
         return [picks + more for picks, more in zip(chosen, share_out(house, missing, taken), strict=True)]
 
     def _page_list(self, scene: Scene) -> PageList | None:

@@ -101,7 +101,9 @@ class Pages:
         self._facts: Bounded[str, PageFacts] = Bounded(most)  # by content
         self._sent: Bounded[str, str] = Bounded(most)  # hash of what was sent → content
         self._urls: Bounded[tuple[str, str], str] = Bounded(most)  # (publisher, hash of URL) → content
-        self._asked: Bounded[tuple[str, str], float] = Bounded(most)  # URLs whose fetch was asked for, and when
+        self._asked: Bounded[tuple[str, str], float] = Bounded(
+            most
+        )  # URLs whose fetch was asked for, and when
         self._unsaved: list[PageFacts] = []
         self._undefined: list[tuple[str, str, str]] = []
         self._seen = 0
@@ -165,7 +167,9 @@ class Pages:
             for seq, facts in batch:
                 self._seen = seq
                 mine = self._facts.get(facts.content_hash)
-                if facts.encoder_id == self._encoder.id and (mine is None or facts.better and not mine.better):
+                if facts.encoder_id == self._encoder.id and (
+                    mine is None or facts.better and not mine.better
+                ):
                     self._facts.put(facts.content_hash, facts)
         for publisher, url, content in self._store.page_urls():
             self._urls.put((publisher, url), content)

@@ -23,7 +23,9 @@ def reasons(
     wishes = snapshot.prefers(pick.row)
     gain = float(soft.gain[prefer])
     parts = {"page": pick.match - gain}
-    total = sum(soft.weights[f] for i, f in enumerate(("page", *SOFT_FACETS)) if snapshot.stated[prefer] >> i & 1)
+    total = sum(
+        soft.weights[f] for i, f in enumerate(("page", *SOFT_FACETS)) if snapshot.stated[prefer] >> i & 1
+    )
     for facet in SOFT_FACETS:
         if total > 0 and np.any(snapshot.soft[facet][prefer]):
             fit = float(snapshot.soft[facet][prefer] @ soft.blocks[facet])
@@ -34,7 +36,11 @@ def reasons(
         "weather": (context.weather, wishes.weather),
     }
     found = [
-        Reason(facet, round(part, DIGITS), _page(snapshot, context, topics, pick) if facet == "page" else because(*said[facet]))
+        Reason(
+            facet,
+            round(part, DIGITS),
+            _page(snapshot, context, topics, pick) if facet == "page" else because(*said[facet]),
+        )
         for facet, part in parts.items()
     ]
     if snapshot.entry(pick.row).house:

@@ -149,7 +149,9 @@ class Services:
         self._thread("refresh", self._refresh_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
-            self._thread("weather", lambda: table.run(self._stopping, self.now, lambda: jitter.uniform(0, 30)))
+            self._thread(
+                "weather", lambda: table.run(self._stopping, self.now, lambda: jitter.uniform(0, 30))
+            )
 
     def close(self) -> None:
         """End the threads and keep what was learned."""
@@ -245,6 +247,11 @@ def fetching(config: Config, monotonic: Callable[[], float]) -> Fetch | None:
 def weather_source(config: Config) -> Source | None:
     """Return the weather source that is configured."""
     kind, _, path = config.weather.partition(":")
+    if kind == "metno" and config.contact is None:
+        log.warning(
+            "no weather but what callers state: MET Norway asks for a contact, and none is configured"
+        )
+        return None
     if kind == "metno":
         return weather_sources.MetNorway(contact=config.contact or "")
     if kind == "open-meteo":

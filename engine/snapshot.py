@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from contexts.context import EncoderId, Vector
 from contexts.facets import SOFT_FACETS, WIDTHS, Facet, Layout, SoftFacet, stated
 from engine.campaign import Prefer, Publisher
-from engine.errors import SnapshotError
 from engine.enrich import focus
+from engine.errors import SnapshotError
 from engine.faiss_index import FaissIndex
 from engine.index import Eligible, Index, Words
 from engine.targeting import Bitmaps, zones_of
@@ -82,7 +82,9 @@ class Snapshot:
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
-    soft: Mapping[SoftFacet, Vector]  # (prefers, width) what each preference suits; zero where it states nothing
+    soft: Mapping[
+        SoftFacet, Vector
+    ]  # (prefers, width) what each preference suits; zero where it states nothing
     stated: NDArray[np.uint8]  # (prefers,) which facets each preference states
     offsets: NDArray[np.int64]  # (rows + 1,) into the records
     records: NDArray[np.uint8]

@@ -73,7 +73,11 @@ def compile_rules(sets: Sequence[RuleSet], row_set: NDArray[np.int32], sensitive
         named = {v for pair in rules for rule in pair for v in (*rule.include, *rule.exclude)}
         if not named:
             continue
-        for name, value in [*((f"{dimension}={v}", v) for v in named), (f"{dimension}=*", ""), (f"{dimension}=?", None)]:
+        for name, value in [
+            *((f"{dimension}={v}", v) for v in named),
+            (f"{dimension}=*", ""),
+            (f"{dimension}=?", None),
+        ]:
             ok = [all(_meets(rule, value) for rule in pair) for pair in rules]
             masks[name] = np.array(ok, bool)[row_set]
     for dimension in MULTIPLE:
@@ -84,14 +88,19 @@ def compile_rules(sets: Sequence[RuleSet], row_set: NDArray[np.int32], sensitive
             if included:
                 masks[f"{dimension}:{level}+"] = np.array([not r.include for r in level_rules], bool)[row_set]
             for value in included:
-                masks[f"{dimension}:{level}+{value}"] = np.array([value in r.include for r in level_rules], bool)[row_set]
+                masks[f"{dimension}:{level}+{value}"] = np.array(
+                    [value in r.include for r in level_rules], bool
+                )[row_set]
             for value in excluded:
                 ok = [value not in r.exclude for r in level_rules]
                 masks[f"{dimension}:{level}-{value}"] = np.array(ok, bool)[row_set]
     for level in LEVELS:
         _compile_times([getattr(s, level) for s in sets], level, row_set, masks)
     for flag in sensitive:
-        keep(f"suits:{flag}", lambda s, flag=flag: s.suitability.avoid is not None and flag not in s.suitability.avoid)
+        keep(
+            f"suits:{flag}",
+            lambda s, flag=flag: s.suitability.avoid is not None and flag not in s.suitability.avoid,
+        )
     keep("suits?", lambda s: s.suitability.accept_unknown)
     return pack(masks, len(row_set))
 

@@ -129,7 +129,9 @@ def test_rules_on_a_creatives_own_format_and_size_hold_everywhere(world):
     assert running(world.view) == {f"spring-{i}" for i in range(5)}
 
 
-@pytest.mark.parametrize("name", ["bid.npy", "records.npy", "bitmaps.npy", "manifest.json", "index/shape.json"])
+@pytest.mark.parametrize(
+    "name", ["bid.npy", "records.npy", "bitmaps.npy", "manifest.json", "index/shape.json"]
+)
 @pytest.mark.parametrize("harm", ["missing", "cut", "changed"])
 def test_a_damaged_file_is_refused_by_name(world, name, harm):
     world.view  # noqa: B018 - builds
