@@ -33,10 +33,8 @@ def creative_answer(
 ) -> CreativeAnswer:
     """Build the answer of one creative; `image_url` says where a picture is hosted, by its name."""
     image = None
-    if creative.image and creative.image.hash:
-        image = Asset(
-            image_url(creative.image.name), creative.image.w or 0, creative.image.h or 0, creative.image.alt
-        )
+    if creative.image and (name := creative.image.name):
+        image = Asset(image_url(name), creative.image.w or 0, creative.image.h or 0, creative.image.alt)
     assets = Assets(
         headline=creative.headline,
         body=creative.body,
@@ -73,7 +71,8 @@ def _html(creative: Creative, assets: Assets, image_url: Callable[[str], str]) -
         )
     else:
         inside = picture
-    return f'<a class="tactful-{creative.format}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank">{inside}</a>'
+    link = f'<a class="tactful-{creative.format}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank">'
+    return f"{link}{inside}</a>"
 
 
 def _picture(image: Asset | None, size: tuple[int, int] | None) -> str:

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from contexts.context import SENSITIVE, Vector
 from contexts.encode import Encoder
@@ -40,12 +41,23 @@ MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 class Reader(Protocol):
     """One consistent state of the catalogue, however long it is read. Rows come in batches, in the order of ids."""
 
-    def versions(self) -> Versions: ...
-    def publishers(self) -> Iterator[tuple[Publisher, ...]]: ...
-    def advertisers(self) -> Iterator[tuple[Advertiser, ...]]: ...
-    def campaigns(self) -> Iterator[tuple[Campaign, ...]]: ...
-    def creatives(self) -> Iterator[tuple[Creative, ...]]: ...
-    def approvals(self) -> Iterator[tuple[Approval, ...]]: ...
+    def versions(self) -> Versions:
+        """Return the counters of this state."""
+
+    def publishers(self) -> Iterator[tuple[Publisher, ...]]:
+        """Yield all publishers."""
+
+    def advertisers(self) -> Iterator[tuple[Advertiser, ...]]:
+        """Yield all advertisers."""
+
+    def campaigns(self) -> Iterator[tuple[Campaign, ...]]:
+        """Yield all campaigns."""
+
+    def creatives(self) -> Iterator[tuple[Creative, ...]]:
+        """Yield all creatives."""
+
+    def approvals(self) -> Iterator[tuple[Approval, ...]]:
+        """Yield what publishers said of creatives."""
 
     def paused(self) -> tuple[frozenset[str], frozenset[str]]:
         """Return the ids of the paused campaigns and creatives."""
@@ -57,7 +69,8 @@ class Reader(Protocol):
 class BuildStore(Protocol):
     """What building reads of the store, and the vectors that it keeps there."""
 
-    def read(self) -> AbstractContextManager[Reader]: ...
+    def read(self) -> AbstractContextManager[Reader]:
+        """Open one consistent state."""
 
     def vectors(self, encoder_id: str, hashes: Iterable[str]) -> Mapping[str, Vector]:
         """Return the kept vectors of these texts' hashes."""
@@ -135,7 +148,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
     own_words = pack(masks, len(rows.ids))
     hashes = np.array([id_hash(i) for i in rows.ids], np.uint64)
     order = np.argsort(hashes, kind="stable")
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "bid": np.array(rows.bid, np.int64),
         "floor": np.array(rows.floor, np.int64),
         "campaign": np.array(rows.campaign, np.int32),

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -45,17 +45,19 @@ class View:
     paid: Words  # on, in flight, not of the house
     house: Words  # on, in flight, of the house
     until: int  # second since 1970 at which a flight starts or ends
-    lists: Bounded[tuple[object, ...], object] = field(default_factory=lambda: Bounded(4096))
+    told: Bounded[tuple[int, tzinfo | None], dict[str, tuple[str, str]]] = field(
+        default_factory=lambda: Bounded(4096)
+    )  # what time it is elsewhere, by minute and zone
 
     def moments(self, at: datetime) -> dict[str, tuple[str, str]]:
         """Return the part of day and the weekday in each zone that time rules name ("": the publisher's)."""
-        key = ("moments", int(at.timestamp()) // 60, at.tzinfo)
-        found = self.lists.get(key)
+        key = (int(at.timestamp()) // 60, at.tzinfo)
+        found = self.told.get(key)
         if found is None:
             there = {zone: at.astimezone(ZoneInfo(zone)) if zone else at for zone in self.snapshot.zones}
             found = {zone: (part_of_day(t.hour), WEEKDAYS[t.weekday()]) for zone, t in there.items()}
-            self.lists.put(key, found)
-        return found  # type: ignore[return-value]  # what is kept under "moments"
+            self.told.put(key, found)
+        return found
 
 
 def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:

@@ -40,17 +40,27 @@ POLL_BATCH = 1000
 class PageStore(Protocol):
     """Where page facts outlive a process, and reach the other workers."""
 
-    def put_pages(self, pages: list[PageFacts], now: datetime) -> None: ...
-    def pages_since(self, seq: int, limit: int = POLL_BATCH) -> list[tuple[int, PageFacts]]: ...
-    def last_page(self) -> int: ...
-    def put_page_url(self, publisher: str, url_hash: str, content_hash: str, now: datetime) -> None: ...
-    def page_urls(self) -> Iterator[tuple[str, str, str]]: ...
+    def put_pages(self, pages: list[PageFacts], now: datetime) -> None:
+        """Keep facts by their content hash."""
+
+    def pages_since(self, seq: int, limit: int = POLL_BATCH) -> list[tuple[int, PageFacts]]:
+        """Return (number, facts) of what was kept after `seq`."""
+
+    def last_page(self) -> int:
+        """Return the number of the facts kept last."""
+
+    def put_page_url(self, publisher: str, url_hash: str, content_hash: str, now: datetime) -> None:
+        """Say which content a URL stands for."""
+
+    def page_urls(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (publisher, hash of URL, content hash)."""
 
 
 class Fetch(Protocol):
     """Fetches a registered publisher's page, off the path."""
 
-    def __call__(self, url: str, domains: tuple[str, ...]) -> PageText: ...
+    def __call__(self, url: str, domains: tuple[str, ...]) -> PageText:
+        """Return what a page on one of these domains says. Raises ContextError."""
 
 
 @dataclass(slots=True)

@@ -118,6 +118,7 @@ class Services:
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
         self._adopted: Snapshot | None = None
+        self._places: list[PlaceFacts] = []
         self._adopt(self.catalog.view(now()).snapshot)
 
     def publishers(self) -> Mapping[str, Publisher]:
@@ -190,21 +191,22 @@ class Services:
             return
         self._adopted = snapshot
         self.pages.use_phrases(frozenset(snapshot.manifest.phrases))
-        places = [self._atlas.facts(PlaceInput(p.country, p.region)) for p in snapshot.publishers.values()]
-        self._prepare(places)
+        publishers = snapshot.publishers.values()
+        self._places = [self._atlas.facts(PlaceInput(p.country, p.region)) for p in publishers]
+        self._prepare()
         if self.weather is not None:
-            self.weather.watch(self._atlas.points(places))
+            self.weather.watch(self._atlas.points(self._places))
 
-    def _prepare(self, places: list[PlaceFacts]) -> None:
-        self.clock.prepare(places, self.now())
+    def _prepare(self) -> None:
+        """Work out the holidays of the years around now."""
+        self.clock.prepare(self._places, self.now())
         self._prepared = self.monotonic()
 
     def _refresh_for_ever(self) -> None:
         while not self._stopping.wait(self.config.poll_ms / 1000):
             self.refresh()
-            if self.monotonic() - self._prepared > PREPARE_S and self._adopted is not None:
-                self._adopted, snapshot = None, self._adopted
-                self._adopt(snapshot)
+            if self.monotonic() - self._prepared > PREPARE_S:
+                self._prepare()
 
     def _thread(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)

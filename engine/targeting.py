@@ -7,7 +7,7 @@ fails an `include` and passes an `exclude`. Campaign and creative rules are ANDe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +65,6 @@ def compile_rules(sets: Sequence[RuleSet], row_set: NDArray[np.int32], sensitive
     """Compile rule sets to bitmaps over rows; `row_set` (rows,) says which set each row has."""
     masks: dict[str, Mask] = {}
 
-    def keep(name: str, holds: Callable[[RuleSet], bool]) -> None:
-        masks[name] = np.fromiter((holds(s) for s in sets), bool, len(sets))[row_set]
-
     for dimension in SINGLE:
         rules = [(rule_of(s.campaign, dimension), rule_of(s.creative, dimension)) for s in sets]
         named = {v for pair in rules for rule in pair for v in (*rule.include, *rule.exclude)}
@@ -96,12 +93,11 @@ def compile_rules(sets: Sequence[RuleSet], row_set: NDArray[np.int32], sensitive
                 masks[f"{dimension}:{level}-{value}"] = np.array(ok, bool)[row_set]
     for level in LEVELS:
         _compile_times([getattr(s, level) for s in sets], level, row_set, masks)
+    suits = [s.suitability for s in sets]
     for flag in sensitive:
-        keep(
-            f"suits:{flag}",
-            lambda s, flag=flag: s.suitability.avoid is not None and flag not in s.suitability.avoid,
-        )
-    keep("suits?", lambda s: s.suitability.accept_unknown)
+        ok = [s.avoid is not None and flag not in s.avoid for s in suits]
+        masks[f"suits:{flag}"] = np.array(ok, bool)[row_set]
+    masks["suits?"] = np.array([s.accept_unknown for s in suits], bool)[row_set]
     return pack(masks, len(row_set))
 
 
