@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
+
+from msgspec import Struct
 
 from privacy.errors import FieldError
 from privacy.page_url import canonical
@@ -87,8 +88,7 @@ CARDINALITIES: Mapping[str, int | None] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """All that the headers of a request say. Equal arrivals with equal bodies give equal bytes."""
 
     device: Device = Device()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
+
+from msgspec import Struct
 
 DeviceClass = Literal["phone", "tablet", "desktop", "tv"]
 Platform = Literal["android", "ios", "windows", "macos", "linux", "other"]
@@ -28,16 +29,14 @@ COUNTRIES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """One of 4 × 6 kinds of device: all that a user agent is ever read for."""
 
     cls: DeviceClass = "desktop"
     platform: Platform = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class PageInput:
+class PageInput(Struct, frozen=True):
     """What the caller says of the page; the text lives as long as the request and its re-encoding (60 s)."""
 
     url: str | None = None  # canonical: no query, fragment, userinfo; e-mail addresses and long digits masked
@@ -51,24 +50,21 @@ class PageInput:
     cattax: int = 9  # AdCOM List: Category Taxonomies; 9 is IAB Content Taxonomy 3.1
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceInput:
+class PlaceInput(Struct, frozen=True):
     """Country (ISO 3166-1 alpha-2) and region (ISO 3166-2 subdivision code), as the publisher states them."""
 
     country: str | None = None
     region: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WeatherInput:
+class WeatherInput(Struct, frozen=True):
     """The weather as the caller states it."""
 
     condition: str | None = None
     temperature_c: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(Struct, frozen=True):
     """All that the engine is told of a page view. Equal visits give equal bytes."""
 
     publisher: str
@@ -76,7 +72,7 @@ class Visit:
     ivt: bool = False  # invalid traffic: declared bots, prefetch, no user agent
     gpc: bool = False  # Sec-GPC: 1
     trusted: bool = False  # an authenticated call of the publisher's own server
-    page: PageInput = field(default_factory=PageInput)
+    page: PageInput = PageInput()
     timezone: str | None = None  # IANA name, as the caller states it
     at: datetime | None = None  # aware; as the caller states it
     place: PlaceInput = PlaceInput()

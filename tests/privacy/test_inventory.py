@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec.structs import fields
 
 import privacy
 from privacy.gate import CARDINALITIES, Arrival
