@@ -74,6 +74,11 @@ class Recipe:
     image_url: Callable[[str], str]  # where a picture is hosted, by its hash
 
 
+def text_hash(text: str) -> str:
+    """Return the 32 hex digits under which a text's vector is kept."""
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
+
+
 def build(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | None = None) -> None:
     """Write the snapshot of the store's present version to `folder`; a failure leaves nothing behind.
 
@@ -251,7 +256,7 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
 
 def _vectors(store: BuildStore, encoder: Encoder, texts: Sequence[str]) -> Vector:
     """Return (len(texts), dim) vectors, encoding only those texts whose vectors are not kept."""
-    hashes = [hashlib.blake2b(t.encode(errors="replace"), digest_size=16).hexdigest() for t in texts]
+    hashes = [text_hash(text) for text in texts]
     result = np.zeros((len(texts), encoder.dim), np.float32)
     missing: dict[str, list[int]] = {}
     for start in range(0, len(texts), ENCODE_BATCH):
