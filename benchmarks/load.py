@@ -11,7 +11,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -54,9 +54,15 @@ def request_bytes(path: str, host: str, body: bytes, headers: Sequence[tuple[str
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def closed_loop(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Outcome:
-    """Ask on every connection as soon as its last answer is there."""
-    return _Run(port, requests, connections).run(seconds, rate=None)
+def closed_loop(
+    port: int,
+    requests: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    check: Callable[[bytes], None] | None = None,
+) -> Outcome:
+    """Ask on every connection as soon as its last answer is there; `check` is given each good answer's body."""
+    return _Run(port, requests, connections, check).run(seconds, rate=None)
 
 
 def open_loop(port: int, requests: Sequence[bytes], connections: int, seconds: float, rate: float, seed: int) -> Outcome:
@@ -67,8 +73,15 @@ def open_loop(port: int, requests: Sequence[bytes], connections: int, seconds: f
 class _Run:
     """One run; its connections are closed at its end."""
 
-    def __init__(self, port: int, requests: Sequence[bytes], connections: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        requests: Sequence[bytes],
+        connections: int,
+        check: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._port = port
+        self._check = check
         self._requests: Iterator[bytes] = cycle(requests)
         self._poll = select.epoll()
         self._open: dict[int, _Connection] = {}
@@ -136,7 +149,10 @@ class _Run:
         outcome, answer = self._outcome, bytes(connection.received)
         outcome.latencies.append(time.perf_counter() - connection.due)
         outcome.answers += 1
-        outcome.errors += not answer.startswith(b"HTTP/1.1 200")
+        good = answer.startswith(b"HTTP/1.1 200")
+        outcome.errors += not good
+        if good and self._check is not None:
+            self._check(answer.partition(b"\r\n\r\n")[2])
         outcome.degraded += b'"degraded":true' in answer
         outcome.unfilled += b'"unfilled":["' in answer
         connection.received.clear()
