@@ -52,7 +52,7 @@ PREFERENCES = 60
 PAGES = 2000  # known by their URL
 SIZES = ((300, 250), (728, 90), (320, 100), (160, 600))
 COUNTRIES = ("DE", "AT", "CH", "FR", "NL", "GB", "US")
-SPREAD = 0.7  # length of the random part beside a topic's direction of 1: cosines as of real texts
+SPREAD = 0.7  # length of the random part beside a topic's direction of 1
 BATCH = 10_000
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -161,7 +161,7 @@ def _fill(store: SqliteStore, taxonomy: Taxonomy, topics: TopicVectors, rows: in
         for creative in part:
             campaign = which[creative.campaign][1]
             hashes.append(text_hash(text_of(creative, campaign, who[campaign.advertiser])))
-        vectors = _around(centres[[which[c.campaign][0] for c in part]], directions)
+        vectors = _around(centres[[which[c.campaign][0] for c in part]], topics.matrix, directions)
         store.put_vectors(topics.encoder_id, dict(zip(hashes, vectors, strict=True)))
     chance.setstate(state)
     changes = (Change(None, entity) for entity in entities())
@@ -173,7 +173,8 @@ def _know_pages(store: SqliteStore, keyring: Keyring, taxonomy: Taxonomy, topics
     chance, directions = random.Random(7), np.random.default_rng(7)
     ids = [node.id for node in taxonomy]
     about = [_about(chance, len(ids)) for _ in range(PAGES)]
-    vectors = _around(unit(topics.matrix[[a for a, _ in about]] + 0.5 * topics.matrix[[b for _, b in about]]), directions)
+    centres = unit(topics.matrix[[a for a, _ in about]] + 0.5 * topics.matrix[[b for _, b in about]])
+    vectors = _around(centres, topics.matrix, directions)
     pages = []
     for number, (pair, vector) in enumerate(zip(about, vectors, strict=True)):
         found = tuple(Topic(TopicId(ids[at]), taxonomy.name(ids[at]), 0.8) for at in pair)
@@ -262,10 +263,11 @@ def _about(chance: random.Random, topics: int) -> tuple[int, int]:
     return first, second
 
 
-def _around(centres: Vector, directions: np.random.Generator) -> Vector:
-    """Return a unit vector near each of the (n, dim) centres."""
-    noise = directions.standard_normal(centres.shape).astype(np.float32)
-    return unit(centres + SPREAD * unit(noise))
+def _around(centres: Vector, topics: Vector, directions: np.random.Generator) -> Vector:
+    """Return a unit vector near each of the (n, dim) centres, off it in directions in which real texts differ."""
+    drawn = topics[directions.integers(0, len(topics), (3, len(centres)))] - topics.mean(axis=0)
+    weights = directions.standard_normal((3, len(centres), 1)).astype(np.float32)
+    return unit(centres + SPREAD * unit((drawn * weights).sum(axis=0)))
 
 
 def _picture(size: tuple[int, int]) -> HostedImage:
