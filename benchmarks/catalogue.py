@@ -28,8 +28,9 @@ from contexts.facets import STANDING_WEIGHTS
 from contexts.taxonomy import Taxonomy, content_taxonomy
 from contexts.topic_vectors import TopicVectors
 from engine.assemble import text_of
-from engine.build import Recipe, build, text_hash
+from engine.build import Recipe, text_hash
 from engine.campaign import Advertiser, Campaign, Flight, Prefer, Publisher, Rule, Suitability, Targeting
+from engine.catalog import Catalog
 from engine.change import Change, Entity
 from engine.config import Config
 from engine.creative import Creative, Image
@@ -99,10 +100,7 @@ def prepare(folder: Path, rows: int) -> Config:
         _know_pages(store, keyring, taxonomy, topics)
         filled = time.perf_counter()
         recipe = Recipe(encoder, topics, STANDING_WEIGHTS, lambda name: f"{config.base_url}/images/{name}")
-        snapshots = config.data_dir / "snapshots"
-        snapshots.mkdir()
-        version = store.versions().catalog
-        build(store, recipe, snapshots / f"{version}-{encoder.id.replace('/', '_')}")
+        Catalog(store, recipe, config.data_dir / "snapshots", lambda: datetime.now(UTC))
     finally:
         store.close()
     built = time.perf_counter()

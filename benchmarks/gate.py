@@ -127,7 +127,10 @@ def _body(number: int) -> dict[str, Any]:
         "sport/cycling/2026/11/23/the-best-gravel-bikes-for-the-winter",
         f"news/article-{number % 97}.html",
         "wiki/Gravel_bike",
-        f"politik/Bundestag-beschlie%C3%9Ft-Haushalt-{number:07}",
+        f"politik/Bundestag-beschlie%C3%9Ft-Haushalt-a{number}",
+        f"2026/11/23/story-{number:07}",
+        "culture/books/review-of-a-long-novel",
+        "weather",
         "",
     )
     return {

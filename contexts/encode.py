@@ -76,7 +76,8 @@ def readable(text: str, tokens: int) -> str:
 
 def unit(vectors: Vector) -> Vector:
     """Scale vectors along the last axis to norm 1; zero (or not finite) ones become zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    norms = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))[..., None]
     usable = np.isfinite(norms) & (norms > 0)
-    scaled: Vector = np.where(usable, vectors / np.where(usable, norms, 1), 0).astype(np.float32)
+    scaled: Vector = (vectors / np.where(usable, norms, 1)).astype(np.float32, copy=False)
+    scaled[~usable[..., 0]] = 0
     return scaled

@@ -21,6 +21,7 @@ class TorchRuntime:
 
     def __init__(self, folder: Path) -> None:
         transformers_logging.disable_progress_bar()
+        torch.set_num_threads(1)  # as everywhere: threads that wait for each other cost more than they bring
         try:
             self.model: Any = SentenceTransformer(
                 str(folder),

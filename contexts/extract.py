@@ -39,7 +39,7 @@ _MARKUP = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]{0,30})")
 _LONG_TAG = re.compile(r"<[a-zA-Z][^>]{2000,}")
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
 _UNREAD = re.compile(
-    r"<(script|style|noscript|template|svg|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL
+    r"<(script|style|noscript|template|svg|title)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL
 )
 _TITLE = re.compile(r"<title\b[^>]{0,500}>([^<]{0,2000})", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>?")

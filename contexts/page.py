@@ -41,7 +41,8 @@ _TITLE_FACTOR = 1.5
 _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
 _FLAG_BETA = 1.5  # a sensitive page missed costs more than a harmless one flagged
 _FLAG_SPREADS = 2.5  # a strong cue makes up for a vector that falls so many spreads short
-_FLAG_CUES_ALONE = 2.0  # without or against the vector: so many strong cues
+_FLAG_CUES_ALONE = 2.0  # so many strong cues need no vector, and stand against it
+_FLAG_CUES_BLIND = 0.9  # where there is no vector, one is enough
 _UNTAUGHT = frozenset(
     {SENSITIVE["adult"], "v9i3On", "SPSHQ5"}
 )  # flags are read apart; Genres say how, not what
@@ -192,7 +193,7 @@ class TopicModel:
                 if margin + _FLAG_SPREADS * cues.get(flag, 0.0) >= 0:
                     raised.add(flag)
         else:
-            raised |= {flag for flag, strength in cues.items() if strength >= 0.9}
+            raised |= {flag for flag, strength in cues.items() if strength >= _FLAG_CUES_BLIND}
         return frozenset(raised)
 
     def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
@@ -245,7 +246,7 @@ class TopicModel:
         self._tier_1_reader, unseen = fit(x[use], targets[use], balance[use])
         judged = taught[use] == 1.0
         truth = targets[use][judged].argmax(axis=1)
-        self._tier_1_scale = fit_temperature(unseen[judged], truth, np.zeros(len(self._tier_1s)))
+        self._tier_1_scale = fit_temperature(unseen[judged], truth)
 
     def _fit_lower(self, x: Floats, examples: Sequence[Example]) -> None:
         """Keep the rows of each lower topic, and fit how near its nearest row must be."""
@@ -295,7 +296,7 @@ class TopicModel:
         use = np.array([bool(example.intents) for example in examples])
         targets = np.array([[float(intent in e.intents) for intent in INTENTS] for e in examples])[use]
         self._intent_reader, unseen = fit(x[use], targets, np.ones(int(use.sum())))
-        self._intent_scale = fit_temperature(unseen, targets.argmax(axis=1), np.zeros(len(INTENTS)))
+        self._intent_scale = fit_temperature(unseen, targets.argmax(axis=1))
 
 
 def understand(

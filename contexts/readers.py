@@ -43,12 +43,10 @@ def fit(x: Floats, targets: Floats, weights: Floats) -> tuple[Reader, Floats]:
     return Reader(solution[:-1].astype(np.float32), solution[-1]), targets - residual
 
 
-def fit_temperature(scores: Floats, truth: NDArray[np.intp], bias: Floats) -> float:
+def fit_temperature(scores: Floats, truth: NDArray[np.intp]) -> float:
     """Return the factor on (n, classes) scores under which softmax is likeliest to say the truth (n,)."""
     candidates = np.linspace(1.0, 30.0, 59)
-    losses = [
-        -np.mean(np.log(softmax(scores * c + bias)[np.arange(len(truth)), truth] + 1e-9)) for c in candidates
-    ]
+    losses = [-np.mean(np.log(softmax(scores * c)[np.arange(len(truth)), truth] + 1e-9)) for c in candidates]
     return float(candidates[int(np.argmin(losses))])
 
 

@@ -25,7 +25,7 @@ class TopicVectors:
     def build(cls, encoder: Encoder, taxonomy: Taxonomy, cached: MutableMapping[str, Vector]) -> TopicVectors:
         """Encode the topics' names, or take the vectors from `cached`, where new ones are put."""
         topics = [node.id for node in taxonomy]
-        names = [taxonomy.path(topic).replace(" > ", ": ") for topic in topics]
+        names = [taxonomy.path(topic) for topic in topics]
         key = hashlib.blake2b("\0".join((encoder.id, *names)).encode(), digest_size=16).hexdigest()
         matrix = cached.get(key)
         if matrix is None or matrix.shape != (len(topics), encoder.dim):

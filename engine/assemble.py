@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from urllib.parse import urlsplit
 
 from contexts.extract import read_html
 from engine.campaign import Advertiser, Campaign
 from engine.creative import Creative
+from engine.creative_safety import with_image_urls
 from engine.decision import Asset, Assets, CreativeAnswer
 
 REL = "noopener noreferrer nofollow sponsored"
@@ -27,12 +29,12 @@ def text_of(creative: Creative, campaign: Campaign, advertiser: Advertiser) -> s
 
 
 def creative_answer(
-    creative: Creative, campaign: Campaign, advertiser: Advertiser, image_url: str | None
+    creative: Creative, campaign: Campaign, advertiser: Advertiser, image_url: Callable[[str], str]
 ) -> CreativeAnswer:
-    """Build the answer of one creative; `image_url` is where its picture is hosted."""
+    """Build the answer of one creative; `image_url` says where a picture is hosted, by its name."""
     image = None
-    if creative.image and image_url:
-        image = Asset(image_url, creative.image.w or 0, creative.image.h or 0, creative.image.alt)
+    if creative.image and (name := creative.image.name):
+        image = Asset(image_url(name), creative.image.w or 0, creative.image.h or 0, creative.image.alt)
     assets = Assets(
         headline=creative.headline,
         body=creative.body,
@@ -46,15 +48,15 @@ def creative_answer(
         advertiser=advertiser.id,
         format=creative.format,
         assets=assets,
-        html=_html(creative, assets),
+        html=_html(creative, assets, image_url),
         landing_domain=urlsplit(creative.landing_url).hostname or "",
         size=creative.size,
     )
 
 
-def _html(creative: Creative, assets: Assets) -> str:
+def _html(creative: Creative, assets: Assets, image_url: Callable[[str], str]) -> str:
     if creative.html:
-        return creative.html
+        return with_image_urls(creative.html, image_url)
     picture = _picture(assets.image, creative.size)
     if creative.format == "native":
         inside = picture + "".join(
@@ -69,7 +71,8 @@ def _html(creative: Creative, assets: Assets) -> str:
         )
     else:
         inside = picture
-    return f'<a class="tactful-{creative.format}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank">{inside}</a>'
+    link = f'<a class="tactful-{creative.format}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank">'
+    return f"{link}{inside}</a>"
 
 
 def _picture(image: Asset | None, size: tuple[int, int] | None) -> str:

@@ -11,15 +11,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from contexts.context import SENSITIVE, Vector
 from contexts.encode import Encoder
-from contexts.topic_vectors import TopicVectors
 from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
+from contexts.page_vector import WHOLE
+from contexts.topic_vectors import TopicVectors
 from engine import faiss_index
 from engine.assemble import creative_answer, text_of
 from engine.campaign import Advertiser, Campaign, Prefer, Publisher
@@ -32,18 +34,30 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
+FORMAT = 1  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
 class Reader(Protocol):
     """One consistent state of the catalogue, however long it is read. Rows come in batches, in the order of ids."""
 
-    def versions(self) -> Versions: ...
-    def publishers(self) -> Iterator[tuple[Publisher, ...]]: ...
-    def advertisers(self) -> Iterator[tuple[Advertiser, ...]]: ...
-    def campaigns(self) -> Iterator[tuple[Campaign, ...]]: ...
-    def creatives(self) -> Iterator[tuple[Creative, ...]]: ...
-    def approvals(self) -> Iterator[tuple[Approval, ...]]: ...
+    def versions(self) -> Versions:
+        """Return the counters of this state."""
+
+    def publishers(self) -> Iterator[tuple[Publisher, ...]]:
+        """Yield all publishers."""
+
+    def advertisers(self) -> Iterator[tuple[Advertiser, ...]]:
+        """Yield all advertisers."""
+
+    def campaigns(self) -> Iterator[tuple[Campaign, ...]]:
+        """Yield all campaigns."""
+
+    def creatives(self) -> Iterator[tuple[Creative, ...]]:
+        """Yield all creatives."""
+
+    def approvals(self) -> Iterator[tuple[Approval, ...]]:
+        """Yield what publishers said of creatives."""
 
     def paused(self) -> tuple[frozenset[str], frozenset[str]]:
         """Return the ids of the paused campaigns and creatives."""
@@ -55,7 +69,8 @@ class Reader(Protocol):
 class BuildStore(Protocol):
     """What building reads of the store, and the vectors that it keeps there."""
 
-    def read(self) -> AbstractContextManager[Reader]: ...
+    def read(self) -> AbstractContextManager[Reader]:
+        """Open one consistent state."""
 
     def vectors(self, encoder_id: str, hashes: Iterable[str]) -> Mapping[str, Vector]:
         """Return the kept vectors of these texts' hashes."""
@@ -71,7 +86,19 @@ class Recipe:
     encoder: Encoder
     topics: TopicVectors  # of the same encoder
     weights: Weights  # standing weights of the facets
-    image_url: Callable[[str], str]  # where a picture is hosted, by its hash
+    image_url: Callable[[str], str]  # where a picture is hosted, by its name
+
+    @property
+    def digest(self) -> str:
+        """Name what besides the rows a snapshot depends on, so that one made otherwise is not taken for it."""
+        said = (
+            FORMAT,
+            self.encoder.id,
+            sorted(self.weights.items()),
+            self.image_url("name"),
+            self.encoder.dim,
+        )
+        return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
 
 
 def text_hash(text: str) -> str:
@@ -113,17 +140,20 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
     soft = {f: np.array([b[f] for b in blocks], np.float32).reshape(-1, WIDTHS[f]) for f in SOFT_FACETS}
     vectors = layout.creatives(offered.creatives, {f: soft[f][prefer] for f in SOFT_FACETS}, weights)
     (folder / "index").mkdir()
+    # The index clusters rows by how queries weigh their columns: all facets of a query may be present.
+    ones = {f: np.ones(WIDTHS[f], np.float32) for f in SOFT_FACETS}
+    typical = layout.query(np.ones(encoder.dim, np.float32), ones, weights)
     if previous is None:
-        faiss_index.build(vectors, folder / "index")
+        faiss_index.build(vectors, folder / "index", weights=typical)
     else:
-        faiss_index.refreshed(previous / "index", vectors, folder / "index")
+        faiss_index.refreshed(previous / "index", vectors, folder / "index", weights=typical)
 
     bitmaps = compile_rules(rows.rules, np.array(rows.rule, np.int32), SENSITIVE)
     masks = rows.masks()
     own_words = pack(masks, len(rows.ids))
     hashes = np.array([id_hash(i) for i in rows.ids], np.uint64)
     order = np.argsort(hashes, kind="stable")
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "bid": np.array(rows.bid, np.int64),
         "floor": np.array(rows.floor, np.int64),
         "campaign": np.array(rows.campaign, np.int32),
@@ -162,7 +192,10 @@ class _Rows:
     """The columns while they grow, a creative at a time."""
 
     def __init__(
-        self, advertisers: Sequence[Advertiser], campaigns: Sequence[Campaign], image_url: Callable[[str], str]
+        self,
+        advertisers: Sequence[Advertiser],
+        campaigns: Sequence[Campaign],
+        image_url: Callable[[str], str],
     ) -> None:
         self._advertisers = {a.id: (at, a) for at, a in enumerate(advertisers)}
         self._campaigns = {c.id: (at, c) for at, c in enumerate(campaigns)}
@@ -201,20 +234,23 @@ class _Rows:
         if prefer not in self._prefer_at:
             self._prefer_at[prefer] = len(self.prefers)
             self.prefers.append(prefer)
-        hosted = creative.image and creative.image.hash
-        answer = creative_answer(creative, campaign, advertiser, self._image_url(hosted) if hosted else None)
+        answer = creative_answer(creative, campaign, advertiser, self._image_url)
         flight = campaign.flight
         self.ids.append(creative.id)
         self.texts.append(text_of(creative, campaign, advertiser))
         self.campaign.append(at)
         self.advertiser.append(who)
         self.bid.append(campaign.cpm_micros)
-        self.floor.append(max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0))
+        self.floor.append(
+            max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0)
+        )
         self.start.append(int(flight.start.timestamp()) if flight.start else 0)
         self.end.append(int(flight.end.timestamp()) if flight.end else FOREVER)
         self.allowed.append(_own_kind_allowed(creative, rules))
         self.house.append(campaign.house)
-        self.kind.append("native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size))
+        self.kind.append(
+            "native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size)
+        )
         self.rule.append(self._rule_at[rules])
         self.prefer.append(self._prefer_at[prefer])
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
@@ -223,11 +259,16 @@ class _Rows:
     def masks(self) -> dict[str, Mask]:
         """Return the bitmaps that are not rules over a context: allowed at all, of the house, of a size, a category."""
         kind = np.array(self.kind, dtype=object)
-        masks: dict[str, Mask] = {"allowed": np.array(self.allowed, bool), "house": np.array(self.house, bool)}
+        masks: dict[str, Mask] = {
+            "allowed": np.array(self.allowed, bool),
+            "house": np.array(self.house, bool),
+        }
         masks |= {f"kind:{k}": np.asarray(kind == k, bool) for k in sorted(set(self.kind))}
         campaign = np.array(self.campaign, np.int32)
         for category in sorted({c for e in self.entries for c in e.categories}):
-            masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[campaign]
+            masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[
+                campaign
+            ]
         return masks
 
 
@@ -237,7 +278,9 @@ def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:
         formats, sizes = targeting.formats, targeting.sizes
         if creative.format in formats.exclude or (formats.include and creative.format not in formats.include):
             return False
-        if creative.size and (creative.size in sizes.exclude or (sizes.include and creative.size not in sizes.include)):
+        if creative.size and (
+            creative.size in sizes.exclude or (sizes.include and creative.size not in sizes.include)
+        ):
             return False
     return True
 
@@ -252,6 +295,11 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
     }
     own = sorted({phrase.lower() for campaign in campaigns for phrase in campaign.keywords} - ruled)
     return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])
+
+
+def text_hash(text: str) -> str:
+    """Return the key under which a text's vector is kept: 32 hex digits over it and how much of it is read."""
+    return hashlib.blake2b(f"{WHOLE}\0{text}".encode(errors="replace"), digest_size=16).hexdigest()
 
 
 def _vectors(store: BuildStore, encoder: Encoder, texts: Sequence[str]) -> Vector:
@@ -271,7 +319,7 @@ def _vectors(store: BuildStore, encoder: Encoder, texts: Sequence[str]) -> Vecto
     waiting = list(missing.items())
     for start in range(0, len(waiting), ENCODE_BATCH):
         part_of = waiting[start : start + ENCODE_BATCH]
-        made = encoder.encode([texts[rows[0]] for _, rows in part_of])
+        made = encoder.encode([texts[rows[0]] for _, rows in part_of], tokens=WHOLE)
         for (_, rows), vector in zip(part_of, made, strict=True):
             result[rows] = vector
         store.put_vectors(encoder.id, {h: v for (h, _), v in zip(part_of, made, strict=True)})

@@ -59,7 +59,9 @@ class Prefer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """Soft preferences: they move a creative up where they fit and exclude nothing."""
 
     devices: Annotated[tuple[Word, ...], Meta(max_length=10)] = ()  # DEVICE_CLASSES and PLATFORMS
-    times: Annotated[tuple[Word, ...], Meta(max_length=20)] = ()  # PARTS_OF_DAY, WEEKDAYS, SEASONS, "weekend", "holiday"
+    times: Annotated[
+        tuple[Word, ...], Meta(max_length=20)
+    ] = ()  # PARTS_OF_DAY, WEEKDAYS, SEASONS, "weekend", "holiday"
     weather: Annotated[tuple[Word, ...], Meta(max_length=12)] = ()  # CONDITIONS and TEMPERATURES
 
 
@@ -77,7 +79,9 @@ class Flight(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     end: Annotated[datetime, Meta(tz=True)] | None = None
 
 
-class Advertiser(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="advertiser", tag_field="kind"):
+class Advertiser(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="advertiser", tag_field="kind"
+):
     """Who pays. `domains` are those whose ownership was verified; landing pages lie on them or below."""
 
     id: Id
@@ -85,7 +89,9 @@ class Advertiser(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     domains: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=50)]
 
 
-class Campaign(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="campaign", tag_field="kind"):
+class Campaign(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="campaign", tag_field="kind"
+):
     """A bid with its rules. `cpm_micros`: what a thousand impressions are worth to the advertiser."""
 
     id: Id
@@ -102,7 +108,9 @@ class Campaign(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     house: bool = False  # a house campaign: last resort, never paid
 
 
-class Publisher(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"):
+class Publisher(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"
+):
     """A site. `domains` are its registered origins' hosts: browsers may call from them, we may fetch from them."""
 
     id: Id

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -45,17 +45,19 @@ class View:
     paid: Words  # on, in flight, not of the house
     house: Words  # on, in flight, of the house
     until: int  # second since 1970 at which a flight starts or ends
-    lists: Bounded[tuple[object, ...], object] = field(default_factory=lambda: Bounded(4096))
+    told: Bounded[tuple[int, tzinfo | None], dict[str, tuple[str, str]]] = field(
+        default_factory=lambda: Bounded(4096)
+    )  # what time it is elsewhere, by minute and zone
 
     def moments(self, at: datetime) -> dict[str, tuple[str, str]]:
         """Return the part of day and the weekday in each zone that time rules name ("": the publisher's)."""
-        key = ("moments", int(at.timestamp()) // 60, at.tzinfo)
-        found = self.lists.get(key)
+        key = (int(at.timestamp()) // 60, at.tzinfo)
+        found = self.told.get(key)
         if found is None:
             there = {zone: at.astimezone(ZoneInfo(zone)) if zone else at for zone in self.snapshot.zones}
             found = {zone: (part_of_day(t.hour), WEEKDAYS[t.weekday()]) for zone, t in there.items()}
-            self.lists.put(key, found)
-        return found  # type: ignore[return-value]  # what is kept under "moments"
+            self.told.put(key, found)
+        return found
 
 
 def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:
@@ -159,7 +161,7 @@ class Catalog:
         with (self._folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             version = self._store.versions().catalog
-            folder = self._folder / f"{version}-{self._recipe.encoder.id.replace('/', '_')}"
+            folder = self._folder / f"{version}-{self._recipe.digest}"
             if not (folder / "manifest.json").exists():
                 self._build(folder)
                 self._remove_all_but(folder)
@@ -169,9 +171,13 @@ class Catalog:
 
     def _build(self, folder: Path) -> None:
         """Build, with the help of an earlier snapshot of the same encoder where there is one that can be read."""
-        earlier = [f for f in self._folder.glob(f"*{folder.name.partition('-')[2]}") if not f.name.startswith(".")]
+        earlier = [
+            f for f in self._folder.glob(f"*{folder.name.partition('-')[2]}") if not f.name.startswith(".")
+        ]
         try:
-            build(self._store, self._recipe, folder, max(earlier, key=lambda f: f.stat().st_mtime, default=None))
+            build(
+                self._store, self._recipe, folder, max(earlier, key=lambda f: f.stat().st_mtime, default=None)
+            )
         except IndexFileError:
             build(self._store, self._recipe, folder)
 

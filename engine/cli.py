@@ -5,7 +5,6 @@ Everything heavy is imported by the command that needs it, so that `tactful --he
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,16 +38,24 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         from contexts.errors import ContextError
-        from engine.errors import CatalogConflict, CatalogErrors, ConfigError, EngineError, Forbidden, NotFound
+        from engine import errors
         from privacy.errors import PrivacyError
 
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
+        except errors.ConfigError as error:
             _fail(error, USAGE)
-        except (CatalogErrors, CatalogConflict, Forbidden, NotFound) as error:
+        except (
+            errors.CatalogError,
+            errors.CatalogErrors,
+            errors.CatalogConflict,
+            errors.Forbidden,
+            errors.NotFound,
+        ) as error:
             _fail(error, FOUND)
-        except (EngineError, ContextError, PrivacyError, OSError) as error:
+        except BrokenPipeError:  # whoever read the output has read enough: click ends quietly
+            raise
+        except (errors.EngineError, ContextError, PrivacyError, OSError) as error:
             _fail(error, UNREACHED)
 
 
@@ -76,7 +83,8 @@ def serve(workers: int | None, host: str | None, port: int | None, server: str) 
     from engine.serve import serve as run
 
     config = _config(workers=workers, host=host, port=port)
-    _initialise(config)
+    with _initialise(config):
+        pass  # a first start makes the folders and secrets, and says so
     click.echo(f"Tactful listens on http://{config.host}:{config.port}", err=True)
     run(config, server)
 
@@ -84,7 +92,11 @@ def serve(workers: int | None, host: str | None, port: int | None, server: str) 
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-@click.option("--state", type=click.Path(path_type=Path), help="Folder of the demo's state. [default: a cache folder]")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="Folder of the demo's state. [default: one of the user's]",
+)
 def demo(port: int, no_browser: bool, state: Path | None) -> None:
     """Show a magazine whose advertisements fit its articles, on this machine alone.
 
@@ -92,8 +104,12 @@ def demo(port: int, no_browser: bool, state: Path | None) -> None:
     """
     from engine.demo.start import run_demo
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    run_demo(state or cache / "tactful-demo", port, open_browser=not no_browser, say=click.echo)
+    run_demo(
+        state or Path(click.get_app_dir("tactful")) / "demo",
+        port,
+        open_browser=not no_browser,
+        say=click.echo,
+    )
 
 
 @main.command()
@@ -303,14 +319,16 @@ def decide(deadline_ms: int) -> None:
 
     Example: tactful decide < request.json
     """
-    from werkzeug.test import Client
-
-    from engine.web import create_app
+    from engine.web.app import create_app
 
     config = replace(_config(), deadline_ms=deadline_ms)
-    body = click.get_binary_stream("stdin").read()
+    body = sys.stdin.buffer.read()
     with _services(config) as services:
-        answer = Client(create_app(config, services)).post("/v1/decisions", data=body, content_type="application/json")
+        answer = (
+            create_app(config, services)
+            .test_client()
+            .post("/v1/decisions", data=body, content_type="application/json")
+        )
     click.echo(answer.text)
     if answer.status_code >= 400:
         sys.exit(UNREACHED if answer.status_code >= 500 else USAGE)
@@ -324,13 +342,17 @@ def decide(deadline_ms: int) -> None:
 @click.option("--device", type=click.Choice(["phone", "tablet", "desktop", "tv"]))
 @click.option("--country", help="ISO 3166-1 alpha-2, such as DE.")
 @click.option("--weather", help="A condition, such as rain.")
-@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="The moment, with an offset from UTC.")
-@click.option("--most", type=click.IntRange(1, 1000), default=10, show_default=True, help="Candidates to print.")
+@click.option(
+    "--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="The moment, with an offset from UTC."
+)
+@click.option(
+    "--most", type=click.IntRange(1, 1000), default=10, show_default=True, help="Candidates to print."
+)
 @as_json
 def explain(target: str, as_json: bool, most: int, **stated: Any) -> None:
     """Print what is understood of a page, and which creatives fit it or are kept out, and why.
 
-    A URL stands for what the service knows of that page; a file or standard input (-) is read as text or HTML.
+    A URL stands for what the service knows of that page; a file or standard input (-) is text or HTML.
 
     Example: tactful explain article.html --publisher daily-planet
     """
@@ -454,7 +476,7 @@ def config_show(as_json: bool) -> None:
 def _config(**overrides: object) -> Config:
     from engine.config import Config
 
-    return Config.from_env(os.environ).overridden({k: v for k, v in overrides.items() if v is not None})
+    return Config.from_env().overridden({k: v for k, v in overrides.items() if v is not None})
 
 
 def _now() -> datetime:
@@ -482,12 +504,12 @@ def _initialise(config: Config) -> Iterator[SqliteStore]:
     """Open the store, making folders and secrets where there are none, and saying so."""
     import secrets
 
-    from engine.services import PURPOSES
+    from engine.config import KEY_PURPOSES
     from engine.store import SqliteStore
     from privacy.keyring import Keyring
 
     config.data_dir.mkdir(parents=True, exist_ok=True)
-    for made in Keyring.open(config.key_dir, PURPOSES, random=secrets.token_bytes).created:
+    for made in Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created:
         click.echo(made, err=True)
     store = SqliteStore(config.database)
     try:
@@ -540,7 +562,13 @@ def _switch(id: str, status: Any, actor: str) -> None:
             if entity is None:
                 continue
             if entity.status != status:
-                store.write([Change(entity, msgspec.structs.replace(entity, status=status))], [], expected, actor, _now())
+                store.write(
+                    [Change(entity, msgspec.structs.replace(entity, status=status))],
+                    [],
+                    expected,
+                    actor,
+                    _now(),
+                )
             click.echo(f"{kind} {id} is {status}")
             return
     raise NotFound(f"{id}: there is no campaign or creative of this id")
@@ -585,10 +613,10 @@ def _visit(
     )
 
 
-def _page_fields(target: str) -> dict[str, str]:
+def _page_fields(target: str) -> dict[str, Any]:
     if target.startswith(("http://", "https://")):
         return {"url": target}
-    data = click.get_binary_stream("stdin").read() if target == "-" else Path(target).read_bytes()
+    data = sys.stdin.buffer.read() if target == "-" else Path(target).read_bytes()
     text = data.decode("utf-8", "replace")
     return {"html" if text.lstrip().startswith("<") else "text": text}
 
@@ -633,7 +661,9 @@ def _outline(value: Any, indent: str = "") -> Iterator[str]:
     items = value.items() if isinstance(value, dict) else enumerate(value, 1)
     for name, item in items:
         if isinstance(item, dict | list | tuple) and item:
-            flat = isinstance(item, list | tuple) and not any(isinstance(i, dict | list | tuple) for i in item)
+            flat = isinstance(item, list | tuple) and not any(
+                isinstance(i, dict | list | tuple) for i in item
+            )
             if flat:
                 yield f"{indent}{name}: {', '.join(map(str, item))}"
                 continue

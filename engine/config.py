@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from engine.errors import ConfigError
 
 PREFIX = "TACTFUL_"
+KEY_PURPOSES = ("page-url",)  # the secrets of an installation, one key each in `key_dir`
 
 
 def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:
@@ -81,13 +83,13 @@ class Config:
         _matching(r".{1,4096}", "a folder"),
     )
     weather: str = _setting(
-        "none",
-        "source of the weather table: none, metno, open-meteo or file:PATH",
+        "metno",
+        "source of the weather table: metno (asks for a contact), open-meteo, file:PATH or none",
         _matching(r"none|metno|open-meteo|file:.+", "none, metno, open-meteo or file:PATH"),
     )
-    weather_contact: str | None = _setting(
+    contact: str | None = _setting(
         None,
-        "e-mail or URL that weather services ask for",
+        "e-mail or URL that weather services and fetched sites can write to; none: no page is fetched",
         _matching(r"\S{3,200}", "an e-mail address or URL"),
     )
     weather_refresh_s: int = _setting(
@@ -98,8 +100,12 @@ class Config:
     )  # setting → variable it came from
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """Read every TACTFUL_ variable. Raises ConfigError naming all that are wrong."""
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read every TACTFUL_ variable, of the process where none are given.
+
+        Raises ConfigError naming all that are wrong.
+        """
+        environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         wrong = []
         for setting in settings():
@@ -116,10 +122,8 @@ class Config:
             wrong.append(
                 f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR; expected a folder apart, so that a copy holds no key"
             )
-        if config.weather in ("metno", "open-meteo") and config.weather_contact is None:
-            wrong.append(
-                f"{PREFIX}WEATHER_CONTACT is not set; {config.weather} asks for an e-mail address or URL"
-            )
+        if "weather" in values and config.weather in ("metno", "open-meteo") and config.contact is None:
+            wrong.append(f"{PREFIX}CONTACT is not set; {config.weather} asks for an e-mail address or URL")
         if wrong:
             raise ConfigError("\n".join(wrong))
         return config

@@ -26,7 +26,9 @@ class Image(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         return f"{self.hash}.{self.ext}" if self.hash and self.ext else None
 
 
-class Creative(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="creative", tag_field="kind"):
+class Creative(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="creative", tag_field="kind"
+):
     """Native text and picture, or a banner (picture or HTML) of one size."""
 
     id: Id

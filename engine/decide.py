@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from contexts.context import Context
 from contexts.topic_vectors import TopicVectors
 from engine.background import Background
+from engine.cache import Bounded
 from engine.catalog import Catalog, View
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
 from engine.gather import Gatherer
@@ -25,13 +26,33 @@ LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not mad
 Shortlist = tuple[Ranked, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What one request is decided on: the view, the context, and the key under which its parts are kept."""
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """What was worked out over one view, to be found again; it goes when the view goes."""
 
     view: View
+    shortlists: Bounded[Key, Shortlist] = field(default_factory=lambda: Bounded(4096))
+    softs: Bounded[Key, Soft] = field(default_factory=lambda: Bounded(4096))
+    answers: Bounded[Key, Filled] = field(default_factory=lambda: Bounded(16_384))
+    page_lists: Bounded[Key, PageList] = field(default_factory=lambda: Bounded(1024))
+    asked: Bounded[Key, bool] = field(default_factory=lambda: Bounded(1024))  # page lists in the making
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What one request is decided on: the view with what is kept of it, the context, and the key of its parts."""
+
+    kept: Kept
     context: Context
-    key: tuple[object, ...]
+    key: Key
+
+    @property
+    def view(self) -> View:
+        """Return the view of the catalogue."""
+        return self.kept.view
 
 
 class Engine:
@@ -55,8 +76,11 @@ class Engine:
         self._now = now
         self._monotonic = monotonic
         self._request_id = request_id
+        self._kept: Kept | None = None
 
-    def decide(self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float) -> Answer:
+    def decide(
+        self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float
+    ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
         Past the deadline the best found so far goes out, then house creatives, marked degraded.
@@ -76,28 +100,34 @@ class Engine:
 
     def scene_of(self, view: View, context: Context) -> Scene:
         """Set a context before a view."""
-        return Scene(view, context, _key(view, context))
+        kept = self._kept
+        if kept is None or kept.view is not view:
+            kept = self._kept = Kept(view)
+        return Scene(kept, context, _key(view, context))
 
-    def shortlist(self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING) -> Shortlist:
+    def shortlist(
+        self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING
+    ) -> Shortlist:
         """Return the creatives that compete for a placement, in their final order."""
         view, context = scene.view, scene.context
         key = _place_key(scene, placement, house, most)
-        found: Shortlist | None = view.lists.get(key)
+        found = scene.kept.shortlists.get(key)
         if found is None:
             rules = predicates(view, context, self.gatherer.topics(context.page), placement, house=house)
             allowed = eligible(view, rules, view.house if house else view.paid)
-            candidates = retrieve(view, self.soft(scene), allowed, most, None if house else self._page_list(scene))
+            candidates = retrieve(
+                view, self.soft(scene), allowed, most, None if house else self._page_list(scene)
+            )
             found = order(view.snapshot, candidates)
-            view.lists.put(key, found)
+            scene.kept.shortlists.put(key, found)
         return found
 
     def soft(self, scene: Scene) -> Soft:
         """Return the context's side of matching."""
-        key = ("soft", scene.key)
-        found: Soft | None = scene.view.lists.get(key)
+        found = scene.kept.softs.get(scene.key)
         if found is None:
             found = soften(scene.view.snapshot, scene.context)
-            scene.view.lists.put(key, found)
+            scene.kept.softs.put(scene.key, found)
         return found
 
     def _rank(
@@ -110,7 +140,7 @@ class Engine:
             if self._monotonic() < deadline:
                 ranked.append(self.shortlist(scene, placement, most=most))
             else:
-                known: Shortlist | None = scene.view.lists.get(_place_key(scene, placement, False, most))
+                known = scene.kept.shortlists.get(_place_key(scene, placement, False, most))
                 degraded |= known is None
                 ranked.append(known or ())
         return ranked, degraded
@@ -123,20 +153,25 @@ class Engine:
             return chosen
         taken = {pick.row for picks in chosen for pick in picks}
         missing = [p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)]
-        house = [self.shortlist(scene, p, house=True) if need else () for p, need in zip(placements, missing, strict=True)]
+        house = [
+            self.shortlist(scene, p, house=True) if need else ()
+            for p, need in zip(placements, missing, strict=True)
+        ]
         return [picks + more for picks, more in zip(chosen, share_out(house, missing, taken), strict=True)]
 
     def _page_list(self, scene: Scene) -> PageList | None:
         """Return the page's list if it was made; else have it made for the next view."""
-        page, view = scene.context.page, scene.view
-        if page.vector is None or view.snapshot.rows <= LIST_LENGTH:
+        page, kept = scene.context.page, scene.kept
+        vector = page.vector
+        if vector is None or kept.view.snapshot.rows <= LIST_LENGTH:
             return None
-        key = ("list", page.content_hash, page.better)
-        found: PageList | None = view.lists.get(key)
-        if found is None and view.lists.get(("asked", *key)) is None:
-            vector = page.vector
-            view.lists.put(("asked", *key), True)
-            self._background.submit(lambda: view.lists.put(key, page_list(view, vector)), LIST_WITHIN_S)
+        key = (page.content_hash, page.better)
+        found = kept.page_lists.get(key)
+        if found is None and kept.asked.get(key) is None:
+            kept.asked.put(key, True)
+            self._background.submit(
+                lambda: kept.page_lists.put(key, page_list(kept.view, vector)), LIST_WITHIN_S
+            )
         return found
 
     def _answer(
@@ -165,8 +200,8 @@ class Engine:
         )
 
     def _filled(self, scene: Scene, placement: str, pick: Ranked, explain: bool) -> Filled:
-        key = ("answer", scene.key, pick.row, pick.match, placement, explain)
-        found: Filled | None = scene.view.lists.get(key)
+        key = (scene.key, pick.row, pick.match, placement, explain)
+        found = scene.kept.answers.get(key)
         if found is None:
             snapshot = scene.view.snapshot
             record = snapshot.record(pick.row)
@@ -179,11 +214,11 @@ class Engine:
                 reasons=why if explain else (),
                 house=snapshot.entry(pick.row).house,
             )
-            scene.view.lists.put(key, found)
+            scene.kept.answers.put(key, found)
         return found
 
 
-def _place_key(scene: Scene, placement: Placement, house: bool, most: int) -> tuple[object, ...]:
+def _place_key(scene: Scene, placement: Placement, house: bool, most: int) -> Key:
     """Return the key of a placement's shortlist."""
     return (
         house,
@@ -197,7 +232,7 @@ def _place_key(scene: Scene, placement: Placement, house: bool, most: int) -> tu
     )
 
 
-def _key(view: View, context: Context) -> tuple[object, ...]:
+def _key(view: View, context: Context) -> Key:
     """Return what of a context matching can see: two contexts of one key get the same creatives."""
     page, clock, weather, place = context.page, context.clock, context.weather, context.place
     return (

@@ -68,10 +68,11 @@ def offer(creatives: Vector, groups: Sequence[str]) -> Offer:
 
 def _means(vectors: Vector, member: NDArray[np.int64], groups: int) -> Vector:
     """Return each group's mean, not scaled: a group at odds with itself has a short one, and counts less."""
-    sums = np.zeros((groups, vectors.shape[1]), np.float64)
-    np.add.at(sums, member, vectors)
-    counts = np.bincount(member[vectors.any(axis=1)], minlength=groups)
-    means: Vector = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+    order = np.argsort(member, kind="stable")
+    counts = np.bincount(member, minlength=groups)
+    sums: Vector = np.add.reduceat(vectors[order], np.cumsum(counts) - counts) if groups else vectors
+    worded = np.bincount(member[vectors.any(axis=1)], minlength=groups)
+    means: Vector = sums / np.maximum(worded, 1).astype(np.float32)[:, None]
     return means
 
 

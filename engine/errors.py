@@ -85,7 +85,9 @@ class SnapshotError(EngineError):
 
     def __init__(self, path: Path, fault: str) -> None:
         self.path = path
-        super().__init__(f"{path}: {fault}; delete the folder {path.parent} and start again: it is built from the database")
+        super().__init__(
+            f"{path}: {fault}; delete the folder {path.parent} and start again: it is built from the database"
+        )
 
 
 # --- index ---

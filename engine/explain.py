@@ -70,7 +70,9 @@ class FacetQuality(Struct, frozen=True):
     note: str
 
 
-def explain(engine: Engine, visit: Visit, deadline: float, placement: Placement = ANYWHERE, most: int = 20) -> Explanation:
+def explain(
+    engine: Engine, visit: Visit, deadline: float, placement: Placement = ANYWHERE, most: int = 20
+) -> Explanation:
     """Explain one page view: the `most` best creatives of the whole catalogue, with what excludes each."""
     scene = engine.scene(visit, deadline)
     view, snapshot = scene.view, scene.view.snapshot
@@ -89,7 +91,9 @@ def explain(engine: Engine, visit: Visit, deadline: float, placement: Placement 
                 score=round(match, 4),
                 value=round(match * float(snapshot.bid[row])),
                 reasons=why,
-                excluded_by=tuple(name for name, words in rules if not Eligible(words).holds(np.array([row]))[0]),
+                excluded_by=tuple(
+                    name for name, words in rules if not Eligible(words).holds(np.array([row]))[0]
+                ),
             )
         )
     passing = Eligible(np.bitwise_and.reduce([words for _, words in rules]) & everyone.words)
@@ -171,7 +175,9 @@ def quality(engine: Engine, now: datetime) -> tuple[FacetQuality, ...]:
     place = FacetQuality("place", placed, len(publishers), None, 0, "publishers that state their country")
     always = "read from every request's own headers or body"
     device = FacetQuality("device", len(publishers), len(publishers), None, 0, always)
-    time = FacetQuality("time", len(publishers), len(publishers), None, 0, "the clock, in each publisher's zone")
+    time = FacetQuality(
+        "time", len(publishers), len(publishers), None, 0, "the clock, in each publisher's zone"
+    )
     return page, device, time, weather, place
 
 

@@ -1,10 +1,8 @@
 """The FAISS index: memory-mapped files, and a search that picks its method by how many rows are eligible.
 
-Three methods, cheapest first; each ends with the exact scores of the true vectors.
+Two methods; each ends with the exact scores of the true vectors.
 
 exact   Score every eligible row. A row costs some 40 ns, so this wins while the rows are few.
-head    Score a short projection of every eligible row, then exactly those rows that could still win,
-        judged by how far the projection was off on the best ones.
 lists   The rows are clustered into lists; a 4-bit product quantizer's codes are scanned 32 rows at a time.
         A fixed number of lists fails under filters (the eligible rows may all lie elsewhere), so lists are
         chosen by the hits they are expected to hold: within a list, scores are close to normal, around the
@@ -23,7 +21,7 @@ import faiss
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from contexts.context import Vector
 from engine.errors import IndexFileError
@@ -31,23 +29,22 @@ from engine.index import Eligible, Rows
 
 FORMAT = 1
 
-EXACT_ROWS = 384  # below, the detour over the projection costs more than it saves
-HEAD_ROWS = 8192  # above, turning the bitmap into row numbers alone costs more than scanning lists
-LISTED_ROWS = 16384  # catalogues below this size have no lists: projecting everything is as fast
-HEAD_DIM = 128
+EXACT_ROWS = 3072  # as many rows as can be scored in the time that the lists take
+LISTED_ROWS = 8192  # catalogues below this size have no lists
 SPREAD_DIM = 128
 GROUP = 2  # dimensions coded together, in 4 bits
 BLOCK = 32  # rows that FAISS interleaves in one block of codes
 
 EXPECTED_MISSES = 0.002  # share of k that may be expected in the lists that a search leaves out
 HEAVY_TAILS = 1.3  # times the sigma that is measured: a list's rows are no perfect normal distribution
-HEAD_SIGMAS = 3.0  # rows whose projected score is this far below the k-th best are not scored exactly
 RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on they are trained anew
 TRAIN_POINTS = 64  # a list
 SEED = 20261123
-FIRST_LISTS = 12
-CODES_A_CANDIDATE = 512  # of so many rows scanned, one more is scored exactly
-UNSEEN_WEIGHT = 32.0  # rows
+FIRST_LISTS = 12  # that are scanned before there is a score to beat
+CODES_A_CANDIDATE = 128  # of so many rows scanned, one more is scored exactly
+SPARSE = 5.0  # rows scanned for each eligible one
+CODES_A_ROW = 30.0  # codes that can be scanned in the time that one row takes to be scored exactly
+UNSEEN_WEIGHT = 32.0  # rows that the even spread counts for beside those drawn, in estimating a list's share
 TINY = np.float32(1e-12)
 CHUNK = 65_536  # rows encoded at once
 REMEDY = "build the index anew from the catalogue"
@@ -60,7 +57,6 @@ class Shape:
     format: int
     rows: int
     dim: int
-    head_dim: int
     lists: int  # 0: too few rows to need lists
     strangers: int  # rows added since the codebooks were trained
     rest: float  # Frame.rest
@@ -122,22 +118,15 @@ def refreshed(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """What training learns."""
+    """What training learns. Without lists, arrays of no rows."""
 
-    basis: Vector  # (head_dim, dim), the directions in which the rows differ most
-    weights: (
-        Vector  # (dim,), what a column counts when rows are put in lists; empty without lists, as all below
-    )
+    weights: Vector  # (dim,), what a column counts when rows are put in lists
     centroids: Vector  # (lists, dim)
     order: NDArray[np.int64]  # (dim,), dimensions dealt out so that each four has a like share of the score
     codebook: Vector  # (dim / GROUP, 16, GROUP), of residuals in `order`
     spread: Vector  # (SPREAD_DIM, dim), root of the residuals' second moments, the largest part
     rest: float  # second moment in each direction that `spread` leaves out
     scatter: Vector  # (lists,), root of a list's mean squared residual over that of all rows
-
-    def projected(self, vectors: Vector) -> Vector:
-        """Return (rows, head_dim)."""
-        return np.ascontiguousarray(vectors @ self.basis.T)
 
     def assigned(self, vectors: Vector) -> tuple[NDArray[np.int32], Vector]:
         """Return the list of each row, and its squared distance from there."""
@@ -156,7 +145,6 @@ class FaissIndex:
         self,
         shape: Shape,
         vectors: Vector,
-        head: Vector,
         frame: Frame,
         lists: Any,
         sizes: NDArray[np.int64],
@@ -166,7 +154,6 @@ class FaissIndex:
         self.size, self.dim = vectors.shape
         self.frame = frame
         self._vectors = vectors
-        self._head = head
         self._lists = lists
         self.sizes = sizes
         self._sizes = sizes.astype(np.float32)
@@ -184,10 +171,8 @@ class FaissIndex:
         shape = _read_shape(folder / "shape.json")
         rows, dim, lists = shape.rows, shape.dim, shape.lists
         vectors = _load(folder / "vectors.npy", (rows, dim), np.float32)
-        head = _load(folder / "head.npy", (rows, shape.head_dim), np.float32)
         width = dim if lists else 0
         shapes: dict[str, tuple[int, ...]] = {
-            "basis": (shape.head_dim, dim),
             "weights": (width,),
             "centroids": (lists, dim),
             "codebook": (width // GROUP, 16, GROUP),
@@ -206,7 +191,7 @@ class FaissIndex:
                 f"{folder / 'list_of.npy'}: rows do not lie in lists as sizes.npy says; {REMEDY}"
             )
         mapped = _map_lists(folder / "lists.bin", frame, sizes, rows) if lists else None
-        return cls(shape, vectors, head, frame, mapped, sizes, list_of)
+        return cls(shape, vectors, frame, mapped, sizes, list_of)
 
     def search(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         """Return min(k, eligible.count) rows, best first and equal scores by row, with their exact scores.
@@ -222,31 +207,14 @@ class FaissIndex:
         k = min(k, eligible.count)
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        if eligible.count <= max(EXACT_ROWS, 4 * k):
+        if self._lists is None or eligible.count <= max(EXACT_ROWS, 4 * k):
             return self._best(query, k, eligible.rows)
-        if self._lists is None or eligible.count <= HEAD_ROWS:
-            return self._by_head(query, k, eligible)
         return self._by_lists(query, k, eligible)
 
     def vector(self, row: int) -> Vector:
         """Return the (dim,) vector of a row."""
         vector: Vector = self._vectors[row]
         return vector
-
-    def _by_head(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
-        projected = self.frame.basis @ query
-        rows = None if eligible.count == self.size else eligible.rows
-        near = self._head @ projected if rows is None else _scores(self._head, projected, rows)
-        first = near.argpartition(len(near) - 3 * k - 34)[len(near) - 3 * k - 34 :]
-        scores = _scores(self._vectors, query, first if rows is None else rows[first])
-        # The rest of the vector adds to the projected score what it added here, give or take.
-        off = scores - near[first]
-        mean = off.sum() / len(off)
-        deviation = math.sqrt(max(0.0, off @ off / len(off) - mean * mean))
-        kth = np.partition(scores, len(scores) - k)[len(scores) - k]
-        reach = min(kth - mean - HEAD_SIGMAS * deviation, near[first].min())
-        chosen = (near >= reach).nonzero()[0]
-        return self._best(query, k, chosen if rows is None else rows[chosen])
 
     def _by_lists(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         frame = self.frame
@@ -269,11 +237,17 @@ class FaissIndex:
         held[lists] = 0
         hits = held * _share_above((kth - centre) / sigma)
         if hits.sum() > EXPECTED_MISSES * k:
-            order = hits.argsort()
-            left_out = int(hits[order].cumsum().searchsorted(EXPECTED_MISSES * k, side="right"))
-            more = self._scan(permuted, k, order[left_out:], centre, selector)
-            best, scores = self._best(query, k, np.concatenate((best, more)))
-        return (best, scores) if len(best) == k else self._by_head(query, k, eligible)
+            more = _worth_scanning(hits, k)
+            if self._sizes[more].sum() > SPARSE * eligible.count:
+                # So few rows of these lists are eligible that counting them all is the smaller work.
+                held = np.bincount(self._list_of[eligible.rows], minlength=len(held)).astype(np.float32)
+                held[lists] = 0
+                more = _worth_scanning(held * _share_above((kth - centre) / sigma), k)
+                if self._sizes[more].sum() > CODES_A_ROW * eligible.count:
+                    return self._best(query, k, eligible.rows)
+            rows = self._scan(permuted, k, more, centre, selector)
+            best, scores = self._best(query, k, np.concatenate((best, rows)))
+        return (best, scores) if len(best) == k else self._best(query, k, eligible.rows)
 
     def _held(self, eligible: Eligible) -> Vector:
         """Return how many eligible rows each list holds, estimated from a few thousand of them."""
@@ -292,7 +266,7 @@ class FaissIndex:
 
     def _scan(self, permuted: Vector, k: int, lists: Rows, centre: Vector, selector: Any | None) -> Rows:
         """Return the eligible rows of the lists that may be among the best k, judged by their codes."""
-        shortlist = 2 * k + 40 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
+        shortlist = 2 * k + 80 + int(self._sizes[lists].sum()) // CODES_A_CANDIDATE
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = len(lists)
         if selector is not None:
@@ -327,7 +301,8 @@ class FaissIndex:
 def _scores(vectors: Vector, query: Vector, rows: Rows) -> Vector:
     """Return the inner product of each named row with the query. The rows must exist: FAISS does not look."""
     scores = np.empty(len(rows), np.float32)
-    faiss.fvec_inner_products_by_idx(
+    inner_products: Any = faiss.fvec_inner_products_by_idx  # type: ignore[attr-defined]  # not in FAISS's stubs
+    inner_products(
         faiss.swig_ptr(scores),
         faiss.swig_ptr(query),
         faiss.swig_ptr(vectors),
@@ -339,10 +314,16 @@ def _scores(vectors: Vector, query: Vector, rows: Rows) -> Vector:
     return scores
 
 
+def _worth_scanning(hits: Vector, k: int) -> Rows:
+    """Return the lists to scan, given the hits that each is expected to hold."""
+    order = hits.argsort()
+    return order[int(hits[order].cumsum().searchsorted(EXPECTED_MISSES * k, side="right")) :]
+
+
 def _share_above(z: Vector) -> Vector:
     """Return the share of a normal distribution above z sigmas, to a few per cent; a half where z < 0."""
-    z = np.maximum(z, 0)
-    share: Vector = 0.5 * np.exp(-z * (0.717 + 0.416 * z))
+    above = np.maximum(z, np.float32(0))
+    share: Vector = np.float32(0.5) * np.exp(-above * (np.float32(0.717) + np.float32(0.416) * above))
     return share
 
 
@@ -372,10 +353,8 @@ def _train(vectors: Vector, weights: Vector | None) -> Frame:
     chance = np.random.default_rng(SEED)
     drawn = np.sort(chance.permutation(rows)[: max(lists * TRAIN_POINTS, LISTED_ROWS)])
     sample = np.ascontiguousarray(vectors[drawn])
-    _, directions = _moments(sample)
     nothing = np.empty(0, np.float32)
     frame = Frame(
-        basis=np.ascontiguousarray(directions[: min(HEAD_DIM, dim)], np.float32),
         weights=nothing,
         centroids=nothing.reshape(0, dim),
         order=np.empty(0, np.int64),
@@ -391,7 +370,7 @@ def _train(vectors: Vector, weights: Vector | None) -> Frame:
     )
     weights = np.ones(dim, np.float32) if weights is None else np.ascontiguousarray(weights, np.float32)
     means.train(sample * weights)
-    frame = replace(frame, weights=weights, centroids=np.ascontiguousarray(means.centroids / weights))
+    frame = replace(frame, weights=weights, centroids=np.asarray(means.centroids, np.float32) / weights)
     nearest, squares = frame.assigned(sample)
     residuals = sample - frame.centroids[nearest]
     moments, directions = _moments(residuals)
@@ -458,7 +437,6 @@ def _write(
     rows, dim = vectors.shape
     lists = len(frame.centroids)
     np.save(folder / "vectors.npy", np.ascontiguousarray(vectors))
-    np.save(folder / "head.npy", frame.projected(vectors))
     list_of = np.empty(rows if lists else 0, np.int32)
     sizes = np.zeros(lists, np.int64)
     if lists:
@@ -482,7 +460,7 @@ def _write(
     arrays = {**learnt, "sizes": sizes, "list_of": list_of}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    shape = Shape(FORMAT, rows, dim, len(frame.basis), lists, strangers, frame.rest)
+    shape = Shape(FORMAT, rows, dim, lists, strangers, frame.rest)
     (folder / "shape.json").write_bytes(msgspec.json.encode(shape))
 
 
@@ -537,7 +515,7 @@ def _map_lists(path: Path, frame: Frame, sizes: NDArray[np.int64], rows: int) ->
     got = path.stat().st_size if path.is_file() else -1
     if got != expected:
         raise IndexFileError(f"{path}: {_found(got)}, expected {expected} bytes; {REMEDY}")
-    lists = faiss.OnDiskInvertedLists()
+    lists: Any = faiss.OnDiskInvertedLists()
     lists.nlist = len(sizes)
     lists.code_size = index.code_size
     lists.filename = str(path)
@@ -556,13 +534,17 @@ def _same_rows(old: FaissIndex, vectors: Vector) -> NDArray[np.int64]:
     known = np.full(len(vectors), -1, np.int64)
     if not len(vectors) or not old.size:
         return known
-    # A projection tells the candidates; the numbers decide.
-    chance = np.random.default_rng(SEED).standard_normal(old.dim).astype(np.float32)
+    # Two projections tell the candidates, by one kernel: equal numbers, equal marks. The numbers decide.
+    chance = np.random.default_rng(SEED).standard_normal((2, old.dim)).astype(np.float32)
     every = np.arange(max(len(vectors), old.size))
-    marks = _scores(old._vectors, chance, every[: old.size])  # one kernel: equal numbers, equal marks
+
+    def marked(rows: Vector) -> NDArray[np.uint64]:
+        marks = [_scores(rows, projection, every[: len(rows)]) for projection in chance]
+        return np.stack(marks, axis=1).view(np.uint64)[:, 0]
+
+    marks = marked(old._vectors)
     order = marks.argsort(kind="stable")
-    wanted = _scores(np.ascontiguousarray(vectors), chance, every[: len(vectors)])
-    found = order[marks[order].searchsorted(wanted).clip(max=old.size - 1)]
+    found = order[marks[order].searchsorted(marked(np.ascontiguousarray(vectors))).clip(max=old.size - 1)]
     for start in range(0, len(vectors), CHUNK):
         part = slice(start, start + CHUNK)
         same = (vectors[part] == old._vectors[found[part]]).all(axis=1)

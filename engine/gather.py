@@ -52,7 +52,10 @@ class Gatherer:
         """Return a page's topics with all their ancestors, for rules that name a subtree."""
         taxonomy = self.pages.model.taxonomy
         return frozenset(
-            above for topic in page.topics if topic.id in taxonomy for above in (topic.id, *taxonomy.ancestors(topic.id))
+            above
+            for topic in page.topics
+            if topic.id in taxonomy
+            for above in (topic.id, *taxonomy.ancestors(topic.id))
         )
 
     def _place(self, visit: Visit, publisher: Publisher) -> PlaceFacts:

@@ -69,7 +69,6 @@ class Index(Protocol):
         `query` is (dim,) float32. Never short: where approximation finds too few, the rest is searched.
         """
 
-
     def vector(self, row: int) -> Vector:
         """Return the (dim,) vector of a row."""
 

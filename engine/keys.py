@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Literal, Protocol, get_args
@@ -61,7 +61,7 @@ class KeyStore(Protocol):
     def put_keys(self, keys: Sequence[ApiKey], actor: str, now: datetime) -> None:
         """Add keys, or give those that exist another expiry; one step, noted in the journal."""
 
-    def find(self, kind: Literal["publisher", "advertiser"], ids: Sequence[str]) -> dict[str, object]:
+    def find(self, kind: Literal["publisher", "advertiser"], ids: Sequence[str]) -> Mapping[str, object]:
         """Return the tenants of these ids that exist."""
 
 

@@ -23,6 +23,7 @@ from contexts.page import TopicModel, understand
 from engine.background import Background
 from engine.cache import Bounded
 from engine.campaign import Publisher
+from privacy.page_url import MASK
 from privacy.visit import PageInput, Visit
 
 log = logging.getLogger(__name__)
@@ -39,17 +40,27 @@ POLL_BATCH = 1000
 class PageStore(Protocol):
     """Where page facts outlive a process, and reach the other workers."""
 
-    def put_pages(self, pages: list[PageFacts], now: datetime) -> None: ...
-    def pages_since(self, seq: int, limit: int = POLL_BATCH) -> list[tuple[int, PageFacts]]: ...
-    def last_page(self) -> int: ...
-    def put_page_url(self, publisher: str, url_hash: str, content_hash: str, now: datetime) -> None: ...
-    def page_urls(self) -> Iterator[tuple[str, str, str]]: ...
+    def put_pages(self, pages: list[PageFacts], now: datetime) -> None:
+        """Keep facts by their content hash."""
+
+    def pages_since(self, seq: int, limit: int = POLL_BATCH) -> list[tuple[int, PageFacts]]:
+        """Return (number, facts) of what was kept after `seq`."""
+
+    def last_page(self) -> int:
+        """Return the number of the facts kept last."""
+
+    def put_page_url(self, publisher: str, url_hash: str, content_hash: str, now: datetime) -> None:
+        """Say which content a URL stands for."""
+
+    def page_urls(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (publisher, hash of URL, content hash)."""
 
 
 class Fetch(Protocol):
     """Fetches a registered publisher's page, off the path."""
 
-    def __call__(self, url: str, domains: tuple[str, ...]) -> PageText: ...
+    def __call__(self, url: str, domains: tuple[str, ...]) -> PageText:
+        """Return what a page on one of these domains says. Raises ContextError."""
 
 
 @dataclass(slots=True)
@@ -100,7 +111,9 @@ class Pages:
         self._facts: Bounded[str, PageFacts] = Bounded(most)  # by content
         self._sent: Bounded[str, str] = Bounded(most)  # hash of what was sent → content
         self._urls: Bounded[tuple[str, str], str] = Bounded(most)  # (publisher, hash of URL) → content
-        self._asked: Bounded[tuple[str, str], float] = Bounded(most)  # URLs whose fetch was asked for, and when
+        self._asked: Bounded[tuple[str, str], float] = Bounded(
+            most
+        )  # URLs whose fetch was asked for, and when
         self._unsaved: list[PageFacts] = []
         self._undefined: list[tuple[str, str, str]] = []
         self._seen = 0
@@ -164,7 +177,9 @@ class Pages:
             for seq, facts in batch:
                 self._seen = seq
                 mine = self._facts.get(facts.content_hash)
-                if facts.encoder_id == self._encoder.id and (mine is None or facts.better and not mine.better):
+                if facts.encoder_id == self._encoder.id and (
+                    mine is None or facts.better and not mine.better
+                ):
                     self._facts.put(facts.content_hash, facts)
         for publisher, url, content in self._store.page_urls():
             self._urls.put((publisher, url), content)
@@ -231,13 +246,15 @@ class Pages:
             self._unsaved.append(facts)
 
     def _define(self, publisher: str, url: str, facts: PageFacts) -> None:
+        if MASK in url:  # it stands for many pages
+            return
         key = (publisher, self._url_hash(url))
         if self._urls.get(key) != facts.content_hash:
             self._urls.put(key, facts.content_hash)
             self._undefined.append((*key, facts.content_hash))
 
     def _by_url(self, publisher: Publisher, url: str | None) -> PageFacts | None:
-        if url is None:
+        if url is None or MASK in url:
             return None
         key = (publisher.id, self._url_hash(url))
         facts = self._facts.get(self._urls.get(key, ""))

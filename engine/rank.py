@@ -11,8 +11,9 @@ from engine.decision import Ranked
 from engine.retrieve import Candidates
 from engine.snapshot import Snapshot
 
-
-PEERS = 0.75  # of the best match: who fits at least so well competes with it by price; the others stand behind
+PEERS = (
+    0.75  # of the best match: who fits at least so well competes with it by price; the others stand behind
+)
 
 
 def order(snapshot: Snapshot, candidates: Candidates) -> tuple[Ranked, ...]:

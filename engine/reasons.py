@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from contexts.context import Context, PageFacts
-from contexts.facets import SOFT_FACETS, because
+from contexts.facets import FACETS, SOFT_FACETS, because
 from contexts.topic_vectors import TopicVectors
 from engine.decision import PageAnswer, Ranked, Reason, TopicAnswer
 from engine.retrieve import Soft
@@ -23,20 +23,18 @@ def reasons(
     wishes = snapshot.prefers(pick.row)
     gain = float(soft.gain[prefer])
     parts = {"page": pick.match - gain}
-    total = sum(soft.weights[f] for i, f in enumerate(("page", *SOFT_FACETS)) if snapshot.stated[prefer] >> i & 1)
+    total = sum(soft.weights[f] for i, f in enumerate(FACETS) if int(snapshot.stated[prefer]) >> i & 1)
     for facet in SOFT_FACETS:
         if total > 0 and np.any(snapshot.soft[facet][prefer]):
             fit = float(snapshot.soft[facet][prefer] @ soft.blocks[facet])
             parts[facet] = soft.weights[facet] * fit / total
-    said = {
-        "device": (context.device, wishes.devices),
-        "time": (context.clock, wishes.times),
-        "weather": (context.weather, wishes.weather),
+    words = {
+        "page": lambda: _page(snapshot, context, topics, pick),
+        "device": lambda: because(context.device, wishes.devices),
+        "time": lambda: because(context.clock, wishes.times),
+        "weather": lambda: because(context.weather, wishes.weather),
     }
-    found = [
-        Reason(facet, round(part, DIGITS), _page(snapshot, context, topics, pick) if facet == "page" else because(*said[facet]))
-        for facet, part in parts.items()
-    ]
+    found = [Reason(facet, round(part, DIGITS), words[facet]()) for facet, part in parts.items()]
     if snapshot.entry(pick.row).house:
         found.append(Reason("house", 0.0, "nothing else may run here: the publisher's own"))
     return tuple(sorted(found, key=lambda r: -r.share))

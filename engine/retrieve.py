@@ -100,7 +100,9 @@ def predicates(
     if floor and not house:
         found.append((f"floor: {floor} micro-units", Eligible.from_mask(snapshot.bid >= floor).words))
     if not house and snapshot.floors:
-        found.append(("least floor that the campaign asks", Eligible.from_mask(snapshot.floor <= floor).words))
+        found.append(
+            ("least floor that the campaign asks", Eligible.from_mask(snapshot.floor <= floor).words)
+        )
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         found.append((f"advertiser {advertiser} blocked", _not_of(snapshot, advertiser)))
     for category in dict.fromkeys((*publisher.block_categories, *placement.block_categories)):
@@ -115,7 +117,9 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
     return Eligible(conjunction(rules, view.snapshot.width) & among)
 
 
-def retrieve(view: View, soft: Soft, allowed: Eligible, k: int, page_list: PageList | None = None) -> Candidates:
+def retrieve(
+    view: View, soft: Soft, allowed: Eligible, k: int, page_list: PageList | None = None
+) -> Candidates:
     """Return the min(k, allowed.count) creatives of the highest exact match.
 
     The page's list serves only where it provably holds them; else the index is searched.

@@ -10,7 +10,8 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -22,17 +23,23 @@ from engine.errors import EngineError, ServeError
 from privacy.errors import PrivacyError
 
 STOP_S = 10  # requests in flight may finish; then a worker is killed
-Extend = Callable[[Any, Any], None]  # takes the Flask app and the services of a worker
+# Adds routes to a worker's Flask app over its services, and returns the query parameters that they read. It
+# imports what it needs when it is called: the main process stays small, and forks no threads.
+Extend = Callable[[Any, Any], Iterable[str]]
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client when it is first imported
 _OPENED, _REFUSED = "opened", "refused"  # files by which the first workers tell the main process how it went
 
 
 def serve(config: Config, server: str = "granian", *, extend: Extend | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; `extend` adds to each worker's app. Raises ServeError where the first worker cannot open its services."""
+    """Serve until SIGTERM or SIGINT; `extend` adds to each worker's app.
+
+    Raises ServeError where no worker can open its services.
+    """
     folder = Path(tempfile.mkdtemp(prefix="tactful-"))
     os.environ[METRICS_VARIABLE] = str(folder)
     try:
-        _SERVERS[server](partial(_open_or_stop, config, folder, extend), config, folder)
+        with suppress(SystemExit):  # how both servers return
+            _SERVERS[server](partial(_open_or_stop, config, folder, extend), config, folder)
         if (folder / _REFUSED).exists() and not (folder / _OPENED).exists():
             raise ServeError((folder / _REFUSED).read_text())
     finally:
@@ -51,9 +58,7 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
             mark_process_dead(int(stale), str(folder))  # type: ignore[no-untyped-call]
     services = open_services(config)
     Finalize(None, services.close, exitpriority=10)  # atexit does not run in children of multiprocessing
-    app = create_app(config, services, folder)
-    if extend is not None:
-        extend(app, services)
+    app = create_app(config, services, folder, extend)
     threading.Thread(target=services.warm_up, name="warm-up", daemon=True).start()
     return app
 

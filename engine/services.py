@@ -17,7 +17,9 @@ from contexts import weather_sources
 from contexts.clock import Clock
 from contexts.context import PlaceFacts, Vector
 from contexts.encoders import open_encoder
+from contexts.extract import PageText
 from contexts.facets import STANDING_WEIGHTS
+from contexts.fetch import Fetcher, FetchPolicy
 from contexts.page import ENGLISH, TopicModel
 from contexts.page_vector import better_vector
 from contexts.place import Atlas
@@ -28,12 +30,12 @@ from engine.background import Background
 from engine.build import Recipe
 from engine.campaign import Publisher
 from engine.catalog import Catalog
-from engine.config import Config
+from engine.config import KEY_PURPOSES, Config
 from engine.decide import Engine
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
 from engine.keys import KeyTable
-from engine.pages import Pages
+from engine.pages import Fetch, Pages
 from engine.snapshot import Snapshot
 from engine.store import SqliteStore, open_store
 from privacy.keyring import Keyring
@@ -42,7 +44,6 @@ from privacy.visit import PlaceInput
 log = logging.getLogger(__name__)
 
 ID_BYTES = 12  # of an answer's id
-PURPOSES = ("page-url",)
 PREPARE_S = 86_400.0  # between looks at the calendar: years end
 
 
@@ -72,7 +73,7 @@ class Services:
         self._threads: list[threading.Thread] = []
         data = config.data_dir
         data.mkdir(parents=True, exist_ok=True)
-        self.keyring = Keyring.open(config.key_dir, PURPOSES, random=random_bytes)
+        self.keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=random_bytes)
         self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
         model_path = Path(config.encoder) if config.encoder else None
         self.encoder = open_encoder(data / "models", model_path=model_path)
@@ -89,7 +90,7 @@ class Services:
             self.encoder,
             model,
             lambda text: better_vector(self.encoder, text.for_encoder()),
-            None,
+            fetching(config, monotonic),
             url_hash=lambda url: self.keyring.mac("page-url", url.encode()).hex(),
             now=now,
             monotonic=monotonic,
@@ -117,6 +118,7 @@ class Services:
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
         self._adopted: Snapshot | None = None
+        self._places: list[PlaceFacts] = []
         self._adopt(self.catalog.view(now()).snapshot)
 
     def publishers(self) -> Mapping[str, Publisher]:
@@ -148,7 +150,9 @@ class Services:
         self._thread("refresh", self._refresh_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
-            self._thread("weather", lambda: table.run(self._stopping, self.now, lambda: jitter.uniform(0, 30)))
+            self._thread(
+                "weather", lambda: table.run(self._stopping, self.now, lambda: jitter.uniform(0, 30))
+            )
 
     def close(self) -> None:
         """End the threads and keep what was learned."""
@@ -187,21 +191,22 @@ class Services:
             return
         self._adopted = snapshot
         self.pages.use_phrases(frozenset(snapshot.manifest.phrases))
-        places = [self._atlas.facts(PlaceInput(p.country, p.region)) for p in snapshot.publishers.values()]
-        self._prepare(places)
+        publishers = snapshot.publishers.values()
+        self._places = [self._atlas.facts(PlaceInput(p.country, p.region)) for p in publishers]
+        self._prepare()
         if self.weather is not None:
-            self.weather.watch(self._atlas.points(places))
+            self.weather.watch(self._atlas.points(self._places))
 
-    def _prepare(self, places: list[PlaceFacts]) -> None:
-        self.clock.prepare(places, self.now())
+    def _prepare(self) -> None:
+        """Work out the holidays of the years around now."""
+        self.clock.prepare(self._places, self.now())
         self._prepared = self.monotonic()
 
     def _refresh_for_ever(self) -> None:
         while not self._stopping.wait(self.config.poll_ms / 1000):
             self.refresh()
-            if self.monotonic() - self._prepared > PREPARE_S and self._adopted is not None:
-                self._adopted, snapshot = None, self._adopted
-                self._adopt(snapshot)
+            if self.monotonic() - self._prepared > PREPARE_S:
+                self._prepare()
 
     def _thread(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)
@@ -225,11 +230,32 @@ def open_services(
     return services
 
 
+def fetching(config: Config, monotonic: Callable[[], float]) -> Fetch | None:
+    """Return what fetches publishers' pages; None where no contact is configured to sign with."""
+    if config.contact is None:
+        return None
+    contact = config.contact
+    fetchers: dict[tuple[str, ...], Fetcher] = {}  # one a publisher, each with its robots rules
+
+    def fetch(url: str, domains: tuple[str, ...]) -> PageText:
+        fetcher = fetchers.get(domains)
+        if fetcher is None:
+            fetcher = fetchers[domains] = Fetcher(FetchPolicy(contact, frozenset(domains)), monotonic)
+        return fetcher.fetch(url)
+
+    return fetch
+
+
 def weather_source(config: Config) -> Source | None:
     """Return the weather source that is configured."""
     kind, _, path = config.weather.partition(":")
+    if kind == "metno" and config.contact is None:
+        log.warning(
+            "no weather but what callers state: MET Norway asks for a contact, and none is configured"
+        )
+        return None
     if kind == "metno":
-        return weather_sources.MetNorway(contact=config.weather_contact or "")
+        return weather_sources.MetNorway(contact=config.contact or "")
     if kind == "open-meteo":
         return weather_sources.OpenMeteo()
     return weather_sources.FileSource(Path(path)) if kind == "file" else None

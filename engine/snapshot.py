@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from contexts.context import EncoderId, Vector
 from contexts.facets import SOFT_FACETS, WIDTHS, Facet, Layout, SoftFacet, stated
 from engine.campaign import Prefer, Publisher
-from engine.errors import SnapshotError
 from engine.enrich import focus
+from engine.errors import SnapshotError
 from engine.faiss_index import FaissIndex
 from engine.index import Eligible, Index, Words
 from engine.targeting import Bitmaps, zones_of
@@ -82,7 +83,9 @@ class Snapshot:
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
-    soft: Mapping[SoftFacet, Vector]  # (prefers, width) what each preference suits; zero where it states nothing
+    soft: Mapping[
+        SoftFacet, Vector
+    ]  # (prefers, width) what each preference suits; zero where it states nothing
     stated: NDArray[np.uint8]  # (prefers,) which facets each preference states
     offsets: NDArray[np.int64]  # (rows + 1,) into the records
     records: NDArray[np.uint8]
@@ -118,7 +121,7 @@ class Snapshot:
 
     def entry(self, row: int) -> CampaignEntry:
         """Return the campaign of a row."""
-        return self.manifest.campaigns[self.campaign[row]]
+        return self.manifest.campaigns[int(self.campaign[row])]
 
     def advertiser(self, row: int) -> str:
         """Return the advertiser's id of a row."""
@@ -126,7 +129,7 @@ class Snapshot:
 
     def prefers(self, row: int) -> Prefer:
         """Return the soft preferences of a row."""
-        return self.manifest.prefers[self.prefer[row]]
+        return self.manifest.prefers[int(self.prefer[row])]
 
     def row_of(self, creative_id: str) -> int | None:
         """Return the row of a creative, or None."""
@@ -158,7 +161,8 @@ def id_hash(text: str) -> np.uint64:
 
 COLUMNS = {
     "bid": "<i8", "floor": "<i8", "campaign": "<i4", "prefer": "<i4", "start": "<i8", "end": "<i8",
-    "anchors": "<f4", "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1", "bitmaps": "<u8",
+    "anchors": "<f4", "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1",
+    "bitmaps": "<u8",
 }  # fmt: skip
 
 
@@ -172,7 +176,9 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         for name, expected in manifest.hashes.items():
             if file_hash(folder / name) != expected:
                 raise SnapshotError(folder / name, "its bytes are not those that were written")
-    columns = {name: _column(folder / f"{name}.npy", dtype) for name, dtype in COLUMNS.items()}
+    columns: dict[str, NDArray[Any]] = {
+        name: _column(folder / f"{name}.npy", dtype) for name, dtype in COLUMNS.items()
+    }
     bitmaps = Bitmaps({name: at for at, name in enumerate(manifest.bitmaps)}, columns.pop("bitmaps"))
     return Snapshot(
         manifest=manifest,
@@ -218,7 +224,7 @@ def _manifest(folder: Path) -> Manifest:
         raise SnapshotError(path, f"is not a manifest ({error})") from error
 
 
-def _column(path: Path, dtype: str) -> NDArray[np.generic]:
+def _column(path: Path, dtype: str) -> NDArray[Any]:
     try:
         # A memory map cannot hold nothing, so an empty file is read.
         array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -7,7 +7,7 @@ fails an `include` and passes an `exclude`. Campaign and creative rules are ANDe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,15 +65,16 @@ def compile_rules(sets: Sequence[RuleSet], row_set: NDArray[np.int32], sensitive
     """Compile rule sets to bitmaps over rows; `row_set` (rows,) says which set each row has."""
     masks: dict[str, Mask] = {}
 
-    def keep(name: str, holds: Callable[[RuleSet], bool]) -> None:
-        masks[name] = np.fromiter((holds(s) for s in sets), bool, len(sets))[row_set]
-
     for dimension in SINGLE:
         rules = [(rule_of(s.campaign, dimension), rule_of(s.creative, dimension)) for s in sets]
         named = {v for pair in rules for rule in pair for v in (*rule.include, *rule.exclude)}
         if not named:
             continue
-        for name, value in [*((f"{dimension}={v}", v) for v in named), (f"{dimension}=*", ""), (f"{dimension}=?", None)]:
+        for name, value in [
+            *((f"{dimension}={v}", v) for v in named),
+            (f"{dimension}=*", ""),
+            (f"{dimension}=?", None),
+        ]:
             ok = [all(_meets(rule, value) for rule in pair) for pair in rules]
             masks[name] = np.array(ok, bool)[row_set]
     for dimension in MULTIPLE:
@@ -84,15 +85,19 @@ def compile_rules(sets: Sequence[RuleSet], row_set: NDArray[np.int32], sensitive
             if included:
                 masks[f"{dimension}:{level}+"] = np.array([not r.include for r in level_rules], bool)[row_set]
             for value in included:
-                masks[f"{dimension}:{level}+{value}"] = np.array([value in r.include for r in level_rules], bool)[row_set]
+                masks[f"{dimension}:{level}+{value}"] = np.array(
+                    [value in r.include for r in level_rules], bool
+                )[row_set]
             for value in excluded:
                 ok = [value not in r.exclude for r in level_rules]
                 masks[f"{dimension}:{level}-{value}"] = np.array(ok, bool)[row_set]
     for level in LEVELS:
         _compile_times([getattr(s, level) for s in sets], level, row_set, masks)
+    suits = [s.suitability for s in sets]
     for flag in sensitive:
-        keep(f"suits:{flag}", lambda s, flag=flag: s.suitability.avoid is not None and flag not in s.suitability.avoid)
-    keep("suits?", lambda s: s.suitability.accept_unknown)
+        ok = [s.avoid is not None and flag not in s.avoid for s in suits]
+        masks[f"suits:{flag}"] = np.array(ok, bool)[row_set]
+    masks["suits?"] = np.array([s.accept_unknown for s in suits], bool)[row_set]
     return pack(masks, len(row_set))
 
 

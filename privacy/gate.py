@@ -20,7 +20,7 @@ from zoneinfo import available_timezones
 
 from privacy.errors import FieldError
 from privacy.page_url import canonical
-from privacy.user_agent import device, is_machine
+from privacy.user_agent import read
 from privacy.visit import (
     CONDITIONS,
     COUNTRIES,
@@ -171,9 +171,10 @@ def strip(
         clean["HTTP_CONTENT_ENCODING"] = closed_content_encoding(encoding)
     origin = get("HTTP_ORIGIN", "")
     agent = get("HTTP_USER_AGENT", "")
+    device, machine = read(get("HTTP_SEC_CH_UA_MOBILE", ""), get("HTTP_SEC_CH_UA_PLATFORM", ""), agent)
     return clean, Arrival(
-        device=device(get("HTTP_SEC_CH_UA_MOBILE", ""), get("HTTP_SEC_CH_UA_PLATFORM", ""), agent),
-        ivt=ivt(agent, get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE") or get("HTTP_X_MOZ") or ""),
+        device=device,
+        ivt=machine or ahead(get("HTTP_SEC_PURPOSE") or get("HTTP_PURPOSE") or get("HTTP_X_MOZ") or ""),
         gpc=gpc(get("HTTP_SEC_GPC", "")),
         origin=cors_origin(origin, registered),
         api_key=api_key(get("HTTP_AUTHORIZATION", "")),
@@ -203,11 +204,9 @@ def kept_query(query: str, keys: frozenset[str]) -> str:
     return "&".join(part for part in query.split("&") if part.partition("=")[0] in keys)
 
 
-def ivt(user_agent: str, purpose: str) -> bool:
-    """Tell invalid traffic: a declared machine, no user agent, or a page fetched ahead of its reader."""
-    if purpose and any(word in purpose.lower() for word in ("prefetch", "prerender", "preview")):
-        return True
-    return is_machine(user_agent)
+def ahead(purpose: str) -> bool:
+    """Tell whether a page is fetched ahead of its reader, or for a preview."""
+    return bool(purpose) and any(word in purpose.lower() for word in ("prefetch", "prerender", "preview"))
 
 
 def gpc(header: str) -> bool:

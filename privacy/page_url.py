@@ -25,11 +25,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SAFE = "!$&'()*+,:=@"  # RFC 3986 pchar, without the unreserved that quote() keeps, and without ";"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NESTED = re.compile(r"%(?:25)+")
-_EMAIL = re.compile(r"[^\s@/,:;()<>\[\]]{1,128}@[\w-]+(?:\.[\w-]+)*")
-_PHONE = re.compile(r"\+?\(?\d(?:[-. +()_]{0,2}\d){8,}")
-_DIGITS = re.compile(r"\d{6,}")
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_HEX = re.compile(r"[0-9A-Fa-f]{16,}")
+_EMAIL = re.compile(r"[^\s@,:;()<>\[\]]{1,128}@[\w-]+(?:\.[\w-]+)*")
+_KNOWN = re.compile(
+    r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID
+    r"|\+?\(?\d(?:[-. +()_]{0,2}\d){8,}"  # a telephone number
+    r"|[0-9A-Fa-f]{16,}|\d{6,}"
+)
 _TOKEN = re.compile(r"[0-9A-Za-z_=-]{16,}")
 # Where words do not break: random base64 does so at every third character, slugs and camel case seldom.
 _BREAK = re.compile(r"[a-z][A-Z]|[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
@@ -47,6 +48,7 @@ _CALM = re.compile(_WORDS)
 _PLAIN = re.compile(
     rf"https?://(?:(?![^./]{{64}})[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{{2,63}}/(?:{_WORDS}/)*(?:{_WORDS})?"
 )
+_ENCODED = re.compile(r"(?:[!$&'()*+,:=@A-Za-z0-9._~-]|%[89A-F][0-9A-F])*")  # as quote() writes it
 _IN_FULL = re.compile(r"[!$&'()*+,:=@A-Za-z0-9._~-]*")  # nothing to decode and nothing to quote
 
 
@@ -158,6 +160,8 @@ def _segment(raw: str) -> str:
     said = unquote(raw, errors="surrogateescape") if "%" in raw else raw
     meant = _decoded(said)
     masked = _masked(meant)
+    if masked == meant and _ENCODED.fullmatch(raw):
+        return raw
     try:
         return quote(said if masked == meant else masked, safe=_SAFE, errors="surrogateescape")
     except UnicodeEncodeError as error:
@@ -183,11 +187,7 @@ def _masked(text: str) -> str:
 
 
 def _mask_known(text: str) -> str:
-    if "@" in text:
-        text = _EMAIL.sub(MASK, text)
-    for pattern in (_UUID, _PHONE, _DIGITS, _HEX):
-        text = pattern.sub(MASK, text)
-    return text
+    return _KNOWN.sub(MASK, _EMAIL.sub(MASK, text) if "@" in text else text)
 
 
 def _mask_random(found: re.Match[str]) -> str:

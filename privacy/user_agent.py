@@ -6,6 +6,7 @@ before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from privacy.visit import Device, Platform
@@ -68,34 +69,56 @@ _MACHINES = tuple(
     "|webthumb|checker|grader|libwww|reader.com".split("|")
 )
 _TELEPHONE_MAKER = "cubot"
+# What most readers' browsers say, word for word: no television, tablet or machine among them.
+_COMMON = re.compile(
+    r"Mozilla/5\.0 \((Windows NT 10\.0; Win64; x64|Macintosh; Intel Mac OS X 10_15_7|X11; Linux x86_64"
+    r"|Linux; Android 10; K|iPhone; CPU iPhone OS [0-9_]+ like Mac OS X)(?:; rv:[0-9.]+)?\) "
+    r"(?:AppleWebKit/[0-9.]+ \(KHTML, like Gecko\)|Gecko/[0-9.]+)"
+    r"(?: (?:Chrome|Version|CriOS|FxiOS|Firefox|Mobile|Safari|Edg|OPR)(?:/[0-9A-F.]+)?)*"
+)
+_COMMON_PLATFORMS: dict[str, Platform] = {
+    "Win": "windows",
+    "Mac": "macos",
+    "X11": "linux",
+    "Lin": "android",
+    "iPh": "ios",
+}
 
 
-def device(mobile: str, platform: str, user_agent: str) -> Device:
-    """Tell the kind of device from Sec-CH-UA-Mobile, Sec-CH-UA-Platform and User-Agent; "" where absent.
+def read(mobile: str, platform: str, user_agent: str) -> tuple[Device, bool]:
+    """Tell the device, and whether it is a machine, from Sec-CH-UA-Mobile, Sec-CH-UA-Platform and User-Agent.
 
-    Safari on an iPad says Macintosh and counts as a desktop, unless the caller's script states the class.
+    "" stands for an absent header. Safari on an iPad says Macintosh and counts as a desktop, unless the
+    caller's script states the class. A machine sends no user agent, no browser's, or one that declares a bot,
+    a tool or a preview: GIVT-style filtration, not accredited by the MRC, and by no list of addresses.
     """
-    agent = user_agent[:LONGEST].lower()
-    system = _HINTED.get(platform) or _platform(agent)
-    if ("tv" in agent and _holds(agent, _TV_WORDS)) or _holds(agent, _TELEVISIONS):
-        return Device("tv", system)
+    said = user_agent[:LONGEST]
+    if common := _COMMON.fullmatch(said):
+        system = _HINTED.get(platform) or _COMMON_PLATFORMS[common[1][:3]]
+        telephone, television, tablet, machine = common[1][0] == "i", False, False, False
+        agent = said.lower()
+    else:
+        agent = said.lower()
+        system = _HINTED.get(platform) or _platform(agent)
+        telephone = _holds(agent, _PHONES)
+        television = ("tv" in agent and _holds(agent, _TV_WORDS)) or _holds(agent, _TELEVISIONS)
+        tablet = _holds(agent, _TABLETS) or ("tablet" in agent and "tablet pc" not in agent)
+        machine = _is_machine(agent)
+    if television:
+        return Device("tv", system), machine
     if system == "macos" and "mobile/" in agent:  # a web view of an iPad; no Mac says Mobile
-        return Device("tablet", "ios")
+        return Device("tablet", "ios"), machine
     if mobile == "?1":
-        return Device("phone", system)
-    if _holds(agent, _TABLETS) or ("tablet" in agent and "tablet pc" not in agent):
-        return Device("tablet", system)
-    if _holds(agent, _PHONES) or ("mobile" in agent and mobile != "?0"):
-        return Device("phone", system)
-    return Device("tablet" if system == "android" else "desktop", system)
+        return Device("phone", system), machine
+    if tablet:
+        return Device("tablet", system), machine
+    if telephone or ("mobile" in agent and mobile != "?0"):
+        return Device("phone", system), machine
+    return Device("tablet" if system == "android" else "desktop", system), machine
 
 
-def is_machine(user_agent: str) -> bool:
-    """Tell whether a user agent is absent, no browser's, or declares a bot, a tool or a preview.
-
-    GIVT-style filtration by declared names; not accredited by the MRC, and no list of addresses.
-    """
-    agent = user_agent[:LONGEST].lower().replace(_TELEPHONE_MAKER, "")
+def _is_machine(agent: str) -> bool:
+    agent = agent.replace(_TELEPHONE_MAKER, "")
     return not agent.startswith(_BROWSERS) or _holds(agent, _MACHINES)
 
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 # Library → the modules that own it; a change of library then is a change of these.
 OWNERS = {
-    "PIL": ["engine/demo/draw.py", "engine/images.py"],
+    "PIL": ["engine/demo/canvas.py", "engine/demo/draw.py", "engine/images.py"],
     "astral": ["contexts/clock.py"],
     "click": ["engine/cli.py"],
     "cryptography": ["privacy/*.py"],
@@ -53,7 +53,10 @@ OWNERS = {
     "yaml": ["engine/demo/magazine.py", "engine/load.py", "engine/web/*.py"],
 }
 READS_ENVIRONMENT = {"engine/config.py"}
-WRITES_ENVIRONMENT = {"engine/serve.py"}  # prometheus-client takes its folder from nowhere else
+WRITES_ENVIRONMENT = {
+    "contexts/encode_onnx.py",
+    "engine/serve.py",
+}  # prometheus-client takes its folder from nowhere else
 CONSTRUCTS_VISITS = {"privacy/gate.py"}
 
 

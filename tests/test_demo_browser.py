@@ -47,7 +47,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     said = folder / "said.txt"
     with said.open("wb") as out:
         service = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "demo", "--port", str(port), "--no-browser"],
+            [sys.executable, "-c", COMMAND, "demo", "--port", str(port), "--no-browser", "--state", "state"],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": path},
             stdout=out,
@@ -139,19 +139,20 @@ def test_all_three_placements_are_filled_with_pictures_that_load(visit: Visit):
 
 
 def test_the_weather_changes_the_page_in_place_as_it_does_without_scripts(visit: Visit, browser: Any):
-    visit.open(ARTICLE + "?hour=19&day=mon")
-    page = visit.page
-    for name, value in (("weather", "rain"), ("temp", "4")):
+    page = visit.open(ARTICLE + "?hour=12&day=sat&weather=rain&temp=4")
+    before = visit.creatives()
+    for name, value in (("weather", "clear"), ("temp", "34")):
         with page.expect_response("**/v1/decisions") as told:
             page.select_option(f"#{name}", value)
         assert told.value.status == 200
     page.wait_for_function("document.getElementById('said').textContent.startsWith('Decided')")
     in_place = visit.creatives()
-    assert "weather=rain" in page.url and "temp=4" in page.url
+    assert "weather=clear" in page.url and "temp=34" in page.url
+    assert in_place != before
 
     plain = Visit(browser, visit.address, java_script_enabled=False)
     plain.open(ARTICLE)
-    for name, value in (("hour", "19"), ("day", "mon"), ("weather", "rain"), ("temp", "4")):
+    for name, value in (("hour", "12"), ("day", "sat"), ("weather", "clear"), ("temp", "34")):
         plain.page.select_option(f"#{name}", value)
     plain.page.click("#moment button")
     plain.page.wait_for_load_state("networkidle")

@@ -33,9 +33,8 @@ class WordEncoder:
 
     id = EncoderId("words-1")
     dim = 64
-    tokens = 64
 
-    def encode(self, texts: Sequence[str]) -> Vector:
+    def encode(self, texts: Sequence[str], tokens: int = 64) -> Vector:
         rows = np.zeros((len(texts), self.dim), np.float32)
         for row, text in zip(rows, texts, strict=True):
             for word in text.lower().replace(".", " ").replace(",", " ").split():
@@ -46,7 +45,8 @@ class WordEncoder:
 
 def publisher(id: str = "planet", **more) -> Publisher:
     return Publisher(
-        **{"id": id, "name": id, "domains": (f"{id}.example",), "timezone": "Europe/Berlin", "country": "DE"} | more
+        **{"id": id, "name": id, "domains": (f"{id}.example",), "timezone": "Europe/Berlin", "country": "DE"}
+        | more
     )
 
 
@@ -57,7 +57,8 @@ def advertiser(id: str = "acme") -> Advertiser:
 def campaign(id: str = "spring", advertiser: str = "acme", **more) -> Campaign:
     suits_all = Suitability(avoid=(), accept_unknown=True)
     return Campaign(
-        **{"id": id, "advertiser": advertiser, "name": id, "cpm_micros": 1_000_000, "suitability": suits_all} | more
+        **{"id": id, "advertiser": advertiser, "name": id, "cpm_micros": 1_000_000, "suitability": suits_all}
+        | more
     )
 
 
@@ -104,7 +105,9 @@ class World:
         if self._catalog is None:
             kept: dict[str, Vector] = {}
             topics = TopicVectors.build(self.encoder, content_taxonomy(), kept)
-            recipe = Recipe(self.encoder, topics, STANDING_WEIGHTS, lambda name: f"https://ads.example/images/{name}")
+            recipe = Recipe(
+                self.encoder, topics, STANDING_WEIGHTS, lambda name: f"https://ads.example/images/{name}"
+            )
             self._catalog = Catalog(self.store, recipe, self.folder / "snapshots", lambda: self.now)
         return self._catalog
 
@@ -115,12 +118,19 @@ class World:
 
     def page(self, text: str = "", **more) -> PageFacts:
         vector = self.encoder.encode([text])[0] if text else None
-        known = {"content_hash": text or "nothing", "encoder_id": self.encoder.id, "vector": vector, "language": "en"}
+        known = {
+            "content_hash": text or "nothing",
+            "encoder_id": self.encoder.id,
+            "vector": vector,
+            "language": "en",
+        }
         return PageFacts(**known | {"suitability_known": bool(text)} | more)
 
     def context(self, text: str = "", *, page: PageFacts | None = None, **more) -> Context:
         place = more.pop("place", PlaceFacts("DE"))
-        clock = Clock(Atlas.load()).facts(more.pop("at", self.now), more.pop("timezone", "Europe/Berlin"), place)
+        clock = Clock(Atlas.load()).facts(
+            more.pop("at", self.now), more.pop("timezone", "Europe/Berlin"), place
+        )
         facts = {"publisher": "planet", "page": page or self.page(text), "device": Device(), "clock": clock}
         return Context(**facts | {"place": place} | more)
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import secrets
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from contexts.taxonomy import ad_products, content_taxonomy
 from engine.check import Known
-from engine.config import Config
+from engine.config import KEY_PURPOSES, Config
 from engine.demo.magazine import CATALOG, HERE
 from engine.load import apply, open_source, plan
 from engine.serve import serve
-from engine.services import PURPOSES
 from engine.store import SqliteStore
-from engine.web.demo_site import add_demo
 from privacy.keyring import Keyring
 
 READY_WITHIN_S = 120
@@ -38,9 +37,9 @@ def demo_config(state: Path, port: int) -> Config:
 
 
 def prepare(config: Config, now: datetime) -> list[str]:
-    """Make the demo's store and keys where they are missing, bring its catalogue up to date; say what was made."""
+    """Make store and keys where they are missing, bring the catalogue up to date; say what was made."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
-    said = list(Keyring.open(config.key_dir, PURPOSES, random=secrets.token_bytes).created)
+    said = list(Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created)
     store = SqliteStore(config.database)
     try:
         with plan(open_source(CATALOG), store, Known(content_taxonomy(), ad_products())) as planned:
@@ -56,7 +55,13 @@ def run_demo(state: Path, port: int, *, open_browser: bool, say: Callable[[str],
     for line in prepare(config, datetime.now(UTC)):
         say(line)
     threading.Thread(target=_announce, args=(config.base_url, open_browser, say), daemon=True).start()
-    serve(config, extend=add_demo)
+    serve(config, extend=_add_pages)
+
+
+def _add_pages(app: Any, services: Any) -> Iterable[str]:
+    from engine.web.demo_site import add_demo  # in the worker, never before it is forked
+
+    return add_demo(app, services)
 
 
 def _announce(address: str, open_browser: bool, say: Callable[[str], None]) -> None:

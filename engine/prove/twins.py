@@ -184,14 +184,14 @@ def _overheard() -> Iterator[io.StringIO]:
     said = io.StringIO()
     handler = _Overhear(said)
     root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
+    before, level = root.handlers, root.level
+    root.handlers = [handler]
     root.setLevel(logging.DEBUG)
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             yield said
     finally:
-        root.removeHandler(handler)
+        root.handlers = before
         root.setLevel(level)
 
 

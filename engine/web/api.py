@@ -292,7 +292,9 @@ class Api:
                 answer_media=answer_media,
                 embedded=embedded or {},
             )
-            self.app.add_url_rule(rule, title, self._counted(title, view), methods=[method], provide_automatic_options=False)
+            self.app.add_url_rule(
+                rule, title, self._counted(title, view), methods=[method], provide_automatic_options=False
+            )
             return view
 
         return declare

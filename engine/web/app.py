@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from flask import Flask, Request
 from flask.sessions import SessionInterface, SessionMixin
@@ -80,8 +80,16 @@ class NoSessions(SessionInterface):
         return True
 
 
-def create_app(config: Config, services: Services, metrics_folder: Path | None = None) -> Flask:
-    """Make the app. In `metrics_folder` several workers share their counters (multiprocess mode)."""
+def create_app(
+    config: Config,
+    services: Services,
+    metrics_folder: Path | None = None,
+    extend: Callable[[Any, Any], Iterable[str]] | None = None,
+) -> Flask:
+    """Make the app. In `metrics_folder` several workers share their counters (multiprocess mode).
+
+    `extend` adds routes, given the app and the services, and returns the query parameters that they read.
+    """
     app = Flask("tactful", static_folder=None, template_folder=None)
     app.session_interface = NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -111,7 +119,8 @@ def create_app(config: Config, services: Services, metrics_folder: Path | None =
     add_images(api, services.store)
     add_health(api, metrics, services.unready)
     app.extensions["tactful"] = api
+    query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
-        app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=QUERY_KEYS
+        app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=query_keys
     )
     return app

@@ -365,9 +365,8 @@ def _ad(filled: Filled) -> Ad:
 
 def _shares(reasons: Sequence[Reason]) -> tuple[Share, ...]:
     drawn, x = [], 0.0
-    whole = (
-        sum(max(reason.share, 0.0) for reason in reasons) or 1.0
-    )  # a part that counts against has no length
+    # A part that counts against has no length.
+    whole = sum(max(reason.share, 0.0) for reason in reasons) or 1.0
     for reason in reasons:
         width = 100 * max(reason.share, 0.0) / whole
         label = FACETS.get(reason.facet, reason.facet.capitalize())

@@ -10,12 +10,12 @@ from flask import Flask, request
 from engine.decision import Answer
 from engine.demo.magazine import CATALOG, HERE, read_articles, read_catalog
 from engine.services import Services
-from engine.web.demo import PUBLISHER, DemoRequest, create_blueprint
+from engine.web.demo import PUBLISHER, QUERY_KEYS, DemoRequest, create_blueprint
 from privacy.gate import ARRIVAL, Arrival, enter
 
 
-def add_demo(app: Flask, services: Services) -> None:
-    """Add the demo's pages to an app."""
+def add_demo(app: Flask, services: Services) -> tuple[str, ...]:
+    """Add the demo's pages to an app; return the query parameters that they read."""
 
     def decide(view: DemoRequest) -> Answer:
         arrival: Arrival = request.environ[ARRIVAL]
@@ -46,3 +46,4 @@ def add_demo(app: Flask, services: Services) -> None:
     app.register_blueprint(
         create_blueprint(decide, read_articles(HERE / "articles"), read_catalog(CATALOG), now, device)
     )
+    return QUERY_KEYS

@@ -45,9 +45,10 @@ class Metrics:
         self._folder = folder
         disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began is when a first visitor came
         registry = self._registry = CollectorRegistry()
-        requests = Counter("tactful_requests", "Requests answered", ["route", "status"], registry=registry)
+        self._by_route = Counter(
+            "tactful_requests", "Requests answered", ["route", "status"], registry=registry
+        )
         self._requests: dict[tuple[str, int], Counter] = {}
-        self._bind = lambda route, status: requests.labels(route, str(status))
         seconds = Histogram(
             "tactful_decision_seconds", "Time from arrival to answer", buckets=BUCKETS_S, registry=registry
         )
@@ -74,7 +75,7 @@ class Metrics:
         """Count an answered request."""
         counter = self._requests.get((route, status))
         if counter is None:
-            counter = self._requests[route, status] = self._bind(route, status)
+            counter = self._requests[route, status] = self._by_route.labels(route, str(status))
         counter.inc()
 
     def decided(self, answer: Answer, seconds: float, failed: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from engine.images import NAME, ImageStore, hosted_image
+from engine.images import ImageStore, hosted_image
 from engine.web.api import Api, Refused
 
 PATH = "/images/<name>"
@@ -19,7 +19,7 @@ HEADERS = (
 
 def add_images(api: Api, store: ImageStore) -> None:
     """Add the route."""
-    name = {"name": {"type": "string", "pattern": f"^{NAME.pattern}$"}}
+    name = {"name": {"type": "string", "pattern": r"^[0-9a-f]{64}(\.(png|jpg|webp|avif))?$"}}
 
     @api.route(PATH, "GET", answer=bytes, answer_media="image/*", problems=(404,), path=name)
     def image(name: str) -> Response:

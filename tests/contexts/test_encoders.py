@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from contexts.encode import RuntimeEncoder
-from contexts.encoders import Checked, choose, open_encoder
+from contexts.encoders import Checked, Variant, choose, open_encoder
 from contexts.errors import ModelError
 
 TINY_MODEL = """
@@ -90,11 +90,19 @@ def test_torch_is_not_loaded_once_the_model_is_exported(exported: Path, tiny: Pa
     assert out.split()[-1] == "False"
 
 
+def test_no_runtime_reports_to_its_maker(exported: Path, tiny: Path) -> None:
+    program = OPEN + "import os; from contexts.encode_onnx import OnnxSession\n"
+    program += "OnnxSession(next(Path(sys.argv[1]).glob('*/model.onnx')))\n"
+    program += "print(os.environ['ORT_DISABLE_TELEMETRY'], sys.modules['openvino_telemetry'])"
+    out, _ = run(program, exported, tiny).communicate(timeout=60)
+    assert out.splitlines()[-1] == "1 None"
+
+
 def test_every_variant_gives_what_sentence_transformers_gives(exported: Path, tiny: Path) -> None:
     texts = ["rain", "a b c d e f g", "snow " * 100]
     truth = open_encoder(exported, model_path=tiny, prefer="torch").encode(texts)
     manifest = json.loads(next(exported.glob("*/manifest.json")).read_bytes())
-    assert {"onnx-int8", "onnx-fp32", "openvino-fp32", "torch"} <= set(manifest["checked"])
+    assert {"onnx-int8", "onnx-fp32", "torch"} <= set(manifest["checked"])
     for variant in manifest["checked"]:
         encoder = open_encoder(exported, model_path=tiny, prefer=variant)
         assert encoder.id.endswith(variant)
@@ -143,6 +151,13 @@ def test_a_deleted_export_is_made_again(damaged: Path, tiny: Path) -> None:
     assert np.allclose(before, after, atol=1e-6)
 
 
+def test_an_export_that_was_killed_half_way_leaves_nothing_behind(damaged: Path, tiny: Path) -> None:
+    folder = next(path for path in damaged.iterdir() if path.is_dir())
+    folder.rename(damaged / (folder.name + ".killed"))
+    open_encoder(damaged, model_path=tiny)
+    assert [path for path in damaged.iterdir() if path.is_dir()] == [folder]
+
+
 def test_another_cpu_checks_its_variants_anew(damaged: Path, tiny: Path) -> None:
     path = next(damaged.glob("*/manifest.json"))
     manifest = json.loads(path.read_bytes())
@@ -183,7 +198,7 @@ def test_packaged_weights_with_another_hash_are_refused(
 
 
 def test_the_fastest_faithful_variant_is_chosen() -> None:
-    checked = {
+    checked: dict[Variant, Checked] = {
         "onnx-int8": Checked(0.95, 0.90, 1.0),
         "openvino-bf16": Checked(0.999, 0.99, 3.0),
         "onnx-fp32": Checked(1.0, 1.0, 9.0),
@@ -192,7 +207,10 @@ def test_the_fastest_faithful_variant_is_chosen() -> None:
 
 
 def test_of_variants_about_as_fast_the_most_faithful_is_chosen() -> None:
-    checked = {"onnx-int8": Checked(0.993, 0.98, 4.0), "openvino-bf16": Checked(0.9999, 0.999, 5.0)}
+    checked: dict[Variant, Checked] = {
+        "onnx-int8": Checked(0.993, 0.98, 4.0),
+        "openvino-bf16": Checked(0.9999, 0.999, 5.0),
+    }
     assert choose(checked) == "openvino-bf16"
 
 

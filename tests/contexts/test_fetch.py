@@ -289,7 +289,7 @@ def test_broken_gzip_is_refused(site: Site) -> None:
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"])
 def test_a_page_that_drips_ends_with_the_deadline(site: Site, head: bytes) -> None:
-    """Drips stand in the header (no end of it comes) or in the body: each byte is in time, the whole is not."""
+    """In the header, or in the body: each byte is in time, the whole is not."""
 
     def drip(out: Any) -> None:
         out.write(head or b"HTTP/1.1 200 OK\r\nX-Slow: ")

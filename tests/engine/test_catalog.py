@@ -129,7 +129,9 @@ def test_rules_on_a_creatives_own_format_and_size_hold_everywhere(world):
     assert running(world.view) == {f"spring-{i}" for i in range(5)}
 
 
-@pytest.mark.parametrize("name", ["bid.npy", "records.npy", "bitmaps.npy", "manifest.json", "index/shape.json"])
+@pytest.mark.parametrize(
+    "name", ["bid.npy", "records.npy", "bitmaps.npy", "manifest.json", "index/shape.json"]
+)
 @pytest.mark.parametrize("harm", ["missing", "cut", "changed"])
 def test_a_damaged_file_is_refused_by_name(world, name, harm):
     world.view  # noqa: B018 - builds
@@ -156,7 +158,7 @@ def test_workers_share_one_snapshot_and_the_vectors_of_earlier_ones(world):
     other.__dict__.update(world.__dict__ | {"_catalog": None})
     built = []
     encode = world.encoder.encode
-    world.encoder.encode = lambda texts: built.append(len(texts)) or encode(texts)
+    world.encoder.encode = lambda texts, tokens=64: built.append(len(texts)) or encode(texts)
     assert other.view.snapshot.version == first
     world.put(creative("spring-9"))
     world.view  # noqa: B018 - builds

@@ -56,9 +56,9 @@ MARKUP = CreativeAnswer(
     size=(300, 250),
 )
 REASONS = (
-    Reason("page", 0.75, "topic 'Cooking' (216)"),
-    Reason("weather", 0.5, "cold and rain: prefers cold"),
-    Reason("time", -0.25, "Monday midday: prefers evening"),
+    Reason("page", 0.315, "topic 'Cooking' (216)"),
+    Reason("weather", 0.21, "cold and rain: prefers cold"),
+    Reason("time", -0.105, "Monday midday: prefers evening"),
 )
 
 
@@ -158,7 +158,7 @@ def test_each_creative_is_labelled_and_says_why(client: FlaskClient):
     text = client.get(ARTICLE).text
     assert text.count("<span>Advertisement</span>") == 2 + 1  # and the blank for the script
     assert "topic &#39;Cooking&#39; (216)" in text
-    assert "Page 75 %" in text and "Time -25 %" in text
+    assert "Page 60 %" in text and "Time 0 %" in text
     assert "Soup &lt;for&gt; you" in text
     assert "<h3>One heavy pot</h3>" in text
     assert "Nothing fits here well enough" in text

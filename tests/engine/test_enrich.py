@@ -5,7 +5,7 @@ import pytest
 
 from contexts.context import Vector
 from contexts.encode import unit
-from engine.enrich import ANCHORS, offer, topical
+from engine.enrich import ANCHORS, focus, offer, topical
 
 
 def random_rows(count: int, seed: int = 1, dim: int = 16) -> Vector:
@@ -41,7 +41,7 @@ def test_a_creative_without_words_is_found_by_its_siblings() -> None:
 def test_a_group_without_words_stays_without_a_vector() -> None:
     drawn = offer(np.zeros((2, 16), np.float32), ["a", "a"])
     assert not drawn.creatives.any()
-    assert np.isfinite(drawn.focus(random_rows(1)[0])).all()
+    assert np.isfinite(focus(random_rows(1)[0], drawn.anchors)).all()
 
 
 def test_a_lone_creative_stays_as_it_is() -> None:
@@ -76,24 +76,24 @@ def test_an_ambiguous_page_is_drawn_to_what_is_on_offer() -> None:
     tennis, insects, bats = np.eye(3, dtype=np.float32)
     page = unit(tennis + insects)
     shown = offer(np.stack([tennis, unit(tennis + 0.2 * bats)]), ["racket", "racket"])
-    assert shown.focus(page) @ tennis > page @ tennis + 0.05
+    assert focus(page, shown.anchors) @ tennis > page @ tennis + 0.05
 
 
 def test_focus_takes_one_page_or_many() -> None:
     shown, pages = offer(random_rows(20), [str(i % 5) for i in range(20)]), random_rows(4, seed=5)
-    many = shown.focus(pages)
+    many = focus(pages, shown.anchors)
     assert np.allclose(np.linalg.norm(many, axis=1), 1, atol=1e-5)
-    assert np.allclose(many[2], shown.focus(pages[2]), atol=1e-5)
+    assert np.allclose(many[2], focus(pages[2], shown.anchors), atol=1e-5)
 
 
 def test_a_page_without_words_stays_without_a_vector() -> None:
-    assert not offer(random_rows(4), list("abcd")).focus(np.zeros(16, np.float32)).any()
+    assert not focus(np.zeros(16, np.float32), offer(random_rows(4), list("abcd")).anchors).any()
 
 
 def test_an_empty_catalogue_leaves_pages_as_they_are() -> None:
     nothing = offer(np.zeros((0, 16), np.float32), [])
     page = random_rows(1)[0]
-    assert np.allclose(nothing.focus(page), page, atol=1e-6)
+    assert np.allclose(focus(page, nothing.anchors), page, atol=1e-6)
 
 
 def test_anchors_are_bounded_and_one_more_group_replaces_one_at_most() -> None:

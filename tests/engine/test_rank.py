@@ -37,12 +37,18 @@ def test_no_bid_lifts_a_creative_that_does_not_fit_over_one_that_does(snapshot):
 
 
 def test_behind_the_peers_of_the_best_come_the_peers_of_the_rest(snapshot):
-    found = ordered(snapshot, {"cheap-0": 0.9, "cheap-1": 0.4, "dear-0": 0.35, "dear-1": 0.1, "cheap-2": 0.09})
+    found = ordered(
+        snapshot, {"cheap-0": 0.9, "cheap-1": 0.4, "dear-0": 0.35, "dear-1": 0.1, "cheap-2": 0.09}
+    )
     assert found == ["cheap-0", "dear-0", "cheap-1", "dear-1", "cheap-2"]
 
 
 def test_what_does_not_match_comes_last_whatever_it_bids(snapshot):
-    assert ordered(snapshot, {"free-0": 0.01, "cheap-0": -0.1, "dear-0": -0.2}) == ["free-0", "cheap-0", "dear-0"]
+    assert ordered(snapshot, {"free-0": 0.01, "cheap-0": -0.1, "dear-0": -0.2}) == [
+        "free-0",
+        "cheap-0",
+        "dear-0",
+    ]
 
 
 def test_equal_candidates_keep_the_order_of_their_rows(snapshot):

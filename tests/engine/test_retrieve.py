@@ -28,7 +28,9 @@ def world(tmp_path):
     world = World(tmp_path)
     campaigns = [campaign(f"c{i}", f"a{i % 4}", prefer=some_prefer(chance)) for i in range(12)]
     creatives = [
-        creative(f"k{i}", f"c{i % 12}", headline=" ".join(chance.choices(WORDS, k=4)), prefer=some_prefer(chance))
+        creative(
+            f"k{i}", f"c{i % 12}", headline=" ".join(chance.choices(WORDS, k=4)), prefer=some_prefer(chance)
+        )
         for i in range(2600)
     ]
     world.put(publisher(), *(advertiser(f"a{i}") for i in range(4)), *campaigns, *creatives)
@@ -38,7 +40,9 @@ def world(tmp_path):
 def some_contexts(world, count):
     chance = random.Random(6)
     for _ in range(count):
-        weather = WeatherFacts(chance.choice(CONDITIONS), chance.choice(TEMPERATURES), chance.choice((1.0, 0.5, 0.125)))
+        weather = WeatherFacts(
+            chance.choice(CONDITIONS), chance.choice(TEMPERATURES), chance.choice((1.0, 0.5, 0.125))
+        )
         page = world.page(" ".join(chance.choices(WORDS, k=5)), confidence=chance.choice((1.0, 1.0, 0.5)))
         yield world.context(
             page=page, device=Device(chance.choice(DEVICE_CLASSES)), weather=chance.choice((None, weather))
@@ -48,7 +52,11 @@ def some_contexts(world, count):
 def exact_matches(snapshot, context):
     """The weighted mean of the stated facets' fits under the weights in force, spelled out."""
     soft = soften(snapshot, context)
-    page = np.zeros(snapshot.layout.page_dim) if context.page.vector is None else snapshot.focus(context.page.vector)
+    page = (
+        np.zeros(snapshot.layout.page_dim)
+        if context.page.vector is None
+        else snapshot.focus(context.page.vector)
+    )
     standing = snapshot.manifest.weights
     matches = []
     for row in range(snapshot.rows):

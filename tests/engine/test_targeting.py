@@ -69,10 +69,13 @@ def some_world(tmp_path, chance):
             chance.choice(advertisers).id,
             cpm_micros=chance.choice((300_000, 600_000, 2_000_000)),
             status=chance.choice(("active",) * 9 + ("paused",)),
-            flight=chance.choice((Flight(), Flight(start=NOW + timedelta(hours=1)), Flight(end=NOW + timedelta(hours=1)))),
+            flight=chance.choice(
+                (Flight(), Flight(start=NOW + timedelta(hours=1)), Flight(end=NOW + timedelta(hours=1)))
+            ),
             targeting=some_targeting(chance),
             suitability=Suitability(
-                avoid=chance.choice((None, (), (), (), ("crime", "drugs"))), accept_unknown=chance.random() < 0.7
+                avoid=chance.choice((None, (), (), (), ("crime", "drugs"))),
+                accept_unknown=chance.random() < 0.7,
             ),
             categories=chance.choice(((), ("1002",))),
         )
@@ -148,7 +151,14 @@ def test_bitmaps_say_what_the_rules_say(tmp_path, seed):
             c.id
             for c in creatives
             if may_run(
-                c, campaigns[c.campaign], publishers[context.publisher], context, found, placement, NOW, approvals
+                c,
+                campaigns[c.campaign],
+                publishers[context.publisher],
+                context,
+                found,
+                placement,
+                NOW,
+                approvals,
             )
         }
         assert allowed == expected

@@ -30,7 +30,6 @@ from privacy.gate import (
     enter,
     environ_constants,
     gpc,
-    ivt,
     kept_query,
     strip,
 )
@@ -192,7 +191,7 @@ def test_a_page_fetched_ahead_of_its_reader_is_invalid_traffic() -> None:
     assert stripped(HTTP_SEC_PURPOSE="prefetch;prerender")[1].ivt
     assert stripped(HTTP_PURPOSE="prefetch")[1].ivt
     assert stripped(HTTP_X_MOZ="prefetch")[1].ivt
-    assert ivt("", "")
+    assert stripped(HTTP_USER_AGENT="")[1].ivt
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.user_agent import LONGEST, device, is_machine
+from privacy.user_agent import LONGEST, read
 from privacy.visit import DEVICE_CLASSES, PLATFORMS, Device
 
 HERE = Path(__file__).parent
@@ -23,22 +23,22 @@ agents = (
 
 @pytest.mark.parametrize(("mobile", "platform", "agent", "cls", "system"), READERS)
 def test_a_real_device_is_recognised(mobile: str, platform: str, agent: str, cls: str, system: str) -> None:
-    assert device(mobile, platform, agent) == Device(cls, system)  # type: ignore[arg-type]
+    assert read(mobile, platform, agent)[0] == Device(cls, system)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("agent", [reader[2] for reader in READERS if reader[2]])
 def test_a_reader_is_no_machine(agent: str) -> None:
-    assert not is_machine(agent)
+    assert not read("", "", agent)[1]
 
 
 @pytest.mark.parametrize("agent", MACHINES)
 def test_a_declared_machine_is_one(agent: str) -> None:
-    assert is_machine(agent)
+    assert read("", "", agent)[1]
 
 
 @given(st.text(max_size=5) | st.sampled_from(["?0", "?1"]), st.text(max_size=12), agents)
 def test_nothing_else_ever_comes_out(mobile: str, platform: str, agent: str) -> None:
-    found = device(mobile, platform, agent)
+    found, _ = read(mobile, platform, agent)
     assert found.cls in DEVICE_CLASSES
     assert found.platform in PLATFORMS
 
@@ -46,11 +46,17 @@ def test_nothing_else_ever_comes_out(mobile: str, platform: str, agent: str) -> 
 @pytest.mark.parametrize(("mobile", "platform", "agent"), [reader[:3] for reader in READERS])
 def test_a_version_changes_nothing(mobile: str, platform: str, agent: str) -> None:
     other = re.sub(r"(?<=/)\d+(\.\d+)*", "77.1.2", agent)
-    assert device(mobile, platform, other) == device(mobile, platform, agent)
-    assert is_machine(other) == is_machine(agent)
+    assert read(mobile, platform, other) == read(mobile, platform, agent)
 
 
 def test_what_stands_behind_the_longest_agent_is_not_read() -> None:
     agent = READERS[0][2].ljust(LONGEST)
-    assert device("", "", agent + "iPad") == device("", "", agent)
-    assert not is_machine(agent + "Googlebot")
+    assert read("", "", agent + "iPad Googlebot") == read("", "", agent)
+
+
+@pytest.mark.parametrize("agent", [reader[2] for reader in READERS if reader[2]])
+@given(
+    st.sampled_from(["", "?0", "?1"]), st.sampled_from(["", '"Windows"', '"Android"', '"macOS"', '"Fuchsia"'])
+)
+def test_the_quick_way_agrees_with_the_long_one(agent: str, mobile: str, platform: str) -> None:
+    assert read(mobile, platform, agent) == read(mobile, platform, agent + " ")

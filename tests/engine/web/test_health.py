@@ -57,6 +57,7 @@ def test_a_picture_is_kept_for_ever_by_whoever_loads_it(service: Service) -> Non
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert service.client.get(f"/images/{picture.hash}").data == picture.data
 
 
 def test_a_picture_that_nobody_hosted_is_not_found(service: Service) -> None:

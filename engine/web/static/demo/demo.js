@@ -92,11 +92,11 @@
     let x = 0;
     for (const reason of reasons) {
       const label = facets[reason.facet] || reason.facet;
-      const percent = `${Math.round(100 * reason.share)} %`;
+      const width = (100 * Math.max(reason.share, 0)) / whole;
+      const percent = `${Math.round(width)} %`;
       const key = element("span", "", "key");
       key.append(element("span", "", `dot facet-${reason.facet}`), `${label} ${percent}`);
       find(".why-sum").append(key);
-      const width = (100 * Math.max(reason.share, 0)) / whole;
       const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
       for (const [name, value] of Object.entries({ class: `facet-${reason.facet}`, x, y: 0, width, height: 6 })) {
         rect.setAttribute(name, value);

@@ -1,0 +1,60 @@
+"""Which language a page is in."""
+
+from __future__ import annotations
+
+import pytest
+
+from contexts.language import LanguageDetector
+
+HEADLINES = [
+    ("en", "Fed holds rates steady as inflation cools"),
+    ("en", "The best mountain bikes for beginners, tested"),
+    ("de", "Zehn ruhige Strände für den Spätsommer"),
+    ("de", "Die besten Fahrräder im Test"),
+    ("fr", "Dix plages calmes pour la fin de l'été"),
+    ("fr", "Comment faire du pain maison"),
+    ("es", "Diez playas tranquilas para el final del verano"),
+    ("es", "Cómo hacer pan en casa"),
+    ("it", "Le migliori biciclette alla prova"),
+    ("it", "Dieci spiagge tranquille per la fine dell'estate"),
+    ("nl", "Hoe bak je zelf brood"),
+    ("nl", "Rente blijft gelijk nu de inflatie daalt"),
+    ("pl", "Jak upiec chleb w domu"),
+    ("pl", "Najlepsze rowery w teście"),
+    ("sv", "Så bakar du bröd hemma"),
+    ("sv", "Tio lugna stränder för sensommaren"),
+    ("pt", "Como fazer pão em casa"),
+    ("pt", "As melhores bicicletas testadas"),
+]
+
+
+@pytest.fixture(scope="module")
+def detector() -> LanguageDetector:
+    return LanguageDetector()
+
+
+def test_short_headlines_are_told_apart(detector: LanguageDetector) -> None:
+    missed = [text for language, text in HEADLINES if detector.detect(text)[0] != language]
+    assert missed == []
+
+
+@pytest.mark.parametrize("text", ["", "   ", "12345 67890", "a b", "!!! ???"])
+def test_what_has_no_words_has_no_language(detector: LanguageDetector, text: str) -> None:
+    assert detector.decide(None, text) == (None, None)
+
+
+def test_a_stated_language_wins_over_a_short_text(detector: LanguageDetector) -> None:
+    assert detector.decide("de-AT", "Fed holds rates steady") == ("de", None)
+    assert detector.decide("PT_br", "Como fazer pão") == ("pt", None)
+
+
+def test_long_text_that_plainly_speaks_another_language_overrules_the_statement(
+    detector: LanguageDetector,
+) -> None:
+    german = "Die Stadt hat am Montag beschlossen, dass die alte Brücke im Frühjahr erneuert wird. " * 2
+    assert detector.decide("en", german) == ("de", "stated language 'en', but the text reads as 'de'")
+
+
+@pytest.mark.parametrize("stated", ["", "  ", "???", "x", "\0", "<b>", "english please"])
+def test_a_statement_that_is_no_language_tag_is_ignored(detector: LanguageDetector, stated: str) -> None:
+    assert detector.decide(stated, "The best mountain bikes for beginners, tested")[0] == "en"

@@ -1,0 +1,258 @@
+"""Understanding pages: topics, flags, intents and what is said when little can be known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contexts.context import SENSITIVE, EncoderId, PageFacts, Vector
+from contexts.errors import DataError
+from contexts.extract import read
+from contexts.lexicon import our_lexicon, read_lexicon
+from contexts.page import STATED_SCORE, TopicModel, understand
+from contexts.taxonomy import content_taxonomy
+from privacy.special_categories import SPECIAL_CATEGORIES
+from privacy.visit import PageInput
+
+LABELLED = Path(__file__).parent.parent / "data" / "sensitive"
+
+
+class WordEncoder:
+    """A bag of words in 256 dimensions: knows which words two texts share, and nothing of their sense."""
+
+    id = EncoderId("words-256")
+    dim = 256
+
+    def __init__(self) -> None:
+        self.texts = 0
+
+    def encode(self, texts: Sequence[str]) -> Vector:
+        self.texts += len(texts)
+        rows = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().replace(".", " ").replace(",", " ").split():
+                seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+                rows[row] += np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.where(norms == 0, 1, norms), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> WordEncoder:
+    return WordEncoder()
+
+
+@pytest.fixture(scope="module")
+def model(encoder: WordEncoder) -> TopicModel:
+    return TopicModel.build(encoder, content_taxonomy())
+
+
+def facts(model: TopicModel, page: PageInput, with_vector: bool = True, **stated: object) -> PageFacts:
+    text = read(page)
+    vector = WordEncoder().encode([text.for_encoder()])[0] if with_vector else None
+    vocabulary = model.vocabulary(["mountain bike", "trail mix"])
+    return understand(text, vector, model, vocabulary, **stated)  # type: ignore[arg-type]
+
+
+def first_tier(found: PageFacts) -> str | None:
+    taxonomy = content_taxonomy()
+    return next((t.name for t in found.topics if not taxonomy.ancestors(t.id)), None)
+
+
+def test_a_page_has_its_topics_best_first_with_their_first_tier(model: TopicModel) -> None:
+    found = facts(
+        model,
+        PageInput(
+            title="The best mountain bikes, tested",
+            text="We rode six bicycles on gravel: frames, gears. Cyclists need a good derailleur.",
+        ),
+    )
+    assert {"483", "492"} <= {t.id for t in found.topics}
+    scores = [t.score for t in found.topics]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert found.language == "en"
+    assert found.suitability_known
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("England cricket captain loses a wicket; the bowler and batsman shake hands", "Sports"),
+        ("Python and javascript: a compiler for open source programmers", "Technology & Computing"),
+        ("Preheat the oven, chop garlic and onions and simmer the sauce", "Food & Drink"),
+        ("Mortgage rates and credit cards: how to repay and save in a savings account", "Personal Finance"),
+        ("Our travel guide: itinerary, hotels, passport and sightseeing for tourists", "Travel"),
+        ("The novelist's paperback is a literary bestseller, say book reviews", "Books and Literature"),
+    ],
+)
+def test_cues_tell_first_tiers_with_a_vector_and_without(
+    model: TopicModel, text: str, name: str, with_vector: bool
+) -> None:
+    assert first_tier(facts(model, PageInput(text=text), with_vector)) == name
+
+
+@pytest.mark.parametrize(
+    "text", ["asdf qwer zxcv", "Log in or create an account", "Lorem ipsum dolor sit amet", "???"]
+)
+def test_a_page_about_nothing_has_no_topics(model: TopicModel, text: str) -> None:
+    assert facts(model, PageInput(text=text, language="en")).topics == ()
+
+
+def test_one_ambiguous_word_makes_no_topic(model: TopicModel) -> None:
+    for text in ("python", "apple", "jaguar", "the bank", "java", "amazon", "crash", "cricket", "model"):
+        found = facts(model, PageInput(title=text, language="en"), with_vector=False)
+        assert found.topics == (), text
+        assert not found.sensitive, text
+
+
+def test_a_harmless_phrase_hides_the_cue_inside_it(model: TopicModel) -> None:
+    for text in (
+        "The shooting guard and the killer app, a bomb cyclone and devil's food cake",
+        "A murder mystery dinner for Black Friday; the stock market crash and a crash course",
+        "Drop-dead gorgeous; shooting stars; a first-person shooter; wine vinegar",
+    ):
+        found = facts(model, PageInput(text=text, language="en"), with_vector=False)
+        assert found.sensitive | found.special == frozenset(), text
+
+
+def test_the_publishers_categories_and_stated_ids_are_all_but_sure(model: TopicModel) -> None:
+    page = PageInput(text="Something happened somewhere.", keywords=("Radsport",), language="en")
+    found = facts(model, page, categories=["216"], publisher_categories={"radsport": "492", "x": "no such"})
+    told = {t.id: t.score for t in found.topics}
+    assert all(told[topic] >= STATED_SCORE for topic in ("492", "483", "216", "210"))
+
+
+def test_a_stated_sensitive_topic_raises_its_flag(model: TopicModel) -> None:
+    found = facts(model, PageInput(text="A quiet page.", language="en"), categories=["8FD8nI", "314"])
+    assert "terrorism" in found.sensitive
+    assert "health" in found.special
+    assert all(content_taxonomy().tier_1(t.id) != "v9i3On" for t in found.topics)
+
+
+def test_a_page_in_another_language_has_the_publishers_topics_and_says_so(model: TopicModel) -> None:
+    page = PageInput(
+        title="Die besten Fahrräder im Test",
+        text="Wir haben sechs Fahrräder auf Schotter und im Wald gefahren und sagen, welches sich lohnt.",
+        keywords=("Radsport", "mountain bike"),
+    )
+    found = facts(model, page, publisher_categories={"radsport": "492"})
+    assert found.language == "de"
+    assert {t.id for t in found.topics} == {"483", "492"}
+    assert found.notes == ("language 'de': topics from the publisher's categories",)
+    assert not found.suitability_known
+    assert found.intent is None
+    assert found.keyphrases == ("mountain bike",)
+
+
+def test_a_multilingual_encoder_is_trusted_with_other_languages(encoder: WordEncoder) -> None:
+    model = TopicModel.build(encoder, content_taxonomy(), languages=None)
+    found = facts(model, PageInput(text="Preheat the oven and simmer the sauce with garlic", language="de"))
+    assert found.suitability_known
+    assert found.notes == ()
+
+
+def test_an_empty_page_is_unknown(model: TopicModel) -> None:
+    found = facts(model, PageInput(url="https://news.example/a"))
+    assert found.topics == ()
+    assert found.vector is None
+    assert not found.suitability_known
+    assert found.notes == ("no text to read",)
+
+
+def test_without_a_vector_suitability_is_unknown(model: TopicModel) -> None:
+    assert not facts(
+        model, PageInput(text="Preheat the oven", language="en"), with_vector=False
+    ).suitability_known
+
+
+def test_keyphrases_come_from_closed_vocabularies_only(model: TopicModel) -> None:
+    page = PageInput(
+        text="Ada Lovelace rode her Mountain Bike to the cardiologist in Elm Street.", language="en"
+    )
+    assert facts(model, page).keyphrases == ("mountain bike",)
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("Buy now: add to cart, free shipping, order online today, in stock", "decision"),
+        ("Review: pros and cons compared, a buying guide to the best", "consideration"),
+        ("What is photosynthesis? An introduction to the history of botany explained", "awareness"),
+    ],
+)
+def test_the_words_of_a_page_tell_its_intent(model: TopicModel, text: str, intent: str) -> None:
+    assert facts(model, PageInput(text=text, language="en")).intent == intent
+
+
+def test_cached_vectors_are_used_and_new_ones_given_back() -> None:
+    encoder = WordEncoder()
+    cached: dict[str, Vector] = {}
+    one = TopicModel.build(encoder, content_taxonomy(), cached)
+    encoded = encoder.texts
+    assert len(cached) == 1
+    two = TopicModel.build(encoder, content_taxonomy(), cached)
+    assert encoder.texts == encoded
+    page = PageInput(text="Preheat the oven and simmer the sauce with garlic", language="en")
+    assert facts(one, page).topics == facts(two, page).topics
+
+
+def test_a_cache_of_another_shape_is_not_used() -> None:
+    encoder = WordEncoder()
+    cached: dict[str, Vector] = {}
+    TopicModel.build(encoder, content_taxonomy(), cached)
+    key = next(iter(cached))
+    cached[key] = cached[key][:10]
+    encoded = encoder.texts
+    TopicModel.build(encoder, content_taxonomy(), cached)
+    assert encoder.texts == 2 * encoded
+
+
+def test_equal_pages_have_equal_facts(model: TopicModel) -> None:
+    page = PageInput(title="Bread", text="Preheat the oven; flour, salt, sourdough.", language="en")
+    one, two = facts(model, page), facts(model, page)
+    assert (one.topics, one.sensitive, one.special, one.intent) == (
+        two.topics,
+        two.sensitive,
+        two.special,
+        two.intent,
+    )
+
+
+def test_every_flag_is_taught_and_every_mark_is_known() -> None:
+    lexicon = our_lexicon(content_taxonomy())
+    flags = {flag for example in lexicon.examples for flag in example.flags}
+    assert flags == {*SENSITIVE, *SPECIAL_CATEGORIES}
+    with pytest.raises(DataError, match="line 1"):
+        read_lexicon(["@ 483 +nonsense"], content_taxonomy())
+
+
+def test_an_abbreviated_cue_stands_for_its_forms() -> None:
+    lexicon = read_lexicon(["@ 483", "~ cycle*; carry*"], content_taxonomy())
+    assert {
+        "cycle",
+        "cycles",
+        "cycling",
+        "cycled",
+        "cycler",
+        "carries",
+        "carried",
+    } <= lexicon.topic_cues.keys()
+
+
+@pytest.mark.parametrize("half", ["dev", "held_out"])
+def test_even_an_encoder_without_sense_flags_most_sensitive_texts(model: TopicModel, half: str) -> None:
+    """Cue phrases must bear most of the load where the vector is poor."""
+    rows = [json.loads(line) for line in (LABELLED / f"{half}.jsonl").read_text().splitlines()]
+    wanted = hit = 0
+    for row in rows:
+        found = facts(model, PageInput(text=row["text"], language="en"))
+        wanted += len(row["labels"])
+        hit += len((found.sensitive | found.special) & set(row["labels"]))
+    assert hit / wanted >= 0.85

@@ -1,0 +1,129 @@
+"""Worker processes: they answer, count together, finish what they began, and say why they cannot."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.engine.web.conftest import seed_catalogue
+
+# The services behind the workers are the small fakes: what is tried here are processes.
+SCRIPT = """
+import sys, time, types
+from pathlib import Path
+from engine.config import Config
+from engine.errors import EngineError, StoreError
+
+def open_services(config):
+    from engine.store import SqliteStore
+    from tests.engine.web.conftest import FakeServices
+
+    if {broken}:
+        raise StoreError("tactful.db: damaged: restore a backup")
+    services = FakeServices(SqliteStore(Path({store!r})))
+    services.warm_up = lambda: None
+    services.close = lambda: Path({log!r}).open("a").write("closed\\n")
+    decide = services.engine.decide
+    def slow(*asked, **how):
+        time.sleep({slow_s})
+        return decide(*asked, **how)
+    services.engine.decide = slow
+    return services
+
+sys.modules["engine.services"] = types.SimpleNamespace(open_services=open_services)
+from engine.serve import serve
+try:
+    serve(Config(port={port}, workers=2, deadline_ms=1000), {server!r})
+except EngineError as error:
+    sys.exit(f"refused: {{error}}")
+"""
+BODY = b'{"publisher":"planet","placements":[{"id":"a"}],"page":{"title":"x"}}'
+
+
+class Served:
+    def __init__(self, process: subprocess.Popen[str], port: int, keys: dict[str, str], log: Path) -> None:
+        self.process, self.port, self.keys, self.log = process, port, keys, log
+
+    def get(self, path: str, key: str = "") -> str:
+        headers = {"Authorization": f"Bearer {self.keys[key]}"} if key else {}
+        return self._read(urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers))
+
+    def decide(self) -> str:
+        headers = {"Content-Type": "text/plain"}
+        url = f"http://127.0.0.1:{self.port}/v1/decisions"
+        return self._read(urllib.request.Request(url, BODY, headers))
+
+    def _read(self, request: urllib.request.Request) -> str:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return str(answer.read().decode())
+
+
+@contextmanager
+def served(
+    folder: Path, slow_s: float = 0, broken: bool = False, server: str = "granian"
+) -> Iterator[Served]:
+    keys = seed_catalogue(folder / "catalog.db")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = folder / "log"
+    script = SCRIPT.format(
+        store=str(folder / "catalog.db"), port=port, slow_s=slow_s, broken=broken, log=str(log), server=server
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield Served(process, port, keys, log)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def until_ready(service: Served) -> None:
+    for _ in range(200):
+        try:
+            service.get("/readyz")
+            return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail("the service did not become ready")
+
+
+@pytest.mark.parametrize("server", ["granian", "gunicorn"])
+def test_workers_count_together_and_finish_what_they_began(tmp_path: Path, server: str) -> None:
+    if server == "gunicorn":
+        pytest.importorskip("gunicorn")
+    with served(tmp_path, slow_s=0.4, server=server) as service:
+        until_ready(service)
+        for _ in range(4):
+            assert '"placement":"a"' in service.decide()
+        for _ in range(4):
+            told = service.get("/metrics", key="operator")
+            assert 'tactful_requests_total{route="decide",status="200"} 4.0' in told
+        answers: list[str] = []
+        asking = threading.Thread(target=lambda: answers.append(service.decide()))
+        asking.start()
+        time.sleep(0.15)
+        service.process.send_signal(signal.SIGTERM)
+        asking.join()
+        assert '"placement":"a"' in answers[0]
+        assert service.process.wait(timeout=20) == 0
+    assert service.log.read_text() == "closed\n" * 2
+
+
+def test_services_that_cannot_be_opened_stop_the_start_and_say_why(tmp_path: Path) -> None:
+    with served(tmp_path, broken=True) as service:
+        told, _ = service.process.communicate(timeout=30)
+        assert service.process.returncode == 1
+        assert "refused: tactful.db: damaged: restore a backup" in told
