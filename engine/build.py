@@ -101,11 +101,6 @@ class Recipe:
         return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest()
 
 
-def text_hash(text: str) -> str:
-    """Return the 32 hex digits under which a text's vector is kept."""
-    return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
-
-
 def build(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | None = None) -> None:
     """Write the snapshot of the store's present version to `folder`; a failure leaves nothing behind.
 
