@@ -17,7 +17,16 @@ from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
 from engine.gather import Gatherer
 from engine.rank import order, share_out
 from engine.reasons import page_answer, reasons
-from engine.retrieve import LIST_LENGTH, PageList, Soft, eligible, page_list, predicates, retrieve, soften
+from engine.retrieve import (
+    LIST_LENGTH,
+    PageList,
+    Soft,
+    eligible,
+    page_list,
+    predicates,
+    retrieve_together,
+    soften,
+)
 from privacy.visit import Visit
 
 COMPETING = 64  # candidates for a placement: chosen by match, then ordered by match × bid
@@ -38,7 +47,7 @@ class Kept:
     softs: Bounded[Key, Soft] = field(default_factory=lambda: Bounded(4096))
     answers: Bounded[Key, Filled] = field(default_factory=lambda: Bounded(16_384))
     page_lists: Bounded[Key, PageList] = field(default_factory=lambda: Bounded(1024))
-    asked: Bounded[Key, bool] = field(default_factory=lambda: Bounded(1024))  # page lists in the making
+    asked: Bounded[Key, int] = field(default_factory=lambda: Bounded(1024))  # searches without a page list
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,18 +118,30 @@ class Engine:
         self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING
     ) -> Shortlist:
         """Return the creatives that compete for a placement, in their final order."""
-        view, context = scene.view, scene.context
-        key = _place_key(scene, placement, house, most)
-        found = scene.kept.shortlists.get(key)
-        if found is None:
-            rules = predicates(view, context, self.gatherer.topics(context.page), placement, house=house)
-            allowed = eligible(view, rules, view.house if house else view.paid)
-            candidates = retrieve(
-                view, self.soft(scene), allowed, most, None if house else self._page_list(scene)
-            )
-            found = order(view.snapshot, candidates)
-            scene.kept.shortlists.put(key, found)
-        return found
+        return self._shortlists(scene, (placement,), house=house, most=most)[0]
+
+    def _shortlists(
+        self, scene: Scene, placements: Sequence[Placement], *, house: bool, most: int
+    ) -> list[Shortlist]:
+        """Return each placement's shortlist; those that were not made before are made together."""
+        kept = scene.kept.shortlists
+        keys = [_place_key(scene, placement, house, most) for placement in placements]
+        found = [kept.get(key) for key in keys]
+        missing = [at for at, known in enumerate(found) if known is None]
+        if missing:
+            view, context = scene.view, scene.context
+            topics = self.gatherer.topics(context.page)
+            among = view.house if house else view.paid
+            allowed = [
+                eligible(view, predicates(view, context, topics, placements[at], house=house), among)
+                for at in missing
+            ]
+            listed = None if house else self._page_list(scene)
+            candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
+            for at, best in zip(missing, candidates, strict=True):
+                made = found[at] = order(view.snapshot, best)
+                kept.put(keys[at], made)
+        return found  # type: ignore[return-value]  # none is missing any more
 
     def soft(self, scene: Scene) -> Soft:
         """Return the context's side of matching."""
@@ -133,17 +154,12 @@ class Engine:
     def _rank(
         self, scene: Scene, placements: Sequence[Placement], deadline: float
     ) -> tuple[list[Shortlist], bool]:
-        ranked: list[Shortlist] = []
-        degraded = False
         most = max(COMPETING, 8 * sum(p.count for p in placements))
-        for placement in placements:
-            if self._monotonic() < deadline:
-                ranked.append(self.shortlist(scene, placement, most=most))
-            else:
-                known = scene.kept.shortlists.get(_place_key(scene, placement, False, most))
-                degraded |= known is None
-                ranked.append(known or ())
-        return ranked, degraded
+        if self._monotonic() < deadline:
+            return self._shortlists(scene, placements, house=False, most=most), False
+        kept = scene.kept.shortlists
+        known = [kept.get(_place_key(scene, placement, False, most)) for placement in placements]
+        return [one or () for one in known], None in known
 
     def _add_house(
         self, scene: Scene, placements: Sequence[Placement], chosen: list[list[Ranked]]
@@ -160,15 +176,17 @@ class Engine:
         return [picks + more for picks, more in zip(chosen, share_out(house, missing, taken), strict=True)]
 
     def _page_list(self, scene: Scene) -> PageList | None:
-        """Return the page's list if it was made; else have it made for the next view."""
+        """Return the page's list if it was made; else, on a page's second search, have it made for the next."""
         page, kept = scene.context.page, scene.kept
         vector = page.vector
         if vector is None or kept.view.snapshot.rows <= LIST_LENGTH:
             return None
         key = (page.content_hash, page.better)
         found = kept.page_lists.get(key)
-        if found is None and kept.asked.get(key) is None:
-            kept.asked.put(key, True)
+        asked = kept.asked.get(key, 0) if found is None else 2
+        if asked < 2:
+            kept.asked.put(key, asked + 1)
+        if asked == 1:
             self._background.submit(
                 lambda: kept.page_lists.put(key, page_list(kept.view, vector)), LIST_WITHIN_S
             )

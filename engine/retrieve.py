@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ from engine.snapshot import Snapshot
 from engine.targeting import Predicate, conjunction, context_predicates
 
 LIST_LENGTH = 2000  # creatives in a page's list
+SPARE = 1.3  # what one search for several placements fetches above the smallest one's share
+TOGETHER = 8  # times k: to fetch more costs more than to search for each placement
 ROUNDING = 1e-6  # two float32 sums of the same parts may differ by this much
 
 
@@ -32,6 +35,11 @@ class Candidates:
 
     rows: Rows
     matches: Vector  # (len(rows),) weighted means of the facets' matches, -1 to 1
+
+    def among(self, allowed: Eligible, most: int) -> Candidates:
+        """Return the first of these that are allowed."""
+        here = allowed.holds(self.rows).nonzero()[0][:most]
+        return Candidates(self.rows[here], self.matches[here])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +152,25 @@ def retrieve(
         if len(rows) >= allowed.count or exact[best[-1]] >= rest - ROUNDING:
             return Candidates(rows[best], exact[best])
         fetch = min(fetch * 4, allowed.count)
+
+
+def retrieve_together(
+    view: View, soft: Soft, allowed: Sequence[Eligible], k: int, page_list: PageList | None = None
+) -> list[Candidates]:
+    """Return for each what `retrieve` returns, by one search among all where that holds enough for each."""
+    counts = [a.count for a in allowed if a.count]
+    if page_list is None and len(counts) > 1:
+        union = Eligible(np.bitwise_or.reduce([a.words for a in allowed]))
+        together = int(k * SPARE * union.count / min(counts))
+        if together <= TOGETHER * k:
+            found = retrieve(view, soft, union, together)
+            # What is best among all and in a part is best in the part, as far down as it was looked for.
+            parts = [found.among(one, k) for one in allowed]
+            return [
+                part if len(part.rows) == min(k, one.count) else retrieve(view, soft, one, k)
+                for part, one in zip(parts, allowed, strict=True)
+            ]
+    return [retrieve(view, soft, one, k, page_list) for one in allowed]
 
 
 def page_list(view: View, page: Vector) -> PageList:

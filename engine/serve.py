@@ -76,7 +76,8 @@ def _open_or_stop(config: Config, folder: Path, extend: Extend | None) -> Any:
     return app
 
 
-def _granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
+def run_granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
+    """Serve the WSGI app that each worker loads, until SIGTERM."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
@@ -134,5 +135,5 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-_SERVERS = {"granian": _granian, "gunicorn": _gunicorn}
+_SERVERS = {"granian": run_granian, "gunicorn": _gunicorn}
 SERVERS = tuple(_SERVERS)
