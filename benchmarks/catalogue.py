@@ -32,11 +32,11 @@ from engine.build import Recipe, text_hash
 from engine.campaign import Advertiser, Campaign, Flight, Prefer, Publisher, Rule, Suitability, Targeting
 from engine.catalog import Catalog
 from engine.change import Change, Entity
-from engine.config import Config
+from engine.config import KEY_PURPOSES, Config
 from engine.creative import Creative, Image
 from engine.demo import magazine
 from engine.images import HostedImage, clean_image
-from engine.services import PURPOSES, VectorFiles
+from engine.services import VectorFiles
 from engine.store import SqliteStore
 from privacy.keyring import Keyring
 from privacy.page_url import canonical
@@ -93,7 +93,7 @@ def prepare(folder: Path, rows: int) -> Config:
     encoder = open_encoder(models)
     taxonomy = content_taxonomy()
     topics = TopicVectors.build(encoder, taxonomy, VectorFiles(models / "vectors"))
-    keyring = Keyring.open(config.key_dir, PURPOSES, random=secrets.token_bytes)
+    keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes)
     store = SqliteStore(config.database)
     try:
         _fill(store, taxonomy, topics, rows)
