@@ -21,7 +21,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from contexts.context import CONDITIONS, PARTS_OF_DAY, TEMPERATURES, WEEKDAYS, PageFacts, Topic, TopicId, Vector
+from contexts.context import (
+    CONDITIONS,
+    PARTS_OF_DAY,
+    TEMPERATURES,
+    WEEKDAYS,
+    PageFacts,
+    Topic,
+    TopicId,
+    Vector,
+)
 from contexts.encode import unit
 from contexts.encoders import open_encoder
 from contexts.facets import STANDING_WEIGHTS
@@ -32,11 +41,11 @@ from engine.build import Recipe, text_hash
 from engine.campaign import Advertiser, Campaign, Flight, Prefer, Publisher, Rule, Suitability, Targeting
 from engine.catalog import Catalog
 from engine.change import Change, Entity
-from engine.config import Config
+from engine.config import KEY_PURPOSES, Config
 from engine.creative import Creative, Image
 from engine.demo import magazine
 from engine.images import HostedImage, clean_image
-from engine.services import PURPOSES, VectorFiles
+from engine.services import VectorFiles
 from engine.store import SqliteStore
 from privacy.keyring import Keyring
 from privacy.page_url import canonical
@@ -93,7 +102,7 @@ def prepare(folder: Path, rows: int) -> Config:
     encoder = open_encoder(models)
     taxonomy = content_taxonomy()
     topics = TopicVectors.build(encoder, taxonomy, VectorFiles(models / "vectors"))
-    keyring = Keyring.open(config.key_dir, PURPOSES, random=secrets.token_bytes)
+    keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes)
     store = SqliteStore(config.database)
     try:
         _fill(store, taxonomy, topics, rows)
@@ -105,7 +114,9 @@ def prepare(folder: Path, rows: int) -> Config:
         store.close()
     built = time.perf_counter()
     (here / "made").write_text(f"{built - filled:.1f}")
-    print(f"{rows:,} creatives: store filled in {filled - started:.0f} s, snapshot built in {built - filled:.0f} s")
+    print(
+        f"{rows:,} creatives: store filled in {filled - started:.0f} s, snapshot built in {built - filled:.0f} s"
+    )
     return config
 
 
@@ -123,7 +134,9 @@ def _fill(store: SqliteStore, taxonomy: Taxonomy, topics: TopicVectors, rows: in
         for n in range(-(-len(campaigns) // CAMPAIGNS))
     ]
     own = Advertiser(id="house", name="Bench Times", domains=(HOST,))
-    house = Campaign(id="house", advertiser="house", name="House", cpm_micros=0, house=True, suitability=_ANYWHERE)
+    house = Campaign(
+        id="house", advertiser="house", name="House", cpm_micros=0, house=True, suitability=_ANYWHERE
+    )
     publisher = Publisher(
         id=PUBLISHER,
         name="Bench Times",
@@ -195,7 +208,11 @@ def _campaigns(chance: random.Random, taxonomy: Taxonomy, count: int) -> Iterato
     wishes = [_wishes(chance) for _ in range(PREFERENCES)]
     suits = (Suitability(), Suitability(accept_unknown=True), _ANYWHERE)
     for n in range(count):
-        flight = Flight() if chance.random() < 0.6 else Flight(SINCE, SINCE + timedelta(days=chance.randint(365, 2000)))
+        flight = (
+            Flight()
+            if chance.random() < 0.6
+            else Flight(SINCE, SINCE + timedelta(days=chance.randint(365, 2000)))
+        )
         yield Campaign(
             id=f"campaign-{n}",
             advertiser=f"advertiser-{n // CAMPAIGNS}",
@@ -214,7 +231,9 @@ def _rules(chance: random.Random, taxonomy: Taxonomy) -> Targeting:
         return Targeting()
     tiers = [node.id for node in taxonomy if not taxonomy.ancestors(node.id)]
     drawn: dict[str, Rule] = {
-        "topics": chance.choice((Rule(include=tuple(chance.sample(tiers, 8))), Rule(exclude=tuple(chance.sample(tiers, 3))))),
+        "topics": chance.choice(
+            (Rule(include=tuple(chance.sample(tiers, 8))), Rule(exclude=tuple(chance.sample(tiers, 3))))
+        ),
         "countries": Rule(include=("DE", *chance.sample(COUNTRIES[1:], 2))),
         "languages": Rule(include=("en", "de")),
         "devices": Rule(include=tuple(chance.sample(DEVICE_CLASSES, 2))),
@@ -236,7 +255,11 @@ def _wishes(chance: random.Random) -> Prefer:
 
 
 def _creative(
-    n: int, campaign: Campaign, about: str, pictures: dict[tuple[int, int], HostedImage], chance: random.Random
+    n: int,
+    campaign: Campaign,
+    about: str,
+    pictures: dict[tuple[int, int], HostedImage],
+    chance: random.Random,
 ) -> Creative:
     size = chance.choice(SIZES)
     native = chance.random() < 0.5

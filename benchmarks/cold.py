@@ -13,6 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -62,26 +63,32 @@ def main(argv: Sequence[str]) -> int:
 def _measure(services: Services, rows: int, pages: int) -> int:
     times = _Times()
     degraded = behind_s = 0.0
-    texts = fresh_texts(int.from_bytes(os.urandom(4), "little"))  # never seen by this folder's earlier runs either
+    texts = fresh_texts(
+        int.from_bytes(os.urandom(4), "little")
+    )  # never seen by this folder's earlier runs either
     for number, text in enumerate(islice(texts, pages + 10)):
         if number == 10:  # the first ones warm up
             times, degraded, behind_s = _Times(), 0.0, 0.0
         visit = enter(Arrival(), PUBLISHER, title=text[:60], text=text)
         behind = time.perf_counter()
-        answer = times.take("decide", lambda: _decide(services, visit))
+        answer = times.take("decide", partial(_decide, services, visit))
         degraded += answer.degraded or "page" in answer.missing
         services.pages.background.wait(BEHIND_S)
         services.background.wait(BEHIND_S)
         behind_s += time.perf_counter() - behind
         sent = read(visit.page).for_encoder()
-        times.take("bare encoder", lambda: services.encoder.encode([sent]))
+        times.take("bare encoder", partial(services.encoder.encode, [sent]))
         _split(services, visit, times)
 
-    print(f"{platform.python_implementation()} {platform.python_version()}; {rows:,} creatives; {services.encoder.id}")
+    print(
+        f"{platform.python_implementation()} {platform.python_version()}; {rows:,} creatives; {services.encoder.id}"
+    )
     print(f"{pages} fresh pages of 500 words, one core; ms, median / p99")
     for name, taken in times.taken.items():
         print(f"  {name:28} {statistics.median(taken):7.2f} / {statistics.quantiles(taken, n=100)[98]:7.2f}")
-    print(f"  {'better vector, off the path':28} {behind_s / pages * 1e3 - statistics.mean(times.taken['decide']):7.2f}")
+    print(
+        f"  {'better vector, off the path':28} {behind_s / pages * 1e3 - statistics.mean(times.taken['decide']):7.2f}"
+    )
     pairs = zip(times.taken["decide"], times.taken["bare encoder"], strict=True)
     ratio = statistics.median(ours / bare for ours, bare in pairs)
     held, counts = ratio <= BOUND, degraded <= 0.001 * pages

@@ -44,7 +44,10 @@ UNLISTED = 6000  # requests before the case `unlisted` begins again
 DEGRADED = 0.001  # share of answers above which a run does not count
 P95_RATIO = 2.0
 BOUNDS = {"text": (2.0, 1.6), "url": (2.0, 1.6), "unlisted": (5.0, 3.0), "unlisted, million": (10.0, 6.0)}
-AGENT = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36"
+AGENT = (
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/141.0.0.0 Mobile Safari/537.36"
+)
 HEADERS = (
     ("User-Agent", AGENT),
     ("Accept", "*/*"),
@@ -99,7 +102,10 @@ def main(argv: Sequence[str]) -> int:
 
 def known_texts() -> list[bytes]:
     """Return requests with a page's whole text."""
-    return [_request(page={"title": text[:60], "text": text, "language": "en"}) for text in islice(fresh_texts(1), KNOWN)]
+    return [
+        _request(page={"title": text[:60], "text": text, "language": "en"})
+        for text in islice(fresh_texts(1), KNOWN)
+    ]
 
 
 def known_urls() -> list[bytes]:
@@ -116,7 +122,10 @@ def unlisted() -> list[bytes]:
             _request(
                 page={"url": page_url(n % PAGES)},
                 device={"class": chance.choice(DEVICE_CLASSES), "platform": chance.choice(PLATFORMS)},
-                time={"timezone": "Europe/Berlin", "at": f"2026-11-{chance.randint(16, 22)}T{chance.randint(0, 23):02}:30:00+01:00"},
+                time={
+                    "timezone": "Europe/Berlin",
+                    "at": f"2026-11-{chance.randint(16, 22)}T{chance.randint(0, 23):02}:30:00+01:00",
+                },
                 place={"country": chance.choice(COUNTRIES)},
                 weather={"condition": chance.choice(CONDITIONS), "temperature_c": chance.randint(-5, 32)},
             )
@@ -215,7 +224,10 @@ def _half_load(case: Case, floor: Server, ours: Server, rounds: int, seconds: fl
 def _print(config: Config, cases: Sequence[Case], total: Outcome) -> bool:
     rows = config.data_dir.parent.name
     print(f"{int(rows):,} creatives; CPU µs a request, medians of {len(cases[0].ours_us)} rounds")
-    print(f"{'case':18} {'empty':>7} {'ours':>7} {'ratio':>6} {'bound':>6} {'aim':>5}   answers/s       p95 ms at half load, ratio")
+    print(
+        f"{'case':18} {'empty':>7} {'ours':>7} {'ratio':>6} {'bound':>6} {'aim':>5}   answers/s"
+        "       p95 ms at half load, ratio"
+    )
     held = True
     for case in cases:
         bound, aim = BOUNDS[case.name]
@@ -253,8 +265,6 @@ def _add(total: Outcome, more: Outcome) -> None:
 
 def _answer(port: int, request: bytes) -> bytes:
     """Return the body of one answer."""
-    import socket
-
     with socket.create_connection(("127.0.0.1", port), 10) as made:
         made.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
         received = b""

@@ -65,7 +65,9 @@ def closed_loop(
     return _Run(port, requests, connections, check).run(seconds, rate=None)
 
 
-def open_loop(port: int, requests: Sequence[bytes], connections: int, seconds: float, rate: float, seed: int) -> Outcome:
+def open_loop(
+    port: int, requests: Sequence[bytes], connections: int, seconds: float, rate: float, seed: int
+) -> Outcome:
     """Ask `rate` times a second on average, whatever the answers do."""
     return _Run(port, requests, connections).run(seconds, rate, random.Random(seed))
 

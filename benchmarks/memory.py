@@ -28,7 +28,9 @@ def main(argv: Sequence[str]) -> int:
     config = prepare(options.folder, options.rows)
     snapshot = sum(f.stat().st_size for f in (config.data_dir / "snapshots").rglob("*") if f.is_file())
     built_s = (config.data_dir.parent / "made").read_text()
-    print(f"{options.rows:,} creatives; snapshot built in {built_s} s, {snapshot / 2**20:.0f} MiB on disk; MiB:")
+    print(
+        f"{options.rows:,} creatives; snapshot built in {built_s} s, {snapshot / 2**20:.0f} MiB on disk; MiB:"
+    )
     print(f"{'':22}" + "".join(f"{name:>9}" for name in COLUMNS))
     for workers in (1, 2):
         with service(replace(config, workers=workers)) as server:

@@ -132,7 +132,7 @@ def _free_port() -> int:
 
 
 def _stats() -> Iterator[tuple[int, list[str]]]:
-    """Yield each process with the fields of its stat behind its name: state, parent, group, …"""
+    """Yield each process with the fields of its stat behind its name: its state, parent, group and so on."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:

@@ -87,7 +87,9 @@ class Seen:
             expected = held.get(shown.id)
             got = (shown.campaign, shown.assets.headline, filled.click_url)
             if got != expected:
-                self.wrong.append(f"version {answer.snapshot}, creative {shown.id}: {got}, expected {expected}")
+                self.wrong.append(
+                    f"version {answer.snapshot}, creative {shown.id}: {got}, expected {expected}"
+                )
         self.degraded += answer.degraded
         self.answers[answer.snapshot] = self.answers.get(answer.snapshot, 0) + 1
         self.newest = max(self.newest, answer.snapshot)
@@ -143,8 +145,8 @@ def _run(writer: _Writer, port: int, swaps: int) -> int:
     thread.join()
     served = sum(seen.answers.get(version, 0) > 0 for version in writer.written)
     print(
-        f"{swaps} swaps, {served} of them answered from, {min(late):.1f} to {max(late):.1f} s from the write to the first "
-        f"answer; {total.answers:,} answers from {len(seen.answers)} versions: {total.errors} errors, "
+        f"{swaps} swaps, {served} of them answered from, {min(late):.1f} to {max(late):.1f} s from write to "
+        f"first answer; {total.answers:,} answers from {len(seen.answers)} versions: {total.errors} errors, "
         f"{len(seen.wrong)} that match no version or another one, {seen.degraded} degraded, "
         f"{total.unfilled} with an empty place"
     )
@@ -162,7 +164,9 @@ class _Writer:
         self.written: list[int] = []
         self._encoder_id = open_encoder(config.data_dir / "models").id
         with self.store.read() as reader:
-            self._advertisers: dict[str, Advertiser] = {a.id: a for part in reader.advertisers() for a in part}
+            self._advertisers: dict[str, Advertiser] = {
+                a.id: a for part in reader.advertisers() for a in part
+            }
             self._campaigns: dict[str, Campaign] = {c.id: c for part in reader.campaigns() for c in part}
             self._creatives: dict[str, Creative] = {c.id: c for part in reader.creatives() for c in part}
         self._note(self.store.versions().catalog)

@@ -11,6 +11,9 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 
+YOUNG_S = 0.05  # a job waits so long: by then the request that brought it has its answer
+
+
 class Background:
     """Runs jobs one after another. A job that is not begun in time is let go with all that it holds."""
 
@@ -20,7 +23,7 @@ class Background:
         self._name = name
         self._most = most
         self._monotonic = monotonic
-        self._jobs: deque[tuple[float, Callable[[], None]]] = deque()
+        self._jobs: deque[tuple[float, float, Callable[[], None]]] = deque()  # not before, until, job
         self._changed = threading.Condition()
         self._busy = False
         self._stopping = False
@@ -38,7 +41,7 @@ class Background:
             if len(self._jobs) >= self._most:
                 self.dropped += 1
                 return False
-            self._jobs.append((self._monotonic() + within_s, job))
+            self._jobs.append((time.monotonic() + YOUNG_S, self._monotonic() + within_s, job))
             self._changed.notify_all()
         return True
 
@@ -46,7 +49,7 @@ class Background:
         """Let go of the jobs whose time is up, also while another one runs."""
         now = self._monotonic()
         with self._changed:
-            kept = [item for item in self._jobs if item[0] >= now]
+            kept = [item for item in self._jobs if item[1] >= now]
             self.dropped += len(self._jobs) - len(kept)
             self._jobs = deque(kept)
 
@@ -73,7 +76,11 @@ class Background:
                 self._changed.wait_for(lambda: self._jobs or self._stopping)
                 if self._stopping:
                     return
-                until, job = self._jobs.popleft()
+                young_s = self._jobs[0][0] - time.monotonic()
+                if young_s > 0:
+                    self._changed.wait(young_s)
+                    continue
+                _, until, job = self._jobs.popleft()
                 self._busy = True
             if self._monotonic() > until:
                 self.dropped += 1

@@ -87,6 +87,7 @@ class Snapshot:
         SoftFacet, Vector
     ]  # (prefers, width) what each preference suits; zero where it states nothing
     stated: NDArray[np.uint8]  # (prefers,) which facets each preference states
+    stating: Mapping[int, Words]  # by such a mask: the rows whose preference states just these
     offsets: NDArray[np.int64]  # (rows + 1,) into the records
     records: NDArray[np.uint8]
 
@@ -188,7 +189,8 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         bitmaps=bitmaps,
         zones=zones_of(bitmaps),
         soft=(soft := _split(columns.pop("soft"))),
-        stated=stated(soft),
+        stated=(masks := stated(soft)),
+        stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
         **columns,
     )

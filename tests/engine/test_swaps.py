@@ -73,7 +73,9 @@ def test_every_answer_during_swaps_is_of_exactly_the_version_that_it_names(tmp_p
     def ask() -> None:
         while not stop.is_set():
             try:
-                answers.append(engine.decide(Visit("planet"), PLACES, explain=True, deadline=time.monotonic() + 30))
+                answers.append(
+                    engine.decide(Visit("planet"), PLACES, explain=True, deadline=time.monotonic() + 30)
+                )
             except Exception as error:
                 faults.append(error)
 
