@@ -35,7 +35,7 @@ class Background:
     def submit(self, job: Callable[[], None], within_s: float) -> bool:
         """Queue a job to be begun within so many seconds; say whether there was room."""
         with self._changed:
-            if len(self._jobs) >= self._most:
+            if self._stopping or len(self._jobs) >= self._most:
                 self.dropped += 1
                 return False
             self._jobs.append((self._monotonic() + within_s, job))
@@ -75,14 +75,14 @@ class Background:
                     return
                 until, job = self._jobs.popleft()
                 self._busy = True
-            if self._monotonic() > until:
-                self.dropped += 1
-                continue
             try:
-                job()
+                if self._monotonic() > until:
+                    self.dropped += 1
+                else:
+                    job()
             except Exception as error:
                 # A job that fails costs its own result, never the thread; its error may quote a page.
                 self.failed += 1
                 log.error("background job failed", extra={"queue": self._name, "error": type(error).__name__})
             finally:
-                del job
+                del job  # else what it holds would stay until the next one comes
