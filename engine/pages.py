@@ -306,7 +306,9 @@ class Pages:
         if language is None or self.model.understands(language):
             return False
         words = text.for_encoder()
-        return bool(text.language) or len(words) >= PLAIN_CHARS or self.model.detector.detect(words)[1] >= PLAIN
+        return (
+            bool(text.language) or len(words) >= PLAIN_CHARS or self.model.detector.detect(words)[1] >= PLAIN
+        )
 
     def _by_name(self, facts: PageFacts, deadline: float) -> tuple[Vector | None, bool]:
         """Return the vector of the names of a page's lowest topics, and whether it is still to be made."""
@@ -327,7 +329,8 @@ class Pages:
         """Return the first vector of a text, and whether it is still to be made: no time left, or a fault."""
         started = self._monotonic()
         if started + self._encode_s >= deadline:
-            self._encode_s *= 0.9  # else one slow moment would end encoding for good
+            if started < deadline:
+                self._encode_s *= 0.9  # else one slow moment would end encoding for good
             return None, True
         try:
             vector: Vector = self._encoder.encode([words])[0]

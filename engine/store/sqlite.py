@@ -159,6 +159,10 @@ class SqliteStore:
 
     # --- reading the catalogue ---
 
+    def size(self) -> int:
+        """Return the number of creatives."""
+        return cast(int, self._rows("SELECT count(*) FROM creatives")[0][0])
+
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
         """Open one consistent view of the catalogue, on a connection of its own, however long it is read."""
