@@ -35,7 +35,7 @@ class Background:
     def submit(self, job: Callable[[], None], within_s: float) -> bool:
         """Queue a job to be begun within so many seconds; say whether there was room."""
         with self._changed:
-            if self._stopping or len(self._jobs) >= self._most:
+            if len(self._jobs) >= self._most:
                 self.dropped += 1
                 return False
             self._jobs.append((self._monotonic() + within_s, job))

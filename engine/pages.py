@@ -194,12 +194,13 @@ class Pages:
     def poll(self) -> None:
         """Keep what was learned here, learn what other workers kept. What the store does not take is kept for later."""
         now = self._now()
-        _save(self._unsaved, lambda facts: self._store.put_pages(_latest(facts), now))
-        _save(self._undefined, lambda urls: self._store.put_page_urls(list(dict.fromkeys(urls)), now))
+        # Learn first: what is then kept is the better of both.
         while batch := self._store.pages_since(self._seen):
             for seq, facts in batch:
                 self._learn(facts)
                 self._seen = seq
+        _save(self._unsaved, lambda pages: self._store.put_pages(self._latest(pages), now))
+        _save(self._undefined, lambda urls: self._store.put_page_urls(list(dict.fromkeys(urls)), now))
         since = self._polled - OVERLAP if self._polled is not None else None
         for publisher, url, content in self._store.page_urls(since):
             self._urls.put((publisher, url), content)
@@ -213,6 +214,11 @@ class Pages:
     def known(self) -> list[PageFacts]:
         """Return the facts of all pages in memory."""
         return self._facts.values()
+
+    def _latest(self, pages: list[PageFacts]) -> list[PageFacts]:
+        """Return each page once, with what is known of it by now."""
+        by_content = {facts.content_hash: facts for facts in pages}
+        return [self._facts.get(content) or facts for content, facts in by_content.items()]
 
     def _learn(self, facts: PageFacts) -> None:
         """Take another worker's vector where it is better; what this one read with its own phrases stays."""
@@ -269,7 +275,8 @@ class Pages:
         text = said.text
         words = text.for_encoder()
         language = self.model.detector.decide(text.language, words)
-        legible = bool(words) and not self._is_foreign(language[0], text)
+        confidence = _confidence(words)
+        legible = confidence > 0 and not self._is_foreign(language[0], text)
         vector, pending = (known.vector, False) if known is not None else (None, False)
         if vector is None and legible:
             vector, pending = self._encode(words, deadline)
@@ -284,7 +291,7 @@ class Pages:
             publisher_categories=categories,
             language=language,
         )
-        confidence, notes = _confidence(words), facts.notes
+        notes = facts.notes
         if not legible:
             self._improving.put(content, math.inf)
             if vector is None:
@@ -433,10 +440,6 @@ def _save(waiting: deque[T], put: Callable[[list[T]], None]) -> None:
     except Exception:
         waiting.extendleft(reversed(taken))
         raise
-
-
-def _latest(pages: list[PageFacts]) -> list[PageFacts]:
-    return list({facts.content_hash: facts for facts in pages}.values())
 
 
 def _confidence(words: str) -> float:

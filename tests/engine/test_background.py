@@ -98,10 +98,3 @@ def test_a_job_whose_time_is_up_is_let_go_with_what_it_holds(queue):
     gc.collect()
     assert gone() is None
     assert jobs.dropped == 1
-
-
-def test_nothing_is_queued_once_it_is_stopped(queue):
-    jobs = queue()
-    jobs.start()
-    jobs.stop()
-    assert not jobs.submit(print, 60)
