@@ -53,6 +53,11 @@ class Tokenizer:
         return Doc(self._vocab, words=_TOKEN.findall(text.lower().replace("\u2019", "'")))
 
 
+def listed(phrase: str) -> str:
+    """Return a phrase as it is listed and found: single spaces, lower case."""
+    return " ".join(phrase.split()).lower()
+
+
 class Matcher:
     """Finds phrases of a fixed list. Built by a Tokenizer, for the texts that this one reads."""
 
@@ -70,7 +75,7 @@ class Vocabulary:
 
     def __init__(self, tokenizer: Tokenizer, phrases: Iterable[str]) -> None:
         """Take phrases of at most MAX_PHRASE_CHARS characters; longer ones and blank ones are left out."""
-        cleaned = (" ".join(phrase.split()).lower() for phrase in phrases)
+        cleaned = map(listed, phrases)
         self.phrases = frozenset(p for p in cleaned if p and len(p) <= MAX_PHRASE_CHARS)
         self._matcher = tokenizer.matcher(self.phrases)
 

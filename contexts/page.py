@@ -308,20 +308,22 @@ def understand(
     categories: Sequence[str] = (),
     cattax: int = CATTAX_CONTENT_3_1,
     publisher_categories: Mapping[str, str] | None = None,
+    language: tuple[str | None, str | None] | None = None,
 ) -> PageFacts:
     """Return the facts of a page; `vector` is `page.for_encoder()` in the model's space, if it is to be had.
 
     `categories` are ids that the caller states; `publisher_categories` maps the publisher's own names, in
     lower case ("sport"), to ids of Content Taxonomy 3.1, and is looked up by section and keywords.
+    `language` is what the model's detector decided of this page, where the caller has asked it already.
     """
-    language, note = model.detector.decide(page.language, page.for_encoder())
+    spoken, note = language or model.detector.decide(page.language, page.for_encoder())
     notes = [note] if note else []
     stated, unread = stated_topics(categories, cattax, model.taxonomy)
     notes.extend(unread)
     own = _own_topics(page, publisher_categories or {}, model.taxonomy)
-    readable = not page.empty and model.understands(language)
+    readable = not page.empty and model.understands(spoken)
     read_vector = vector if readable and vector is not None and bool(vector.any()) else None
-    cues = model.cues(page, vocabulary, english=readable and language == "en")
+    cues = model.cues(page, vocabulary, english=readable and spoken == "en")
     scores = model.topics(read_vector, cues.topics) if readable else {}
     for topic in stated | own:
         for implied in (topic, *model.taxonomy.ancestors(topic)):
@@ -331,7 +333,7 @@ def understand(
         notes.append("no text to read")
     elif not readable:
         source = "the publisher's categories" if scores else "none stated"
-        notes.append(f"language '{language or 'unknown'}': topics from {source}")
+        notes.append(f"language '{spoken or 'unknown'}': topics from {source}")
     best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
     told = [(t, s) for t, s in best if model.taxonomy.tier_1(t) != "v9i3On"][:MAX_TOPICS]
     return PageFacts(
@@ -340,7 +342,7 @@ def understand(
         vector=vector if not page.empty else None,
         topics=tuple(Topic(topic, model.taxonomy.name(topic), round(score, 3)) for topic, score in told),
         keyphrases=cues.phrases,
-        language=language,
+        language=spoken,
         intent=model.intent(read_vector, cues.intents) if readable else None,
         sensitive=frozenset(flags & SENSITIVE.keys()) | model.sensitive_of(scores),
         special=frozenset(flags & SPECIAL_CATEGORIES.keys()) | model.special_of(scores),

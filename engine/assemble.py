@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from html import escape
+from html import escape, unescape
 from urllib.parse import urlsplit
 
 from contexts.extract import read_html
@@ -12,6 +13,8 @@ from engine.creative import Creative
 from engine.creative_safety import with_image_urls
 from engine.decision import Asset, Assets, CreativeAnswer
 
+# Of HTML as ingest leaves it: attributes in double quotes, their contents escaped.
+_ALT = re.compile(r'<img\b[^>]*?\salt="([^"]*)"')
 REL = "noopener noreferrer nofollow sponsored"
 
 
@@ -19,7 +22,7 @@ def text_of(creative: Creative, campaign: Campaign, advertiser: Advertiser) -> s
     """Return what a creative says, for its vector: its own words first, then what its campaign is about."""
     said = [creative.headline, creative.body]
     if creative.html:
-        said.append(read_html(creative.html).text)
+        said.append(read_html(creative.html).text or " ".join(map(unescape, _ALT.findall(creative.html))))
     if creative.image and not (creative.headline or creative.body):
         said.append(creative.image.alt)
     about = ", ".join(dict.fromkeys((*creative.keywords, *campaign.keywords)))

@@ -82,14 +82,14 @@ class Background:
                     continue
                 _, until, job = self._jobs.popleft()
                 self._busy = True
-            if self._monotonic() > until:
-                self.dropped += 1
-                continue
             try:
-                job()
+                if self._monotonic() > until:
+                    self.dropped += 1
+                else:
+                    job()
             except Exception as error:
                 # A job that fails costs its own result, never the thread; its error may quote a page.
                 self.failed += 1
                 log.error("background job failed", extra={"queue": self._name, "error": type(error).__name__})
             finally:
-                del job
+                del job  # else what it holds would stay until the next one comes

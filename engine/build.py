@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from contexts.context import SENSITIVE, Vector
 from contexts.encode import Encoder
 from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
+from contexts.keyphrases import listed
 from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
 from engine import faiss_index
@@ -28,13 +29,14 @@ from engine.campaign import Advertiser, Campaign, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
 from engine.creative import Creative
 from engine.enrich import offer, topical
+from engine.errors import IndexFileError
 from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
-from engine.targeting import Mask, RuleSet, compile_rules, pack
+from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 1  # of the files; a newer program makes its own
+FORMAT = 2  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -138,10 +140,18 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
     # The index clusters rows by how queries weigh their columns: all facets of a query may be present.
     ones = {f: np.ones(WIDTHS[f], np.float32) for f in SOFT_FACETS}
     typical = layout.query(np.ones(encoder.dim, np.float32), ones, weights)
-    if previous is None:
+    try:
+        if previous is None:
+            faiss_index.build(vectors, folder / "index", weights=typical)
+        else:
+            faiss_index.refreshed(previous / "index", vectors, folder / "index", weights=typical)
+    except IndexFileError:
+        if previous is None:
+            raise
+        log.warning("index not refreshed: the earlier one cannot be read, so a new one is trained")
+        shutil.rmtree(folder / "index")
+        (folder / "index").mkdir()
         faiss_index.build(vectors, folder / "index", weights=typical)
-    else:
-        faiss_index.refreshed(previous / "index", vectors, folder / "index", weights=typical)
 
     bitmaps = compile_rules(rows.rules, np.array(rows.rule, np.int32), SENSITIVE)
     masks = rows.masks()
@@ -286,9 +296,10 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
         phrase
         for rule_set in rules
         for targeting in (rule_set.campaign, rule_set.creative)
-        for phrase in (*targeting.keywords.include, *targeting.keywords.exclude)
+        for words in (rule_of(targeting, "keywords"),)
+        for phrase in (*words.include, *words.exclude)
     }
-    own = sorted({phrase.lower() for campaign in campaigns for phrase in campaign.keywords} - ruled)
+    own = sorted({listed(phrase) for campaign in campaigns for phrase in campaign.keywords} - ruled)
     return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])
 
 

@@ -6,9 +6,9 @@ import fcntl
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -20,11 +20,14 @@ from contexts.context import WEEKDAYS
 from engine.build import BuildStore, Reader, Recipe, build
 from engine.cache import Bounded
 from engine.change import Approval, Versions
-from engine.errors import EngineError, IndexFileError
 from engine.index import Eligible, Words
 from engine.snapshot import Snapshot, open_snapshot
 
 log = logging.getLogger(__name__)
+
+RETRY = timedelta(seconds=15)  # after a build that failed: the next would most likely fail too
+
+Build = Callable[[Path, Path | None], None]  # writes a snapshot's folder, with the help of an earlier one
 
 
 class CatalogStore(BuildStore, Protocol):
@@ -49,6 +52,16 @@ class View:
         default_factory=lambda: Bounded(4096)
     )  # what time it is elsewhere, by minute and zone
 
+    bitmaps: Bounded[Hashable, Words] = field(default_factory=lambda: Bounded(256))
+
+    def bitmap(self, key: Hashable, make: Callable[[], Words]) -> Words:
+        """Return the bitmap of a placement's or publisher's rule, made once."""
+        found = self.bitmaps.get(key)
+        if found is None:
+            found = make()
+            self.bitmaps.put(key, found)
+        return found
+
     def moments(self, at: datetime) -> dict[str, tuple[str, str]]:
         """Return the part of day and the weekday in each zone that time rules name ("": the publisher's)."""
         key = (int(at.timestamp()) // 60, at.tzinfo)
@@ -58,6 +71,11 @@ class View:
             found = {zone: (part_of_day(t.hour), WEEKDAYS[t.weekday()]) for zone, t in there.items()}
             self.told.put(key, found)
         return found
+
+    def moved(self, now: datetime) -> View:
+        """Copy as of another moment: some flights have begun, others are over."""
+        live, house = self.on & self.snapshot.running(now), self.snapshot.house
+        return replace(self, paid=live & ~house, house=live & house, until=self.snapshot.next_change(now))
 
 
 def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:
@@ -75,17 +93,8 @@ def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:
     mask = active[snapshot.campaign] if snapshot.rows else np.zeros(0, bool)
     mask[[row for row in map(snapshot.row_of, creatives) if row is not None]] = False
     on = Eligible.from_mask(mask).words & snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]
-    live = on & snapshot.running(now)
-    house = snapshot.bitmaps.words[snapshot.bitmaps.names["house"]]
-    return View(
-        snapshot=snapshot,
-        versions=reader.versions(),
-        on=on,
-        approved=_approved(snapshot, reader.approvals()),
-        paid=live & ~house,
-        house=live & house,
-        until=snapshot.next_change(now),
-    )
+    approved = _approved(snapshot, reader.approvals())
+    return View(snapshot, reader.versions(), on, approved, paid=on, house=on, until=0).moved(now)
 
 
 def _approved(snapshot: Snapshot, approvals: Iterable[Sequence[Approval]]) -> dict[str, Words]:
@@ -108,7 +117,11 @@ def _approved(snapshot: Snapshot, approvals: Iterable[Sequence[Approval]]) -> di
 
 
 class Catalog:
-    """Keeps `view` fresh: reads the store's version, builds or maps the newest snapshot, swaps it in."""
+    """Keeps `view` fresh: `switch` reads what was switched, `rebuild` builds or maps the newest snapshot.
+
+    Each may run in a thread of its own, so that a pause acts while a snapshot is being built. Requests take no lock
+    that either holds for long, and never the store.
+    """
 
     def __init__(
         self,
@@ -116,73 +129,96 @@ class Catalog:
         recipe: Recipe,
         folder: Path,
         now: Callable[[], datetime],
+        build_beside: Build | None = None,
     ) -> None:
+        """Map the newest snapshot, or build it here; later ones are built by `build_beside`, if it is given."""
         self._store = store
         self._recipe = recipe
         self._folder = folder
         self._now = now
-        self._refreshing = threading.Lock()
+        self._switching = threading.Lock()  # one `switch` at a time
+        self._rebuilding = threading.Lock()
+        self._swapping = threading.Lock()  # held for an assignment only
+        self._refused: tuple[int, datetime] | None = None  # version that was not built, and when to try again
+        self._build_here: Build = lambda folder, previous: build(store, recipe, folder, previous)
         folder.mkdir(parents=True, exist_ok=True)
-        self._view = self._newest()
+        self._view = self._newest(self._build_here)
+        self._build_beside = build_beside or self._build_here
 
     def view(self, now: datetime) -> View:
         """Return the view to serve a request from."""
         view = self._view
         if now.timestamp() >= view.until:
-            with self._refreshing:
-                if now.timestamp() >= self._view.until:
-                    self._switch(now)
-            view = self._view
+            moved = view.moved(now)
+            with self._swapping:
+                if self._view is view:
+                    self._view = moved
+            view = moved
         return view
 
     def refresh(self) -> bool:
         """Bring the view up to the store's version; say whether anything changed.
 
-        What was switched acts first, then the new snapshot. Where that cannot be built or read, the old one stays.
+        What was switched acts first, then the new snapshot. Raises StoreError, and leaves the view as it was.
         """
-        versions = self._store.versions()
-        if versions[:2] == self._view.versions[:2] and versions.catalog == self._view.snapshot.version:
-            return False
-        with self._refreshing:
-            self._switch(self._now())
-            if versions.catalog != self._view.snapshot.version:
-                try:
-                    self._view = self._newest()
-                except (EngineError, OSError):
-                    log.exception("snapshot not replaced", extra={"version": versions.catalog})
+        return self.switch() | self.rebuild()
+
+    def switch(self) -> bool:
+        """Let pauses and approvals act, and stop what was changed; say whether anything was switched."""
+        with self._switching:
+            view = self._view
+            if self._store.versions()[:2] == view.versions[:2]:
+                return False
+            with self._store.read() as reader:
+                switched = view_of(view.snapshot, reader, self._now())
+            with self._swapping:
+                if self._view.snapshot is view.snapshot:
+                    self._view = switched
         return True
 
-    def _switch(self, now: datetime) -> None:
-        with self._store.read() as reader:
-            self._view = view_of(self._view.snapshot, reader, now)
+    def rebuild(self) -> bool:
+        """Serve the newest snapshot; say whether there was one. What cannot be built or read leaves the old one."""
+        with self._rebuilding:
+            version = self._store.versions().catalog
+            if version == self._view.snapshot.version:
+                return False
+            if self._refused is not None and self._refused[0] == version and self._now() < self._refused[1]:
+                return False
+            try:
+                newest = self._newest(self._build_beside)
+            except Exception:
+                # Whatever a catalogue or a disk may do to a build: pages are served from the old snapshot.
+                self._refused = version, self._now() + RETRY
+                log.exception("snapshot not replaced", extra={"version": version})
+                return False
+            self._refused = None
+            with self._swapping:
+                self._view = newest
+        return True
 
-    def _newest(self) -> View:
+    def _newest(self, build: Build) -> View:
         """Map the snapshot of the store's version, building it where no other process has."""
         with (self._folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             version = self._store.versions().catalog
             folder = self._folder / f"{version}-{self._recipe.digest}"
             if not (folder / "manifest.json").exists():
-                self._build(folder)
+                self._make(build, folder)
                 self._remove_all_but(folder)
+            # Under the lock: no other process removes what is being mapped.
             snapshot = open_snapshot(folder)
         with self._store.read() as reader:
             return view_of(snapshot, reader, self._now())
 
-    def _build(self, folder: Path) -> None:
-        """Build, with the help of an earlier snapshot of the same encoder where there is one that can be read."""
+    def _make(self, build: Build, folder: Path) -> None:
+        """Build, with the help of an earlier snapshot of the same recipe where there is one."""
         earlier = [
             f for f in self._folder.glob(f"*{folder.name.partition('-')[2]}") if not f.name.startswith(".")
         ]
-        try:
-            build(
-                self._store, self._recipe, folder, max(earlier, key=lambda f: f.stat().st_mtime, default=None)
-            )
-        except IndexFileError:
-            build(self._store, self._recipe, folder)
+        build(folder, max(earlier, key=lambda f: f.stat().st_mtime, default=None))
 
     def _remove_all_but(self, newest: Path) -> None:
-        """Remove older snapshots; workers that still map one keep its pages until they let it go."""
+        """Remove older snapshots, and what killed builders left; workers that still map one keep its pages."""
         for folder in self._folder.iterdir():
-            if folder.is_dir() and folder != newest and not folder.name.startswith("."):
+            if folder.is_dir() and folder != newest:
                 shutil.rmtree(folder, ignore_errors=True)

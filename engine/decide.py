@@ -16,7 +16,7 @@ from engine.catalog import Catalog, View
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
 from engine.gather import Gatherer
 from engine.rank import order, share_out
-from engine.reasons import page_answer, reasons
+from engine.reasons import page_answer, reasons, score_of
 from engine.retrieve import (
     LIST_LENGTH,
     PageList,
@@ -96,9 +96,10 @@ class Engine:
         Raises UnknownPublisher.
         """
         scene = self.scene(visit, deadline)
-        ranked, degraded = self._rank(scene, placements, deadline)
+        ranked, late = self._rank(scene, placements, deadline)
         chosen = share_out(ranked, [p.count for p in placements])
         chosen = self._add_house(scene, placements, chosen)
+        degraded = late or scene.context.page.pending
         return self._answer(scene, visit, placements, chosen, explain=explain, degraded=degraded)
 
     def scene(self, visit: Visit, deadline: float) -> Scene:
@@ -228,7 +229,7 @@ class Engine:
                 placement=placement,
                 creative=msgspec.Raw(record.creative),
                 click_url=record.click_url,
-                score=round(sum(r.share for r in why), 4),
+                score=score_of(why),
                 reasons=why if explain else (),
                 house=snapshot.entry(pick.row).house,
             )
@@ -254,9 +255,7 @@ def _key(view: View, context: Context) -> Key:
     """Return what of a context matching can see: two contexts of one key get the same creatives."""
     page, clock, weather, place = context.page, context.clock, context.weather, context.place
     return (
-        page.content_hash,
-        page.better,
-        page.confidence,
+        page,  # itself: facts that were read anew, or got another vector, are another object
         context.publisher,
         context.device.cls,
         context.device.platform,

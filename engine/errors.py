@@ -90,6 +90,10 @@ class SnapshotError(EngineError):
         )
 
 
+class BuildError(EngineError):
+    """A snapshot was not built by the process that was to build it."""
+
+
 # --- index ---
 
 

@@ -13,13 +13,15 @@ from engine.catalog import View
 from engine.decide import Engine
 from engine.decision import PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
-from engine.index import Eligible, Rows
-from engine.reasons import page_answer, reasons
+from engine.index import Eligible, Rows, Words
+from engine.reasons import page_answer, reasons, score_of
 from engine.retrieve import predicates, retrieve
 from engine.snapshot import Snapshot
+from engine.targeting import conjunction
 from privacy.visit import Visit
 
 ANYWHERE = Placement("any")
+MOST_PAGES = 1000  # that a diagnosis looks at
 
 
 class Considered(Struct, frozen=True):
@@ -52,7 +54,8 @@ class Diagnosis(Struct, frozen=True):
     campaign: str
     creatives: int
     stopped: tuple[str, ...]  # what stops it everywhere: paused, flight over, not approved
-    pages: int
+    pages: int  # that were looked at: each known page on each publisher's site, or a sample of them
+    pages_known: int
     could_run_on: int  # pages on which at least one of its creatives passes every rule
     would_show_on: int  # pages on which one of them is among the first
     kept_out_by: dict[str, int]  # rule → pages on which it keeps all of the campaign's creatives out
@@ -88,12 +91,10 @@ def explain(
                 creative=snapshot.creative_id(row),
                 campaign=snapshot.entry(row).id,
                 advertiser=snapshot.advertiser(row),
-                score=round(match, 4),
+                score=score_of(why),
                 value=round(match * float(snapshot.bid[row])),
                 reasons=why,
-                excluded_by=tuple(
-                    name for name, words in rules if not Eligible(words).holds(np.array([row]))[0]
-                ),
+                excluded_by=tuple(name for name, words in rules if not _holds(words, row)),
             )
         )
     passing = Eligible(np.bitwise_and.reduce([words for _, words in rules]) & everyone.words)
@@ -111,36 +112,36 @@ def explain(
 def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Diagnosis:
     """Hold a campaign's rules against every known page, on a desktop at this hour, for each publisher.
 
-    Raises NotFound.
+    Where these are more than MOST_PAGES, so many of them are looked at, evenly spread. Raises NotFound.
     """
     view = engine.catalog.view(now)
     snapshot = view.snapshot
     rows = _rows_of(snapshot, campaign)
     kept_out: Counter[str] = Counter()
-    pages = could = shown = 0
+    could = shown = 0
     mine = np.zeros(snapshot.rows, bool)
     mine[rows] = True
     own = Eligible.from_mask(mine).words
-    for publisher in snapshot.publishers.values():
-        for facts in engine.gatherer.pages.known():
-            context = engine.gatherer.on_page(publisher, facts, now)
-            scene = engine.scene_of(view, context)
-            rules = predicates(view, context, engine.gatherer.topics(facts), ANYWHERE)
-            pages += 1
-            left = own & (view.paid | view.house)
-            for _, words in rules:
-                left = left & words
-            if not left.any():
-                kept_out.update(name for name, words in rules if not (own & words).any())
-                continue
-            could += 1
-            best = engine.shortlist(scene, ANYWHERE)[:first]
-            shown += any(mine[r.row] for r in best)
+    running = own & (view.paid | view.house)
+    publishers, known = list(snapshot.publishers.values()), engine.gatherer.pages.known()
+    total = len(publishers) * len(known)
+    pages = min(total, MOST_PAGES)
+    for number in range(pages):
+        publisher, at = divmod(number * total // pages, len(known))
+        context = engine.gatherer.on_page(publishers[publisher], known[at], now)
+        scene = engine.scene_of(view, context)
+        rules = predicates(view, context, engine.gatherer.topics(context.page), ANYWHERE)
+        if not (conjunction(rules, snapshot.width) & running).any():
+            kept_out.update(name for name, words in rules if not (own & words).any())
+            continue
+        could += 1
+        shown += any(mine[r.row] for r in engine.shortlist(scene, ANYWHERE)[:first])
     return Diagnosis(
         campaign=campaign,
         creatives=len(rows),
         stopped=_stopped(view, rows, now),
         pages=pages,
+        pages_known=total,
         could_run_on=could,
         would_show_on=shown,
         kept_out_by=dict(kept_out.most_common()),
@@ -160,7 +161,7 @@ def quality(engine: Engine, now: datetime) -> tuple[FacetQuality, ...]:
         with_vector,
         len(known),
         None,
-        counts.failed + pages.background.failed + counts.fetches_failed,
+        counts.failed + pages.background.failed + pages.fetching.failed + counts.fetches_failed,
         f"{better} with the better vector, {doubtful} of few words and so of less weight, "
         f"{counts.without_vector} views without time to encode, {counts.unknown} views of nothing known",
     )
@@ -198,6 +199,10 @@ def signals(context: Context) -> dict[str, str | None]:
         "temperature": weather.temperature if weather else None,
         "weather_confidence": f"{weather.confidence:.2f}" if weather else None,
     }
+
+
+def _holds(words: Words, row: int) -> bool:
+    return bool(int(words[row >> 6]) >> (row & 63) & 1)
 
 
 def _rows_of(snapshot: Snapshot, campaign: str) -> Rows:

@@ -39,7 +39,7 @@ class Gatherer:
             visit.device,
             self.clock.facts(visit.at or now, visit.timezone or publisher.timezone, place),
             place,
-            weather.stated(visit.weather) if visit.weather is not None else self._weather(place, now),
+            (weather.stated(visit.weather) if visit.weather else None) or self._weather(place, now),
         )
 
     def on_page(self, publisher: Publisher, page: PageFacts, now: datetime) -> Context:
@@ -67,7 +67,7 @@ class Gatherer:
         """Return the table's weather, its confidence in steps."""
         found = self.table.facts(place, now) if self.table is not None else None
         steps = round(found.confidence * CONFIDENCE_STEPS) if found is not None else 0
-        if found is None or steps == 0:
+        if found is None or steps == 0 or not (found.condition or found.temperature):
             return None
         return WeatherFacts(found.condition, found.temperature, steps / CONFIDENCE_STEPS)
 

@@ -17,7 +17,7 @@ PEERS = (
 
 
 def order(snapshot: Snapshot, candidates: Candidates) -> tuple[Ranked, ...]:
-    """Order candidates by match × bid in micro-units among peers, ties by row.
+    """Order candidates by match × bid in micro-units among peers, ties by bid, then by row.
 
     The best match and those nearly as good are peers; behind them come the best of the rest with its peers, and so
     on, so that no bid puts a creative that does not fit before one that does. What does not match comes last.
@@ -26,7 +26,7 @@ def order(snapshot: Snapshot, candidates: Candidates) -> tuple[Ranked, ...]:
     matches = candidates.matches.astype(float)
     # A negative match times a high bid would fall behind a low one: there the match alone counts.
     values = np.where(matches > 0, matches * bids, matches)
-    best = np.lexsort((candidates.rows, -matches, -values, _bands(matches)))
+    best = np.lexsort((candidates.rows, -bids, -matches, -values, _bands(matches)))
     campaigns = snapshot.campaign[candidates.rows]
     entries = snapshot.manifest.campaigns
     return tuple(

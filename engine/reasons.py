@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from contexts.context import Context, PageFacts
@@ -34,10 +36,16 @@ def reasons(
         "time": lambda: because(context.clock, wishes.times),
         "weather": lambda: because(context.weather, wishes.weather),
     }
-    found = [Reason(facet, round(part, DIGITS), words[facet]()) for facet, part in parts.items()]
+    # Plus zero: a part that rounds to nothing is no "-0.0".
+    found = [Reason(facet, round(part, DIGITS) + 0.0, words[facet]()) for facet, part in parts.items()]
     if snapshot.entry(pick.row).house:
         found.append(Reason("house", 0.0, "nothing else may run here: the publisher's own"))
     return tuple(sorted(found, key=lambda r: -r.share))
+
+
+def score_of(why: Iterable[Reason]) -> float:
+    """Return the score: the sum of the shares as they are told."""
+    return round(sum(reason.share for reason in why), DIGITS)
 
 
 def page_answer(page: PageFacts) -> PageAnswer:

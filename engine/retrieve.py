@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -104,16 +105,18 @@ def predicates(
     approved = view.approved.get(publisher.id)
     if approved is not None:
         found.append(("approved by the publisher", approved))
-    found.append(("format and size: " + _kinds_in_words(placement), _kinds(snapshot, placement)))
+    kinds = view.bitmap(("kinds", placement.formats, placement.sizes), lambda: _kinds(snapshot, placement))
+    found.append(("format and size: " + _kinds_in_words(placement), kinds))
     floor = max(placement.floor_micros, publisher.floor_micros)
     if floor and not house:
-        found.append((f"floor: {floor} micro-units", Eligible.from_mask(snapshot.bid >= floor).words))
+        enough = view.bitmap(("floor", floor), lambda: Eligible.from_mask(snapshot.bid >= floor).words)
+        found.append((f"floor: {floor} micro-units", enough))
     if not house and snapshot.floors:
-        found.append(
-            ("least floor that the campaign asks", Eligible.from_mask(snapshot.floor <= floor).words)
-        )
+        content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
+        found.append(("least floor that the campaign asks", content))
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
-        found.append((f"advertiser {advertiser} blocked", _not_of(snapshot, advertiser)))
+        others = view.bitmap(("not of", advertiser), partial(_not_of, snapshot, advertiser))
+        found.append((f"advertiser {advertiser} blocked", others))
     for category in dict.fromkeys((*publisher.block_categories, *placement.block_categories)):
         words = snapshot.bitmaps.get(f"category:{category}")
         if words is not None:

@@ -8,35 +8,32 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import numpy as np
 
 from contexts import weather_sources
 from contexts.clock import Clock
-from contexts.context import PlaceFacts, Vector
-from contexts.encoders import open_encoder
+from contexts.context import PlaceFacts
 from contexts.extract import PageText
-from contexts.facets import STANDING_WEIGHTS
 from contexts.fetch import Fetcher, FetchPolicy
 from contexts.page import ENGLISH, TopicModel
 from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
-from contexts.topic_vectors import TopicVectors
 from contexts.weather import Source, WeatherTable
 from engine.background import Background
-from engine.build import Recipe
+from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
 from engine.decide import Engine
+from engine.errors import EngineError
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
+from engine.recipe import VectorFiles, open_recipe
 from engine.snapshot import Snapshot
 from engine.store import SqliteStore, open_store
 from privacy.keyring import Keyring
@@ -45,7 +42,8 @@ from privacy.visit import PlaceInput
 log = logging.getLogger(__name__)
 
 ID_BYTES = 12  # of an answer's id
-PREPARE_S = 86_400.0  # between looks at the calendar: years end
+PREPARE_S = 86_400.0  # between looks at the calendar: years end, and pages are forgotten
+EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
 def utc_now() -> datetime:
@@ -76,15 +74,14 @@ class Services:
         data.mkdir(parents=True, exist_ok=True)
         self.keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=random_bytes)
         self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
-        model_path = Path(config.encoder) if config.encoder else None
-        self.encoder = open_encoder(data / "models", model_path=model_path)
-        taxonomy, kept = content_taxonomy(), VectorFiles(data / "models" / "vectors")
-        self.topics = TopicVectors.build(self.encoder, taxonomy, kept)
+        recipe = open_recipe(config)
+        self.encoder = recipe.encoder
+        self.topics = recipe.topics
         model = TopicModel.build(
             self.encoder,
-            taxonomy,
-            kept,
-            languages=ENGLISH if model_path is None else None,
+            content_taxonomy(),
+            VectorFiles(data / "models" / "vectors"),
+            languages=ENGLISH if config.encoder is None else None,
         )
         self.pages = Pages(
             self.store,
@@ -100,8 +97,8 @@ class Services:
         )
         self.pages.load()
         self.background = Background("lists", 1000, monotonic)
-        recipe = Recipe(self.encoder, self.topics, STANDING_WEIGHTS, self._image_url)
-        self.catalog = Catalog(self.store, recipe, data / "snapshots", now)
+        self._builder = Builder(config, self.store, recipe)
+        self.catalog = Catalog(self.store, recipe, data / "snapshots", now, self._builder)
         atlas = Atlas.load()
         source = weather_source(config)
         self.weather = WeatherTable(source, interval_s=config.weather_refresh_s) if source else None
@@ -151,7 +148,9 @@ class Services:
         self.background.start()
         self.pages.background.start()
         self.pages.fetching.start()
-        self._thread("refresh", self._refresh_for_ever)
+        self._thread("refresh", self._look_for_ever)
+        self._thread("rebuild", self._rebuild_for_ever)
+        self._thread("expire", self._expire_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
             self._thread(
@@ -161,25 +160,35 @@ class Services:
     def close(self) -> None:
         """End the threads and keep what was learned."""
         self._stopping.set()
+        self._builder.stop()
         for queue in (self.background, self.pages.background, self.pages.fetching):
             queue.stop()
         for thread in self._threads:
             thread.join(5)
-        self.pages.poll()
+        self._try(self.pages.poll)
         self.store.close()
 
     def refresh(self) -> None:
         """Bring catalogue, keys and pages up to the store; what fails leaves the old in place."""
-        for step in (self._refresh_catalog, self._refresh_keys, self.pages.poll):
-            try:
-                step()
-            except Exception as error:
-                # The store may be busy or away: the next round tries again.
-                log.error("refresh failed", extra={"step": step.__name__, "error": repr(error)})
+        self._try(self.catalog.switch)
+        self._try(self.catalog.rebuild)
+        self._look()
 
-    def _refresh_catalog(self) -> None:
-        if self.catalog.refresh():
-            self._adopt(self.catalog.view(self.now()).snapshot)
+    def _look(self) -> None:
+        for step in (self.catalog.switch, self._adopt_newest, self._refresh_keys, self.pages.poll):
+            self._try(step)
+
+    def _try(self, step: Callable[[], object]) -> None:
+        """Take a step; the store may be busy or away, and the next round tries again."""
+        try:
+            step()
+        except Exception as error:
+            # Only our own errors are told in words: others may quote what they were given.
+            told = str(error) if isinstance(error, EngineError) else type(error).__name__
+            log.error("%s failed: %s", getattr(step, "__name__", "step"), told)
+
+    def _adopt_newest(self) -> None:
+        self._adopt(self.catalog.view(self.now()).snapshot)
 
     def _refresh_keys(self) -> None:
         version = self.store.versions().keys
@@ -193,32 +202,45 @@ class Services:
         """Do what a new snapshot asks of the sources: phrases to look for, places to watch."""
         if snapshot is self._adopted:
             return
-        self._adopted = snapshot
         self.pages.use_phrases(frozenset(snapshot.manifest.phrases))
         publishers = snapshot.publishers.values()
         self._places = [self._atlas.facts(PlaceInput(p.country, p.region)) for p in publishers]
         self._prepare()
         if self.weather is not None:
             self.weather.watch(self._atlas.points(self._places))
+        self._adopted = snapshot
 
     def _prepare(self) -> None:
         """Work out the holidays of the years around now."""
         self.clock.prepare(self._places, self.now())
         self._prepared = self.monotonic()
 
-    def _refresh_for_ever(self) -> None:
+    def _forget(self) -> None:
+        """Drop what the store knows of pages for longer than it may."""
+        self.store.forget_pages(self.now() - timedelta(days=self.config.page_days))
+
+    def _look_for_ever(self) -> None:
+        self._try(self._forget)
         while not self._stopping.wait(self.config.poll_ms / 1000):
-            self.refresh()
+            self._look()
             if self.monotonic() - self._prepared > PREPARE_S:
-                self._prepare()
+                self._try(self._prepare)
+                self._try(self._forget)
+
+    def _rebuild_for_ever(self) -> None:
+        # Apart from the looks: a pause acts while a snapshot is being built, here or by another worker.
+        while not self._stopping.wait(self.config.poll_ms / 1000):
+            self._try(self.catalog.rebuild)
+
+    def _expire_for_ever(self) -> None:
+        # Apart from all that may wait for the store: texts are let go in time.
+        while not self._stopping.wait(EXPIRE_S):
+            self.pages.background.expire()
 
     def _thread(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
-
-    def _image_url(self, name: str) -> str:
-        return f"{self.config.base_url}/images/{name}"
 
 
 def open_services(
@@ -263,35 +285,3 @@ def weather_source(config: Config) -> Source | None:
     if kind == "open-meteo":
         return weather_sources.OpenMeteo()
     return weather_sources.FileSource(Path(path)) if kind == "file" else None
-
-
-class VectorFiles(MutableMapping[str, Vector]):
-    """Vectors kept as files of a folder, by digest; a damaged file counts as absent."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def __getitem__(self, key: str) -> Vector:
-        try:
-            vectors: Vector = np.load(self._path(key), allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise KeyError(key) from error
-        return vectors
-
-    def __setitem__(self, key: str, vectors: Vector) -> None:
-        making = self._path(f"{key}.{secrets.token_hex(4)}")
-        np.save(making, vectors, allow_pickle=False)
-        making.replace(self._path(key))
-
-    def __delitem__(self, key: str) -> None:
-        self._path(key).unlink()
-
-    def __iter__(self) -> Iterator[str]:
-        return (path.stem for path in self._folder.glob("*.npy"))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.npy"

@@ -102,6 +102,12 @@ class Snapshot:
         return self.manifest.rows
 
     @property
+    def house(self) -> Words:
+        """Return the creatives of the house."""
+        words: Words = self.bitmaps.words[self.bitmaps.names["house"]]
+        return words
+
+    @property
     def width(self) -> int:
         """Words a bitmap."""
         return -(-self.rows // 64)

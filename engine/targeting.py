@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contexts.context import Context
+from contexts.keyphrases import listed
 from engine.campaign import Rule, Suitability, Targeting
 from engine.index import Eligible, Words
 
@@ -111,8 +112,10 @@ def pack(masks: Mapping[str, Mask], rows: int) -> Bitmaps:
 
 
 def rule_of(targeting: Targeting, dimension: str) -> Rule:
-    """Return the rule of one dimension."""
+    """Return the rule of one dimension; keywords as they are found in pages."""
     rule: Rule = getattr(targeting, dimension)
+    if dimension == "keywords":
+        return Rule(tuple(map(listed, rule.include)), tuple(map(listed, rule.exclude)))
     return rule
 
 

@@ -6,23 +6,32 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from contexts.clock import Clock
 from contexts.context import Context, EncoderId, PageFacts, PlaceFacts, Topic, TopicId, Vector, WeatherFacts
 from contexts.encode import unit
 from contexts.facets import STANDING_WEIGHTS
+from contexts.page import TopicModel
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
 from contexts.topic_vectors import TopicVectors
+from engine.background import Background
 from engine.build import Recipe
 from engine.campaign import Advertiser, Campaign, Publisher, Suitability
 from engine.catalog import Catalog, View
 from engine.change import Change, Entity
 from engine.creative import Creative
+from engine.decide import Engine
+from engine.decision import Placement
+from engine.gather import Gatherer
+from engine.pages import Pages
 from engine.store import SqliteStore, open_store
+from privacy.gate import Arrival, enter
 from privacy.visit import Device
 
 NOW = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)  # a Monday, 19:05 in Berlin
@@ -141,3 +150,88 @@ def topics(*ids: str) -> tuple[Topic, ...]:
 
 def rain() -> WeatherFacts:
     return WeatherFacts("rain", "cold")
+
+
+class Ticker:
+    """A monotonic clock that goes when it is told, and a little with each look where `step` says so."""
+
+    def __init__(self, step: float = 0.0):
+        self.now, self.step = 1000.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@cache
+def topic_model() -> TopicModel:
+    """A reader of pages in the space of WordEncoder; built once, for it is frozen."""
+    return TopicModel.build(WordEncoder(), content_taxonomy())
+
+
+class Site:
+    """A world with an engine over it: pages by the word encoder, clocks that stand still."""
+
+    def __init__(self, world: World, *, table=None, fetch=None, encoder=None, store=None, **more):
+        self.world, self.ticker = world, Ticker()
+        self.encoder = encoder or world.encoder
+        self.texts: list[str] = []
+
+        def better(text):
+            self.texts.append(text.for_encoder())
+            return unit(world.encoder.encode([text.for_encoder() + " better"]))[0]
+
+        settings = {"most": 1000, "text_ttl_s": 60.0, "url_hash": lambda url: f"hash of {url}"} | more
+        self.pages = Pages(
+            store or world.store,
+            self.encoder,
+            topic_model(),
+            better,
+            fetch,
+            now=lambda: world.now,
+            monotonic=self.ticker,
+            **settings,
+        )
+        self.pages.use_phrases(frozenset(world.view.snapshot.manifest.phrases))
+        self.gatherer = Gatherer(self.pages, Clock(Atlas.load()), Atlas.load(), table)
+        self.lists = Background("lists", 100, self.ticker)
+        kept: dict[str, Vector] = {}
+        self.engine = Engine(
+            world.catalog,
+            self.gatherer,
+            self.lists,
+            TopicVectors.build(world.encoder, content_taxonomy(), kept),
+            now=lambda: world.now,
+            monotonic=self.ticker,
+            request_id=lambda: "id",
+        )
+
+    def visit(self, *, trusted: bool = False, **said):
+        return enter(Arrival(), said.pop("publisher", "planet"), trusted=trusted, **said)
+
+    def read(self, *, trusted: bool = False, time_left: float = 1.0, **said) -> PageFacts:
+        """Return the facts of a page as of now."""
+        visit = self.visit(trusted=trusted, **said)
+        publisher = self.world.view.snapshot.publishers[visit.publisher]
+        return self.pages.facts(visit, publisher, self.ticker.now + time_left)
+
+    def work(self) -> None:
+        """Let the queues do what they hold."""
+        for queue in (self.pages.background, self.pages.fetching, self.lists):
+            queue.start()
+            assert queue.wait(20)
+            queue.stop()
+
+    def ask(self, *placements, explain=True, time_left=1.0, **said):
+        """Return the answer for a page view."""
+        return self.engine.decide(
+            self.visit(**said),
+            placements or (Placement("top", count=9),),
+            explain=explain,
+            deadline=self.ticker.now + time_left,
+        )
+
+    def shown(self, *placements, **said) -> list[str]:
+        """Return the ids of the creatives that a page view gets, in their order."""
+        answer = self.ask(*placements, **said)
+        return [msgspec.json.decode(filled.creative)["id"] for filled in answer.decisions]

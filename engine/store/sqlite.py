@@ -159,6 +159,10 @@ class SqliteStore:
 
     # --- reading the catalogue ---
 
+    def size(self) -> int:
+        """Return the number of creatives."""
+        return cast(int, self._rows("SELECT count(*) FROM creatives")[0][0])
+
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
         """Open one consistent view of the catalogue, on a connection of its own, however long it is read."""
@@ -402,13 +406,17 @@ class SqliteStore:
         """Return the `seq` of the page facts put last; 0 where there are none."""
         return cast(int, self._rows("SELECT coalesce(max(seq), 0) FROM pages")[0][0])
 
-    def put_page_url(self, publisher: str, url_hash: str, content_hash: str, now: datetime) -> None:
-        """Say which content a URL stands for. Only our own fetch or the publisher's server may call this."""
+    def put_page_urls(self, urls: Iterable[tuple[str, str, str]], now: datetime) -> None:
+        """Say which content URLs stand for, by (publisher, URL hash, content hash).
+
+        Only our own fetch or the publisher's server may call this.
+        """
+        at = _time(now)
         with self._write() as db:
-            db.execute(
+            db.executemany(
                 "INSERT OR REPLACE INTO page_urls (publisher, url_hash, content_hash, created)"
                 " VALUES (?, ?, ?, ?)",
-                (publisher, url_hash, content_hash, _time(now)),
+                ((*url, at) for url in urls),
             )
 
     def page_url(self, publisher: str, url_hash: str) -> tuple[str, datetime] | None:
@@ -417,10 +425,11 @@ class SqliteStore:
         rows = self._rows(sql, (publisher, url_hash))
         return (rows[0][0], datetime.fromisoformat(rows[0][1])) if rows else None
 
-    def page_urls(self) -> Iterator[tuple[str, str, str]]:
-        """Stream (publisher, URL hash, content hash) of every URL that is defined."""
+    def page_urls(self, since: datetime | None = None) -> Iterator[tuple[str, str, str]]:
+        """Stream (publisher, URL hash, content hash) of every URL defined since then, the latest last."""
+        sql = "SELECT publisher, url_hash, content_hash FROM page_urls WHERE created >= ? ORDER BY created"
         with self.read() as reader:
-            yield from reader.db.execute("SELECT publisher, url_hash, content_hash FROM page_urls")
+            yield from reader.db.execute(sql, ("" if since is None else _time(since),))
 
     def forget_pages(self, before: datetime) -> None:
         """Drop page facts and URL definitions that are older."""
@@ -450,8 +459,10 @@ class SqliteStore:
     def _prepare(self) -> None:
         try:
             db = self._connection()
+            # Tables are counted first: whoever makes them sets the id with them, in one transaction.
+            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-            if not ours and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            if tables and not ours:
                 raise StoreError(f"{self.path}: a SQLite file, but not Tactful's: name another file")
             schema = _schema(db)
             if schema > len(MIGRATIONS):

@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -79,3 +81,20 @@ def test_a_bounded_map_forgets_the_oldest_first():
     assert kept.get(8) == "new"
     kept.drop(8)
     assert kept.get(8) is None
+
+
+def test_a_job_whose_time_is_up_is_let_go_with_what_it_holds(queue):
+    class Text:
+        pass
+
+    ticker = Ticker()
+    jobs, text = queue(monotonic=ticker), Text()
+    gone = weakref.ref(text)
+    jobs.submit(lambda text=text: None, 10)
+    del text
+    ticker.now = 11.0
+    jobs.start()
+    assert jobs.wait(5)
+    gc.collect()
+    assert gone() is None
+    assert jobs.dropped == 1

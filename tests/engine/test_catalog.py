@@ -1,3 +1,4 @@
+import threading
 from datetime import timedelta
 
 import msgspec
@@ -6,8 +7,9 @@ import pytest
 
 from engine import catalog as catalog_module
 from engine.campaign import Flight, Targeting
+from engine.catalog import RETRY
 from engine.change import Approval, content_hash
-from engine.errors import SnapshotError
+from engine.errors import SnapshotError, StoreError
 from engine.index import Eligible
 from engine.snapshot import open_snapshot
 from tests.world import NOW, World, advertiser, campaign, creative, publisher
@@ -89,6 +91,8 @@ def test_what_changed_is_off_until_a_snapshot_holds_the_change(world, monkeypatc
     view = world.view
     assert running(view) == {"spring-0", "spring-1", "spring-3", "spring-4"}
     monkeypatch.undo()
+    assert len(running(world.view)) == 4  # it is not tried at every look
+    world.now += RETRY
     assert running(world.view) == {f"spring-{i}" for i in range(5)}
 
 
@@ -163,3 +167,64 @@ def test_workers_share_one_snapshot_and_the_vectors_of_earlier_ones(world):
     world.put(creative("spring-9"))
     world.view  # noqa: B018 - builds
     assert sum(n for n in built if n < 100) == 1  # one new text, besides the taxonomy of a new world
+
+
+def test_what_a_killed_builder_left_is_swept_away(world):
+    world.view  # noqa: B018 - builds
+    left = world.folder / "snapshots" / ".7-abc.99999"
+    left.mkdir()
+    world.put(creative("spring-9"))
+    world.view  # noqa: B018 - builds
+    assert not left.exists()
+
+
+class Silent:
+    """A store that is away."""
+
+    def __getattr__(self, name):
+        raise StoreError("the store is away")
+
+
+def test_flights_and_requests_do_not_need_the_store(world):
+    start = NOW + timedelta(seconds=10)
+    world.put(campaign(flight=Flight(start, None)))
+    assert running(world.view) == set()
+    world.catalog._store = Silent()
+    assert len(running(world.catalog.view(start))) == 5
+    assert running(world.catalog.view(start)) == running(world.catalog.view(start + timedelta(days=900)))
+
+
+def test_a_store_that_is_away_leaves_the_view_and_is_asked_again(world):
+    before = world.view
+    store, world.catalog._store = world.catalog._store, Silent()
+    with pytest.raises(StoreError):
+        world.catalog.refresh()
+    assert world.catalog.view(NOW) is before
+    world.catalog._store = store
+    world.put(creative("spring-9"))
+    assert "spring-9" in running(world.view)
+
+
+def test_a_pause_acts_while_a_snapshot_is_being_built(world, monkeypatch):
+    world.view  # noqa: B018 - builds
+    begun, go_on = threading.Event(), threading.Event()
+    build = catalog_module.build
+
+    def slow(*arguments):
+        begun.set()
+        assert go_on.wait(20)
+        build(*arguments)
+
+    monkeypatch.setattr(catalog_module, "build", slow)
+    world.put(creative("spring-9"))
+    builder = threading.Thread(target=world.catalog.rebuild)
+    builder.start()
+    try:
+        assert begun.wait(20)
+        world.put(msgspec.structs.replace(creative("spring-1"), status="paused"))
+        assert world.catalog.switch()
+        assert running(world.catalog.view(NOW)) == {"spring-0", "spring-2", "spring-3", "spring-4"}
+    finally:
+        go_on.set()
+        builder.join(20)
+    assert running(world.catalog.view(NOW)) == {"spring-0", "spring-2", "spring-3", "spring-4", "spring-9"}

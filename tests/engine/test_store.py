@@ -271,14 +271,15 @@ def test_page_facts_reach_other_workers_in_order(store: SqliteStore):
 
 
 def test_a_url_is_defined_for_its_publisher_alone_and_forgotten_in_time(store: SqliteStore):
-    store.put_page_url("daily", "u1", "a", NOW)
-    store.put_page_url("daily", "u1", "b", NOW + timedelta(days=1))
-    store.put_page_url("daily", "u2", "a", NOW)
+    store.put_page_urls([("daily", "u1", "a")], NOW)
+    store.put_page_urls([("daily", "u1", "b")], NOW + timedelta(days=1))
+    store.put_page_urls([("daily", "u2", "a")], NOW)
     store.put_pages([facts("a")], NOW)
     store.put_pages([facts("b")], NOW + timedelta(days=1))
     assert store.page_url("daily", "u1") == ("b", NOW + timedelta(days=1))
     assert store.page_url("other", "u1") is None
     assert sorted(store.page_urls()) == [("daily", "u1", "b"), ("daily", "u2", "a")]
+    assert list(store.page_urls(NOW + timedelta(hours=1))) == [("daily", "u1", "b")]
     store.forget_pages(NOW + timedelta(hours=1))
     assert list(store.page_urls()) == [("daily", "u1", "b")]
     assert [page.content_hash for _, page in store.pages_since(0)] == ["b"]
