@@ -31,6 +31,8 @@ MAX_KEYWORD_CHARS = 80
 _MAX_DEPTH = 800
 _MAX_ATTRIBUTES_SQUARED = 20_000_000  # summed over long tags: about 50 ms
 _MAX_HTML_CHARS = 2_000_000
+_MAX_TAGS = 50_000  # misnested ones cost the parser 2 µs each; a long page has 10,000
+_MAX_METAS = 400
 _MAX_JSON_LD_CHARS = 100_000
 _MAX_JSON_LD_BLOCKS = 8
 _MAX_JSON_LD_NODES = 400
@@ -158,8 +160,11 @@ def beyond_parsing(source: str) -> bool:
     # An inline image is one long attribute and harmless; only words can be attributes.
     if sum(len(tag.split()) ** 2 for tag in _LONG_TAG.findall(source)) > _MAX_ATTRIBUTES_SQUARED:
         return True
-    if source.count("<") <= _MAX_DEPTH:
+    tags = source.count("<")
+    if tags <= _MAX_DEPTH:
         return False
+    if tags > _MAX_TAGS:
+        return True
     depth = 0
     open_tags: dict[str, int] = {}
     for close, name in _MARKUP.findall(source):
@@ -198,10 +203,11 @@ def _strip(source: str) -> PageText:
 
 def _metas(head: Any) -> dict[str, str]:
     found: dict[str, str] = {}
-    for meta in head.get_elements_by_tag_name("meta"):
+    # A slice is one walk through the document; going through the collection would be one for each element.
+    for meta in head.get_elements_by_tag_name("meta")[:_MAX_METAS]:
         name = (meta.getattr("name") or meta.getattr("property") or "").lower()
         content = meta.getattr("content")
-        if name and content and len(found) < 200:
+        if name and content:
             found.setdefault(name, content)
     return found
 
@@ -211,9 +217,9 @@ def _json_ld(document: Any) -> dict[str, str]:
     wanted = ("headline", "description", "articleSection", "keywords", "inLanguage")
     found: dict[str, str] = {}
     scripts = document.query_selector_all('script[type="application/ld+json"]')
-    for number, script in enumerate(scripts):
+    for script in scripts[:_MAX_JSON_LD_BLOCKS]:
         source = script.text
-        if number >= _MAX_JSON_LD_BLOCKS or len(source) > _MAX_JSON_LD_CHARS:
+        if len(source) > _MAX_JSON_LD_CHARS:
             break
         try:
             data = json.loads(source)

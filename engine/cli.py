@@ -27,6 +27,7 @@ EXITS = """\
 Exit codes: 0 done, 1 done and something was found (a faulty file, a campaign that cannot run, a broken
 promise), 2 wrong usage or settings, 3 something could not be reached or opened."""
 FOUND, USAGE, UNREACHED = 1, 2, 3
+TRIES = 3  # how often a file is planned anew where the catalogue changed meanwhile
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 actor = click.option("--actor", default="cli", show_default=True, help="Who does it, for the journal.")
@@ -142,21 +143,30 @@ def load(file: Path, dry_run: bool, actor: str, as_json: bool) -> None:
     """
     from contexts.taxonomy import ad_products, content_taxonomy
     from engine.check import Known
+    from engine.errors import CatalogConflict
     from engine.load import apply, open_source, plan
 
     known = Known(content_taxonomy(), ad_products())
-    with _initialise(_config()) as store, plan(open_source(file), store, known) as planned:
-        told = {
-            "created": dict(planned.created),
-            "changed": dict(planned.changed),
-            "unchanged": dict(planned.unchanged),
-            "warnings": planned.warnings,
-        }
-        if dry_run and not as_json:
-            for change in planned.changes():
-                click.echo(_change_line(change))
-        if not dry_run:
-            apply(planned, store, actor, _now())
+    with _initialise(_config()) as store:
+        for left in reversed(range(TRIES)):
+            with plan(open_source(file), store, known) as planned:
+                told = {
+                    "created": dict(planned.created),
+                    "changed": dict(planned.changed),
+                    "unchanged": dict(planned.unchanged),
+                    "warnings": planned.warnings,
+                }
+                if dry_run:
+                    if not as_json:
+                        for change in planned.changes():
+                            click.echo(_change_line(change))
+                    break
+                try:
+                    apply(planned, store, actor, _now())
+                    break
+                except CatalogConflict:  # somebody was faster: against the catalogue as it is now
+                    if not left:
+                        raise
     _show({**told, "applied": not dry_run}, as_json, _load_lines(told, dry_run))
 
 
@@ -422,9 +432,10 @@ def restore(file: Path, force: bool) -> None:
     Example: tactful restore tactful-2026-11-23.db --force
     """
     from engine.backup import restore as put
+    from engine.config import make_folder
 
     config = _config()
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(config.data_dir)
     put(file, config.database, force)
     click.echo(f"restored {config.database}; keys revoked since the backup are valid again: revoke them anew")
 
@@ -504,11 +515,11 @@ def _initialise(config: Config) -> Iterator[SqliteStore]:
     """Open the store, making folders and secrets where there are none, and saying so."""
     import secrets
 
-    from engine.config import KEY_PURPOSES
+    from engine.config import KEY_PURPOSES, make_folder
     from engine.store import SqliteStore
     from privacy.keyring import Keyring
 
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(config.data_dir)
     for made in Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created:
         click.echo(made, err=True)
     store = SqliteStore(config.database)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StoreError
 
 PREFIX = "TACTFUL_"
 KEY_PURPOSES = ("page-url",)  # the secrets of an installation, one key each in `key_dir`
@@ -119,9 +120,9 @@ class Config:
                 came = "a secret" if setting.secret else repr(environ[variable][:80])
                 wrong.append(f"{variable} is {came}; expected {error} ({setting.meaning})")
         config = cls(**values, origins={name: PREFIX + name.upper() for name in values})
-        if config.data_dir.resolve() == config.key_dir.resolve():
+        if config.key_dir.resolve().is_relative_to(config.data_dir.resolve()):
             wrong.append(
-                f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR; expected a folder apart, so that a copy holds no key"
+                f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR or within it; expected a folder apart, so that a copy holds no key"
             )
         if "weather" in values and config.weather in ("metno", "open-meteo") and config.contact is None:
             wrong.append(f"{PREFIX}CONTACT is not set; {config.weather} asks for an e-mail address or URL")
@@ -152,6 +153,19 @@ class Config:
             value = getattr(self, setting.name)
             text = "" if value is None else "(secret)" if setting.secret else str(value)
             yield setting.name, text, self.origins.get(setting.name, "default"), setting.meaning
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of the data where there is none. Raises StoreError where it cannot be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: cannot be written ({error.strerror}); give this user the right to, or name another folder "
+            f"in {PREFIX}DATA_DIR"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
@@ -33,8 +34,9 @@ _OPENED, _REFUSED = "opened", "refused"  # files by which the first workers tell
 def serve(config: Config, server: str = "granian", *, extend: Extend | None = None) -> None:
     """Serve until SIGTERM or SIGINT; `extend` adds to each worker's app.
 
-    Raises ServeError where no worker can open its services.
+    Raises ServeError where the address is taken or no worker can open its services.
     """
+    _check_address(config)
     folder = Path(tempfile.mkdtemp(prefix="tactful-"))
     os.environ[METRICS_VARIABLE] = str(folder)
     try:
@@ -61,6 +63,27 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
     app = create_app(config, services, folder, extend)
     threading.Thread(target=services.warm_up, name="warm-up", daemon=True).start()
     return app
+
+
+def _check_address(config: Config) -> None:
+    """Raise ServeError where something listens already: workers share a port, and would with a stranger, too."""
+    try:
+        with suppress(socket.gaierror):  # the server tells of a name that nobody knows
+            for family, kind, protocol, _, address in socket.getaddrinfo(
+                config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            ):
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.setsockopt(
+                        socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+                    )  # as servers do: past TIME_WAIT
+                    if family == socket.AF_INET6:
+                        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                    probe.bind(address)
+    except OSError as error:
+        raise ServeError(
+            f"{config.host}:{config.port} cannot be listened on ({error.strerror}): stop what listens there, or "
+            "name another port with --port"
+        ) from error
 
 
 def _open_or_stop(config: Config, folder: Path, extend: Extend | None) -> Any:

@@ -362,4 +362,5 @@ def _kind(value: str) -> str:
 
 @cache
 def _timezones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    # The machine's own zone and the one for "not set" name no place.
+    return frozenset(available_timezones() - {"localtime", "Factory"})

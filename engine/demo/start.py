@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 from contexts.taxonomy import ad_products, content_taxonomy
 from engine.check import Known
-from engine.config import KEY_PURPOSES, Config
+from engine.config import KEY_PURPOSES, Config, make_folder
 from engine.demo.magazine import CATALOG, HERE
 from engine.load import apply, open_source, plan
 from engine.serve import serve
@@ -38,7 +38,7 @@ def demo_config(state: Path, port: int) -> Config:
 
 def prepare(config: Config, now: datetime) -> list[str]:
     """Make store and keys where they are missing, bring the catalogue up to date; say what was made."""
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(config.data_dir)
     said = list(Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created)
     store = SqliteStore(config.database)
     try:

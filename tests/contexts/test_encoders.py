@@ -144,6 +144,18 @@ def test_a_damaged_manifest_is_refused_with_its_name(damaged: Path, tiny: Path, 
         open_encoder(damaged, model_path=tiny)
 
 
+@pytest.mark.parametrize("change", [{"new_in_a_later_release": 1}, {"dim": None}])
+def test_an_export_of_another_release_is_made_again(
+    damaged: Path, tiny: Path, change: dict[str, int | None]
+) -> None:
+    path = next(damaged.glob("*/manifest.json"))
+    manifest = json.loads(path.read_bytes())
+    other = {name: value for name, value in (manifest | change).items() if value is not None}
+    path.write_text(json.dumps(other))
+    open_encoder(damaged, model_path=tiny)
+    assert json.loads(path.read_bytes()).keys() == manifest.keys()
+
+
 def test_a_deleted_export_is_made_again(damaged: Path, tiny: Path) -> None:
     before = open_encoder(damaged, model_path=tiny, prefer="onnx-fp32").encode(["rain"])
     shutil.rmtree(next(path for path in damaged.iterdir() if path.is_dir()))

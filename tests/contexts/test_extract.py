@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contexts.extract import MAX_TEXT_CHARS, read, read_html
+from contexts.extract import MAX_TEXT_CHARS, beyond_parsing, read, read_html
 from privacy.visit import PageInput
 
 BODY = "<p>The cyclists climbed the pass at dawn and rested by the lake before the long way down.</p>" * 6
@@ -128,3 +128,16 @@ def test_any_soup_is_read(soup: str) -> None:
     for part in (page.title, page.description, page.text, *page.keywords):
         part.encode("utf-8")
         assert "\0" not in part
+
+
+def test_thousands_of_metas_and_scripts_are_read_in_one_walk() -> None:
+    # The parser's collections walk the whole document anew for each element that is asked of them.
+    metas = '<meta name="description" content="Rain">' + '<meta name="x" content="y">' * 20_000
+    scripts = '<script type="application/ld+json">{"headline": "Boots"}</script>' * 10_000
+    page = read_html(f"<head>{metas}</head><body>{scripts}<p>It rains.</p>")
+    assert page.description == "Rain"
+
+
+def test_a_page_of_more_tags_than_any_real_one_is_read_without_a_parser() -> None:
+    assert beyond_parsing("<a><p>x" * 30_000)
+    assert "x x" in read_html("<a><p>x" * 30_000).text

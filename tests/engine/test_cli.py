@@ -95,6 +95,34 @@ def test_a_file_is_loaded_as_a_whole_or_not_at_all(shell: Shell) -> None:
     assert shell.json("load", str(file))["changed"] == {"advertiser": 1}
 
 
+def test_a_load_is_planned_anew_where_the_catalogue_changed_meanwhile(
+    seeded_shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine import load
+
+    file = seeded_shell.folder / "catalogue.ndjson"
+    file.write_text(json.dumps({"kind": "advertiser", "id": "new", "name": "New", "domains": ["new.test"]}))
+    plan = load.plan
+
+    def slow_plan(*asked: Any) -> load.Plan:
+        planned = plan(*asked)
+        if how := next(rivals, None):
+            CliRunner().invoke(main, [how, "k1"], env=seeded_shell.environ)
+        return planned
+
+    monkeypatch.setattr(load, "plan", slow_plan)
+    rivals = iter(["pause", "resume", "pause"])
+    assert "look again" in seeded_shell("load", str(file), code=1).stderr
+    rivals = iter(["resume", "pause"])
+    assert seeded_shell.json("load", str(file))["created"] == {"advertiser": 1}
+
+
+def test_a_data_folder_that_cannot_be_written_is_named_with_the_remedy(shell: Shell) -> None:
+    (shell.folder / "data").write_text("a file")
+    told = shell("init", code=3).stderr
+    assert str(shell.folder / "data") in told and "TACTFUL_DATA_DIR" in told
+
+
 def test_a_campaign_is_paused_and_resumed(seeded_shell: Shell) -> None:
     def status() -> str:
         store = SqliteStore(seeded_shell.database)

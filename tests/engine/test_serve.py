@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.config import Config
+from engine.errors import ServeError
+from engine.serve import serve
 from tests.engine.web.conftest import seed_catalogue
 
 # The services behind the workers are the small fakes: what is tried here are processes.
@@ -127,3 +130,14 @@ def test_services_that_cannot_be_opened_stop_the_start_and_say_why(tmp_path: Pat
         told, _ = service.process.communicate(timeout=30)
         assert service.process.returncode == 1
         assert "refused: tactful.db: damaged: restore a backup" in told
+
+
+def test_a_port_where_something_listens_is_refused(tmp_path: Path) -> None:
+    # Workers share their port by SO_REUSEPORT: without a look before, two services would share it, too.
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config = Config(port=taken.getsockname()[1], data_dir=tmp_path / "data", key_dir=tmp_path / "keys")
+        with pytest.raises(ServeError, match=rf"{config.port} cannot be listened on .* --port"):
+            serve(config)
