@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +27,13 @@ def pytest_runtest_makereport(item):
 def pytest_make_collect_report(collector):
     """A skipped module."""
     return _required((yield))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """A folder with the exported model, made once: link it into a data folder as `models`."""
+    from contexts.encoders import open_encoder
+
+    folder = tmp_path_factory.mktemp("exported") / "models"
+    open_encoder(folder)
+    return folder

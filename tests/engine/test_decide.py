@@ -44,7 +44,8 @@ def test_two_hours_give_two_orders_and_without_the_preference_they_are_one(world
     assert at(8) == ["early-1", "late-1"]
     assert at(23) == ["late-1", "early-1"]
     twins(world, early=Prefer(), late=Prefer())
-    assert at(8) == at(23)
+    world.catalog.refresh()
+    assert at(8) == at(23) == ["early-1", "late-1"]
 
 
 def test_two_weathers_give_two_orders_and_without_the_weather_they_are_one(world):
@@ -55,7 +56,10 @@ def test_two_weathers_give_two_orders_and_without_the_weather_they_are_one(world
     without = site.ask(text=TEXT)
     assert "weather" in without.missing
     assert len({filled.score for filled in without.decisions}) == 1  # nothing tells them apart
-    assert site.shown(text=TEXT) == site.shown(text=TEXT, condition=None)
+    twins(world, dry=Prefer(), wet=Prefer())
+    world.catalog.refresh()
+    orders = [site.shown(text=TEXT, condition=said) for said in ("rain", "clear", None)]
+    assert orders == [["dry-1", "wet-1"]] * 3
 
 
 def test_two_devices_give_two_orders(world):

@@ -1,0 +1,120 @@
+from datetime import timedelta
+
+import pytest
+
+from contexts.facets import FACETS
+from engine import explain as explain_module
+from engine.campaign import Flight, Prefer, Rule, Targeting
+from engine.decision import Placement
+from engine.errors import NotFound
+from engine.explain import ANYWHERE, diagnose, explain, quality
+from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher
+
+TEXT = "Where to find shelter, warm drinks and a dry coat in the old town on a day between the seasons."
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path)
+    world.put(publisher(), advertiser(), advertiser("other"))
+    world.put(campaign(prefer=Prefer(weather=("rain",))), creative(headline="a warm dry coat"))
+    world.put(campaign("rival", "other"), creative("rival-1", "rival", headline="a warm coat"))
+    return world
+
+
+def explained(site, placement=ANYWHERE, **said):
+    return explain(site.engine, site.visit(**said), site.ticker.now + 1, placement)
+
+
+def test_every_candidate_is_told_with_what_excludes_it(world):
+    world.put(campaign("phones", targeting=Targeting(devices=Rule(include=("phone",)))))
+    world.put(creative("phones-1", "phones"))
+    world.put(campaign("over", flight=Flight(None, NOW - timedelta(days=1))), creative("over-1", "over"))
+    world.put(campaign("poor", cpm_micros=1), creative("poor-1", "poor"))
+    told = explained(Site(world), Placement("any", floor_micros=10), text=TEXT)
+    by_id = {c.creative: c for c in told.candidates}
+    assert set(by_id) == {"spring-1", "rival-1", "phones-1", "over-1", "poor-1"}
+    assert by_id["spring-1"].excluded_by == ()
+    assert by_id["phones-1"].excluded_by == ("device class: desktop",)
+    assert by_id["over-1"].excluded_by == ("active, and in its flight",)
+    assert any("floor" in rule for rule in by_id["poor-1"].excluded_by)
+    assert (told.eligible, told.creatives) == (2, 5)
+
+
+def test_what_is_not_excluded_is_what_a_decision_shows(world):
+    world.put(campaign("phones", targeting=Targeting(devices=Rule(include=("phone",)))))
+    world.put(creative("phones-1", "phones"))
+    site = Site(world)
+    passing = {c.creative for c in explained(site, text=TEXT).candidates if not c.excluded_by}
+    assert passing == set(site.shown(text=TEXT))
+
+
+def test_the_shares_of_a_candidate_sum_to_its_score(world):
+    for candidate in explained(Site(world), text=TEXT, condition="rain").candidates:
+        assert sum(r.share for r in candidate.reasons) == pytest.approx(candidate.score, abs=1e-9)
+
+
+def test_what_could_not_be_had_is_named(world):
+    assert explained(Site(world), url="https://planet.example/unknown").missing == ("page", "weather")
+    told = explained(Site(world), text=TEXT, condition="rain", country="AT")
+    assert told.missing == ()
+    assert told.signals["condition"] == "rain"
+    assert told.signals["country"] == "AT"
+
+
+def test_a_diagnosis_counts_pages_and_names_what_keeps_a_campaign_out(world):
+    world.put(publisher("gazette"))
+    phones = Targeting(devices=Rule(include=("phone",)))
+    world.put(campaign("phones", targeting=phones), creative("phones-1", "phones"))
+    site = Site(world)
+    for number in range(3):
+        site.read(text=f"{TEXT} {number}")
+    runs = diagnose(site.engine, "spring", NOW)
+    assert (runs.pages, runs.pages_known, runs.could_run_on, runs.would_show_on) == (6, 6, 6, 6)
+    assert runs.stopped == ()
+    kept_out = diagnose(site.engine, "phones", NOW)
+    assert (kept_out.could_run_on, kept_out.kept_out_by) == (0, {"device class: desktop": 6})
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"status": "paused"}, "paused"),
+        ({"flight": Flight(NOW + timedelta(days=1), None)}, "not begun"),
+        ({"flight": Flight(None, NOW - timedelta(days=1))}, "over"),
+    ],
+)
+def test_a_diagnosis_says_what_stops_a_campaign_everywhere(world, more, told):
+    world.put(campaign(prefer=Prefer(weather=("rain",)), **more))
+    assert any(told in reason for reason in diagnose(Site(world).engine, "spring", NOW).stopped)
+
+
+def test_a_diagnosis_over_more_pages_than_it_may_look_at_takes_an_even_sample(world, monkeypatch):
+    monkeypatch.setattr(explain_module, "MOST_PAGES", 10)
+    site = Site(world)
+    for number in range(25):
+        site.read(text=f"{TEXT} {number}")
+    told = diagnose(site.engine, "spring", NOW)
+    assert (told.pages, told.pages_known, told.could_run_on) == (10, 25, 10)
+
+
+def test_a_campaign_that_is_not_there_is_not_found(world):
+    with pytest.raises(NotFound, match="nobody"):
+        diagnose(Site(world).engine, "nobody", NOW)
+
+
+def test_without_pages_a_diagnosis_says_none(world):
+    assert diagnose(Site(world).engine, "spring", NOW).pages == 0
+
+
+def test_quality_counts_what_is_known_doubtful_and_failed(world):
+    site = Site(world)
+    site.read(text=TEXT)
+    site.read(title="coat")
+    site.read(text=TEXT + " more", time_left=0.0)
+    told = {facet.facet: facet for facet in quality(site.engine, NOW)}
+    assert {*FACETS, "place"} == set(told)
+    assert (told["page"].known, told["page"].of) == (2, 3)
+    assert "1 of few words" in told["page"].note
+    assert "1 views without time" in told["page"].note
+    assert "no source" in told["weather"].note

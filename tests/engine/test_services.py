@@ -1,0 +1,244 @@
+"""The whole of a process over the real encoder: what starts, what goes on beside requests, what is left behind."""
+
+import json
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine.build_apart import Builder
+from engine.campaign import Advertiser, Campaign, Publisher
+from engine.catalog import Catalog
+from engine.change import Change
+from engine.config import Config
+from engine.creative import Creative
+from engine.decision import Placement
+from engine.errors import StoreError
+from engine.index import Eligible
+from engine.recipe import VectorFiles, open_recipe
+from engine.services import Services, weather_source
+from engine.store import open_store
+from privacy.gate import Arrival, enter
+from tests.world import NOW, Ticker, advertiser, campaign, creative, publisher
+
+ENGINE = Path(__file__).parents[2] / "engine"
+TEXTS = Path(__file__).parents[1] / "data" / "public_domain"
+PRESENT_HITS = 8  # of the ten passages; which are missed is printed
+
+
+def put(store, *entities):
+    store.write([Change(None, e) for e in entities], [], store.versions(), "test", NOW)
+
+
+@pytest.fixture
+def config(tmp_path, models):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "models").symlink_to(models, target_is_directory=True)
+    return Config(data_dir=data, key_dir=tmp_path / "keys", weather="none")
+
+
+@pytest.fixture
+def small(config):
+    """A service over a small catalogue, without its threads."""
+    store = open_store(f"sqlite:///{config.database}")
+    put(store, publisher(), advertiser(), campaign(), creative(headline="Bicycles for every road"))
+    store.close()
+    services = Services(config, now=lambda: NOW, monotonic=Ticker(1e-4))
+    yield services
+    services.close()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, models):
+    """A service over the demo's catalogue, without its pictures."""
+    data = tmp_path_factory.mktemp("demo")
+    (data / "models").symlink_to(models, target_is_directory=True)
+    config = Config(data_dir=data, key_dir=data.parent / f"{data.name}-keys", weather="none")
+    decoder = msgspec.json.Decoder(Publisher | Advertiser | Campaign | Creative)
+    lines = (ENGINE / "demo" / "catalog.ndjson").read_text(encoding="utf-8").splitlines()
+    entities = [decoder.decode(line) for line in lines if line.strip()]
+    entities = [msgspec.structs.replace(e, image=None) if isinstance(e, Creative) else e for e in entities]
+    if not any(isinstance(e, Publisher) for e in entities):
+        entities.append(publisher("demo"))
+    store = open_store(f"sqlite:///{config.database}")
+    put(store, *entities)
+    store.close()
+    services = Services(config, now=lambda: NOW, monotonic=Ticker(1e-6))
+    yield services
+    services.close()
+
+
+def ask(services, publisher="planet", explain=True, **said):
+    return services.engine.decide(
+        enter(Arrival(), publisher, trusted=False, **said),
+        [Placement("top"), Placement("side"), Placement("end")],
+        explain=explain,
+        deadline=services.monotonic() + 1.0,
+    )
+
+
+def test_a_page_about_cycling_in_the_rain_gets_what_fits_with_its_reasons(demo):
+    text = "The peloton climbed the last mountain in pouring rain. Bikes, helmets and wet roads decided the stage."
+    answer = ask(demo, "demo", title="Cycling: a stage in the rain", text=text, condition="rain")
+    assert not answer.degraded
+    assert len(answer.decisions) == 3
+    assert "Sports" in {topic.name for topic in answer.page.topics}
+    campaigns = demo.catalog.view(NOW).snapshot.manifest.campaigns
+    assert len(campaigns) >= 20
+    for filled in answer.decisions:
+        assert sum(r.share for r in filled.reasons) == pytest.approx(filled.score, abs=1e-9)
+    first = answer.decisions[0]
+    assert any(b"bike" in bytes(f.creative).lower() for f in answer.decisions)
+    demo.pages.background.start()
+    assert demo.pages.background.wait(60)
+    demo.pages.background.stop()
+    again = ask(demo, "demo", title="Cycling: a stage in the rain", text=text, condition="rain")
+    assert again.decisions[0].creative == first.creative
+
+
+def test_a_german_page_is_matched_by_its_stated_topic_alone(demo):
+    text = "Das Peloton erreichte den letzten Berg bei strömendem Regen, und vier Fahrer hielten sich bis ins Ziel."
+    answer = ask(demo, "demo", text=text, categories=("492",))
+    assert "page" not in answer.missing
+    assert any("names of its stated topics" in note for note in answer.page.notes)
+    assert "page" in ask(demo, "demo", text=text).missing
+
+
+def test_ten_public_domain_texts_get_the_topics_that_were_expected_of_them(demo, capsys):
+    expected = json.loads((TEXTS / "expected.json").read_text(encoding="utf-8"))["texts"]
+    model, hits = demo.pages.model, []
+    for one in expected:
+        text = (TEXTS / one["file"]).read_text(encoding="utf-8")
+        answer = ask(demo, "demo", text=text)
+        firsts = [t for t in answer.page.topics if not model.taxonomy.ancestors(t.id)]
+        hit = bool(firsts) and firsts[0].id in one["any"]
+        hits.append(hit)
+        topics = ", ".join(f"{t.name} {t.score:.2f}" for t in answer.page.topics[:3]) or "no topic"
+        shown = ", ".join(msgspec.json.decode(f.creative)["id"] for f in answer.decisions) or "nothing"
+        with capsys.disabled():
+            wanted = " or ".join(one["names"])
+            print(f"\n  {'hit ' if hit else 'MISS'} {one['work']} ({wanted}): {topics}; {shown}", end="")
+        assert len({bytes(f.creative) for f in answer.decisions}) == len(answer.decisions)
+    assert len(expected) == 10
+    assert sum(hits) >= PRESENT_HITS
+
+
+def test_nothing_of_a_page_is_written_or_logged(small, config, caplog):
+    with caplog.at_level(logging.DEBUG):
+        ask(small, title="Zwirbelhaft", text="Quasselstrippe and bicycles on the road to the sea")
+        ask(small, url="https://planet.example/geheimpfad")
+        small.refresh()
+        small.pages.background.start()
+        assert small.pages.background.wait(60)
+        small.pages.background.stop()
+        small.refresh()
+    assert small.store.last_page()
+    files = [p for p in (*config.data_dir.rglob("*"), *config.key_dir.rglob("*")) if p.is_file()]
+    written = b"".join(p.read_bytes() for p in files).lower() + caplog.text.lower().encode()
+    for word in (b"zwirbelhaft", b"quasselstrippe", b"geheimpfad"):
+        assert word not in written
+
+
+def test_what_fails_beside_requests_is_logged_without_what_it_was_given_and_the_rest_goes_on(
+    small, monkeypatch, caplog
+):
+    def broken():
+        raise ValueError("Quasselstrippe")
+
+    put(small.store, creative("spring-2"))
+    monkeypatch.setattr(small.catalog, "switch", broken)
+    small.refresh()
+    assert "Quasselstrippe" not in caplog.text
+    assert "ValueError" in caplog.text
+    assert small.catalog.view(NOW).snapshot.rows == 2
+
+
+def test_pages_are_forgotten_after_their_days(small, config):
+    ask(small, text="bicycles on the road to the sea")
+    small.refresh()
+    assert small.store.last_page()
+    small.now = lambda: NOW + timedelta(days=config.page_days - 1)
+    small._forget()
+    assert len(small.store.pages_since(0)) == 1
+    small.now = lambda: NOW + timedelta(days=config.page_days + 1)
+    small._forget()
+    assert small.store.pages_since(0) == []
+
+
+def test_threads_bring_changes_in_and_end(config):
+    services = Services(config.overridden({"poll_ms": 100}), now=lambda: datetime.now(UTC))
+    before = threading.active_count()
+    services.start()
+    try:
+        put(services.store, publisher(), advertiser(), campaign(), creative())
+        waiting = threading.Event()
+        for _ in range(100):
+            if services.catalog.view(services.now()).snapshot.rows:
+                break
+            waiting.wait(0.1)
+        assert services.catalog.view(services.now()).snapshot.rows == 1
+    finally:
+        services.close()
+    assert threading.active_count() <= before
+
+
+def test_closing_survives_a_store_that_is_away(config, monkeypatch):
+    services = Services(config, now=lambda: NOW)
+
+    def away(*arguments):
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr(services.store, "pages_since", away)
+    services.close()
+
+
+def test_a_snapshot_built_apart_is_the_one_that_would_be_built_here(small, config, tmp_path):
+    recipe = open_recipe(config)
+    builder = Builder(config, small.store, recipe, apart=0)
+    catalog = Catalog(small.store, recipe, tmp_path / "apart", lambda: NOW, builder)
+    put(small.store, creative("spring-2", headline="Tents for every weather"))
+    assert catalog.refresh()
+    small.refresh()
+    apart, here = catalog.view(NOW).snapshot, small.catalog.view(NOW).snapshot
+    assert apart.version == here.version
+    assert apart.manifest.hashes == here.manifest.hashes
+    assert Eligible(catalog.view(NOW).paid).count == 2
+
+
+def test_a_build_apart_that_fails_leaves_the_old_snapshot_and_says_why(small, config, tmp_path, caplog):
+    recipe = open_recipe(config)
+    builder = Builder(config, small.store, recipe, apart=0)
+    catalog = Catalog(small.store, recipe, tmp_path / "apart", lambda: NOW, builder)
+    before = catalog.view(NOW).snapshot
+    put(small.store, creative("spring-2"))
+    builder._config = config.overridden({"public_url": "https://elsewhere.example"})
+    assert not catalog.rebuild()
+    assert "another recipe" in caplog.text
+    assert catalog.view(NOW).snapshot is before
+    assert "BuildError" in caplog.text
+
+
+def test_vectors_kept_as_files_survive_and_damage_counts_as_absence(tmp_path):
+    files = VectorFiles(tmp_path / "vectors")
+    files["one"] = np.ones((2, 3), np.float32)
+    assert list(files) == ["one"]
+    np.testing.assert_array_equal(VectorFiles(tmp_path / "vectors")["one"], np.ones((2, 3)))
+    (tmp_path / "vectors" / "one.npy").write_bytes(b"damage")
+    assert files.get("one") is None
+    del files["one"]
+    assert len(files) == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [("none", None), ("metno", None), ("open-meteo", "OpenMeteo"), ("file:w.json", "FileSource")],
+)
+def test_the_weather_source_is_the_configured_one(setting, name):
+    source = weather_source(Config(weather=setting))
+    assert (None if source is None else type(source).__name__) == name
+    assert type(weather_source(Config(weather="metno", contact="a@b.example"))).__name__ == "MetNorway"
