@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,8 @@ class TopicVectors:
             matrix = cached[key] = encoder.encode(names)
         return cls(encoder.id, matrix, {topic: row for row, topic in enumerate(topics)})
 
-    def closeness(self, topic: TopicId, vector: Vector) -> float:
-        """Return the cosine of a topic and a unit vector; 0 for a topic that is not of the taxonomy."""
-        row = self.rows.get(topic)
-        return 0.0 if row is None else float(np.dot(self.matrix[row], vector))
+    def closeness(self, topics: Sequence[TopicId], vector: Vector) -> list[float]:
+        """Return the cosine of each of these topics, which are of the taxonomy, and a vector of any length."""
+        near = self.matrix[[self.rows[topic] for topic in topics]] @ vector
+        norm = float(np.sqrt(vector @ vector))
+        return (near / norm if norm else near).tolist()  # type: ignore[no-any-return]  # floats

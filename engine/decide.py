@@ -8,28 +8,31 @@ from datetime import datetime
 
 import msgspec
 
-from contexts.context import Context
+from contexts.context import Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
 from engine.background import Background
 from engine.cache import Bounded
 from engine.catalog import Catalog, View
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
 from engine.gather import Gatherer
+from engine.index import Words
 from engine.rank import order, share_out
 from engine.reasons import page_answer, reasons, score_of
 from engine.retrieve import (
     LIST_LENGTH,
     PageList,
     Soft,
+    context_rules,
     eligible,
     page_list,
-    predicates,
+    place_rules,
     retrieve_together,
     soften,
 )
+from engine.targeting import conjunction
 from privacy.visit import Visit
 
-COMPETING = 64  # candidates for a placement: chosen by match, then ordered by match × bid
+COMPETING = 32  # candidates for a placement: chosen by match, then ordered by match × bid
 LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
 
 Shortlist = tuple[Ranked, ...]
@@ -44,6 +47,8 @@ class Kept:
 
     view: View
     shortlists: Bounded[Key, Shortlist] = field(default_factory=lambda: Bounded(4096))
+    grounds: Bounded[Key, Words] = field(default_factory=lambda: Bounded(512))
+    focused: Bounded[PageFacts, Vector] = field(default_factory=lambda: Bounded(4096))
     softs: Bounded[Key, Soft] = field(default_factory=lambda: Bounded(4096))
     answers: Bounded[Key, Filled] = field(default_factory=lambda: Bounded(16_384))
     page_lists: Bounded[Key, PageList] = field(default_factory=lambda: Bounded(1024))
@@ -131,10 +136,10 @@ class Engine:
         missing = [at for at, known in enumerate(found) if known is None]
         if missing:
             view, context = scene.view, scene.context
-            topics = self.gatherer.topics(context.page)
-            among = view.house if house else view.paid
+            publisher = view.snapshot.publishers[context.publisher]
+            ground = self._ground(scene) & (view.house if house else view.paid)
             allowed = [
-                eligible(view, predicates(view, context, topics, placements[at], house=house), among)
+                eligible(view, place_rules(view, publisher, placements[at], house=house), ground)
                 for at in missing
             ]
             listed = None if house else self._page_list(scene)
@@ -148,8 +153,28 @@ class Engine:
         """Return the context's side of matching."""
         found = scene.kept.softs.get(scene.key)
         if found is None:
-            found = soften(scene.view.snapshot, scene.context)
+            found = soften(scene.view.snapshot, scene.context, self._focused(scene))
             scene.kept.softs.put(scene.key, found)
+        return found
+
+    def _focused(self, scene: Scene) -> Vector | None:
+        """Return the page's vector drawn to what is on offer."""
+        page, kept = scene.context.page, scene.kept
+        if page.vector is None:
+            return None
+        found = kept.focused.get(page)
+        if found is None:
+            found = scene.view.snapshot.focus(page.vector)
+            kept.focused.put(page, found)
+        return found
+
+    def _ground(self, scene: Scene) -> Words:
+        """Return the creatives that may run in this context, whatever the placement."""
+        found = scene.kept.grounds.get(scene.key)
+        if found is None:
+            rules = context_rules(scene.view, scene.context, self.gatherer.topics(scene.context.page))
+            found = conjunction(rules, scene.view.snapshot.width)
+            scene.kept.grounds.put(scene.key, found)
         return found
 
     def _rank(

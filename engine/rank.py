@@ -11,9 +11,8 @@ from engine.decision import Ranked
 from engine.retrieve import Candidates
 from engine.snapshot import Snapshot
 
-PEERS = (
-    0.75  # of the best match: who fits at least so well competes with it by price; the others stand behind
-)
+PEERS = 0.75  # of the best match: who fits at least so well competes with it by price; others stand behind
+DIGITS = 6  # of a match; what differs behind them is how floats were added up
 
 
 def order(snapshot: Snapshot, candidates: Candidates) -> tuple[Ranked, ...]:
@@ -23,22 +22,13 @@ def order(snapshot: Snapshot, candidates: Candidates) -> tuple[Ranked, ...]:
     on, so that no bid puts a creative that does not fit before one that does. What does not match comes last.
     """
     bids = snapshot.bid[candidates.rows]
-    matches = candidates.matches.astype(float)
+    matches = candidates.matches.astype(float).round(DIGITS)
     # A negative match times a high bid would fall behind a low one: there the match alone counts.
     values = np.where(matches > 0, matches * bids, matches)
     best = np.lexsort((candidates.rows, -bids, -matches, -values, _bands(matches)))
-    campaigns = snapshot.campaign[candidates.rows]
-    entries = snapshot.manifest.campaigns
-    return tuple(
-        Ranked(row, match, value, entries[campaign].advertiser)
-        for row, match, value, campaign in zip(
-            candidates.rows[best].tolist(),
-            matches[best].tolist(),
-            values[best].tolist(),
-            campaigns[best].tolist(),
-            strict=True,
-        )
-    )
+    rows = candidates.rows[best]
+    columns = (rows, matches[best], values[best], snapshot.advertisers[snapshot.campaign[rows]])
+    return tuple(map(Ranked._make, zip(*(column.tolist() for column in columns), strict=True)))
 
 
 def _bands(matches: NDArray[np.float64]) -> NDArray[np.int64]:

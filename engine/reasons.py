@@ -69,9 +69,10 @@ def _page(snapshot: Snapshot, context: Context, topics: TopicVectors, pick: Rank
     if not page.topics:
         return "the page's words, though no topic stands out"
     creative = snapshot.index.vector(pick.row)[: snapshot.layout.page_dim]
-    norm = float(np.linalg.norm(creative))
-    close = {t: topics.closeness(t.id, creative) / norm if norm else 0.0 for t in page.topics}
-    nearest = max(close, key=lambda t: t.score * max(close[t], 0.01))
-    if close[nearest] < NEAR:
+    close = topics.closeness([topic.id for topic in page.topics], creative)
+    nearness, nearest = max(
+        zip(close, page.topics, strict=True), key=lambda pair: pair[1].score * max(pair[0], 0.01)
+    )
+    if nearness < NEAR:
         return f"a loose fit to a page about '{page.topics[0].name}' ({page.topics[0].id})"
     return f"topic '{nearest.name}' ({nearest.id})"

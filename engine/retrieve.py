@@ -18,6 +18,7 @@ from contexts.facets import (
     normalisers,
     reweighing,
 )
+from engine.campaign import Publisher
 from engine.catalog import View
 from engine.decision import Placement
 from engine.index import Eligible, Rows, Words
@@ -69,10 +70,12 @@ class PageList:
     whole: bool  # every creative is in it
 
 
-def soften(snapshot: Snapshot, context: Context) -> Soft:
-    """Work out a context's side of matching."""
+def soften(snapshot: Snapshot, context: Context, focused: Vector | None = None) -> Soft:
+    """Work out a context's side of matching; `focused` is the page's vector drawn to the offer, where it is known."""
     standing = snapshot.manifest.weights
     page = context.page.vector
+    if focused is None and page is not None:
+        focused = snapshot.focus(page)
     weights = effective_weights(standing, page_known=page is not None, weather=context.weather)
     weights["page"] *= context.page.confidence
     blocks = context_blocks(context.device, context.clock, context.weather)
@@ -82,7 +85,7 @@ def soften(snapshot: Snapshot, context: Context) -> Soft:
         gain += np.float32(weights[facet]) * (snapshot.soft[facet] @ blocks[facet])
     gain *= factor / normalisers(snapshot.stated, standing)
     return Soft(
-        query=snapshot.layout.query(None if page is None else snapshot.focus(page), blocks, weights),
+        query=snapshot.layout.query(focused, blocks, weights),
         blocks=blocks,
         weights=weights,
         factor=factor,
@@ -99,12 +102,23 @@ def predicates(
     `topics` are the page's topics with all their ancestors. The publisher's own `house` creatives pay nothing, so
     floors are not for them.
     """
-    snapshot = view.snapshot
-    publisher = snapshot.publishers[context.publisher]
-    found = context_predicates(snapshot.bitmaps, context, topics, view.moments(context.clock.at))
-    approved = view.approved.get(publisher.id)
+    publisher = view.snapshot.publishers[context.publisher]
+    return [*context_rules(view, context, topics), *place_rules(view, publisher, placement, house=house)]
+
+
+def context_rules(view: View, context: Context, topics: frozenset[str]) -> list[Predicate]:
+    """Return the rules that a context meets or does not, whatever the placement."""
+    found = context_predicates(view.snapshot.bitmaps, context, topics, view.moments(context.clock.at))
+    approved = view.approved.get(context.publisher)
     if approved is not None:
         found.append(("approved by the publisher", approved))
+    return found
+
+
+def place_rules(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> list[Predicate]:
+    """Return the rules of a placement and its publisher, whatever the context."""
+    snapshot = view.snapshot
+    found: list[Predicate] = []
     kinds = view.bitmap(("kinds", placement.formats, placement.sizes), lambda: _kinds(snapshot, placement))
     found.append(("format and size: " + _kinds_in_words(placement), kinds))
     floor = max(placement.floor_micros, publisher.floor_micros)

@@ -76,6 +76,7 @@ class Snapshot:
     bid: NDArray[np.int64]  # (rows,) micro-units a thousand impressions
     floor: NDArray[np.int64]  # (rows,) the least floor that a placement must ask
     campaign: NDArray[np.int32]  # (rows,) index into manifest.campaigns
+    advertisers: NDArray[np.int32]  # (campaigns,) index into manifest.advertisers
     prefer: NDArray[np.int32]  # (rows,) index into manifest.prefers
     start: NDArray[np.int64]  # (rows,) flight, seconds since 1970 UTC, inclusive
     end: NDArray[np.int64]  # (rows,) exclusive
@@ -198,6 +199,7 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         stated=(masks := stated(soft)),
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
+        advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,
     )
 
