@@ -28,7 +28,6 @@ from engine.targeting import Predicate, conjunction, context_predicates
 LIST_LENGTH = 2000  # creatives in a page's list
 SPARE = 1.3  # what one search for several placements fetches above the smallest one's share
 TOGETHER = 8  # times k: to fetch more costs more than to search for each placement
-BAND = 1.04  # largest factor of a band over its smallest
 ROUNDING = 1e-6  # two float32 sums of the same parts may differ by this much
 
 
@@ -163,57 +162,25 @@ def retrieve(
     return _reweighed(snapshot, soft, allowed, k)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Band:
-    """Allowed creatives whose match the request's weights change by much the same factor."""
-
-    allowed: Eligible
-    low: float
-    high: float
-
-
 def _reweighed(snapshot: Snapshot, soft: Soft, allowed: Eligible, k: int) -> Candidates:
     """Search where the weights are not the standing ones, under which the index ranks.
 
-    Each band is searched by itself, and more of it are fetched until none outside can be among the k best of all.
+    Creatives whose match the weights change by one factor keep their order: each such group is searched by itself,
+    and the k best of all are among the k best of each.
     """
-    bands = _bands(snapshot, soft, allowed)
-    found = [_exact(snapshot, soft, band, k) for band in bands]
-    while True:
-        rows = np.concatenate([rows for rows, _, _ in found])
-        exact = np.concatenate([exact for _, exact, _ in found])
-        best = np.lexsort((rows, -exact))[:k]
-        least = exact[best[-1]]
-        short = [at for at, (_, _, rest) in enumerate(found) if rest > least + ROUNDING]
-        if not short:
-            return Candidates(rows[best], exact[best])
-        for at in short:
-            found[at] = _exact(snapshot, soft, bands[at], 4 * len(found[at][0]))
-
-
-def _bands(snapshot: Snapshot, soft: Soft, allowed: Eligible) -> list[_Band]:
-    """Split the allowed creatives, of which there are some."""
-    factors = {int(mask): float(factor) for mask, factor in zip(snapshot.stated, soft.factor, strict=True)}
-    parts: list[tuple[float, float, Words]] = []
-    for mask, factor in sorted(factors.items(), key=lambda item: item[1]):
+    groups: dict[float, Words] = {}
+    for mask, factor in zip(snapshot.stated.tolist(), soft.factor.tolist(), strict=True):
         words = snapshot.stating[mask]
-        if parts and factor <= parts[-1][0] * BAND:
-            low, _, others = parts.pop()
-            parts.append((low, factor, others | words))
-        else:
-            parts.append((factor, factor, words))
-    bands = [_Band(Eligible(words & allowed.words), low, high) for low, high, words in parts]
-    return [band for band in bands if band.allowed.count]
-
-
-def _exact(snapshot: Snapshot, soft: Soft, band: _Band, k: int) -> tuple[Rows, Vector, float]:
-    """Return k rows of a band with their exact matches, and the most that any other one of it can match."""
-    rows, scores = snapshot.index.search(soft.query, k, band.allowed)
-    if len(rows) >= band.allowed.count:
-        rest = -np.inf
-    else:
-        rest = max(float(scores[-1]) * band.low, float(scores[-1]) * band.high)
-    return rows, scores * soft.factor[snapshot.prefer[rows]], rest
+        groups[factor] = groups[factor] | words if factor in groups else words
+    found = [
+        (rows, scores * np.float32(factor))
+        for factor, words in groups.items()
+        for rows, scores in [snapshot.index.search(soft.query, k, Eligible(words & allowed.words))]
+    ]
+    rows = np.concatenate([rows for rows, _ in found])
+    exact = np.concatenate([exact for _, exact in found])
+    best = np.lexsort((rows, -exact))[:k]
+    return Candidates(rows[best], exact[best])
 
 
 def retrieve_together(
