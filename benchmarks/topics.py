@@ -174,13 +174,13 @@ def sensitive(reader: Reader, path: Path) -> bool:
         page = read(PageInput(text=row["text"], language="en"))
         vector = reader.encoder.encode([page.for_encoder()])[0]
         facts = understand(page, vector, reader.model, reader.model.vocabulary([]))
-        cues = reader.model.cues(page, reader.model.vocabulary([]), english=True).flags
+        cues = reader.model.cues(page, reader.model.vocabulary([]), english=True)
         flags = facts.sensitive | facts.special
         for label in row["labels"]:
             wanted[label] += 1
             found[label] += label in flags
-            alone["vector"] += label in reader.model.flags(vector, {})
-            alone["cues"] += label in reader.model.flags(None, cues)
+            alone["vector"] += label in reader.model.flags(vector, {}, 0)
+            alone["cues"] += label in reader.model.flags(None, cues.flags, cues.words)
         alarms += not row["labels"] and bool(flags)
     total, harmless = sum(wanted.values()), sum(not row["labels"] for row in rows)
     recall = sum(found.values()) / max(total, 1)

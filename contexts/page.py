@@ -41,8 +41,10 @@ _TITLE_FACTOR = 1.5
 _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
 _FLAG_BETA = 1.5  # a sensitive page missed costs more than a harmless one flagged
 _FLAG_SPREADS = 2.5  # a strong cue makes up for a vector that falls so many spreads short
-_FLAG_CUES_ALONE = 2.0  # so many strong cues need no vector, and stand against it
-_FLAG_CUES_BLIND = 0.9  # where there is no vector, one is enough
+_FLAG_CUES_ALONE = 2.5  # so many strong cues need no vector, and stand against it
+_FLAG_CUES_BLIND = 0.8  # where there is no vector, one in a short text is enough
+_STRAY_CUES = 0.5  # so many of one flag stand in 100 words of any page, whatever it is about
+_SHORT_WORDS = 60  # a longer page must say more to be about a thing
 _UNTAUGHT = frozenset(
     {SENSITIVE["adult"], "v9i3On", "SPSHQ5"}
 )  # flags are read apart; Genres say how, not what
@@ -58,6 +60,7 @@ class _Cues:
     flags: Mapping[str, float]
     intents: Mapping[str, float]
     phrases: tuple[str, ...]
+    words: int  # how many were read
 
 
 class TopicModel:
@@ -136,9 +139,8 @@ class TopicModel:
     def cues(self, page: PageText, vocabulary: Vocabulary, english: bool) -> _Cues:
         """Look through the page's first words once; the cues are English, the vocabulary is what it is."""
         title = page.title.lower()
-        text = "\n".join(
-            (page.title, page.description, ", ".join(page.keywords), " ".join(page.text.split()[:READ_WORDS]))
-        )
+        body = page.text.split(None, READ_WORDS)[:READ_WORDS]
+        text = "\n".join((page.title, page.description, ", ".join(page.keywords), " ".join(body)))
         with self._tokenizer.reading(text) as doc:
             phrases = vocabulary.find(doc)
             found = _outermost(self._matcher.find(doc)) if english else {}
@@ -157,7 +159,7 @@ class TopicModel:
                 for target, weight in known.get(phrase, {}).items():
                     kept[target] = kept.get(target, 0.0) + weight * strength
         names = tuple(phrase for phrase in found if phrase in self._names)
-        return _Cues(topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))))
+        return _Cues(topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))), len(text.split()))
 
     def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
         """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
@@ -184,17 +186,21 @@ class TopicModel:
                     scores[told] = max(scores.get(told, 0.0), score)
         return scores
 
-    def flags(self, vector: Vector | None, cues: Mapping[str, float]) -> frozenset[str]:
-        """Return the sensitive and special flags that vector and cues raise."""
-        raised = {flag for flag, strength in cues.items() if strength >= _FLAG_CUES_ALONE}
-        if vector is not None:
-            margins = (self._flag_reader.scores(vector) - self._flag_thresholds) / self._flag_spreads
-            for flag, margin in zip(_FLAGS, margins, strict=True):
-                if margin + _FLAG_SPREADS * cues.get(flag, 0.0) >= 0:
-                    raised.add(flag)
+    def flags(self, vector: Vector | None, cues: Mapping[str, float], words: int) -> frozenset[str]:
+        """Return the sensitive and special flags that the vector and the cues in so many words raise.
+
+        What counts is by how far the cues exceed those that stray into any page of this length: a single one
+        makes a headline, not an article; and an article without any is hardly about what its opening is like.
+        """
+        stray = _STRAY_CUES * words / 100
+        length = math.sqrt(max(1.0, words / _SHORT_WORDS))
+        excess = np.array([max((cues.get(flag, 0.0) - stray) / length, -1.0) for flag in _FLAGS])
+        if vector is None:
+            raised = excess >= _FLAG_CUES_BLIND
         else:
-            raised |= {flag for flag, strength in cues.items() if strength >= _FLAG_CUES_BLIND}
-        return frozenset(raised)
+            margins = (self._flag_reader.scores(vector) - self._flag_thresholds) / self._flag_spreads
+            raised = (margins + _FLAG_SPREADS * excess >= 0) | (excess >= _FLAG_CUES_ALONE)
+        return frozenset(flag for flag, said in zip(_FLAGS, raised, strict=True) if said)
 
     def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
         """Return the special categories that topics imply."""
@@ -326,7 +332,7 @@ def understand(
     for topic in stated | own:
         for implied in (topic, *model.taxonomy.ancestors(topic)):
             scores[implied] = max(scores.get(implied, 0.0), STATED_SCORE)
-    flags = model.flags(read_vector, cues.flags) if readable else frozenset()
+    flags = model.flags(read_vector, cues.flags, cues.words) if readable else frozenset()
     if page.empty:
         notes.append("no text to read")
     elif not readable:
