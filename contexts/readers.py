@@ -45,7 +45,7 @@ def fit(x: Floats, targets: Floats, weights: Floats) -> tuple[Reader, Floats]:
 
 def fit_temperature(scores: Floats, truth: NDArray[np.intp]) -> float:
     """Return the factor on (n, classes) scores under which softmax is likeliest to say the truth (n,)."""
-    candidates = np.linspace(1.0, 30.0, 59)
+    candidates = np.linspace(1.0, 60.0, 60)
     losses = [-np.mean(np.log(softmax(scores * c)[np.arange(len(truth)), truth] + 1e-9)) for c in candidates]
     return float(candidates[int(np.argmin(losses))])
 
