@@ -179,8 +179,8 @@ def sensitive(reader: Reader, path: Path) -> bool:
         for label in row["labels"]:
             wanted[label] += 1
             found[label] += label in flags
-            alone["vector"] += label in reader.model.flags(vector, {}, 0)
-            alone["cues"] += label in reader.model.flags(None, cues.flags, cues.words)
+            alone["vector"] += label in reader.model.flags(vector, {}, 0, {})
+            alone["cues"] += label in reader.model.flags(None, cues.flags, cues.words, {})
         alarms += not row["labels"] and bool(flags)
     total, harmless = sum(wanted.values()), sum(not row["labels"] for row in rows)
     recall = sum(found.values()) / max(total, 1)

@@ -1,7 +1,7 @@
 """What a page is about: topics, keyphrases, language, intent, and what a careful advertiser or a law minds.
 
 Two kinds of evidence are weighed: the page's vector against examples that we wrote, and cue phrases of closed
-vocabularies in its first words. Readers of the vectors are fitted when the model is built, and judged on
+vocabularies in its first words. A flag needs both, or much of one. Readers of the vectors are fitted when the model is built, and judged on
 examples that they were fitted without, so that scores mean much the same for any encoder.
 """
 
@@ -40,7 +40,9 @@ _LONELY = 0.65  # a weak cue on its own, be it in the title
 _TITLE_FACTOR = 1.5
 _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
 _FLAG_BETA = 1.5  # a sensitive page missed costs more than a harmless one flagged
-_FLAG_SPREADS = 2.5  # a strong cue makes up for a vector that falls so many spreads short
+_FLAG_SPREADS = 2.0  # a strong cue makes up for a vector that falls so many spreads short
+_FLAG_SLACK = 0.2  # spreads; what an ordinary topic takes away is given back where there is none
+_FLAG_ORDINARY = 1.5  # so many spreads a page is farther from any flag that is surely about football or soup
 _FLAG_CUES_ALONE = 2.5  # so many strong cues need no vector, and stand against it
 _FLAG_CUES_BLIND = 0.8  # where there is no vector, one in a short text is enough
 _STRAY_CUES = 0.5  # so many of one flag stand in 100 words of any page, whatever it is about
@@ -48,6 +50,8 @@ _SHORT_WORDS = 60  # a longer page must say more to be about a thing
 _UNTAUGHT = frozenset(
     {SENSITIVE["adult"], "v9i3On", "SPSHQ5"}
 )  # flags are read apart; Genres say how, not what
+# Crime, Disasters, Law, Politics, Medical Health, Religion & Spirituality, War and Conflicts
+_GRAVE = frozenset({"380", "381", "383", "386", "286", "453", "389"})
 _NONE = TopicId("")
 _FLAGS = (*SENSITIVE, *SPECIAL_CATEGORIES)
 
@@ -186,11 +190,14 @@ class TopicModel:
                     scores[told] = max(scores.get(told, 0.0), score)
         return scores
 
-    def flags(self, vector: Vector | None, cues: Mapping[str, float], words: int) -> frozenset[str]:
-        """Return the sensitive and special flags that the vector and the cues in so many words raise.
+    def flags(
+        self, vector: Vector | None, cues: Mapping[str, float], words: int, topics: Mapping[TopicId, float]
+    ) -> frozenset[str]:
+        """Return the sensitive and special flags that the vector, and the cues in so many words, raise.
 
         What counts is by how far the cues exceed those that stray into any page of this length: a single one
         makes a headline, not an article; and an article without any is hardly about what its opening is like.
+        An ordinary one among the topics that were read speaks against every flag: "killer" in a soup recipe.
         """
         stray = _STRAY_CUES * words / 100
         length = math.sqrt(max(1.0, words / _SHORT_WORDS))
@@ -199,7 +206,9 @@ class TopicModel:
             raised = excess >= _FLAG_CUES_BLIND
         else:
             margins = (self._flag_reader.scores(vector) - self._flag_thresholds) / self._flag_spreads
-            raised = (margins + _FLAG_SPREADS * excess >= 0) | (excess >= _FLAG_CUES_ALONE)
+            firsts = (topics.get(topic, 0.0) for topic in self._tier_1s if topic not in _GRAVE)
+            need = _FLAG_ORDINARY * max(firsts) - _FLAG_SLACK
+            raised = (margins + _FLAG_SPREADS * excess >= need) | (excess >= _FLAG_CUES_ALONE)
         return frozenset(flag for flag, said in zip(_FLAGS, raised, strict=True) if said)
 
     def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
@@ -329,10 +338,10 @@ def understand(
     read_vector = vector if readable and vector is not None and bool(vector.any()) else None
     cues = model.cues(page, vocabulary, english=readable and language == "en")
     scores = model.topics(read_vector, cues.topics) if readable else {}
+    flags = model.flags(read_vector, cues.flags, cues.words, scores) if readable else frozenset()
     for topic in stated | own:
         for implied in (topic, *model.taxonomy.ancestors(topic)):
             scores[implied] = max(scores.get(implied, 0.0), STATED_SCORE)
-    flags = model.flags(read_vector, cues.flags, cues.words) if readable else frozenset()
     if page.empty:
         notes.append("no text to read")
     elif not readable:
