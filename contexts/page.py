@@ -335,7 +335,8 @@ def understand(
     notes.extend(unread)
     own = _own_topics(page, publisher_categories or {}, model.taxonomy)
     readable = not page.empty and model.understands(language)
-    read_vector = vector if readable and vector is not None and bool(vector.any()) else None
+    worded = readable and any(map(str.isalpha, page.for_encoder()))  # "???" has a vector, and no sense
+    read_vector = vector if worded and vector is not None and bool(vector.any()) else None
     cues = model.cues(page, vocabulary, english=readable and language == "en")
     scores = model.topics(read_vector, cues.topics) if readable else {}
     flags = model.flags(read_vector, cues.flags, cues.words, scores) if readable else frozenset()
