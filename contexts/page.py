@@ -163,7 +163,9 @@ class TopicModel:
                 for target, weight in known.get(phrase, {}).items():
                     kept[target] = kept.get(target, 0.0) + weight * strength
         names = tuple(phrase for phrase in found if phrase in self._names)
-        return _Cues(topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))), len(text.split()))
+        return _Cues(
+            topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))), len(text.split())
+        )
 
     def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
         """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
