@@ -1,8 +1,9 @@
 """What a page is about: topics, keyphrases, language, intent, and what a careful advertiser or a law minds.
 
 Two kinds of evidence are weighed: the page's vector against examples that we wrote, and cue phrases of closed
-vocabularies in its first words. A flag needs both, or much of one. Readers of the vectors are fitted when the model is built, and judged on
-examples that they were fitted without, so that scores mean much the same for any encoder.
+vocabularies in its first words. A flag needs both, or much of one. Readers of the vectors are fitted when the
+model is built, and judged on examples that they were fitted without, so that scores mean much the same for any
+encoder.
 """
 
 from __future__ import annotations
@@ -39,9 +40,8 @@ _CUE_CAP = 3.0
 _LONELY = 0.65  # a weak cue on its own, be it in the title
 _TITLE_FACTOR = 1.5
 _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
-_FLAG_BETA = 1.5  # a sensitive page missed costs more than a harmless one flagged
+_FLAG_BETA = 1.25  # a sensitive page missed costs more than a harmless one flagged
 _FLAG_SPREADS = 2.0  # a strong cue makes up for a vector that falls so many spreads short
-_FLAG_SLACK = 0.2  # spreads; what an ordinary topic takes away is given back where there is none
 _FLAG_ORDINARY = 1.5  # so many spreads a page is farther from any flag that is surely about football or soup
 _FLAG_CUES_ALONE = 2.5  # so many strong cues need no vector, and stand against it
 _FLAG_CUES_BLIND = 0.8  # where there is no vector, one in a short text is enough
@@ -127,9 +127,9 @@ class TopicModel:
         examples = [*lexicon.examples, *_names(taxonomy)]
         x = np.asarray(vectors, dtype=np.float64)
         taught = np.where(np.arange(len(x)) < len(lexicon.examples), 1.0, _NAME_WEIGHT)
-        self._fit_tier_1s(x, examples, taught)
+        ordinary = self._fit_tier_1s(x, examples, taught)
         self._fit_lower(x, examples)
-        self._fit_flags(x, examples, taught)
+        self._fit_flags(x, examples, taught, ordinary)
         self._fit_intents(x, examples)
 
     def vocabulary(self, phrases: Iterable[str]) -> Vocabulary:
@@ -207,9 +207,9 @@ class TopicModel:
         if vector is None:
             raised = excess >= _FLAG_CUES_BLIND
         else:
-            margins = (self._flag_reader.scores(vector) - self._flag_thresholds) / self._flag_spreads
+            margins = self._flag_reader.scores(vector) / self._flag_spreads - self._flag_thresholds
             firsts = (topics.get(topic, 0.0) for topic in self._tier_1s if topic not in _GRAVE)
-            need = _FLAG_ORDINARY * max(firsts) - _FLAG_SLACK
+            need = _FLAG_ORDINARY * max(firsts)
             raised = (margins + _FLAG_SPREADS * excess >= need) | (excess >= _FLAG_CUES_ALONE)
         return frozenset(flag for flag, said in zip(_FLAGS, raised, strict=True) if said)
 
@@ -246,7 +246,8 @@ class TopicModel:
             logits = logits + self._tier_1_reader.scores(vector) * self._tier_1_scale
         return dict(zip(self._tier_1s[:-1], softmax(logits)[:-1].tolist(), strict=True))
 
-    def _fit_tier_1s(self, x: Floats, examples: Sequence[Example], taught: Floats) -> None:
+    def _fit_tier_1s(self, x: Floats, examples: Sequence[Example], taught: Floats) -> Floats:
+        """Fit the first tiers; return how surely each example (n,), were it unseen, is of an ordinary one."""
         self._tier_1s = [n.id for n in self.taxonomy if n.parent is None and n.id not in _UNTAUGHT] + [_NONE]
         column = {topic: i for i, topic in enumerate(self._tier_1s)}
         targets = np.zeros((len(examples), len(self._tier_1s)))
@@ -264,6 +265,10 @@ class TopicModel:
         judged = taught[use] == 1.0
         truth = targets[use][judged].argmax(axis=1)
         self._tier_1_scale = fit_temperature(unseen[judged], truth)
+        scores = x @ self._tier_1_reader.weights + self._tier_1_reader.offset  # those not in use are unseen
+        scores[use] = unseen
+        ordinary = [i for i, topic in enumerate(self._tier_1s) if topic not in _GRAVE and topic != _NONE]
+        return np.asarray(softmax(scores * self._tier_1_scale)[:, ordinary].max(axis=1))
 
     def _fit_lower(self, x: Floats, examples: Sequence[Example]) -> None:
         """Keep the rows of each lower topic, and fit how near its nearest row must be."""
@@ -294,7 +299,7 @@ class TopicModel:
                     truth.append(topic in example.topics)
         self._lower_slope, self._lower_offset = fit_logistic(np.array(nearness), np.array(truth))
 
-    def _fit_flags(self, x: Floats, examples: Sequence[Example], taught: Floats) -> None:
+    def _fit_flags(self, x: Floats, examples: Sequence[Example], taught: Floats, ordinary: Floats) -> None:
         truth = np.zeros((len(examples), len(_FLAGS)), dtype=bool)
         for row, example in enumerate(examples):
             implied = {flag for topic in example.topics for flag in self._special[TopicId(topic)]}
@@ -304,10 +309,13 @@ class TopicModel:
         weights = taught * np.where(truth.any(axis=1), 3.0, 1.0)  # harmless examples are far more
         self._flag_reader, unseen = fit(x, np.where(truth, 1.0, 0.0), weights)
         judged = taught == 1.0
-        self._flag_thresholds = np.array(
-            [fit_threshold(unseen[judged, i], truth[judged, i], _FLAG_BETA) for i in range(len(_FLAGS))]
-        )
         self._flag_spreads = np.array([unseen[judged & ~truth[:, i], i].std() for i in range(len(_FLAGS))])
+        net = (unseen / self._flag_spreads - _FLAG_ORDINARY * ordinary[:, None])[judged]
+        known = truth[judged]
+        shared = fit_threshold(net.ravel(), known.ravel(), _FLAG_BETA)
+        own = [fit_threshold(net[:, i], known[:, i], _FLAG_BETA) for i in range(len(_FLAGS))]
+        # some thirty texts of a flag tell its own threshold badly, so half of it is that of all flags
+        self._flag_thresholds = (np.array(own) + shared) / 2
 
     def _fit_intents(self, x: Floats, examples: Sequence[Example]) -> None:
         use = np.array([bool(example.intents) for example in examples])

@@ -52,15 +52,12 @@ def fit_temperature(scores: Floats, truth: NDArray[np.intp]) -> float:
 
 def fit_threshold(scores: Floats, truth: Bools, beta: float) -> float:
     """Return the threshold on (n,) scores that serves best where recall counts `beta` times precision."""
-    candidates = np.unique(scores)
-    best, best_f = float(scores.max()), -1.0
-    for candidate in candidates:
-        said = scores >= candidate
-        hits = float(np.sum(said & truth))
-        f = (1 + beta**2) * hits / (beta**2 * float(truth.sum()) + float(said.sum()))
-        if f > best_f:
-            best, best_f = float(candidate), f
-    return best
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(truth[order])
+    f = (1 + beta**2) * hits / (beta**2 * truth.sum() + np.arange(1, len(order) + 1))
+    ranked = scores[order]
+    f[:-1][ranked[:-1] == ranked[1:]] = 0.0  # equal scores are said together
+    return float(ranked[int(np.argmax(f))])
 
 
 def fit_logistic(x: Floats, truth: Bools) -> tuple[float, float]:
