@@ -6,7 +6,8 @@ Four checks, each with its bound; none of the labels of the first was written he
   first tier maps to. The label is the first tier of 1.0 that the official files give.
 - pages: the pages of TACTFUL_DATA/relevance, whose five topics have plain counterparts among the first tiers.
 - sensitive: recall of the labels of JSONL files {"text", "labels"}, and how many texts without labels raise a
-  flag; on ours (tests/data/sensitive, the held-out half), or on every *.jsonl in --data FOLDER.
+  flag, by their "kind" where they state one; on ours (tests/data/sensitive, what was held out), or on every
+  *.jsonl in --data FOLDER.
 - public domain: ten passages whose topics were committed before any model read them; misses are named.
 """
 
@@ -36,10 +37,11 @@ from privacy.special_categories import SPECIAL_CATEGORIES
 from privacy.visit import PageInput
 
 # Bounds: what is missed below them is a defect.
-MAP_ACCURACY = 0.70
-PAGES_ACCURACY = 0.90
-RECALL = 0.85
-FALSE_ALARMS = 0.20
+MAP_ACCURACY = 0.78
+PAGES_ACCURACY = 0.93
+PAGES_FLAGGED = 0.05  # pages of shops and games, of which few are what a careful advertiser minds
+RECALL = 0.90
+FALSE_ALARMS = 0.10
 PUBLIC_DOMAIN = 8
 COST_MS = 1.5
 
@@ -118,10 +120,12 @@ def main(argv: Sequence[str] = ()) -> int:
         else:
             print(f"map: skipped, no {given / 'iab-taxonomies'} (set TACTFUL_DATA)")
         for pages in sorted(given.glob("relevance/*/pages.jsonl")):
-            kept.append(_check(f"pages {pages.parent.name}", *labelled_pages(reader, pages), PAGES_ACCURACY))
-        for path in (
-            sorted(options.data.glob("*.jsonl")) if options.data else [ours / "sensitive/held_out.jsonl"]
-        ):
+            hits, total, flagged = labelled_pages(reader, pages)
+            kept.append(_check(f"pages {pages.parent.name}", hits, total, PAGES_ACCURACY))
+            kept.append(flagged <= PAGES_FLAGGED * total)
+            print(f"  flagged {flagged}/{total} (bound {PAGES_FLAGGED:.0%}): {_verdict(kept[-1])}")
+        held_out = sorted((ours / "sensitive").glob("*held_out.jsonl"))
+        for path in sorted(options.data.glob("*.jsonl")) if options.data else held_out:
             kept.append(sensitive(reader, path))
         kept.append(public_domain(reader, ours / "public_domain"))
         kept.append(cost(reader, ours / "public_domain"))
@@ -153,14 +157,16 @@ def official_map(reader: Reader, folder: Path) -> tuple[int, int]:
     return hits, len(texts)
 
 
-def labelled_pages(reader: Reader, path: Path) -> tuple[int, int]:
-    """Return hits and pages of a relevance folder whose topic has a counterpart."""
-    hits = total = 0
+def labelled_pages(reader: Reader, path: Path) -> tuple[int, int, int]:
+    """Return hits, pages of a relevance folder whose topic has a counterpart, and how many are flagged."""
+    hits = total = flagged = 0
     for row in _lines(path):
         if row.get("topic") in PAGE_TOPICS:
+            facts = reader.facts(row["text"])
             total += 1
-            hits += reader.first_tier(reader.facts(row["text"])) in PAGE_TOPICS[row["topic"]]
-    return hits, total
+            hits += reader.first_tier(facts) in PAGE_TOPICS[row["topic"]]
+            flagged += bool(facts.sensitive | facts.special)
+    return hits, total, flagged
 
 
 def sensitive(reader: Reader, path: Path) -> bool:
@@ -169,28 +175,33 @@ def sensitive(reader: Reader, path: Path) -> bool:
     wanted: Counter[str] = Counter()
     found: Counter[str] = Counter()
     alone: Counter[str] = Counter()
-    alarms = 0
+    harmless: Counter[str] = Counter()
+    alarms: Counter[str] = Counter()
     for row in rows:
         page = read(PageInput(text=row["text"], language="en"))
         vector = reader.encoder.encode([page.for_encoder()])[0]
         facts = understand(page, vector, reader.model, reader.model.vocabulary([]))
-        cues = reader.model.cues(page, reader.model.vocabulary([]), english=True).flags
+        cues = reader.model.cues(page, reader.model.vocabulary([]), english=True)
         flags = facts.sensitive | facts.special
         for label in row["labels"]:
             wanted[label] += 1
             found[label] += label in flags
-            alone["vector"] += label in reader.model.flags(vector, {})
-            alone["cues"] += label in reader.model.flags(None, cues)
-        alarms += not row["labels"] and bool(flags)
-    total, harmless = sum(wanted.values()), sum(not row["labels"] for row in rows)
+            alone["vector"] += label in reader.model.flags(vector, {}, 0, {})
+            alone["cues"] += label in reader.model.flags(None, cues.flags, cues.words, {})
+        if not row["labels"]:
+            harmless[row.get("kind", "plain")] += 1
+            alarms[row.get("kind", "plain")] += bool(flags)
+    total = sum(wanted.values())
     recall = sum(found.values()) / max(total, 1)
-    alarm_rate = alarms / max(harmless, 1)
+    alarm_rate = alarms.total() / max(harmless.total(), 1)
     print(f"sensitive {path.name}: " + ", ".join(f"{k} {found[k]}/{wanted[k]}" for k in sorted(wanted)))
     print(f"  by the vector alone {alone['vector']}/{total}, by cues alone {alone['cues']}/{total}")
     kept = recall >= RECALL and alarm_rate <= FALSE_ALARMS
     print(
         f"  recall {sum(found.values())}/{total} = {recall:.3f} (bound {RECALL}), "
-        f"false alarms {alarms}/{harmless} = {alarm_rate:.3f} (bound {FALSE_ALARMS}): {_verdict(kept)}"
+        f"false alarms {alarms.total()}/{harmless.total()} = {alarm_rate:.3f} (bound {FALSE_ALARMS}; "
+        + ", ".join(f"{kind} {alarms[kind]}/{harmless[kind]}" for kind in harmless)
+        + f"): {_verdict(kept)}"
     )
     return kept
 

@@ -1,8 +1,9 @@
 """What a page is about: topics, keyphrases, language, intent, and what a careful advertiser or a law minds.
 
 Two kinds of evidence are weighed: the page's vector against examples that we wrote, and cue phrases of closed
-vocabularies in its first words. Readers of the vectors are fitted when the model is built, and judged on
-examples that they were fitted without, so that scores mean much the same for any encoder.
+vocabularies in its first words. A flag needs both, or much of one. Readers of the vectors are fitted when the
+model is built, and judged on examples that they were fitted without, so that scores mean much the same for any
+encoder.
 """
 
 from __future__ import annotations
@@ -39,13 +40,18 @@ _CUE_CAP = 3.0
 _LONELY = 0.65  # a weak cue on its own, be it in the title
 _TITLE_FACTOR = 1.5
 _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
-_FLAG_BETA = 1.5  # a sensitive page missed costs more than a harmless one flagged
-_FLAG_SPREADS = 2.5  # a strong cue makes up for a vector that falls so many spreads short
-_FLAG_CUES_ALONE = 2.0  # so many strong cues need no vector, and stand against it
-_FLAG_CUES_BLIND = 0.9  # where there is no vector, one is enough
+_FLAG_BETA = 1.25  # a sensitive page missed costs more than a harmless one flagged
+_FLAG_SPREADS = 2.0  # a strong cue makes up for a vector that falls so many spreads short
+_FLAG_ORDINARY = 1.5  # so many spreads a page is farther from any flag that is surely about football or soup
+_FLAG_CUES_ALONE = 2.5  # so many strong cues need no vector, and stand against it
+_FLAG_CUES_BLIND = 0.8  # where there is no vector, one in a short text is enough
+_STRAY_CUES = 0.5  # so many of one flag stand in 100 words of any page, whatever it is about
+_SHORT_WORDS = 60  # a longer page must say more to be about a thing
 _UNTAUGHT = frozenset(
     {SENSITIVE["adult"], "v9i3On", "SPSHQ5"}
 )  # flags are read apart; Genres say how, not what
+# Crime, Disasters, Law, Politics, Medical Health, Religion & Spirituality, War and Conflicts
+_GRAVE = frozenset({"380", "381", "383", "386", "286", "453", "389"})
 _NONE = TopicId("")
 _FLAGS = (*SENSITIVE, *SPECIAL_CATEGORIES)
 
@@ -58,6 +64,7 @@ class _Cues:
     flags: Mapping[str, float]
     intents: Mapping[str, float]
     phrases: tuple[str, ...]
+    words: int  # how many were read
 
 
 class TopicModel:
@@ -120,9 +127,9 @@ class TopicModel:
         examples = [*lexicon.examples, *_names(taxonomy)]
         x = np.asarray(vectors, dtype=np.float64)
         taught = np.where(np.arange(len(x)) < len(lexicon.examples), 1.0, _NAME_WEIGHT)
-        self._fit_tier_1s(x, examples, taught)
+        ordinary = self._fit_tier_1s(x, examples, taught)
         self._fit_lower(x, examples)
-        self._fit_flags(x, examples, taught)
+        self._fit_flags(x, examples, taught, ordinary)
         self._fit_intents(x, examples)
 
     def vocabulary(self, phrases: Iterable[str]) -> Vocabulary:
@@ -136,9 +143,8 @@ class TopicModel:
     def cues(self, page: PageText, vocabulary: Vocabulary, english: bool) -> _Cues:
         """Look through the page's first words once; the cues are English, the vocabulary is what it is."""
         title = page.title.lower()
-        text = "\n".join(
-            (page.title, page.description, ", ".join(page.keywords), " ".join(page.text.split()[:READ_WORDS]))
-        )
+        body = page.text.split(None, READ_WORDS)[:READ_WORDS]
+        text = "\n".join((page.title, page.description, ", ".join(page.keywords), " ".join(body)))
         with self._tokenizer.reading(text) as doc:
             phrases = vocabulary.find(doc)
             found = _outermost(self._matcher.find(doc)) if english else {}
@@ -157,7 +163,9 @@ class TopicModel:
                 for target, weight in known.get(phrase, {}).items():
                     kept[target] = kept.get(target, 0.0) + weight * strength
         names = tuple(phrase for phrase in found if phrase in self._names)
-        return _Cues(topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))))
+        return _Cues(
+            topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))), len(text.split())
+        )
 
     def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
         """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
@@ -184,17 +192,26 @@ class TopicModel:
                     scores[told] = max(scores.get(told, 0.0), score)
         return scores
 
-    def flags(self, vector: Vector | None, cues: Mapping[str, float]) -> frozenset[str]:
-        """Return the sensitive and special flags that vector and cues raise."""
-        raised = {flag for flag, strength in cues.items() if strength >= _FLAG_CUES_ALONE}
-        if vector is not None:
-            margins = (self._flag_reader.scores(vector) - self._flag_thresholds) / self._flag_spreads
-            for flag, margin in zip(_FLAGS, margins, strict=True):
-                if margin + _FLAG_SPREADS * cues.get(flag, 0.0) >= 0:
-                    raised.add(flag)
+    def flags(
+        self, vector: Vector | None, cues: Mapping[str, float], words: int, topics: Mapping[TopicId, float]
+    ) -> frozenset[str]:
+        """Return the sensitive and special flags that the vector, and the cues in so many words, raise.
+
+        What counts is by how far the cues exceed those that stray into any page of this length: a single one
+        makes a headline, not an article; and an article without any is hardly about what its opening is like.
+        An ordinary one among the topics that were read speaks against every flag: "killer" in a soup recipe.
+        """
+        stray = _STRAY_CUES * words / 100
+        length = math.sqrt(max(1.0, words / _SHORT_WORDS))
+        excess = np.array([max((cues.get(flag, 0.0) - stray) / length, -1.0) for flag in _FLAGS])
+        if vector is None:
+            raised = excess >= _FLAG_CUES_BLIND
         else:
-            raised |= {flag for flag, strength in cues.items() if strength >= _FLAG_CUES_BLIND}
-        return frozenset(raised)
+            margins = self._flag_reader.scores(vector) / self._flag_spreads - self._flag_thresholds
+            firsts = (topics.get(topic, 0.0) for topic in self._tier_1s if topic not in _GRAVE)
+            need = _FLAG_ORDINARY * max(firsts)
+            raised = (margins + _FLAG_SPREADS * excess >= need) | (excess >= _FLAG_CUES_ALONE)
+        return frozenset(flag for flag, said in zip(_FLAGS, raised, strict=True) if said)
 
     def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
         """Return the special categories that topics imply."""
@@ -229,7 +246,8 @@ class TopicModel:
             logits = logits + self._tier_1_reader.scores(vector) * self._tier_1_scale
         return dict(zip(self._tier_1s[:-1], softmax(logits)[:-1].tolist(), strict=True))
 
-    def _fit_tier_1s(self, x: Floats, examples: Sequence[Example], taught: Floats) -> None:
+    def _fit_tier_1s(self, x: Floats, examples: Sequence[Example], taught: Floats) -> Floats:
+        """Fit the first tiers; return how surely each example (n,), were it unseen, is of an ordinary one."""
         self._tier_1s = [n.id for n in self.taxonomy if n.parent is None and n.id not in _UNTAUGHT] + [_NONE]
         column = {topic: i for i, topic in enumerate(self._tier_1s)}
         targets = np.zeros((len(examples), len(self._tier_1s)))
@@ -247,6 +265,10 @@ class TopicModel:
         judged = taught[use] == 1.0
         truth = targets[use][judged].argmax(axis=1)
         self._tier_1_scale = fit_temperature(unseen[judged], truth)
+        scores = x @ self._tier_1_reader.weights + self._tier_1_reader.offset  # those not in use are unseen
+        scores[use] = unseen
+        ordinary = [i for i, topic in enumerate(self._tier_1s) if topic not in _GRAVE and topic != _NONE]
+        return np.asarray(softmax(scores * self._tier_1_scale)[:, ordinary].max(axis=1))
 
     def _fit_lower(self, x: Floats, examples: Sequence[Example]) -> None:
         """Keep the rows of each lower topic, and fit how near its nearest row must be."""
@@ -277,7 +299,7 @@ class TopicModel:
                     truth.append(topic in example.topics)
         self._lower_slope, self._lower_offset = fit_logistic(np.array(nearness), np.array(truth))
 
-    def _fit_flags(self, x: Floats, examples: Sequence[Example], taught: Floats) -> None:
+    def _fit_flags(self, x: Floats, examples: Sequence[Example], taught: Floats, ordinary: Floats) -> None:
         truth = np.zeros((len(examples), len(_FLAGS)), dtype=bool)
         for row, example in enumerate(examples):
             implied = {flag for topic in example.topics for flag in self._special[TopicId(topic)]}
@@ -287,10 +309,13 @@ class TopicModel:
         weights = taught * np.where(truth.any(axis=1), 3.0, 1.0)  # harmless examples are far more
         self._flag_reader, unseen = fit(x, np.where(truth, 1.0, 0.0), weights)
         judged = taught == 1.0
-        self._flag_thresholds = np.array(
-            [fit_threshold(unseen[judged, i], truth[judged, i], _FLAG_BETA) for i in range(len(_FLAGS))]
-        )
         self._flag_spreads = np.array([unseen[judged & ~truth[:, i], i].std() for i in range(len(_FLAGS))])
+        net = (unseen / self._flag_spreads - _FLAG_ORDINARY * ordinary[:, None])[judged]
+        known = truth[judged]
+        shared = fit_threshold(net.ravel(), known.ravel(), _FLAG_BETA)
+        own = [fit_threshold(net[:, i], known[:, i], _FLAG_BETA) for i in range(len(_FLAGS))]
+        # some thirty texts of a flag tell its own threshold badly, so half of it is that of all flags
+        self._flag_thresholds = (np.array(own) + shared) / 2
 
     def _fit_intents(self, x: Floats, examples: Sequence[Example]) -> None:
         use = np.array([bool(example.intents) for example in examples])
@@ -322,13 +347,14 @@ def understand(
     notes.extend(unread)
     own = _own_topics(page, publisher_categories or {}, model.taxonomy)
     readable = not page.empty and model.understands(spoken)
-    read_vector = vector if readable and vector is not None and bool(vector.any()) else None
+    worded = readable and any(map(str.isalpha, page.for_encoder()))  # "???" has a vector, and no sense
+    read_vector = vector if worded and vector is not None and bool(vector.any()) else None
     cues = model.cues(page, vocabulary, english=readable and spoken == "en")
     scores = model.topics(read_vector, cues.topics) if readable else {}
+    flags = model.flags(read_vector, cues.flags, cues.words, scores) if readable else frozenset()
     for topic in stated | own:
         for implied in (topic, *model.taxonomy.ancestors(topic)):
             scores[implied] = max(scores.get(implied, 0.0), STATED_SCORE)
-    flags = model.flags(read_vector, cues.flags) if readable else frozenset()
     if page.empty:
         notes.append("no text to read")
     elif not readable:

@@ -122,6 +122,53 @@ def test_a_harmless_phrase_hides_the_cue_inside_it(model: TopicModel) -> None:
         assert found.sensitive | found.special == frozenset(), text
 
 
+COOKING = "Chop the onions, simmer the sauce and slice the bread while the oven warms up slowly. "
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
+def test_a_cue_makes_a_headline_sensitive_and_not_a_long_page(model: TopicModel, with_vector: bool) -> None:
+    headline = "Two kilos of heroin and cocaine found in lorry."
+    assert "drugs" in facts(model, PageInput(text=headline, language="en"), with_vector).sensitive
+    long = PageInput(text=COOKING * 15 + headline + COOKING * 15, language="en")
+    assert "drugs" not in facts(model, long, with_vector).sensitive
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
+def test_a_long_page_full_of_cues_is_sensitive(model: TopicModel, with_vector: bool) -> None:
+    report = (
+        "The cartel ships cocaine and heroin through the port. Fentanyl and methamphetamine follow, and the "
+        "clinic that treats opioid users counts more of them who take ecstasy, ketamine or cannabis as well. "
+        "Dealers sell LSD, hashish and magic mushrooms by phone; narcotics officers lag behind. "
+    )
+    page = PageInput(text=(report + "Nobody in the quiet street by the harbour says a word of it. ") * 8)
+    assert "drugs" in facts(model, page, with_vector).sensitive
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tasting notes: five pinot noirs from small vineyards, and a sommelier's advice",
+        "Pressing day at the cider orchard: the yeast does the rest, says the brewer",
+        "How to mix a negroni: gin, vermouth and a slice of orange",
+    ],
+)
+def test_wine_and_cider_are_food_and_no_drugs(model: TopicModel, text: str, with_vector: bool) -> None:
+    found = facts(model, PageInput(text=text, language="en"), with_vector)
+    assert "drugs" not in found.sensitive
+
+
+def test_the_harm_of_drinking_counts_as_drugs(model: TopicModel) -> None:
+    text = "Binge drinking and alcohol poisoning send more students to hospital"
+    assert "drugs" in facts(model, PageInput(text=text, language="en"), with_vector=False).sensitive
+
+
+def test_a_text_without_letters_is_not_read(model: TopicModel) -> None:
+    found = facts(model, PageInput(text="12345 ??? ... 67", language="en"))
+    assert not found.topics
+    assert not found.suitability_known
+
+
 def test_the_publishers_categories_and_stated_ids_are_all_but_sure(model: TopicModel) -> None:
     page = PageInput(text="Something happened somewhere.", keywords=("Radsport",), language="en")
     found = facts(model, page, categories=["216"], publisher_categories={"radsport": "492", "x": "no such"})
