@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +27,13 @@ def pytest_runtest_makereport(item):
 def pytest_make_collect_report(collector):
     """A skipped module."""
     return _required((yield))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export the packaged model once for all tests; link or copy the folder into a service's data, never write."""
+    from contexts.encoders import open_encoder
+
+    folder = tmp_path_factory.mktemp("models")
+    open_encoder(folder)
+    return folder
