@@ -41,7 +41,9 @@ def run(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def asked(**page: str) -> str:
-    return json.dumps({"publisher": "demo", "placements": [{"id": "end", "formats": ["native"]}], "page": page})
+    return json.dumps(
+        {"publisher": "demo", "placements": [{"id": "end", "formats": ["native"]}], "page": page}
+    )
 
 
 def test_decide_answers_as_the_service_would(run: Run) -> None:
@@ -67,13 +69,16 @@ def test_explain_says_what_is_understood_of_text_and_html(run: Run, text: str, t
 
 
 def test_explain_names_what_cannot_be_explained(run: Run) -> None:
-    assert "nobody" in run("explain", "-", "--publisher", "nobody", input=BREAD, code=1).stderr
+    assert "nobody" in run("explain", "-", "--publisher", "nobody", input=BREAD, code=2).stderr
     assert "/no/such" in run("explain", "/no/such", "--publisher", "demo", code=3).stderr
-    assert "place.country" in run("explain", "-", "--publisher", "demo", "--country", "ZZ", input=BREAD, code=2).stderr
+    assert (
+        "place.country"
+        in run("explain", "-", "--publisher", "demo", "--country", "ZZ", input=BREAD, code=2).stderr
+    )
 
 
 def test_a_url_that_nobody_read_is_told_with_the_remedy(run: Run) -> None:
-    told = run("explain", "https://127.0.0.1/never-seen", "--publisher", "demo", code=1)
+    told = run("explain", "https://127.0.0.1/never-seen", "--publisher", "demo")
     assert "FILE" in told.stderr
 
 

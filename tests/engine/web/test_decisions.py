@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
+from werkzeug.test import EnvironBuilder
 
 from privacy.visit import Device
-from tests.engine.web.conftest import ORIGIN, Service, errors, request, zipped
+from tests.engine.web.conftest import DECIDE, ORIGIN, Service, errors, request, zipped
 
 JUNK = "bob@example.com-and-a-long-tail"
 
@@ -275,3 +277,20 @@ def test_a_test_request_is_left_out_of_the_counters(service: Service) -> None:
 def test_the_hot_route_has_no_hooks(service: Service) -> None:
     app = service.app
     assert not app.before_request_funcs and not app.after_request_funcs and not app.teardown_request_funcs
+
+
+@pytest.mark.parametrize("size", [1, 70_000])
+def test_a_chunked_body_is_refused_beyond_the_limit_as_any_other(service: Service, size: int) -> None:
+    # A valid body in front, so that cutting at the limit would leave JSON that is well-formed.
+    raw = json.dumps(request()).encode()
+    raw += b" " * (2 * 1024 * 1024 + size - len(raw))
+    chunked = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "", "CONTENT_TYPE": "application/json"}
+    sent = EnvironBuilder(path=DECIDE, method="POST", input_stream=BytesIO(raw)).get_environ() | chunked
+    assert "$" in errors(service.client.open(sent), 413)
+
+
+def test_a_body_that_breaks_off_is_refused(service: Service) -> None:
+    raw = json.dumps(request()).encode()
+    broken = {"CONTENT_LENGTH": str(len(raw) + 5), "CONTENT_TYPE": "application/json"}
+    sent = EnvironBuilder(path=DECIDE, method="POST", input_stream=BytesIO(raw)).get_environ() | broken
+    assert "$" in errors(service.client.open(sent), 400)
