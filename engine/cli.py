@@ -40,11 +40,11 @@ class Commands(click.Group):
         """Run the command."""
         from contexts.errors import ContextError
         from engine import errors
-        from privacy.errors import PrivacyError
+        from privacy.errors import FieldError, PrivacyError
 
         try:
             return super().invoke(ctx)
-        except errors.ConfigError as error:
+        except (errors.ConfigError, errors.UnknownPublisher, FieldError) as error:
             _fail(error, USAGE)
         except (
             errors.CatalogError,
@@ -368,10 +368,16 @@ def explain(target: str, as_json: bool, most: int, **stated: Any) -> None:
     """
     from engine.explain import explain as explain_visit
 
-    visit = _visit(target, **stated)
+    stated_page = _page_fields(target)
+    visit = _visit(stated_page, **stated)
     with _services(_config()) as services:
         told = explain_visit(services.engine, visit, services.monotonic() + 30.0, most=most)
     _show_struct(told, as_json)
+    if "url" in stated_page and told.page.topics == ():
+        click.echo(
+            "nothing is known of this page, or not yet: to explain what stands on it, give it as a FILE or -",
+            err=True,
+        )
 
 
 @main.command()
@@ -600,7 +606,7 @@ def _answer_approvals(publisher: str, creatives: Iterable[str], state: Any) -> N
 
 
 def _visit(
-    target: str,
+    page: dict[str, Any],
     publisher: str,
     title: str | None,
     language: str | None,
@@ -614,7 +620,7 @@ def _visit(
     return enter(
         Arrival(),
         publisher,
-        **_page_fields(target),
+        **page,
         title=title,
         language=language,
         device_class=device,

@@ -122,7 +122,7 @@ class Config:
         config = cls(**values, origins={name: PREFIX + name.upper() for name in values})
         if config.key_dir.resolve().is_relative_to(config.data_dir.resolve()):
             wrong.append(
-                f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR or within it; expected a folder apart, so that a copy holds no key"
+                f"{PREFIX}KEY_DIR is {PREFIX}DATA_DIR or in it; expected a folder apart, so that a copy holds no key"
             )
         if "weather" in values and config.weather in ("metno", "open-meteo") and config.contact is None:
             wrong.append(f"{PREFIX}CONTACT is not set; {config.weather} asks for an e-mail address or URL")

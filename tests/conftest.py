@@ -30,10 +30,10 @@ def pytest_make_collect_report(collector):
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory) -> Path:
-    """A folder with the exported model, made once: link it into a data folder as `models`."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export the packaged model once for all tests; link or copy the folder into a service's data, never write."""
     from contexts.encoders import open_encoder
 
-    folder = tmp_path_factory.mktemp("exported") / "models"
+    folder = tmp_path_factory.mktemp("models")
     open_encoder(folder)
     return folder

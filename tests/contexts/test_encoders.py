@@ -77,8 +77,8 @@ def damaged(exported: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def minilm(tmp_path_factory: pytest.TempPathFactory) -> RuntimeEncoder:
-    return open_encoder(tmp_path_factory.mktemp("minilm"))
+def minilm(models: Path) -> RuntimeEncoder:
+    return open_encoder(models)
 
 
 def test_processes_that_start_at_once_export_once(exported: Path) -> None:

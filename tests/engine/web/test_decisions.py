@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 import pytest
+from werkzeug.test import create_environ, run_wsgi_app
 
 from privacy.visit import Device
-from tests.engine.web.conftest import ORIGIN, Service, errors, request, zipped
+from tests.engine.web.conftest import DECIDE, ORIGIN, Service, errors, request, zipped
 
 JUNK = "bob@example.com-and-a-long-tail"
 
@@ -275,3 +277,25 @@ def test_a_test_request_is_left_out_of_the_counters(service: Service) -> None:
 def test_the_hot_route_has_no_hooks(service: Service) -> None:
     app = service.app
     assert not app.before_request_funcs and not app.after_request_funcs and not app.teardown_request_funcs
+
+
+@pytest.mark.parametrize("size", [1, 70_000])
+def test_a_chunked_body_is_refused_beyond_the_limit_as_any_other(service: Service, size: int) -> None:
+    # A valid body in front, so that cutting at the limit would leave JSON that is well-formed.
+    raw = json.dumps(request()).encode()
+    raw += b" " * (2 * 1024 * 1024 + size - len(raw))
+    assert status_of(service, raw, None) == "413 REQUEST ENTITY TOO LARGE"
+
+
+def test_a_body_that_breaks_off_is_refused(service: Service) -> None:
+    raw = json.dumps(request()).encode()
+    assert status_of(service, raw, len(raw)) == status_of(service, raw, None) == "200 OK"
+    assert status_of(service, raw, len(raw) + 5) == "400 BAD REQUEST"
+
+
+def status_of(service: Service, raw: bytes, length: int | None) -> str:
+    """Send bytes as a server hands them on: with the length that was stated, or chunked."""
+    environ = create_environ(DECIDE, method="POST", content_type="application/json")
+    stated = {} if length is None else {"CONTENT_LENGTH": str(length)}
+    environ |= stated | {"wsgi.input": BytesIO(raw), "wsgi.input_terminated": True}
+    return run_wsgi_app(service.app, environ)[1]
