@@ -43,7 +43,9 @@ SEED = 20261123
 FIRST_LISTS = 12  # that are scanned before there is a score to beat
 CODES_A_CANDIDATE = 128  # of so many rows scanned, one more is scored exactly
 SPARSE = 5.0  # rows scanned for each eligible one
-CODES_A_ROW = 30.0  # codes that can be scanned in the time that one row takes to be scored exactly
+COUNTED_ROWS = 16_384  # up to here, lists' eligible rows are counted, not estimated
+CODES_A_ROW = 7.0  # codes that can be scanned in the time that one row takes to be scored exactly
+SCAN_ROWS = 800  # rows that can be scored exactly in the time that a scan takes before its first code
 UNSEEN_WEIGHT = 32.0  # rows that the even spread counts for beside those drawn, in estimating a list's share
 TINY = np.float32(1e-12)
 CHUNK = 65_536  # rows encoded at once
@@ -222,32 +224,51 @@ class FaissIndex:
         part = frame.spread @ query
         variance = part @ part + frame.rest * (query @ query)
         sigma = frame.scatter * (HEAVY_TAILS * math.sqrt(variance)) + TINY
-        held = self._held(eligible)
         everything = eligible.count == self.size
         bits = eligible.words.view(np.uint8)
         selector = None if everything else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         permuted = query[frame.order]
+        rows = list_of = np.empty(0, np.int64)
+        counted = eligible.count <= COUNTED_ROWS
+        if counted:
+            rows, list_of, held = self._counted(eligible)
+        else:
+            held = self._held(eligible)
+
+        def among(lists: Rows) -> Rows:
+            """Return the eligible rows of these lists: all of them where that is the smaller work."""
+            if counted and held[lists].sum() <= SCAN_ROWS + self._sizes[lists].sum() / CODES_A_ROW:
+                chosen = np.zeros(len(held), bool)
+                chosen[lists] = True
+                return rows[chosen[list_of]]
+            return self._scan(permuted, k, lists, centre, selector)
 
         # First the lists where the best rows are expected; then, with a score to beat, all that may beat it.
         promise = centre + sigma * np.sqrt(2 * np.log1p(held))
+        if counted:
+            promise[held == 0] = -np.inf
         order = (-promise).argsort()
         lists = order[: max(FIRST_LISTS, int(held[order].cumsum().searchsorted(8 * k + 64)) + 1)]
-        best, scores = self._best(query, k, self._scan(permuted, k, lists, centre, selector))
+        best, scores = self._best(query, k, among(lists))
         kth = scores[-1] if len(best) == k else -np.inf
         held[lists] = 0
         hits = held * _share_above((kth - centre) / sigma)
         if hits.sum() > EXPECTED_MISSES * k:
             more = _worth_scanning(hits, k)
-            if self._sizes[more].sum() > SPARSE * eligible.count:
+            if not counted and self._sizes[more].sum() > SPARSE * eligible.count:
                 # So few rows of these lists are eligible that counting them all is the smaller work.
-                held = np.bincount(self._list_of[eligible.rows], minlength=len(held)).astype(np.float32)
+                rows, list_of, held = self._counted(eligible)
+                counted = True
                 held[lists] = 0
                 more = _worth_scanning(held * _share_above((kth - centre) / sigma), k)
-                if self._sizes[more].sum() > CODES_A_ROW * eligible.count:
-                    return self._best(query, k, eligible.rows)
-            rows = self._scan(permuted, k, more, centre, selector)
-            best, scores = self._best(query, k, np.concatenate((best, rows)))
+            best, scores = self._best(query, k, np.concatenate((best, among(more))))
         return (best, scores) if len(best) == k else self._best(query, k, eligible.rows)
+
+    def _counted(self, eligible: Eligible) -> tuple[Rows, NDArray[np.int32], Vector]:
+        """Return the eligible rows, the list of each, and how many each list holds."""
+        rows = eligible.rows
+        list_of = self._list_of[rows]
+        return rows, list_of, np.bincount(list_of, minlength=len(self._sizes)).astype(np.float32)
 
     def _held(self, eligible: Eligible) -> Vector:
         """Return how many eligible rows each list holds, estimated from a few thousand of them."""
