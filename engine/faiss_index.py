@@ -30,13 +30,16 @@ from engine.index import Eligible, Rows
 FORMAT = 1
 
 EXACT_ROWS = 3072  # as many rows as can be scored in the time that the lists take
+EXACT_A_LIST = 5  # the same, for each list: centroids are scored too
 LISTED_ROWS = 8192  # catalogues below this size have no lists
 SPREAD_DIM = 128
 GROUP = 2  # dimensions coded together, in 4 bits
 BLOCK = 32  # rows that FAISS interleaves in one block of codes
 
-EXPECTED_MISSES = 0.002  # share of k that may be expected in the lists that a search leaves out
-HEAVY_TAILS = 1.3  # times the sigma that is measured: a list's rows are no perfect normal distribution
+EXPECTED_MISSES = 0.005  # share of k that may be expected in the lists that a search leaves out
+HEAVY_TAILS = 1.2  # times the sigma that is measured: a list's rows are no perfect normal distribution
+OUTLIERS = 0.001  # share of a list's rows, such as a small topic put to others, that
+FARTHER = 2.0  # times as far scatter
 RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on they are trained anew
 TRAIN_POINTS = 64  # a list
 SEED = 20261123
@@ -44,7 +47,7 @@ FIRST_LISTS = 12  # that are scanned before there is a score to beat
 CODES_A_CANDIDATE = 128  # of so many rows scanned, one more is scored exactly
 SPARSE = 5.0  # rows scanned for each eligible one
 COUNTED_ROWS = 16_384  # up to here, lists' eligible rows are counted, not estimated
-CODES_A_ROW = 7.0  # codes that can be scanned in the time that one row takes to be scored exactly
+CODES_A_ROW = 8.0  # codes that can be scanned in the time that one row takes to be scored exactly
 SCAN_ROWS = 800  # rows that can be scored exactly in the time that a scan takes before its first code
 UNSEEN_WEIGHT = 32.0  # rows that the even spread counts for beside those drawn, in estimating a list's share
 TINY = np.float32(1e-12)
@@ -209,7 +212,7 @@ class FaissIndex:
         k = min(k, eligible.count)
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        if self._lists is None or eligible.count <= max(EXACT_ROWS, 4 * k):
+        if self._lists is None or eligible.count <= max(EXACT_ROWS, EXACT_A_LIST * self.shape.lists, 4 * k):
             return self._best(query, k, eligible.rows)
         return self._by_lists(query, k, eligible)
 
@@ -236,19 +239,27 @@ class FaissIndex:
             held = self._held(eligible)
 
         def among(lists: Rows) -> Rows:
-            """Return the eligible rows of these lists: all of them where that is the smaller work."""
-            if counted and held[lists].sum() <= SCAN_ROWS + self._sizes[lists].sum() / CODES_A_ROW:
-                chosen = np.zeros(len(held), bool)
-                chosen[lists] = True
-                return rows[chosen[list_of]]
-            return self._scan(permuted, k, lists, centre, selector)
+            """Return the eligible rows of these lists that may be best: of sparse lists, all."""
+            if not counted:
+                return self._scan(permuted, k, lists, centre, selector)
+            sizes, eligible_there = self._sizes[lists], held[lists]
+            dense = sizes <= CODES_A_ROW * eligible_there
+            if eligible_there[dense].sum() <= SCAN_ROWS + sizes[dense].sum() / CODES_A_ROW:
+                dense[:] = False
+            sparse = np.zeros(len(held), bool)
+            sparse[lists[~dense]] = True
+            found = rows[sparse[list_of].nonzero()[0]]
+            if not dense.any():
+                return found
+            return np.concatenate((found, self._scan(permuted, k, lists[dense], centre, selector)))
 
         # First the lists where the best rows are expected; then, with a score to beat, all that may beat it.
         promise = centre + sigma * np.sqrt(2 * np.log1p(held))
         if counted:
             promise[held == 0] = -np.inf
         order = (-promise).argsort()
-        lists = order[: max(FIRST_LISTS, int(held[order].cumsum().searchsorted(8 * k + 64)) + 1)]
+        enough = int(held[order].cumsum().searchsorted(8 * k + 64)) + 1
+        lists = order[: enough if counted else max(FIRST_LISTS, enough)]
         best, scores = self._best(query, k, among(lists))
         kth = scores[-1] if len(best) == k else -np.inf
         held[lists] = 0
@@ -342,9 +353,14 @@ def _worth_scanning(hits: Vector, k: int) -> Rows:
 
 
 def _share_above(z: Vector) -> Vector:
-    """Return the share of a normal distribution above z sigmas, to a few per cent; a half where z < 0."""
-    above = np.maximum(z, np.float32(0))
-    share: Vector = np.float32(0.5) * np.exp(-above * (np.float32(0.717) + np.float32(0.416) * above))
+    """Return the share of a list's rows above z sigmas; a half where z < 0."""
+    near = np.maximum(z, np.float32(0))
+    return _normal_above(near) + np.float32(OUTLIERS) * _normal_above(near * np.float32(1 / FARTHER))
+
+
+def _normal_above(z: Vector) -> Vector:
+    """Return the share of a normal distribution above z >= 0 sigmas, to a few per cent."""
+    share: Vector = np.float32(0.5) * np.exp(-z * (np.float32(0.717) + np.float32(0.416) * z))
     return share
 
 
