@@ -27,13 +27,14 @@ from contexts.context import Vector
 from engine.errors import IndexFileError
 from engine.index import Eligible, Rows
 
-FORMAT = 1
+FORMAT = 2
 
 EXACT_ROWS = 3072  # as many rows as can be scored in the time that the lists take
 EXACT_A_LIST = 5  # the same, for each list: centroids are scored too
 LISTED_ROWS = 8192  # catalogues below this size have no lists
 SPREAD_DIM = 128
 GROUP = 2  # dimensions coded together, in 4 bits
+LINE = 16  # numbers in a cache line; rows begin on one: scored an eighth faster
 BLOCK = 32  # rows that FAISS interleaves in one block of codes
 
 EXPECTED_MISSES = 0.005  # share of k that may be expected in the lists that a search leaves out
@@ -156,9 +157,10 @@ class FaissIndex:
         list_of: NDArray[np.int32],
     ) -> None:
         self.shape = shape
-        self.size, self.dim = vectors.shape
+        self.size, self.dim = shape.rows, shape.dim
         self.frame = frame
-        self._vectors = vectors
+        self._padded = vectors  # (rows, _padded(dim))
+        self._vectors = vectors[:, : shape.dim]
         self._lists = lists
         self.sizes = sizes
         self._sizes = sizes.astype(np.float32)
@@ -175,7 +177,7 @@ class FaissIndex:
         """
         shape = _read_shape(folder / "shape.json")
         rows, dim, lists = shape.rows, shape.dim, shape.lists
-        vectors = _load(folder / "vectors.npy", (rows, dim), np.float32)
+        vectors = _load(folder / "vectors.npy", (rows, _padded(dim)), np.float32)
         width = dim if lists else 0
         shapes: dict[str, tuple[int, ...]] = {
             "weights": (width,),
@@ -208,7 +210,7 @@ class FaissIndex:
         if len(eligible.words) != -(-self.size // 64):
             got, expected = len(eligible.words), -(-self.size // 64)
             raise ValueError(f"eligible: got {got} words, expected {expected} for {self.size} rows")
-        query = np.ascontiguousarray(query, np.float32)
+        query = _aligned(query)
         k = min(k, eligible.count)
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
@@ -223,9 +225,10 @@ class FaissIndex:
 
     def _by_lists(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         frame = self.frame
-        centre = frame.centroids @ query
-        part = frame.spread @ query
-        variance = part @ part + frame.rest * (query @ query)
+        asked = query[: self.dim]
+        centre = frame.centroids @ asked
+        part = frame.spread @ asked
+        variance = part @ part + frame.rest * (asked @ asked)
         sigma = frame.scatter * (HEAVY_TAILS * math.sqrt(variance)) + TINY
         everything = eligible.count == self.size
         bits = eligible.words.view(np.uint8)
@@ -321,13 +324,26 @@ class FaissIndex:
 
     def _best(self, query: Vector, k: int, rows: Rows) -> tuple[Rows, Vector]:
         """Return the best k of the rows by their true vectors."""
-        scores = _scores(self._vectors, query, rows)
+        scores = _scores(self._padded, query, rows)
         if len(rows) > k:
             kth = np.partition(scores, len(scores) - k)[len(scores) - k]
             contenders = (scores >= kth).nonzero()[0]
             rows, scores = rows[contenders], scores[contenders]
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
+
+
+def _padded(dim: int) -> int:
+    return -(-dim // LINE) * LINE
+
+
+def _aligned(query: Vector) -> Vector:
+    """Return the query, padded as rows are, at the start of a cache line."""
+    room = np.zeros(_padded(len(query)) + LINE, np.float32)
+    start = -(room.__array_interface__["data"][0] // room.itemsize) % LINE
+    aligned = room[start : start + _padded(len(query))]
+    aligned[: len(query)] = query
+    return aligned
 
 
 def _scores(vectors: Vector, query: Vector, rows: Rows) -> Vector:
@@ -473,7 +489,11 @@ def _write(
     """Write all files; rows known to the old index, by their row there, keep their codes and list."""
     rows, dim = vectors.shape
     lists = len(frame.centroids)
-    np.save(folder / "vectors.npy", np.ascontiguousarray(vectors))
+    with (folder / "vectors.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, _padded(dim))}
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, rows, CHUNK):
+            np.pad(vectors[start : start + CHUNK], ((0, 0), (0, _padded(dim) - dim))).tofile(file)
     list_of = np.empty(rows if lists else 0, np.int32)
     sizes = np.zeros(lists, np.int64)
     if lists:
@@ -573,15 +593,19 @@ def _same_rows(old: FaissIndex, vectors: Vector) -> NDArray[np.int64]:
         return known
     # Two projections tell the candidates, by one kernel: equal numbers, equal marks. The numbers decide.
     chance = np.random.default_rng(SEED).standard_normal((2, old.dim)).astype(np.float32)
-    every = np.arange(max(len(vectors), old.size))
+    every = np.arange(CHUNK)
 
     def marked(rows: Vector) -> NDArray[np.uint64]:
-        marks = [_scores(rows, projection, every[: len(rows)]) for projection in chance]
-        return np.stack(marks, axis=1).view(np.uint64)[:, 0]
+        marks = np.empty((len(rows), 2), np.float32)
+        for start in range(0, len(rows), CHUNK):
+            part = np.ascontiguousarray(rows[start : start + CHUNK])
+            for number, projection in enumerate(chance):
+                marks[start : start + CHUNK, number] = _scores(part, projection, every[: len(part)])
+        return marks.view(np.uint64)[:, 0]
 
     marks = marked(old._vectors)
     order = marks.argsort(kind="stable")
-    found = order[marks[order].searchsorted(marked(np.ascontiguousarray(vectors))).clip(max=old.size - 1)]
+    found = order[marks[order].searchsorted(marked(vectors)).clip(max=old.size - 1)]
     for start in range(0, len(vectors), CHUNK):
         part = slice(start, start + CHUNK)
         same = (vectors[part] == old._vectors[found[part]]).all(axis=1)

@@ -290,6 +290,6 @@ def test_an_index_of_another_format_is_refused(built: Path, tmp_path: Path) -> N
     folder = tmp_path / "copy"
     shutil.copytree(built, folder)
     text = (folder / "shape.json").read_text()
-    (folder / "shape.json").write_text(text.replace('"format":1', '"format":2'))
-    with pytest.raises(IndexFileError, match="got format 2, expected 1"):
+    (folder / "shape.json").write_text(text.replace('"format":2', '"format":1'))
+    with pytest.raises(IndexFileError, match="got format 1, expected 2"):
         FaissIndex.open(folder)
