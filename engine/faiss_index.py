@@ -2,12 +2,15 @@
 
 Two methods; each ends with the exact scores of the true vectors.
 
-exact   Score every eligible row. A row costs some 40 ns, so this wins while the rows are few.
+exact   Score every eligible row. A row costs 40 to 100 ns, so this wins while the rows are few. Short
+        forms of a row do not help here: 128 principal components of 424 columns cost half, but put one of
+        the best 10 behind 600 of 1,000 rows.
 lists   The rows are clustered into lists; a 4-bit product quantizer's codes are scanned 32 rows at a time.
         A fixed number of lists fails under filters (the eligible rows may all lie elsewhere), so lists are
         chosen by the hits they are expected to hold: within a list, scores are close to normal, around the
-        centroid's score. The search ends when the lists not scanned are expected to hold too few rows
-        above the k-th best score found.
+        centroid's score, with a few rows farther out. The search ends when the lists left out are expected
+        to hold too few rows above the k-th best score found. Where eligible rows are few, each list's are
+        counted, and scored exactly if the list holds few beside its codes.
 """
 
 from __future__ import annotations
@@ -234,7 +237,7 @@ class FaissIndex:
         bits = eligible.words.view(np.uint8)
         selector = None if everything else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         permuted = query[frame.order]
-        rows = list_of = np.empty(0, np.int64)
+        rows, list_of = np.empty(0, np.int64), np.empty(0, np.int32)
         counted = eligible.count <= COUNTED_ROWS
         if counted:
             rows, list_of, held = self._counted(eligible)
