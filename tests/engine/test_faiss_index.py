@@ -45,7 +45,7 @@ WEIGHTS = np.where(np.arange(DIM) < DIM - 16, 0.7, 0.1).astype(np.float32)
 
 def masks(topic: NDArray[np.int64]) -> dict[str, Mask]:
     chance = np.random.default_rng(3)
-    found = {f"{share:g}": chance.random(len(topic)) < share for share in (1, 0.7, 0.45, 0.1, 0.02, 0.001)}
+    found = {f"{share:g}": chance.random(len(topic)) < share for share in (1, 0.9, 0.45, 0.1, 0.02, 0.001)}
     for share in (0.5, 0.1):
         found[f"topics {share:g}"] = np.isin(topic, chance.choice(TOPICS, int(TOPICS * share), replace=False))
     return found
@@ -78,6 +78,39 @@ def test_nearly_all_of_the_best_are_found_under_every_filter(built: Path, name: 
     vectors, topic = catalogue(ROWS)
     eligible = Eligible.from_mask(masks(topic)[name])
     assert share_found(FaissIndex.open(built), ExactIndex(vectors), k, eligible) >= 0.99
+
+
+WAYS = {
+    "estimated": {"COUNTED_ROWS": 0, "SPARSE": np.inf},
+    "estimated, then counted": {"COUNTED_ROWS": 0, "SPARSE": 0},
+    "scanned where dense": {"COUNTED_ROWS": ROWS, "EXACT_ROWS": 100, "EXACT_A_LIST": 0, "SCAN_ROWS": -np.inf},
+    "never scanned": {"COUNTED_ROWS": ROWS, "EXACT_ROWS": 100, "EXACT_A_LIST": 0, "SCAN_ROWS": np.inf},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", list(masks(np.zeros(1, np.int64))))
+def test_each_way_through_the_lists_finds_nearly_all(
+    built: Path, monkeypatch: pytest.MonkeyPatch, name: str, way: str
+) -> None:
+    for constant, value in WAYS[way].items():
+        monkeypatch.setattr(faiss_index, constant, value)
+    vectors, topic = catalogue(ROWS)
+    eligible = Eligible.from_mask(masks(topic)[name])
+    assert share_found(FaissIndex.open(built), ExactIndex(vectors), 10, eligible) >= 0.99
+
+
+@pytest.mark.parametrize("dim", [8, 24, 40])
+def test_rows_are_scored_in_all_their_columns(tmp_path: Path, dim: int) -> None:
+    vectors = np.random.default_rng(dim).standard_normal((300, dim)).astype(np.float32)
+    build(vectors, tmp_path)
+    index, everything = FaissIndex.open(tmp_path), Eligible.from_mask(np.ones(300, bool))
+    for query in vectors[:20, ::-1]:
+        rows, scores = index.search(query, 10, everything)
+        wanted, best = ExactIndex(vectors).search(query, 10, everything)
+        assert rows.tolist() == wanted.tolist()
+        np.testing.assert_allclose(scores, best, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(index.vector(7), vectors[7])
 
 
 def test_filters_pass_through_both_methods(built: Path) -> None:
@@ -290,6 +323,6 @@ def test_an_index_of_another_format_is_refused(built: Path, tmp_path: Path) -> N
     folder = tmp_path / "copy"
     shutil.copytree(built, folder)
     text = (folder / "shape.json").read_text()
-    (folder / "shape.json").write_text(text.replace('"format":1', '"format":2'))
-    with pytest.raises(IndexFileError, match="got format 2, expected 1"):
+    (folder / "shape.json").write_text(text.replace('"format":2', '"format":1'))
+    with pytest.raises(IndexFileError, match="got format 1, expected 2"):
         FaissIndex.open(folder)
