@@ -69,7 +69,7 @@ def _measure(services: Services, rows: int, pages: int) -> int:
     for number, text in enumerate(islice(texts, pages + 10)):
         if number == 10:  # the first ones warm up
             times, degraded, behind_s = _Times(), 0.0, 0.0
-        visit = enter(Arrival(), PUBLISHER, title=text[:60], text=text)
+        visit = enter(Arrival(), PUBLISHER, title=text[:60], text=text, condition="rain", temperature_c=4.0)
         behind = time.perf_counter()
         answer = times.take("decide", partial(_decide, services, visit))
         degraded += answer.degraded or "page" in answer.missing
