@@ -8,13 +8,15 @@ there is nothing for them to mask.
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from spacy.matcher import PhraseMatcher
-from spacy.tokens import Doc
-from spacy.vocab import Vocab
+if TYPE_CHECKING:
+    from spacy.matcher import PhraseMatcher
+    from spacy.tokens import Doc
 
 MAX_PHRASE_CHARS = 80
 # Words, and each other sign for itself. spaCy's own rules take 9 ms for 500 words that they have not met
@@ -30,7 +32,10 @@ class Tokenizer:
     """
 
     def __init__(self) -> None:
-        self._vocab = Vocab()  # without the attributes of a language: 30 µs for each new word
+        self._spacy = _spacy()
+        self._vocab = (
+            self._spacy.vocab.Vocab()
+        )  # without the attributes of a language: 30 µs for each new word
         self._lock = threading.Lock()
 
     @contextmanager
@@ -41,7 +46,7 @@ class Tokenizer:
 
     def matcher(self, phrases: Iterable[str]) -> Matcher:
         """Return a matcher of these phrases, lower and upper case alike."""
-        inner = PhraseMatcher(self._vocab, attr="ORTH")
+        inner = self._spacy.matcher.PhraseMatcher(self._vocab, attr="ORTH")
         with self._lock:
             for phrase in sorted(set(phrases)):
                 doc = self._doc(phrase)
@@ -50,7 +55,25 @@ class Tokenizer:
         return Matcher(inner)
 
     def _doc(self, text: str) -> Doc:
-        return Doc(self._vocab, words=_TOKEN.findall(text.lower().replace("\u2019", "'")))
+        words = _TOKEN.findall(text.lower().replace("\u2019", "'"))
+        doc: Doc = self._spacy.tokens.Doc(self._vocab, words=words)
+        return doc
+
+
+def _spacy() -> Any:
+    """Import spaCy. It loads torch where that is installed, 200 MiB and 2 s that words and lists do not need."""
+    if "spacy" not in sys.modules and "torch" not in sys.modules:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # what the import system takes for "not there"
+        try:
+            import spacy
+        finally:
+            del sys.modules["torch"]
+    import spacy
+    import spacy.matcher
+    import spacy.tokens
+    import spacy.vocab
+
+    return spacy
 
 
 def listed(phrase: str) -> str:

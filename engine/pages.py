@@ -199,9 +199,14 @@ class Pages:
             for seq, facts in batch:
                 self._learn(facts)
                 self._seen = seq
-        _save(self._unsaved, lambda pages: self._store.put_pages(self._latest(pages), now))
-        _save(self._undefined, lambda urls: self._store.put_page_urls(list(dict.fromkeys(urls)), now))
-        since = self._polled - OVERLAP if self._polled is not None else None
+        # A time to the second would tell when somebody read a page: what a page says is kept to the day.
+        minute = now.replace(second=0, microsecond=0)
+        day = minute.replace(hour=0, minute=0)
+        _save(self._unsaved, lambda pages: self._store.put_pages(self._latest(pages), day))
+        _save(self._undefined, lambda urls: self._store.put_page_urls(list(dict.fromkeys(urls)), minute))
+        since = (
+            (self._polled - OVERLAP).replace(second=0, microsecond=0) if self._polled is not None else None
+        )
         for publisher, url, content in self._store.page_urls(since):
             self._urls.put((publisher, url), content)
         self._polled = now

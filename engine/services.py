@@ -28,7 +28,7 @@ from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
 from engine.decide import Engine
-from engine.errors import EngineError
+from engine.errors import ConfigError, EngineError
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
 from engine.keys import KeyTable
@@ -74,6 +74,11 @@ class Services:
         data.mkdir(parents=True, exist_ok=True)
         self.keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=random_bytes)
         self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
+        currency = self.store.settle("currency", config.currency)
+        if currency != config.currency:
+            raise ConfigError(
+                f"TACTFUL_CURRENCY is {config.currency}; all amounts in this store are in {currency}"
+            )
         recipe = open_recipe(config)
         self.encoder = recipe.encoder
         self.topics = recipe.topics

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 import msgspec
 from flask import Request, Response, request
 
+from contexts.errors import FactError
 from engine.campaign import Publisher
 from engine.decision import Answer, CreativeAnswer, Placement, PrivacyAnswer
 from engine.keys import Caller
 from engine.limits import RateLimits
 from engine.web.api import SAFE_HEADERS, Api, Body, Ready, Refused, fault_line
-from engine.web.faults import Fault
+from engine.web.faults import Fault, word
 from engine.web.health import Metrics
 from engine.web.origins import Origins
 from engine.web.wire import (
@@ -97,10 +98,10 @@ class Decisions:
             body = self._body.read(sent)
             self._admit(sent, arrival, body.publisher)
             visit = visit_of(arrival, body, trusted=arrival.api_key is not None)
+            answer, failed = self._answer(visit, body, started + self._deadline_s)
         except Refused as refused:
             refused.headers |= dict(cors(arrival.origin))
             raise
-        answer, failed = self._answer(visit, body, started + self._deadline_s)
         if not body.test:
             self._metrics.decided(answer, self._monotonic() - started, failed)
         headers = JSON_HEADERS if arrival.origin is None else [*JSON_HEADERS, *cors(arrival.origin)]
@@ -142,6 +143,9 @@ class Decisions:
         try:
             placements = placements_of(body)
             return self._engine.decide(visit, placements, explain=body.explain, deadline=deadline), False
+        except FactError as error:  # a region that its country does not have, say
+            fault = Fault(error.field, word(str(error.got)), error.expected)
+            raise Refused(422, "Invalid body", None, (fault,)) from None
         except Exception as error:  # the rule of the page: never break it
             log.error("decision failed: %s", fault_line(error))
             return self._empty(visit, body), True
