@@ -40,7 +40,7 @@ GROUP = 2  # dimensions coded together, in 4 bits
 LINE = 16  # numbers in a cache line; rows begin on one: scored an eighth faster
 BLOCK = 32  # rows that FAISS interleaves in one block of codes
 
-EXPECTED_MISSES = 0.005  # share of k that may be expected in the lists that a search leaves out
+EXPECTED_MISSES = 0.003  # share of k that may be expected in the lists that a search leaves out
 HEAVY_TAILS = 1.2  # times the sigma that is measured: a list's rows are no perfect normal distribution
 OUTLIERS = 0.001  # share of a list's rows, such as a small topic put to others, that
 FARTHER = 2.0  # times as far scatter
