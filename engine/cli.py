@@ -86,7 +86,7 @@ def serve(workers: int | None, host: str | None, port: int | None, server: str) 
     config = _config(workers=workers, host=host, port=port)
     with _initialise(config):
         pass  # a first start makes the folders and secrets, and says so
-    click.echo(f"Tactful listens on http://{config.host}:{config.port}", err=True)
+    click.echo(f"Tactful starts on http://{config.host}:{config.port}", err=True)
     run(config, server)
 
 

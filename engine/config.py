@@ -66,7 +66,9 @@ class Config:
         None, "URL under which browsers reach the service; none: host and port", _url
     )
     workers: int = _setting(1, "worker processes", _whole(1, 256))
-    threads: int = _setting(1, "threads that answer requests in each worker", _whole(1, 256))
+    threads: int = _setting(
+        4, "threads that answer requests in each worker; a client that sends slowly holds one", _whole(1, 256)
+    )
     currency: str = _setting(
         "EUR", "the one currency of all amounts, ISO 4217", _matching("[A-Z]{3}", "three capitals")
     )
