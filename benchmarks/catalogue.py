@@ -194,10 +194,11 @@ def _know_pages(store: SqliteStore, keyring: Keyring, taxonomy: Taxonomy, topics
             content, topics.encoder_id, vector, found, language="en", suitability_known=True, better=True
         )
         pages.append(facts)
-    store.put_pages(pages, SINCE)
-    for number, facts in enumerate(pages):
-        url_hash = keyring.mac("page-url", canonical(page_url(number)).encode()).hex()
-        store.put_page_url(PUBLISHER, url_hash, facts.content_hash, SINCE)
+    now = datetime.now(UTC)  # what is older than TACTFUL_PAGE_DAYS is forgotten
+    store.put_pages(pages, now)
+    urls = [keyring.mac("page-url", canonical(page_url(number)).encode()).hex() for number in range(PAGES)]
+    told = zip(urls, pages, strict=True)
+    store.put_page_urls([(PUBLISHER, url, facts.content_hash) for url, facts in told], now)
 
 
 _ANYWHERE = Suitability(avoid=(), accept_unknown=True)

@@ -32,7 +32,7 @@ from engine.retrieve import (
 from engine.targeting import conjunction
 from privacy.visit import Visit
 
-COMPETING = 24  # candidates for a placement: chosen by match, then ordered by match × bid
+COMPETING = 16  # candidates for a placement: chosen by match, then ordered by match × bid
 LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
 
 Shortlist = tuple[Ranked, ...]
