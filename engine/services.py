@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import random
 import secrets
@@ -143,9 +142,6 @@ class Services:
     def warm_up(self) -> None:
         """Touch what the first requests would otherwise wait for."""
         self.encoder.encode(["a page about nothing in particular"])
-        # What stands now stays: looked at again and again by the collector, it would cost each request a fifth more.
-        gc.collect()
-        gc.freeze()
         self._ready.set()
 
     def start(self) -> None:
