@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from contexts.context import Intent
+from contexts.context import INTENTS, Intent
 from privacy.consent import Purpose
 from privacy.errors import FieldError
 from privacy.pseudonym import LONGEST, IdType
@@ -64,6 +64,15 @@ class FirstParty(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     def keys(self) -> int:
         """Return how many keys a reader's signals can have, exposure counts aside."""
         return len(self.cohorts) + bool(self.loyalty_tiers) + 1
+
+    def pairs(self, capped: Iterable[str]) -> list[tuple[str, str]]:
+        """Return every (key, value) that `Signals.values` can give; `capped` are the campaigns with a cap."""
+        return [
+            *(("cohort", name) for name in self.cohorts),
+            *(("journey_stage", stage) for stage in INTENTS),
+            *(("loyalty_tier", name) for name in self.loyalty_tiers),
+            *(("capped", campaign) for campaign in capped),
+        ]
 
     def __bool__(self) -> bool:
         return bool(self.cohorts or self.loyalty_tiers)
@@ -138,7 +147,9 @@ def parse(raw: bytes, registered: FirstParty, campaigns: Container[str] = ()) ->
         for path, text in _texts(value):
             found = raw_identifier(text)
             if found is not None and not (path == "signals.exposure" and text in campaigns):
-                raise FieldError(path, found, "a word of the registered vocabulary; identifiers go into signals.id")
+                raise FieldError(
+                    path, found, "a word of the registered vocabulary; identifiers go into signals.id"
+                )
         signals = msgspec.json.decode(raw, type=Signals)
     except msgspec.ValidationError as error:
         place = _AT.search(str(error))
@@ -165,7 +176,9 @@ def _check(signals: Signals, registered: FirstParty) -> None:
     stated = (signals.journey_stage is not None) + (signals.loyalty_tier is not None)
     count = len(signals.cohorts) + len(signals.exposure) + stated
     if count > MOST_KEYS:
-        raise FieldError("signals", f"{count} keys", f"at most {MOST_KEYS}: cohorts, stage, tier and exposures together")
+        raise FieldError(
+            "signals", f"{count} keys", f"at most {MOST_KEYS}: cohorts, stage, tier and exposures together"
+        )
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -181,7 +194,9 @@ def _texts(value: object, path: str = "signals") -> Iterator[tuple[str, str]]:
         if len(set(names)) < len(names):
             raise FieldError(path, "a key twice", "each key once")
         for name, inner in value:
-            known = name in _EXPECTED if path == "signals" else path == "signals.id" and name in ("type", "value")
+            known = (
+                name in _EXPECTED if path == "signals" else path == "signals.id" and name in ("type", "value")
+            )
             if not known:
                 yield path, name
             below = f"{path}.{name}" if known else path

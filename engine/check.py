@@ -19,6 +19,7 @@ import msgspec
 from msgspec.structs import fields, replace
 
 from contexts.context import CONDITIONS, PARTS_OF_DAY, SEASONS, SENSITIVE, TEMPERATURES, WEEKDAYS
+from contexts.first_party import MOST_KEYS, FirstParty
 from engine.campaign import Advertiser, Campaign, Format, Prefer, Publisher, Rule, Targeting
 from engine.change import KINDS, Entity
 from engine.creative import Creative, Image
@@ -32,6 +33,7 @@ from engine.creative_safety import (
 )
 from engine.errors import CatalogError
 from engine.images import NAME
+from privacy.raw_identifier import raw_identifier
 from privacy.visit import DEVICE_CLASSES, PLATFORMS
 
 _DECODER = msgspec.json.Decoder(Entity)
@@ -216,7 +218,23 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
         _check_topic(topic, f"categories[{_shown(name)}]", known, found)
     for number, product in enumerate(publisher.block_categories):
         _check_product(product, f"block_categories[{number}]", known, found)
+    _check_first_party(publisher.first_party, found)
     return replace(publisher, domains=tuple(dict.fromkeys(hosts)))
+
+
+def _check_first_party(vocabulary: FirstParty, found: Findings) -> None:
+    if vocabulary.keys > MOST_KEYS:
+        expected = f"at most {MOST_KEYS}: each cohort, the tiers and the journey stage are one each"
+        found.refuse("first_party", f"{vocabulary.keys} keys", expected)
+    for name in ("cohorts", "loyalty_tiers"):
+        words: tuple[str, ...] = getattr(vocabulary, name)
+        if len(set(words)) < len(words):
+            found.refuse(f"first_party.{name}", "a name twice", "each name once")
+        for number, word in enumerate(words):
+            raw = raw_identifier(word)
+            if raw is not None:  # not to be quoted: an error is printed and answered
+                path = f"first_party.{name}[{number}]"
+                found.errors.append(CatalogError(path, raw, "the name of a group of readers", found.line))
 
 
 def check_advertiser(advertiser: Advertiser, found: Findings) -> Advertiser:

@@ -33,8 +33,11 @@ from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
+from engine.shared_values import SharedValues
 from engine.snapshot import Snapshot
-from engine.store import SqliteStore, open_store
+from engine.store import SqliteStore, budget_sqlite, epochs_sqlite, open_store, shared_sqlite
+from engine.store.log_sqlite import SqliteLeaves
+from privacy.budget import SpendStore
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
 
@@ -42,6 +45,7 @@ log = logging.getLogger(__name__)
 
 ID_BYTES = 12  # of an answer's id
 PREPARE_S = 86_400.0  # between looks at the calendar: years end, and pages are forgotten
+TEND_S = 60.0  # between looks whether a week is over
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
@@ -116,6 +120,12 @@ class Services:
             monotonic=monotonic,
             request_id=self.new_id,
         )
+        self.budget: SpendStore = budget_sqlite.SqliteBudget(
+            self.store, config.key_dir / budget_sqlite.FILE, SqliteLeaves(self.store), now
+        )
+        self.epochs = epochs_sqlite.SqliteEpochKeys(config.key_dir / epochs_sqlite.FILE, random_bytes)
+        self._shared_rows = shared_sqlite.SqliteSharedRows(data / shared_sqlite.FILE)
+        self.shared = SharedValues(self._shared_rows, self.epochs, self.budget)
         self._atlas = atlas
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
@@ -152,6 +162,7 @@ class Services:
         self._thread("refresh", self._look_for_ever)
         self._thread("rebuild", self._rebuild_for_ever)
         self._thread("expire", self._expire_for_ever)
+        self._thread("weeks", self._tend_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
             self._thread(
@@ -167,6 +178,8 @@ class Services:
         for thread in self._threads:
             thread.join(5)
         self._try(self.pages.poll)
+        self._shared_rows.close()
+        self.epochs.close()
         self.store.close()
 
     def refresh(self) -> None:
@@ -232,6 +245,20 @@ class Services:
         # Apart from the looks: a pause acts while a snapshot is being built, here or by another worker.
         while not self._stopping.wait(self.config.poll_ms / 1000):
             self._try(self.catalog.rebuild)
+
+    def tend_weeks(self) -> None:
+        """Destroy the keys of weeks that are long over, close the one that just ended, learn what may act."""
+        now = self.now()
+        self.epochs.destroy(now)
+        snapshot = self.catalog.view(now).snapshot
+        registered = {p.id: p.first_party for p in snapshot.publishers.values() if p.first_party}
+        self.shared.tend({id: vocabulary.pairs(()) for id, vocabulary in registered.items()}, now)
+
+    def _tend_for_ever(self) -> None:
+        # Apart from the looks: the first noise takes a second to load.
+        self._try(self.tend_weeks)
+        while not self._stopping.wait(TEND_S):
+            self._try(self.tend_weeks)
 
     def _expire_for_ever(self) -> None:
         # Apart from all that may wait for the store: texts are let go in time.

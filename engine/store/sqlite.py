@@ -112,6 +112,14 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE log_leaves (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL)
     """,
+    """
+    CREATE TABLE budget (
+        scope TEXT PRIMARY KEY, cap INTEGER NOT NULL, spent INTEGER NOT NULL CHECK (spent BETWEEN 0 AND cap)
+    ) WITHOUT ROWID;
+    CREATE TABLE releases (
+        query TEXT PRIMARY KEY, at TEXT NOT NULL, costs TEXT NOT NULL, body BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
 )
 
 _TABLES: dict[Kind, str] = {
