@@ -15,6 +15,8 @@ from engine.errors import ConfigError, StoreError
 
 PREFIX = "TACTFUL_"
 KEY_PURPOSES = ("page-url",)  # the secrets of an installation, one key each in `key_dir`
+# The secrets of consent, opened apart: where one is missing, consented signals are off and pages still get theirs.
+CONSENT_KEYS = ("subject", "log", "log-cosign", "issuer")
 
 
 def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:

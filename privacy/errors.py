@@ -19,3 +19,7 @@ class FieldError(PrivacyError, ValueError):
 
 class KeyringError(PrivacyError):
     """A key file that is missing, damaged or open to others. The message names the file and the remedy."""
+
+
+class LogError(PrivacyError):
+    """A consent log, one of its proofs, notes or files, that does not hold; says what came and what was expected."""

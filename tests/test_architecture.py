@@ -43,8 +43,8 @@ OWNERS = {
     "resiliparse": ["contexts/extract.py", "engine/assemble.py"],
     "sentence_transformers": ["contexts/encode_torch.py"],
     "spacy": ["contexts/keyphrases.py"],
-    # Besides the store, the proof that looks at its files from outside.
-    "sqlite3": ["engine/store/sqlite.py", "engine/prove/state.py"],
+    # Besides the stores, the proof that looks at their files from outside.
+    "sqlite3": ["engine/store/*.py", "engine/prove/state.py"],
     "tokenizers": ["contexts/encode*.py"],
     "torch": ["contexts/encode_torch.py"],
     "trafilatura": ["contexts/extract.py", "contexts/fetch.py"],
