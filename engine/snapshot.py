@@ -32,6 +32,7 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     advertiser: int  # index into Manifest.advertisers
     categories: tuple[str, ...]
     house: bool
+    frequency_cap: int | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -49,6 +50,14 @@ class Manifest(msgspec.Struct, frozen=True):
     phrases: tuple[str, ...]  # that rules or campaigns name, to be looked for in pages
     bitmaps: tuple[str, ...]
     hashes: dict[str, str]  # file name → sha256, hex
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """How often a reader may see a campaign, and its index in the manifest."""
+
+    most: int
+    at: int
 
 
 class _Id(msgspec.Struct):
@@ -83,6 +92,7 @@ class Snapshot:
     id_hash: NDArray[np.uint64]  # (rows,) ascending
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
+    capped: Mapping[str, Cap]  # the campaigns that have a frequency cap, by id
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[
         SoftFacet, Vector
@@ -199,6 +209,11 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         stated=(masks := stated(soft)),
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
+        capped={
+            c.id: Cap(c.frequency_cap, at)
+            for at, c in enumerate(manifest.campaigns)
+            if c.frequency_cap is not None
+        },
         advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,
     )
