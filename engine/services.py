@@ -21,6 +21,7 @@ from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
 from contexts.weather import Source, WeatherTable
+from engine.admission import Admission
 from engine.background import Background
 from engine.build_apart import Builder
 from engine.campaign import Publisher
@@ -66,6 +67,7 @@ class Services:
         self.now = now
         self.monotonic = monotonic
         self._random_bytes = random_bytes
+        self.admission: Admission | None = None
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []

@@ -20,7 +20,7 @@ from engine.limits import RateLimits
 from engine.manage import ManageStore
 from engine.web.api import MAX_BODY, Api
 from engine.web.catalogue import QUERY_KEYS, add_catalogue
-from engine.web.decisions import Decider, Decisions, add_decisions
+from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.origins import Origins
@@ -45,6 +45,10 @@ class Services(Protocol):
     @property
     def store(self) -> Store:
         """Keeps the catalogue."""
+
+    @property
+    def admission(self) -> Admits | None:
+        """Lets consented signals in; None where consents cannot be checked."""
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
@@ -112,6 +116,7 @@ def create_app(
         services.monotonic,
         services.new_id,
         config.deadline_ms,
+        services.admission,
     )
     known = Known(content_taxonomy(), ad_products())
     add_decisions(api, decisions)

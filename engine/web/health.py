@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from engine.decision import Answer
 from engine.web.api import SAFE_HEADERS, Api, Refused
+from privacy.gate import DENIALS, Denial
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 FACETS = ("page", "device", "time", "weather", "place")
@@ -58,6 +59,10 @@ class Metrics:
         )
         degraded = Counter("tactful_degraded", "Answers cut short", ["cause"], registry=registry)
         self._late, self._failed = degraded.labels("deadline"), degraded.labels("error")
+        denials = Counter(
+            "consent_denied", "Consent tokens that did not act, by reason", ["reason"], registry=registry
+        )
+        self._denied = {reason: denials.labels(reason) for reason in DENIALS}
         missing = Counter(
             "tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry
         )
@@ -96,6 +101,10 @@ class Metrics:
         if answer.snapshot != self._seen_version:
             self._seen_version = answer.snapshot
             self._version.set(answer.snapshot)
+
+    def denied(self, reason: Denial) -> None:
+        """Count a consent that did not act."""
+        self._denied[reason].inc()
 
     def told(self) -> bytes:
         """Write the counters in Prometheus' text format."""
