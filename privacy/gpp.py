@@ -9,11 +9,12 @@ refuses one that breaks any.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from privacy import tcf
 from privacy.iab_bits import Bits, Ids, Rule, StringError, check_text
@@ -58,14 +59,18 @@ class CanadianConsent:
     updated: datetime
     cmp: int
     policy: int
-    purposes: Ids
+    purpose_consents: Ids
     implied_purposes: Ids
-    vendors: Ids
+    vendor_consents: Ids
     implied_vendors: Ids
     restrictions: tuple[tcf.Restriction, ...]
     disclosed: Ids | None = None
     publisher: tcf.PublisherPurposes | None = None
 
+
+_T = TypeVar("_T")
+_Read = tuple[_T, list[Rule]]  # what was read, and the rules that it breaks
+_Ranges = Callable[[Bits, int], Ids]  # how a segment codes its ranges of ids
 
 Section = tcf.ConsentString | CanadianConsent | UsSection
 
@@ -113,7 +118,7 @@ def _header(text: str) -> tuple[list[int], list[Rule]]:
     return numbers, bits.broken
 
 
-def _section(number: int, body: str) -> tuple[Section, list[Rule]] | None:
+def _section(number: int, body: str) -> _Read[Section] | None:
     if number == TCF_EU:
         consent, rules = tcf.read(body)
         return consent, list(rules)
@@ -140,12 +145,12 @@ class _State:
     sensitive: int = 0  # how many numbers a second segment about sensitive data holds
 
 
-def _us_national(body: str) -> tuple[UsSection, list[Rule]]:
+def _us_national(body: str) -> _Read[UsSection]:
     version = Bits(body.partition(".")[0]).number(6)
     return _us_state(_NATIONAL_1 if version == 1 else _NATIONAL_2, body, version=1 if version == 1 else 2)
 
 
-def _us_state(state: _State, body: str, version: int = 1) -> tuple[UsSection, list[Rule]]:
+def _us_state(state: _State, body: str, version: int = 1) -> _Read[UsSection]:
     core, *more = body.split(".")
     bits = Bits(core)
     fields: dict[str, Any] = {state.version: bits.number(6)}
@@ -180,7 +185,7 @@ def _numbers(bits: Bits, layout: Layout, fields: dict[str, Any]) -> None:
         fields[name] = numbers[0] if count == 1 else numbers
 
 
-def _canadian(body: str) -> tuple[CanadianConsent, list[Rule]]:
+def _canadian(body: str) -> _Read[CanadianConsent]:
     core, *others = body.split(".")
     said, broken = _either(core, _canadian_core)
     for segment in others:
@@ -200,27 +205,21 @@ def _canadian(body: str) -> tuple[CanadianConsent, list[Rule]]:
     return CanadianConsent(**said), broken
 
 
-def _either(segment: str, reader: Any) -> tuple[Any, list[Rule]]:
+def _either(segment: str, reader: Callable[[str, _Ranges], _Read[_T]]) -> _Read[_T]:
     """Read a segment with ids in Fibonacci coding, as specified, or else in 16 bits, as encoders once did."""
-    first: StringError | tuple[Any, list[Rule]]
     try:
-        first = reader(segment, Bits.fibonacci_ranges)
-        if not first[1]:
-            return first
-    except StringError as error:
-        first = error
-    try:
-        old = reader(segment, Bits.ranges)
-        if not old[1] or isinstance(first, StringError):
-            return old  # type: ignore[no-any-return]
+        value, broken = reader(segment, Bits.fibonacci_ranges)
     except StringError:
-        pass
-    if isinstance(first, StringError):
-        raise first
-    return first
+        return reader(segment, Bits.ranges)
+    if broken:
+        with suppress(StringError):
+            old, old_broken = reader(segment, Bits.ranges)
+            if not old_broken:
+                return old, []
+    return value, broken
 
 
-def _canadian_core(segment: str, ranges: Any) -> tuple[dict[str, Any], list[Rule]]:
+def _canadian_core(segment: str, ranges: _Ranges) -> _Read[dict[str, Any]]:
     bits = Bits(segment)
     if bits.number(6) != 1:
         raise StringError("version")
@@ -230,8 +229,8 @@ def _canadian_core(segment: str, ranges: Any) -> tuple[dict[str, Any], list[Rule
     bits.number(12)  # the vendor list's version
     said["policy"] = bits.number(6)
     bits.number(1 + 12)  # texts of the CMP's own; special features
-    said["purposes"], said["implied_purposes"] = bits.ids(24), bits.ids(24)
-    said["vendors"] = _vendors(bits, ranges)
+    said["purpose_consents"], said["implied_purposes"] = bits.ids(24), bits.ids(24)
+    said["vendor_consents"] = _vendors(bits, ranges)
     said["implied_vendors"] = _vendors(bits, ranges)
     restrictions = []
     for _ in range(bits.number(12)):
@@ -246,7 +245,7 @@ def _canadian_core(segment: str, ranges: Any) -> tuple[dict[str, Any], list[Rule
     return said, bits.broken
 
 
-def _canadian_disclosed(segment: str, ranges: Any) -> tuple[Ids, list[Rule]]:
+def _canadian_disclosed(segment: str, ranges: _Ranges) -> _Read[Ids]:
     bits = Bits(segment)
     bits.number(3)
     disclosed = _vendors(bits, ranges)
@@ -254,7 +253,7 @@ def _canadian_disclosed(segment: str, ranges: Any) -> tuple[Ids, list[Rule]]:
     return disclosed, bits.broken
 
 
-def _canadian_publisher(segment: str) -> tuple[tcf.PublisherPurposes, list[Rule]]:
+def _canadian_publisher(segment: str) -> _Read[tcf.PublisherPurposes]:
     bits = Bits(segment)
     bits.number(3)
     purposes = tcf.publisher_purposes(bits)
@@ -262,10 +261,9 @@ def _canadian_publisher(segment: str) -> tuple[tcf.PublisherPurposes, list[Rule]
     return purposes, bits.broken
 
 
-def _vendors(bits: Bits, ranges: Any) -> Ids:
+def _vendors(bits: Bits, ranges: _Ranges) -> Ids:
     most = bits.number(16)
-    found: Ids = ranges(bits, most) if bits.flag() else bits.ids(most)
-    return found
+    return ranges(bits, most) if bits.flag() else bits.ids(most)
 
 
 def _national(sensitive: int, children: int) -> _State:

@@ -87,13 +87,11 @@ def _consented(
 ) -> bool:
     """Say whether a string bears consent (never a legitimate interest) for a purpose in our role."""
     number = TCF_PURPOSE[purpose]
-    eu = isinstance(said, tcf_string.ConsentString)
-    if number not in (said.purpose_consents if eu else said.purposes):
+    if number not in said.purpose_consents:
         return False
     if role == "publisher":
         return said.publisher is None or number in said.publisher.consents
-    vendors = said.vendor_consents if eu else said.vendors
-    if vendor_id is None or vendor_id not in vendors:
+    if vendor_id is None or vendor_id not in said.vendor_consents:
         return False
     if said.disclosed is not None and vendor_id not in said.disclosed:
         return False
