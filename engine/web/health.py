@@ -23,7 +23,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from engine.decision import Answer
 from engine.web.api import SAFE_HEADERS, Api, Refused
-from privacy.gate import DENIALS, Denial
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 FACETS = ("page", "device", "time", "weather", "place")
@@ -62,7 +61,7 @@ class Metrics:
         denials = Counter(
             "consent_denied", "Consent tokens that did not act, by reason", ["reason"], registry=registry
         )
-        self._denied = {reason: denials.labels(reason) for reason in DENIALS}
+        self._denials = denials
         missing = Counter(
             "tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry
         )
@@ -102,9 +101,9 @@ class Metrics:
             self._seen_version = answer.snapshot
             self._version.set(answer.snapshot)
 
-    def denied(self, reason: Denial) -> None:
-        """Count a consent that did not act."""
-        self._denied[reason].inc()
+    def denied(self, reason: str) -> None:
+        """Count a consent that did not act; `reason` is one of privacy.gate.DENIALS."""
+        self._denials.labels(reason).inc()
 
     def told(self) -> bytes:
         """Write the counters in Prometheus' text format."""
