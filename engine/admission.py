@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from contexts.context import Admitted, PageFacts
-from contexts.first_party import Signals, parse
+from contexts.first_party import parse
 from engine.campaign import Publisher
 from engine.snapshot import Snapshot
 from engine.targeting import LEVELS
@@ -21,6 +21,7 @@ from privacy.consent import Consent, Consented
 from privacy.consent_token import Issuer, Pins, pin
 from privacy.gate import Checks, Claim, Denied
 from privacy.jose import public_key
+from privacy.pseudonym import id_secret
 from privacy.visit import Visit
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,13 @@ class SharedValues(Protocol):
     def shared(self, publisher: str, key: str, value: str) -> bool:
         """Say whether a value may act."""
 
-    def note(self, consent: Consent, signals: Signals, values: Sequence[Value], now: datetime) -> None:
-        """Count the reader once for each value in the running epoch."""
+    def note(
+        self, publisher: str, subject: str, pairs: Sequence[Value], now: datetime, *, person: bytes | None
+    ) -> None:
+        """Count a reader for each value in the running epoch; those of one `person` count once.
+
+        `person` is what `pseudonym.id_secret` gave for the identifier that came with the signals, if any did.
+        """
 
 
 class Admission:
@@ -64,14 +70,14 @@ class Admission:
         if self._off() is not None:
             raise Denied("unavailable")
         publisher, now = snapshot.publishers[visit.publisher], self._now()
-        said: list[tuple[Signals, tuple[Value, ...]]] = []
+        said: list[tuple[tuple[Value, ...], bytes | None]] = []
 
         def read(raw: bytes | None, consent: Consent) -> Admitted:
             if not raw:
                 return Admitted()
             signals = parse(raw, publisher.first_party, snapshot.caps).within(consent.purposes)
-            values = signals.values(snapshot.caps)
-            said.append((signals, values))
+            values, id = signals.values(snapshot.caps), signals.id
+            said.append((values, id and id_secret(id.type, id.value, publisher.country)))
             return self._admitted(publisher, snapshot, values)
 
         consented = gate.admit(
@@ -84,8 +90,11 @@ class Admission:
             special=bool(page.special),
             read=read,
         )
-        for signals, values in said:
-            self._values.note(consented.consent, signals, values, now)
+        for values, person in said:
+            try:
+                self._values.note(publisher.id, consented.consent.subject, values, now, person=person)
+            except Exception as error:  # what is not counted acts later; this decision stands
+                log.error("signals not counted: %s", type(error).__name__)
         return consented
 
     def pins(self, publisher: Publisher) -> Pins:

@@ -35,6 +35,7 @@ from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
 from engine.snapshot import Snapshot
+from engine.status_list import StatusList
 from engine.store import SqliteStore, open_store
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
@@ -68,6 +69,7 @@ class Services:
         self.monotonic = monotonic
         self._random_bytes = random_bytes
         self.admission: Admission | None = None
+        self.status_list: StatusList | None = None
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []

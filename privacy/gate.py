@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from msgspec import Struct
 
 from privacy import iab
-from privacy.consent import IN_FORCE, Consent, Consented, Standings
+from privacy.consent import IN_FORCE, Consent, Consented, Purpose, Standings
 from privacy.consent_token import OPAQUE, Pins, TokenError, Verifier
 from privacy.errors import FieldError, PrivacyError
 from privacy.page_url import canonical
@@ -151,16 +151,31 @@ class Claim(Struct, frozen=True):
     signals: bytes | None = None  # JSON, unparsed
 
 
+class Restrict(Protocol):
+    """Takes away the purposes that the IAB strings of a request do not leave: `iab.restrict` in the service's role."""
+
+    def __call__(
+        self,
+        purposes: frozenset[Purpose],
+        *,
+        tcf: str | None,
+        gpp: str | None,
+        gpp_sid: Sequence[int] | None,
+        gdpr: int | None,
+        now: datetime,
+    ) -> tuple[frozenset[Purpose], str | None]:
+        """Return those that are left; beside them, where a string was invalid, why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checks:
     """What consents are held against."""
 
     verifier: Verifier
     standings: Standings
+    restrict: Restrict
     mac: Callable[[bytes], bytes]  # under the "subject" key: no `sub`, `jti` or nonce is kept as it came
     most_uses: int  # of one token
-    role: iab.Role = "publisher"  # as what the service acts under TCF
-    vendor_id: int | None = None  # of the Global Vendor List, for a vendor
 
 
 class Arrival(Struct, frozen=True):
@@ -396,14 +411,12 @@ def admit(
         raise Denied("withdrawn")
     if standing.state not in IN_FORCE or standing.expires <= now:
         raise Denied("lapsed")
-    purposes, invalid = iab.restrict(
+    purposes, invalid = checks.restrict(
         token.purposes & standing.purposes,
         tcf=claim.tcf,
         gpp=claim.gpp,
         gpp_sid=claim.gpp_sid,
         gdpr=claim.gdpr,
-        role=checks.role,
-        vendor_id=checks.vendor_id,
         now=now,
     )
     if invalid is not None:

@@ -21,6 +21,7 @@ from engine.creative import Creative
 from engine.decide import Admit
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer
 from engine.keys import KeyTable, Scope, create_key
+from engine.status_list import StatusList
 from engine.store import SqliteStore
 from engine.web import create_app
 from engine.web.decisions import Admits
@@ -80,6 +81,7 @@ class FakeServices:
         self.store = store
         self.engine = FakeEngine()
         self.admission: Admits | None = None
+        self.status_list: StatusList | None = None
         self.clock = 1000.0
         self.reason: str | None = None
         self.registered = {p.id: p for batch in _publishers(store) for p in batch}
