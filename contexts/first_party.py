@@ -138,7 +138,9 @@ def parse(raw: bytes, registered: FirstParty, campaigns: Container[str] = ()) ->
         for path, text in _texts(value):
             found = raw_identifier(text)
             if found is not None and not (path == "signals.exposure" and text in campaigns):
-                raise FieldError(path, found, "a word of the registered vocabulary; identifiers go into signals.id")
+                raise FieldError(
+                    path, found, "a word of the registered vocabulary; identifiers go into signals.id"
+                )
         signals = msgspec.json.decode(raw, type=Signals)
     except msgspec.ValidationError as error:
         place = _AT.search(str(error))
@@ -165,7 +167,9 @@ def _check(signals: Signals, registered: FirstParty) -> None:
     stated = (signals.journey_stage is not None) + (signals.loyalty_tier is not None)
     count = len(signals.cohorts) + len(signals.exposure) + stated
     if count > MOST_KEYS:
-        raise FieldError("signals", f"{count} keys", f"at most {MOST_KEYS}: cohorts, stage, tier and exposures together")
+        raise FieldError(
+            "signals", f"{count} keys", f"at most {MOST_KEYS}: cohorts, stage, tier and exposures together"
+        )
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -181,7 +185,9 @@ def _texts(value: object, path: str = "signals") -> Iterator[tuple[str, str]]:
         if len(set(names)) < len(names):
             raise FieldError(path, "a key twice", "each key once")
         for name, inner in value:
-            known = name in _EXPECTED if path == "signals" else path == "signals.id" and name in ("type", "value")
+            known = (
+                name in _EXPECTED if path == "signals" else path == "signals.id" and name in ("type", "value")
+            )
             if not known:
                 yield path, name
             below = f"{path}.{name}" if known else path

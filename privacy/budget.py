@@ -28,7 +28,9 @@ class Charge:
         for name in ("micro_epsilon", "cap"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
-                raise ValueError(f"{self.scope}: {name}: got {value!r}, expected a whole number of micro-epsilon")
+                raise ValueError(
+                    f"{self.scope}: {name}: got {value!r}, expected a whole number of micro-epsilon"
+                )
 
 
 class SpendStore(Protocol):

@@ -40,8 +40,14 @@ class BudgetSpent(PrivacyError):
     """A scope has no room left. What it says follows from public numbers alone: cap, spent and the cost."""
 
     def __init__(self, scope: str, micro_epsilon: int, spent: int, cap: int) -> None:
-        super().__init__(f"{scope}: got a cost of {micro_epsilon} micro-epsilon, expected at most {cap - spent} of {cap}")
+        super().__init__(
+            f"{scope}: got a cost of {micro_epsilon} micro-epsilon, expected at most {cap - spent} of {cap}"
+        )
         self.scope = scope
         self.micro_epsilon = micro_epsilon
         self.spent = spent
         self.cap = cap
+
+
+class ErasureError(PrivacyError):
+    """A record that cannot be sealed or opened; says which leaf's, and nothing of what is in it."""

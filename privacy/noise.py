@@ -77,6 +77,8 @@ def _opendp() -> Any:
     try:
         import opendp.prelude as dp
     except ImportError as error:
-        raise NoiseError("noise comes from OpenDP alone, which is not installed: pip install opendp") from error
+        raise NoiseError(
+            "noise comes from OpenDP alone, which is not installed: pip install opendp"
+        ) from error
     dp.enable_features("contrib")
     return dp

@@ -82,7 +82,9 @@ def pseudonym_in(
     if now >= destroyed_at(epoch):
         raise KeyDestroyed(f"epoch {epoch}: its key was destroyed at {destroyed_at(epoch):%Y-%m-%d}")
     if "\0" in publisher:
-        raise ValueError("publisher: got an id with a zero byte, expected none: it ends the id in the key's name")
+        raise ValueError(
+            "publisher: got an id with a zero byte, expected none: it ends the id in the key's name"
+        )
     info = _LABEL + publisher.encode() + b"\0" + purpose.encode()
     key = HKDFExpand(SHA256(), KEY_BYTES, info).derive(keys.key(epoch, now))
     return Pseudonym(hmac.digest(key, secret, "sha256")[:BYTES])
