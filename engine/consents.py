@@ -8,6 +8,7 @@ that key, though the log keeps every leaf.
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from engine.errors import NotFound
 from engine.store.consents_sqlite import ConsentRow, Note
 from privacy import records
 from privacy.consent import IN_FORCE, Purpose, State
-from privacy.consent_log import LeafType, Maker, leaf
+from privacy.consent_log import LeafStore, LeafType, Maker, canonical, leaf
 from privacy.consent_token import LEEWAY_S, LONGEST_LIFE_S, OPAQUE, Issuer, Status
 from privacy.erasure import (
     NONCE_BYTES,
@@ -99,6 +100,9 @@ class ConsentStore(Protocol):
 class KeptKeys(SubjectKeys, Protocol):
     """Keys of subjects that are kept in a file, with what puts a restored database right."""
 
+    def erase_ids(self) -> list[str]:
+        """Return the names of all erasures that are to come."""
+
     def destroy_erased(self, erase_ids: Iterable[str]) -> int:
         """Destroy the keys of all whose erasure was told under these names; return how many there were."""
 
@@ -121,8 +125,31 @@ class Log(Protocol):
     def proof(self, index: int) -> str | None:
         """Return the .tlog-proof of a leaf, None where no checkpoint covers it yet."""
 
-    def erase_ids(self) -> Iterable[str]:
-        """Yield the names under which erasures were told."""
+    def told(self, erase_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of these names under which an erasure was told."""
+
+
+class LeafLog:
+    """Satisfies Log, over the leaves that are kept."""
+
+    def __init__(self, leaves: LeafStore, proof: Callable[[int], str | None]) -> None:
+        self._leaves, self.proof = leaves, proof
+
+    def leaf(self, index: int) -> bytes:
+        """Return a leaf that stands."""
+        return self._leaves.read(index, index + 1)[0]
+
+    def told(self, erase_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of these names under which an erasure was told; reads the whole log."""
+        named: set[str] = set()
+        sealed: set[str] = set()  # a public log tells a hash of the tombstone
+        for start in range(0, self._leaves.count(), BATCH):
+            for told in map(json.loads, self._leaves.read(start, start + BATCH)):
+                if told["type"] == "subject.erase":
+                    named.add(told["data"]["id"])
+                elif "commit" in told:
+                    sealed.add(told["commit"])
+        return frozenset(id for id in erase_ids if id in named or _tombstone_hash(id) in sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +227,17 @@ class Consents:
         issuer: Issuer,
         rights: RightsDesk,
         restrict: Restrict,
+        forget: Callable[[str, str, datetime], object],
         service_url: str,
         keep_days: int,
         now: Callable[[], datetime],
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        """`mac` hashes under the "subject" key; a record is kept for `keep_days` after its consent's end."""
+        """`mac` hashes under the "subject" key; a record is kept for `keep_days` after its consent's end.
+
+        `forget` drops what else is held of a subject: (publisher, subject, now).
+        """
+        self._forget = forget
         self._store, self._keys, self._log = store, keys, log
         self._mac, self._issuer, self._restrict = mac, issuer, restrict
         self.rights = rights
@@ -249,12 +281,14 @@ class Consents:
             )
 
         strings = tuple(hashlib.sha256(text.encode()).hexdigest() for text in (asked.tcf, asked.gpp) if text)
-        sealed: list[bytes] = []
+        record = b""
 
         def note(row: ConsentRow, index: int) -> tuple[bytes, bytes]:
-            event = self._event(publisher, row, now, asked.notice, asked.expressed_by, strings)
-            sealed.append(records.encode(event))
-            return self._sealed_leaf("consent.grant", index, key, sealed[0], now)
+            nonlocal record
+            record = records.encode(
+                self._event(publisher, row, now, asked.notice, asked.expressed_by, strings)
+            )
+            return self._sealed_leaf("consent.grant", index, key, record, now)
 
         row, index = self._store.change(publisher.id, subject, decide, note, now + _TOKEN_LIFE)
         assert row is not None and index is not None and row.status_idx is not None  # noqa: S101 - decide gives a row
@@ -273,7 +307,7 @@ class Consents:
             status=status,
         )
         rights_token = self.rights.mint(publisher.id, sub, id=self._token_id(), at=now)
-        receipt = Receipt(index, sealed[0].decode(), opening_key(key.key).hex())
+        receipt = Receipt(index, record.decode(), opening_key(key.key).hex())
         return Granted(row.record, sub, row, token, status, rights_token, receipt)
 
     def refuse(self, publisher: Publisher, asked: Grant) -> Receipt:
@@ -286,6 +320,7 @@ class Consents:
             "language": asked.notice.language,
             "version": asked.notice.version,
             "expressed_by": asked.expressed_by,
+            "salt": self._token_id(),  # a public log tells only a hash of this, which nobody shall guess
         }
         return Receipt(self._store.append(lambda index: leaf(index, "consent.refuse", now, data=data)))
 
@@ -366,7 +401,7 @@ class Consents:
         A consent whose key is gone was erased since, or can be shown to nobody: it goes. One that was
         withdrawn since, as is noted beside its key, is withdrawn again.
         """
-        destroyed = self._keys.destroy_erased(self._log.erase_ids())
+        destroyed = self._keys.destroy_erased(self._log.told(self._keys.erase_ids()))
         erased = withdrawn = 0
         generations = self._keys.generations()
         for publisher, subject in list(self._store.subjects()):
@@ -438,6 +473,7 @@ class Consents:
         assert row is not None  # noqa: S101 - decide raises where there is none
         if index is not None:
             self._keys.raise_generation(subject, row.generation)
+            self._forget(publisher, subject, now)
         return row, index
 
     def _erase(self, publisher: str, subject: str) -> Erased:
@@ -448,11 +484,12 @@ class Consents:
         erase_id = self._random(16).hex() if key is None else key.erase_id
 
         def tombstone(index: int) -> bytes:
-            return leaf(index, "subject.erase", now, data={"id": erase_id})
+            return leaf(index, "subject.erase", now, data=_tombstone(erase_id))
 
         index = self._store.erase(publisher, subject, erase_id, tombstone, now + _TOKEN_LIFE)
         if index is None:
             raise _unknown()
+        self._forget(publisher, subject, now)
         self._keys.destroy(subject)
         # SQLite may cut a long value in two: a piece of it is enough to be found.
         pieces = [piece for text in ciphertexts for piece in (text[:_PIECE], text[-_PIECE:]) if piece]
@@ -530,6 +567,14 @@ def _changed(event: Event, row: ConsentRow, now: datetime, expressed_by: str | N
         expressed_by=expressed_by,
         strings=(),
     )
+
+
+def _tombstone(erase_id: str) -> dict[str, str]:
+    return {"id": erase_id}
+
+
+def _tombstone_hash(erase_id: str) -> str:
+    return hashlib.sha256(canonical(_tombstone(erase_id))).hexdigest()
 
 
 def _iso(at: datetime) -> str:

@@ -133,11 +133,11 @@ class SqliteConsents:
             elif after.ended is None and status is None:
                 status = self._draw(db)
             after = replace(after, status_idx=status)
-            noted: list[bytes] = []
+            noted = b""
 
-            def make(index: int) -> bytes:
-                leaf, ciphertext = note(after, index)
-                noted.append(ciphertext)
+            def make(index: int) -> bytes:  # the log may ask again, for a later index: the last answer stands
+                nonlocal noted
+                leaf, noted = note(after, index)
                 return leaf
 
             [seq] = self._leaves.append(db, [make])
@@ -157,7 +157,7 @@ class SqliteConsents:
                 ),
             )
             db.execute(
-                "INSERT INTO consent_events (seq, subject, ct) VALUES (?, ?, ?)", (seq, subject, noted[0])
+                "INSERT INTO consent_events (seq, subject, ct) VALUES (?, ?, ?)", (seq, subject, noted)
             )
             return after, seq
 

@@ -94,6 +94,10 @@ class SqliteSubjectKeys:
         """Destroy a key, and every byte of it in the file and its write-ahead log. Raises StoreError."""
         self._destroy([subject])
 
+    def erase_ids(self) -> list[str]:
+        """Return the names of all erasures that are to come."""
+        return [row[0] for row in self._rows("SELECT erase_id FROM subjects")]
+
     def destroy_erased(self, erase_ids: Iterable[str]) -> int:
         """Destroy the keys of all whose erasure was told under these names; return how many there were."""
         ids = list(erase_ids)
@@ -209,8 +213,13 @@ def copied_on(path: Path) -> datetime | None:
     return None if row is None else datetime.fromisoformat(row[0] + "T00:00:00+00:00")
 
 
-def put_back(source: Path, keys: SqliteSubjectKeys, erased: Iterable[str], now: datetime) -> int:
-    """Take over what keys a copy holds and the file does not, save those `erased` names; return how many.
+def put_back(
+    source: Path,
+    keys: SqliteSubjectKeys,
+    told: Callable[[Iterable[str]], frozenset[str]],
+    now: datetime,
+) -> int:
+    """Take over what keys a copy holds and the file does not, save those whose erasure was told; return how many.
 
     Raises StoreError where the copy is none, or older than BACKUP_DAYS.
     """
@@ -222,7 +231,6 @@ def put_back(source: Path, keys: SqliteSubjectKeys, erased: Iterable[str], now: 
             f"{source}: written {made.date()}, {BACKUP_DAYS} days ago or more: what was erased since must not "
             "come back. Delete it"
         )
-    gone = frozenset(erased)
     copy = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
     try:
         rows = copy.execute("SELECT subject, key, erase_id, generation, day FROM subjects").fetchall()
@@ -230,6 +238,7 @@ def put_back(source: Path, keys: SqliteSubjectKeys, erased: Iterable[str], now: 
         raise StoreError(f"{source}: damaged ({error}): use another copy") from error
     finally:
         copy.close()
+    gone = told(row[2] for row in rows)
     with keys._writing() as db:
         done = db.executemany(
             "INSERT OR IGNORE INTO subjects (subject, key, erase_id, generation, day) VALUES (?, ?, ?, ?, ?)",
