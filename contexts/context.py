@@ -109,7 +109,7 @@ class WeatherFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstParty:
+class Admitted:
     """What a reader lets the publisher say of them, as far as it may act in one decision."""
 
     cohorts: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class FirstParty:
     used: tuple[str, ...] = ()  # the signals that these are, by name
 
 
-NOTHING_TOLD = FirstParty()
+NOTHING_TOLD = Admitted()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,9 +133,9 @@ class Context:
     place: PlaceFacts = PlaceFacts()
     weather: WeatherFacts | None = None
     missing: tuple[str, ...] = field(default=())  # facets that could not be had: "page", "weather"
-    consented: Consented[FirstParty] | None = None  # made by privacy.gate alone
+    consented: Consented[Admitted] | None = None  # made by privacy.gate alone
 
     @property
-    def told(self) -> FirstParty:
+    def told(self) -> Admitted:
         """Return the consented signals; without consent there are none."""
         return NOTHING_TOLD if self.consented is None else self.consented.value

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from contexts.first_party import FirstParty
+
 Id = Annotated[
     str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)", description="lower-case id, 1-64 characters")
 ]
@@ -150,5 +152,6 @@ class Publisher(
     categories: dict[str, str] = msgspec.field(default_factory=dict)  # its own category names → CT 3.1 ids
     fetch: bool = False  # may its pages be fetched in the background
     rate_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    first_party: FirstParty = FirstParty()  # what it may say of its readers, under their consent
     # Who besides this service may attest consent on its pages: `iss` → keys. Nothing is ever fetched.
     issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)

@@ -50,7 +50,6 @@ _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 _LANGUAGE = re.compile(r"[a-z]{2}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _REGION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
-_SIGNAL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _ISSUER = re.compile(r"https?://[!-~]{1,500}")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TIMES = (*PARTS_OF_DAY, *WEEKDAYS, *SEASONS, "weekend", "holiday")
@@ -391,9 +390,9 @@ def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Tar
         "countries": lambda v, p: shape(v, p, _COUNTRY, "two upper-case letters (ISO 3166-1)"),
         "regions": lambda v, p: shape(v, p, _REGION, "such as 'DE-BE' (ISO 3166-2)"),
         "publishers": lambda v, p: shape(v, p, _ID, "a publisher's id"),
-        "cohorts": lambda v, p: shape(v, p, _SIGNAL, "a cohort's name: small letters, digits, hyphens"),
+        "cohorts": lambda v, p: shape(v, p, _ID, "a cohort's name"),
         "journey_stages": one_of(INTENTS),
-        "loyalty_tiers": lambda v, p: shape(v, p, _SIGNAL, "a tier's name: small letters, digits, hyphens"),
+        "loyalty_tiers": lambda v, p: shape(v, p, _ID, "a loyalty tier's name"),
         "formats": one_of(get_args(Format)),
     }
     for name, check in checks.items():

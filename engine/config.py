@@ -101,6 +101,15 @@ class Config:
     weather_refresh_s: int = _setting(
         1800, "seconds between refreshes of the weather table", _whole(600, 86_400)
     )
+    tcf_role: str = _setting(
+        "publisher",
+        "as what the service acts under TCF: publisher, or vendor:ID of the Global Vendor List",
+        _matching(r"publisher|vendor:[1-9][0-9]{0,4}", "publisher or vendor:ID"),
+    )
+    max_signals: int = _setting(
+        2, "consented signals that may influence one decision; all frequency caps are one", _whole(0, 16)
+    )
+    token_uses: int = _setting(50, "requests that one consent token is good for", _whole(1, 100_000))
     origins: Mapping[str, str] = field(
         default_factory=dict, compare=False, repr=False
     )  # setting → variable it came from

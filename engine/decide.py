@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from contexts.context import Context, FirstParty, PageFacts, Vector
+from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
 from engine.background import Background
 from engine.cache import Bounded
@@ -40,7 +40,7 @@ LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not mad
 
 Shortlist = tuple[Ranked, ...]
 # Gives the consented signals that may act on a page of the snapshot's catalogue, or None.
-Admit = Callable[[PageFacts, Snapshot], Consented[FirstParty] | None]
+Admit = Callable[[PageFacts, Snapshot], Consented[Admitted] | None]
 
 Key = tuple[object, ...]
 

@@ -264,4 +264,5 @@ def _not_of(snapshot: Snapshot, advertiser: str) -> Words:
 
 
 def _not_from(snapshot: Snapshot, campaign: str) -> Words:
-    return Eligible.from_mask(snapshot.campaign != snapshot.capped[campaign].at).words
+    others = np.array([c.id != campaign for c in snapshot.manifest.campaigns], bool)
+    return Eligible.from_mask(others[snapshot.campaign]).words

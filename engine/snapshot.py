@@ -52,14 +52,6 @@ class Manifest(msgspec.Struct, frozen=True):
     hashes: dict[str, str]  # file name → sha256, hex
 
 
-@dataclass(frozen=True, slots=True)
-class Cap:
-    """How often a reader may see a campaign, and its index in the manifest."""
-
-    most: int
-    at: int
-
-
 class _Id(msgspec.Struct):
     id: str
 
@@ -92,7 +84,7 @@ class Snapshot:
     id_hash: NDArray[np.uint64]  # (rows,) ascending
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
-    capped: Mapping[str, Cap]  # the campaigns that have a frequency cap, by id
+    caps: Mapping[str, int]  # frequency caps, by campaign
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[
         SoftFacet, Vector
@@ -209,11 +201,7 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         stated=(masks := stated(soft)),
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
-        capped={
-            c.id: Cap(c.frequency_cap, at)
-            for at, c in enumerate(manifest.campaigns)
-            if c.frequency_cap is not None
-        },
+        caps={c.id: c.frequency_cap for c in manifest.campaigns if c.frequency_cap is not None},
         advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,
     )

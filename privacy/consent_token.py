@@ -28,7 +28,7 @@ TYPE = "consent+jwt"
 STATUS_TYPE = "statuslist+jwt"
 LONGEST_LIFE_S = 3600  # exp - iat
 LEEWAY_S = 30  # an issuer's clock may be ahead by so much
-STATUS_TTL_S = 60  # how long others may keep the status list
+STATUS_TTL_S = 60  # a status list is good for so long: then at last others know of a withdrawal
 STATUS_STEP = 65_536  # the list grows by so many entries at once, so that its length counts no grants
 MOST_CACHED = 16_384  # verified tokens that are remembered until they expire
 LATEST = 2**40  # seconds since 1970; no token lives then
@@ -155,7 +155,7 @@ class Issuer:
                 "iss": self.name,
                 "sub": uri,
                 "iat": issued,
-                "exp": issued + 2 * STATUS_TTL_S,
+                "exp": issued + STATUS_TTL_S,
                 "ttl": STATUS_TTL_S,
                 "status_list": {"bits": 1, "lst": packed(size, revoked)},
             },

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from msgspec import Struct
 
-from privacy import consent_token
+from privacy import iab
 from privacy.consent import IN_FORCE, Consent, Consented, Purpose, Standings
 from privacy.consent_token import OPAQUE, Pins, TokenError, Verifier
 from privacy.errors import FieldError, PrivacyError
@@ -94,25 +94,7 @@ CARDINALITIES: Mapping[str, int | None] = MappingProxyType(
 
 
 # Why a reader's consent did not act, where a token came: all that is ever told of it, as a count of each.
-Denial = (
-    consent_token.Reason
-    | Literal[
-        "gpc",
-        "coppa",
-        "minor",
-        "special",
-        "page",
-        "nonce",
-        "unknown",
-        "withdrawn",
-        "lapsed",
-        "string",
-        "purposes",
-        "replayed",
-        "unavailable",
-    ]
-)
-DENIALS: Mapping[Denial, str] = MappingProxyType(
+DENIALS: Mapping[str, str] = MappingProxyType(
     {
         "gpc": "the browser sent Sec-GPC: 1",
         "coppa": "regs.coppa is 1",
@@ -136,10 +118,13 @@ DENIALS: Mapping[Denial, str] = MappingProxyType(
         "unknown": "no consent of this subject is known",
         "withdrawn": "the token is older or newer than the consent's last change",
         "lapsed": "the consent is not in force any more",
-        "string": "a TC or GPP string was invalid",
         "purposes": "no purpose is left that token, consent and strings allow",
         "replayed": "the nonce was used before, or the token too often",
         "unavailable": "the service cannot check consents at present",
+        **{
+            reason: "the TC or GPP string is invalid: the rule that it breaks"
+            for reason in sorted(iab.REASONS)
+        },
     }
 )
 
@@ -147,7 +132,7 @@ DENIALS: Mapping[Denial, str] = MappingProxyType(
 class Denied(PrivacyError):
     """A consent that does not act, and why, in one word of DENIALS. The answer is as if there were none."""
 
-    def __init__(self, reason: Denial) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
@@ -167,7 +152,7 @@ class Claim(Struct, frozen=True):
 
 
 class Restrict(Protocol):
-    """Takes away the purposes that the IAB strings of a request do not leave."""
+    """Takes away the purposes that the IAB strings of a request do not leave: `iab.restrict` in the service's role."""
 
     def __call__(
         self,
@@ -175,7 +160,7 @@ class Restrict(Protocol):
         *,
         tcf: str | None,
         gpp: str | None,
-        gpp_sid: tuple[int, ...],
+        gpp_sid: Sequence[int] | None,
         gdpr: int | None,
         now: datetime,
     ) -> tuple[frozenset[Purpose], str | None]:
@@ -435,7 +420,7 @@ def admit(
         now=now,
     )
     if invalid is not None:
-        raise Denied("string")
+        raise Denied(invalid)
     if not purposes:
         raise Denied("purposes")
     expires = datetime.fromtimestamp(token.expires, UTC)
