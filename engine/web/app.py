@@ -23,6 +23,7 @@ from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.decisions import Decider, Decisions, add_decisions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
+from engine.web.log import PublishedLog, add_log
 from engine.web.origins import Origins
 from privacy.gate import ARRIVAL, Arrival, Gate
 
@@ -45,6 +46,10 @@ class Services(Protocol):
     @property
     def store(self) -> Store:
         """Keeps the catalogue."""
+
+    @property
+    def consent_log(self) -> PublishedLog:
+        """Tells of consents."""
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
@@ -117,7 +122,8 @@ def create_app(
     add_decisions(api, decisions)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
-    add_health(api, metrics, services.unready)
+    add_log(api, services.consent_log)
+    add_health(api, metrics, services.unready, services.consent_log.fault)
     app.extensions["tactful"] = api
     query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
