@@ -21,6 +21,7 @@ from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
 from contexts.weather import Source, WeatherTable
+from engine.admission import Admission
 from engine.background import Background
 from engine.build_apart import Builder
 from engine.campaign import Publisher
@@ -35,6 +36,7 @@ from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
 from engine.snapshot import Snapshot
+from engine.status_list import StatusList
 from engine.store import SqliteStore, open_store
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
@@ -68,6 +70,8 @@ class Services:
         self.now = now
         self.monotonic = monotonic
         self._random_bytes = random_bytes
+        self.admission: Admission | None = None
+        self.status_list: StatusList | None = None
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []

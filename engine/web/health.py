@@ -59,6 +59,10 @@ class Metrics:
         )
         degraded = Counter("tactful_degraded", "Answers cut short", ["cause"], registry=registry)
         self._late, self._failed = degraded.labels("deadline"), degraded.labels("error")
+        denials = Counter(
+            "consent_denied", "Consent tokens that did not act, by reason", ["reason"], registry=registry
+        )
+        self._denials = denials
         missing = Counter(
             "tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry
         )
@@ -97,6 +101,10 @@ class Metrics:
         if answer.snapshot != self._seen_version:
             self._seen_version = answer.snapshot
             self._version.set(answer.snapshot)
+
+    def denied(self, reason: str) -> None:
+        """Count a consent that did not act; `reason` is one of privacy.gate.DENIALS."""
+        self._denials.labels(reason).inc()
 
     def told(self) -> bytes:
         """Write the counters in Prometheus' text format."""
