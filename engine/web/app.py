@@ -24,6 +24,7 @@ from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
+from engine.web.log import PublishedLog, add_log
 from engine.web.origins import Origins
 from engine.web.published import add_published
 from privacy.gate import ARRIVAL, Arrival, Gate
@@ -47,6 +48,10 @@ class Services(Protocol):
     @property
     def store(self) -> Store:
         """Keeps the catalogue."""
+
+    @property
+    def consent_log(self) -> PublishedLog:
+        """Tells of consents."""
 
     @property
     def admission(self) -> Admits | None:
@@ -128,8 +133,9 @@ def create_app(
     add_decisions(api, decisions)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
+    add_log(api, services.consent_log)
     add_published(api, services.status_list)
-    add_health(api, metrics, services.unready)
+    add_health(api, metrics, services.unready, services.consent_log.fault)
     app.extensions["tactful"] = api
     query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
