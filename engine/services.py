@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from contexts import weather_sources
 from contexts.clock import Clock
@@ -21,11 +23,13 @@ from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
 from contexts.weather import Source, WeatherTable
+from engine.admission import Admission
 from engine.background import Background
 from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
+from engine.consent_log import ConsentLog, open_consent_keys
 from engine.decide import Engine
 from engine.errors import ConfigError, EngineError
 from engine.faiss_index import single_thread
@@ -35,9 +39,13 @@ from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
 from engine.shared_values import SharedValues
 from engine.snapshot import Snapshot
+from engine.status_list import STATUS_PATH, StatusList
 from engine.store import SqliteStore, budget_sqlite, epochs_sqlite, open_store, shared_sqlite
-from engine.store.log_sqlite import SqliteLeaves
+from engine.store.consents_sqlite import SqliteConsents
+from privacy import iab
 from privacy.budget import SpendStore
+from privacy.consent_token import Issuer, Verifier
+from privacy.gate import Checks, Restrict
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
 
@@ -45,6 +53,7 @@ log = logging.getLogger(__name__)
 
 ID_BYTES = 12  # of an answer's id
 PREPARE_S = 86_400.0  # between looks at the calendar: years end, and pages are forgotten
+LOG_S = 1.0  # between looks whether the consent log is to be signed
 TEND_S = 60.0  # between looks whether a week is over
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
@@ -82,6 +91,16 @@ class Services:
             raise ConfigError(
                 f"TACTFUL_CURRENCY is {config.currency}; all amounts in this store are in {currency}"
             )
+        self.consent_keys, missing = open_consent_keys(config, random_bytes)
+        self.consent_log = ConsentLog(
+            config,
+            self.store,
+            self.consent_keys,
+            now=now,
+            monotonic=monotonic,
+            random_bytes=random_bytes,
+            missing=missing,
+        )
         recipe = open_recipe(config)
         self.encoder = recipe.encoder
         self.topics = recipe.topics
@@ -121,11 +140,33 @@ class Services:
             request_id=self.new_id,
         )
         self.budget: SpendStore = budget_sqlite.SqliteBudget(
-            self.store, config.key_dir / budget_sqlite.FILE, SqliteLeaves(self.store), now
+            self.store, config.key_dir / budget_sqlite.FILE, self.consent_log.leaves, now
         )
         self.epochs = epochs_sqlite.SqliteEpochKeys(config.key_dir / epochs_sqlite.FILE, random_bytes)
         self._shared_rows = shared_sqlite.SqliteSharedRows(data / shared_sqlite.FILE)
         self.shared = SharedValues(self._shared_rows, self.epochs, self.budget)
+        self.consents = SqliteConsents(self.store, self.consent_log.leaves, random_bytes=random_bytes)
+        self.admission: Admission | None = None
+        self.status_list: StatusList | None = None
+        if self.consent_keys is None:
+            log.error("consented signals are off: %s", missing)
+        else:
+            issuer = Issuer(config.base_url, self.consent_keys.key("issuer"))
+            self.admission = Admission(
+                Checks(
+                    Verifier(),
+                    self.consents,
+                    restriction(config),
+                    partial(self.consent_keys.mac, "subject"),
+                    config.token_uses,
+                ),
+                issuer,
+                self.shared,
+                now=now,
+                most=config.max_signals,
+                off=self.consent_log.fault,
+            )
+            self.status_list = StatusList(issuer, config.base_url + STATUS_PATH, self.consents.statuses, now)
         self._atlas = atlas
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
@@ -162,6 +203,7 @@ class Services:
         self._thread("refresh", self._look_for_ever)
         self._thread("rebuild", self._rebuild_for_ever)
         self._thread("expire", self._expire_for_ever)
+        self._thread("consent-log", self._log_for_ever)
         self._thread("weeks", self._tend_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
@@ -178,6 +220,7 @@ class Services:
         for thread in self._threads:
             thread.join(5)
         self._try(self.pages.poll)
+        self.consent_log.close()
         self._shared_rows.close()
         self.epochs.close()
         self.store.close()
@@ -265,6 +308,11 @@ class Services:
         while not self._stopping.wait(EXPIRE_S):
             self.pages.background.expire()
 
+    def _log_for_ever(self) -> None:
+        while not self._stopping.is_set():
+            self.consent_log.step()
+            self._stopping.wait(LOG_S)
+
     def _thread(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()
@@ -282,6 +330,12 @@ def open_services(
     services = Services(config, now=now, monotonic=monotonic, random_bytes=random_bytes)
     services.start()
     return services
+
+
+def restriction(config: Config) -> Restrict:
+    """Return what IAB strings leave, in the role under TCF that is configured."""
+    role, _, vendor_id = config.tcf_role.partition(":")
+    return partial(iab.restrict, role=cast(iab.Role, role), vendor_id=int(vendor_id) if vendor_id else None)
 
 
 def fetching(config: Config, monotonic: Callable[[], float]) -> Fetch | None:

@@ -47,3 +47,7 @@ class BudgetSpent(PrivacyError):
         self.micro_epsilon = micro_epsilon
         self.spent = spent
         self.cap = cap
+
+
+class ErasureError(PrivacyError):
+    """A record that cannot be sealed or opened; says which leaf's, and nothing of what is in it."""

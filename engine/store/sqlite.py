@@ -28,6 +28,7 @@ from engine.creative_safety import hosted_images
 from engine.errors import CatalogConflict, StoreError
 from engine.images import HostedImage
 from engine.keys import ApiKey, Scope
+from engine.store.scrub import rewrite, scrub
 
 APPLICATION_ID = 0x54414354  # "TACT": tells our files from other SQLite files
 BATCH = 1000  # rows read or written at a time
@@ -111,6 +112,24 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     """
     CREATE TABLE log_leaves (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL)
+    """,
+    """
+    CREATE TABLE consents (
+        publisher TEXT NOT NULL, subject TEXT NOT NULL, record TEXT NOT NULL, generation INTEGER NOT NULL,
+        state TEXT NOT NULL, purposes TEXT NOT NULL, expires TEXT NOT NULL, ended TEXT,
+        status_idx INTEGER UNIQUE,
+        PRIMARY KEY (publisher, subject)
+    ) WITHOUT ROWID;
+    CREATE INDEX consents_by_expiry ON consents (expires) WHERE ended IS NULL;
+    CREATE INDEX consents_by_end ON consents (ended) WHERE ended IS NOT NULL;
+    CREATE TABLE consent_events (seq INTEGER PRIMARY KEY, subject TEXT NOT NULL, ct BLOB NOT NULL);
+    CREATE INDEX consent_events_of ON consent_events (subject, seq);
+    CREATE TABLE ended_statuses (status_idx INTEGER PRIMARY KEY, until TEXT NOT NULL);
+    CREATE TABLE token_uses (
+        jti TEXT NOT NULL, nonce TEXT NOT NULL, expires TEXT NOT NULL, PRIMARY KEY (jti, nonce)
+    ) WITHOUT ROWID;
+    CREATE INDEX token_uses_by_expiry ON token_uses (expires);
+    CREATE TABLE unscrubbed (erase_id TEXT PRIMARY KEY) WITHOUT ROWID
     """,
     """
     CREATE TABLE budget (
@@ -478,6 +497,17 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be written: {error}") from error
 
+    def scrub(self, needles: Sequence[bytes]) -> None:
+        """Rid the file of these bytes, whose rows are deleted; `()` rids it of all that no row holds.
+
+        Raises StoreError where another process keeps it in use.
+        """
+        db = self._connection()
+        if needles:
+            scrub(db, self.path, needles)
+        else:
+            rewrite(db, self.path)
+
     # --- the file ---
 
     def pass_by(self, versions: Versions) -> None:
@@ -538,6 +568,7 @@ class SqliteStore:
         try:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA secure_delete = ON")  # what is erased is zeroed, see engine.store.scrub
         except sqlite3.Error:
             db.close()
             raise

@@ -377,7 +377,7 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
                 "description": HTTPStatus(status).phrase,
                 "content": {PROBLEM_TYPE: {"schema": problem_schema}},
             }
-        path = op.path.replace("<", "{").replace(">", "}")
+        path = op.path.replace("<path:", "<").replace("<", "{").replace(">", "}")
         paths.setdefault(path, {})[op.method.lower()] = told
     key = {"type": "http", "scheme": "bearer", "description": "A key made by `tactful keys create`."}
     return {

@@ -18,10 +18,13 @@ from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Change
 from engine.config import Config
 from engine.creative import Creative
+from engine.decide import Admit
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer
 from engine.keys import KeyTable, Scope, create_key
+from engine.status_list import StatusList
 from engine.store import SqliteStore
 from engine.web import create_app
+from engine.web.decisions import Admits
 from privacy.visit import Visit
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -45,7 +48,13 @@ class FakeEngine:
         self.fails: Exception | None = None
 
     def decide(
-        self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        explain: bool,
+        deadline: float,
+        admit: Admit | None = None,
     ) -> Answer:
         self.asked.append((visit, tuple(placements), explain, deadline))
         if self.fails is not None:
@@ -71,6 +80,8 @@ class FakeServices:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.engine = FakeEngine()
+        self.admission: Admits | None = None
+        self.status_list: StatusList | None = None
         self.clock = 1000.0
         self.reason: str | None = None
         self.registered = {p.id: p for batch in _publishers(store) for p in batch}
