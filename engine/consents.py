@@ -41,7 +41,7 @@ from privacy.errors import FieldError
 from privacy.gate import Restrict, subject_of
 from privacy.keyring import Keyring
 from privacy.records import Event, Notice, Opening, Party
-from privacy.rights_token import RightsDesk
+from privacy.rights_token import Rights, RightsDesk
 
 BATCH = 500  # consents that are ended or erased between looks
 _START = 1_577_836_800  # 2020-01-01: generations begin with the second of the grant, so that none comes again
@@ -245,7 +245,7 @@ class Consents:
         self._forget = forget
         self.store, self.keys, self.log = store, keys, log
         self._mac, self.issuer, self._restrict = mac, issuer, restrict
-        self.rights = rights
+        self._rights = rights
         self._url, self._keep_days = service_url, keep_days
         self._now, self._random = now, random_bytes
 
@@ -302,7 +302,7 @@ class Consents:
             record=row.record,
             status=status,
         )
-        rights_token = self.rights.mint(publisher.id, sub, id=self._token_id(), at=now)
+        rights_token = self._rights.mint(publisher.id, sub, id=self._token_id(), at=now)
         receipt = Receipt(index, record.decode(), opening_key(key.key).hex())
         return Granted(row.record, sub, row, token, status, rights_token, receipt)
 
@@ -414,6 +414,10 @@ class Consents:
     def close(self) -> None:
         """Close the file of keys."""
         self.keys.close()
+
+    def read_rights(self, token: str) -> Rights:
+        """Return for whom a rights token speaks. Raises RightsError."""
+        return self._rights.read(token, self._now())
 
     def subject_of(self, publisher: str, sub: str) -> str:
         """Give the keyed hash under which a subject is kept."""

@@ -10,8 +10,7 @@ from datetime import timedelta
 import pytest
 
 from engine.errors import NotFound, StoreError
-from privacy.consent_token import pin
-from privacy.consent_token import Verifier
+from privacy.consent_token import Verifier, pin
 from privacy.erasure import commitment, unseal
 from privacy.errors import FieldError
 from tests.rights import NOTICE, PLANET, SELECT, SUB, Desk, grant
