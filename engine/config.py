@@ -17,6 +17,8 @@ PREFIX = "TACTFUL_"
 KEY_PURPOSES = ("page-url",)  # the secrets of an installation, one key each in `key_dir`
 # The secrets of consent, opened apart: where one is missing, consented signals are off and pages still get theirs.
 CONSENT_KEYS = ("subject", "log", "log-cosign", "issuer")
+# The settings that decide what consent allows: the consent log is told whenever one is changed.
+CONSENT_SETTINGS = ("log_profile", "tcf_role", "max_signals", "token_uses")
 
 
 def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:
@@ -103,6 +105,12 @@ class Config:
     )
     weather_refresh_s: int = _setting(
         1800, "seconds between refreshes of the weather table", _whole(600, 86_400)
+    )
+    log_profile: str = _setting(
+        "auditors",
+        "who reads the consent log: auditors (signed every 60 s or 1,000 entries, with a compliance key), or public "
+        "(by the hour, sealed and padded)",
+        _matching("auditors|public", "auditors or public"),
     )
     tcf_role: str = _setting(
         "publisher",

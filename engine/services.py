@@ -27,6 +27,7 @@ from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
+from engine.consent_log import ConsentLog, open_consent_keys
 from engine.decide import Engine
 from engine.errors import ConfigError, EngineError
 from engine.faiss_index import single_thread
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 ID_BYTES = 12  # of an answer's id
 PREPARE_S = 86_400.0  # between looks at the calendar: years end, and pages are forgotten
+LOG_S = 1.0  # between looks whether the consent log is to be signed
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
@@ -82,6 +84,16 @@ class Services:
             raise ConfigError(
                 f"TACTFUL_CURRENCY is {config.currency}; all amounts in this store are in {currency}"
             )
+        self.consent_keys, missing = open_consent_keys(config, random_bytes)
+        self.consent_log = ConsentLog(
+            config,
+            self.store,
+            self.consent_keys,
+            now=now,
+            monotonic=monotonic,
+            random_bytes=random_bytes,
+            missing=missing,
+        )
         recipe = open_recipe(config)
         self.encoder = recipe.encoder
         self.topics = recipe.topics
@@ -156,6 +168,7 @@ class Services:
         self._thread("refresh", self._look_for_ever)
         self._thread("rebuild", self._rebuild_for_ever)
         self._thread("expire", self._expire_for_ever)
+        self._thread("consent-log", self._log_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
             self._thread(
@@ -171,6 +184,7 @@ class Services:
         for thread in self._threads:
             thread.join(5)
         self._try(self.pages.poll)
+        self.consent_log.close()
         self.store.close()
 
     def refresh(self) -> None:
@@ -241,6 +255,11 @@ class Services:
         # Apart from all that may wait for the store: texts are let go in time.
         while not self._stopping.wait(EXPIRE_S):
             self.pages.background.expire()
+
+    def _log_for_ever(self) -> None:
+        while not self._stopping.is_set():
+            self.consent_log.step()
+            self._stopping.wait(LOG_S)
 
     def _thread(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)

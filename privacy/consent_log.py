@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -23,11 +24,20 @@ LeafType = Literal[
     "decision.batch",
 ]
 LEAF_TYPES: frozenset[str] = frozenset(get_args(LeafType))
+SEALED = "sealed"
+SEALED_TYPES = frozenset(
+    {
+        *("consent.grant", "consent.refuse", "consent.withdraw", "consent.expire"),
+        *("subject.erase", "decision.batch"),
+    }
+)
+PADDED_TO = 64  # leaves an hour, or a multiple, in a log that everybody may read
 MOST_LEAF_BYTES = 65_535  # entry bundles count a leaf's bytes in 16 bits
 _HASH_BYTES = 32
 _SAFE_INTEGER = 2**53 - 1  # RFC 8785 writes numbers as doubles do: exact up to here
 
-Maker = Callable[[int], bytes]  # gives the leaf that stands at an index of the log
+# Gives the leaf that stands at an index of the log. It may be asked for more than one index: the last one counts.
+Maker = Callable[[int], bytes]
 
 
 class LeafStore(Protocol):
@@ -78,6 +88,36 @@ def leaf(
     if len(written) > MOST_LEAF_BYTES:
         raise LogError(f"leaf: got {len(written)} bytes, expected at most {MOST_LEAF_BYTES}")
     return written
+
+
+def hour_of(leaf: bytes) -> int:
+    """Return the hour of a leaf, counted from 1970."""
+    return int(json.loads(leaf)["t"])
+
+
+def seal(leaf: bytes, random: Callable[[int], bytes]) -> bytes:
+    """Take out of a leaf what tells how many people agreed or withdrew: what happened stays committed to.
+
+    In a log that everybody may read, leaves about persons and dummies look alike: two hashes, random where the
+    leaf has none; `data` becomes the hash of its canonical JSON.
+    """
+    fields = json.loads(leaf)
+    if fields["type"] not in SEALED_TYPES:
+        return leaf
+    data = fields.get("data")
+    commit = fields.get("commit") or (hashlib.sha256(canonical(data)).hexdigest() if data else None)
+    return _sealed(fields["seq"], fields["t"], commit, fields.get("ct"), random)
+
+
+def dummy(seq: int, hour: int, random: Callable[[int], bytes]) -> bytes:
+    """Make a leaf that says nothing and looks like a sealed one."""
+    return _sealed(seq, hour, None, None, random)
+
+
+def _sealed(seq: int, hour: int, commit: str | None, ct: str | None, random: Callable[[int], bytes]) -> bytes:
+    fields = {"v": 1, "seq": seq, "type": SEALED, "t": hour}
+    hashes = {"commit": commit or random(_HASH_BYTES).hex(), "ct": ct or random(_HASH_BYTES).hex()}
+    return canonical(fields | hashes)
 
 
 def canonical(value: Any) -> bytes:

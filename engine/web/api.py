@@ -391,7 +391,7 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
                 "description": HTTPStatus(status).phrase,
                 "content": {PROBLEM_TYPE: {"schema": problem_schema}},
             }
-        path = op.path.replace("<", "{").replace(">", "}")
+        path = op.path.replace("<path:", "<").replace("<", "{").replace(">", "}")
         paths.setdefault(path, {})[op.method.lower()] = told
     return {
         "openapi": "3.1.0",

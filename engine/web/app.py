@@ -26,6 +26,7 @@ from engine.web.consents import ConsentDesk, add_consents
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
+from engine.web.log import PublishedLog, add_log
 from engine.web.origins import Origins
 from engine.web.published import add_published
 from privacy.gate import ARRIVAL, Arrival, Gate
@@ -53,6 +54,10 @@ class Services(Protocol):
     @property
     def consents(self) -> Consents | None:
         """Keeps readers' consents; None where the keys of consent are not complete."""
+
+    @property
+    def consent_log(self) -> PublishedLog:
+        """Tells of consents."""
 
     @property
     def admission(self) -> Admits | None:
@@ -134,9 +139,10 @@ def create_app(
     add_decisions(api, decisions)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
+    add_log(api, services.consent_log)
     add_published(api, services.status_list)
     add_consents(api, ConsentDesk(services.consents, services.admission, services.publishers, caller_of))
-    add_health(api, metrics, services.unready)
+    add_health(api, metrics, services.unready, services.consent_log.fault)
     app.extensions["tactful"] = api
     query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware

@@ -29,10 +29,11 @@ FACETS = ("page", "device", "time", "weather", "place")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Health(Struct, frozen=True):
-    """The process answers."""
+class Health(Struct, frozen=True, omit_defaults=True):
+    """The process answers. `consent_log` says why the consent log is not signed: consented signals are off then."""
 
-    status: str = "ok"
+    status: str
+    consent_log: str | None = None
 
 
 class Metrics:
@@ -114,20 +115,25 @@ class Metrics:
         return generate_latest(whole)
 
 
-def add_health(api: Api, metrics: Metrics, unready: Callable[[], str | None]) -> None:
-    """Add /healthz, /readyz and /metrics. `unready` gives the reason while the service cannot decide well."""
+def add_health(
+    api: Api, metrics: Metrics, unready: Callable[[], str | None], log_fault: Callable[[], str | None]
+) -> None:
+    """Add /healthz, /readyz and /metrics.
+
+    `unready` gives the reason while the service cannot decide well, `log_fault` why the consent log is not signed.
+    """
 
     @api.route("/healthz", "GET", answer=Health)
     def healthz() -> Health:
         """Say that the process answers."""
-        return Health()
+        return Health("ok")
 
     @api.route("/readyz", "GET", answer=Health, problems=(503,))
     def readyz() -> Health:
         """Say whether decisions can be asked for."""
         if reason := unready():
             raise Refused(503, "Not ready", reason, headers={"Retry-After": "1"})
-        return Health("ready")
+        return Health("ready", log_fault())
 
     @api.route("/metrics", "GET", scopes=("operator",), answer=str, answer_media="text/plain")
     def read_metrics(caller: object) -> Response:
