@@ -26,7 +26,7 @@ from engine.store.consents_sqlite import ConsentRow, Note, SqliteConsents
 from engine.store.sqlite import SqliteStore
 from engine.store.subjects_sqlite import FILE, SqliteSubjectKeys
 from privacy import iab, records
-from privacy.consent import IN_FORCE, Purpose, State
+from privacy.consent import IN_FORCE, Purpose, Standings, State
 from privacy.consent_log import LeafStore, LeafType, Maker, canonical, leaf
 from privacy.consent_token import LEEWAY_S, LONGEST_LIFE_S, OPAQUE, Issuer, Status
 from privacy.erasure import (
@@ -53,7 +53,7 @@ _ORPHAN = timedelta(
 _TOKEN_LIFE = timedelta(seconds=LONGEST_LIFE_S + LEEWAY_S)
 
 
-class ConsentStore(Protocol):
+class ConsentStore(Standings, Protocol):
     """Where consents are kept: a change and its leaf are one transaction, and so is an erasure and its tombstone."""
 
     def find(self, publisher: str, subject: str) -> ConsentRow | None:
@@ -97,6 +97,9 @@ class ConsentStore(Protocol):
 
     def forget(self, now: datetime) -> dict[str, int]:
         """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
+
+    def statuses(self) -> tuple[int, list[int]]:
+        """Return the length of the status list, and the places in it whose consents have ended."""
 
 
 class KeptKeys(SubjectKeys, Protocol):
