@@ -58,7 +58,12 @@ def add_log(api: Api, log: PublishedLog) -> None:
         answer=bytes,
         answer_media="application/octet-stream",
         problems=(404,),
-        path={"tile": {"type": "string", "pattern": r"^(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?$"}},
+        path={
+            "tile": {
+                "type": "string",
+                "pattern": r"^(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?$",
+            }
+        },
     )
     def log_tile(tile: str, caller: object = None) -> Response:
         """Load a tile of the consent log: hashes, or entries."""
