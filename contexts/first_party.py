@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from contexts.context import Intent
+from contexts.context import INTENTS, Intent
 from privacy.consent import Purpose
 from privacy.errors import FieldError
 from privacy.pseudonym import LONGEST, IdType
@@ -64,6 +64,15 @@ class FirstParty(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     def keys(self) -> int:
         """Return how many keys a reader's signals can have, exposure counts aside."""
         return len(self.cohorts) + bool(self.loyalty_tiers) + 1
+
+    def pairs(self, capped: Iterable[str]) -> list[tuple[str, str]]:
+        """Return every (key, value) that `Signals.values` can give; `capped` are the campaigns with a cap."""
+        return [
+            *(("cohort", name) for name in self.cohorts),
+            *(("journey_stage", stage) for stage in INTENTS),
+            *(("loyalty_tier", name) for name in self.loyalty_tiers),
+            *(("capped", campaign) for campaign in capped),
+        ]
 
     def __bool__(self) -> bool:
         return bool(self.cohorts or self.loyalty_tiers)

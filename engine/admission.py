@@ -77,7 +77,8 @@ class Admission:
                 return Admitted()
             signals = parse(raw, publisher.first_party, snapshot.caps).within(consent.purposes)
             values, id = signals.values(snapshot.caps), signals.id
-            said.append((values, id and id_secret(id.type, id.value, publisher.country)))
+            person = None if id is None else id_secret(id.type, id.value, publisher.country)
+            said.append((values, person))
             return self._admitted(publisher, snapshot, values)
 
         consented = gate.admit(

@@ -27,6 +27,7 @@ from contexts.context import (
     TEMPERATURES,
     WEEKDAYS,
 )
+from contexts.first_party import MOST_KEYS, FirstParty
 from engine.campaign import Advertiser, Campaign, Format, Jwks, Prefer, Publisher, Rule, Targeting
 from engine.change import KINDS, Entity
 from engine.creative import Creative, Image
@@ -42,6 +43,7 @@ from engine.errors import CatalogError
 from engine.images import NAME
 from privacy.errors import FieldError
 from privacy.jose import public_key, thumbprint
+from privacy.raw_identifier import raw_identifier
 from privacy.visit import DEVICE_CLASSES, PLATFORMS
 
 _DECODER = msgspec.json.Decoder(Entity)
@@ -229,6 +231,7 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
         _check_product(product, f"block_categories[{number}]", known, found)
     for issuer, jwks in publisher.issuers.items():
         _check_issuer(issuer, jwks, found)
+    _check_first_party(publisher.first_party, found)
     return replace(publisher, domains=tuple(dict.fromkeys(hosts)))
 
 
@@ -244,6 +247,21 @@ def _check_issuer(issuer: str, jwks: Jwks, found: Findings) -> None:
             found.refuse(error.field, jwk.x, error.expected)
         if jwk.kid not in (None, expected := thumbprint(jwk.x)):
             found.refuse(f"{place}.kid", jwk.kid, f"its RFC 7638 thumbprint, {expected}, or none")
+
+
+def _check_first_party(vocabulary: FirstParty, found: Findings) -> None:
+    if vocabulary.keys > MOST_KEYS:
+        expected = f"at most {MOST_KEYS}: each cohort, the tiers and the journey stage are one each"
+        found.refuse("first_party", f"{vocabulary.keys} keys", expected)
+    for name in ("cohorts", "loyalty_tiers"):
+        words: tuple[str, ...] = getattr(vocabulary, name)
+        if len(set(words)) < len(words):
+            found.refuse(f"first_party.{name}", "a name twice", "each name once")
+        for number, word in enumerate(words):
+            raw = raw_identifier(word)
+            if raw is not None:  # not to be quoted: an error is printed and answered
+                path = f"first_party.{name}[{number}]"
+                found.errors.append(CatalogError(path, raw, "the name of a group of readers", found.line))
 
 
 def check_advertiser(advertiser: Advertiser, found: Findings) -> Advertiser:

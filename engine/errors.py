@@ -101,6 +101,13 @@ class IndexFileError(EngineError):
     """A file of a vector index is missing, damaged, or from another version; the message says what to do."""
 
 
+# --- proving ---
+
+
+class ProofError(EngineError):
+    """A promise cannot be tried here; the text says what is missing."""
+
+
 # --- consent log ---
 
 

@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from contexts import weather_sources
 from contexts.clock import Clock
@@ -35,9 +37,15 @@ from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
+from engine.shared_values import SharedValues
 from engine.snapshot import Snapshot
-from engine.status_list import StatusList
-from engine.store import SqliteStore, open_store
+from engine.status_list import STATUS_PATH, StatusList
+from engine.store import SqliteStore, budget_sqlite, epochs_sqlite, open_store, shared_sqlite
+from engine.store.consents_sqlite import SqliteConsents
+from privacy import iab
+from privacy.budget import SpendStore
+from privacy.consent_token import Issuer, Verifier
+from privacy.gate import Checks, Restrict
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
 
@@ -46,6 +54,7 @@ log = logging.getLogger(__name__)
 ID_BYTES = 12  # of an answer's id
 PREPARE_S = 86_400.0  # between looks at the calendar: years end, and pages are forgotten
 LOG_S = 1.0  # between looks whether the consent log is to be signed
+TEND_S = 60.0  # between looks whether a week is over
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
@@ -70,8 +79,6 @@ class Services:
         self.now = now
         self.monotonic = monotonic
         self._random_bytes = random_bytes
-        self.admission: Admission | None = None
-        self.status_list: StatusList | None = None
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -132,6 +139,34 @@ class Services:
             monotonic=monotonic,
             request_id=self.new_id,
         )
+        self.budget: SpendStore = budget_sqlite.SqliteBudget(
+            self.store, config.key_dir / budget_sqlite.FILE, self.consent_log.leaves, now
+        )
+        self.epochs = epochs_sqlite.SqliteEpochKeys(config.key_dir / epochs_sqlite.FILE, random_bytes)
+        self._shared_rows = shared_sqlite.SqliteSharedRows(data / shared_sqlite.FILE)
+        self.shared = SharedValues(self._shared_rows, self.epochs, self.budget)
+        self.consents = SqliteConsents(self.store, self.consent_log.leaves, random_bytes=random_bytes)
+        self.admission: Admission | None = None
+        self.status_list: StatusList | None = None
+        if self.consent_keys is None:
+            log.error("consented signals are off: %s", missing)
+        else:
+            issuer = Issuer(config.base_url, self.consent_keys.key("issuer"))
+            self.admission = Admission(
+                Checks(
+                    Verifier(),
+                    self.consents,
+                    restriction(config),
+                    partial(self.consent_keys.mac, "subject"),
+                    config.token_uses,
+                ),
+                issuer,
+                self.shared,
+                now=now,
+                most=config.max_signals,
+                off=self.consent_log.fault,
+            )
+            self.status_list = StatusList(issuer, config.base_url + STATUS_PATH, self.consents.statuses, now)
         self._atlas = atlas
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
@@ -169,6 +204,7 @@ class Services:
         self._thread("rebuild", self._rebuild_for_ever)
         self._thread("expire", self._expire_for_ever)
         self._thread("consent-log", self._log_for_ever)
+        self._thread("weeks", self._tend_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
             self._thread(
@@ -185,6 +221,8 @@ class Services:
             thread.join(5)
         self._try(self.pages.poll)
         self.consent_log.close()
+        self._shared_rows.close()
+        self.epochs.close()
         self.store.close()
 
     def refresh(self) -> None:
@@ -251,6 +289,20 @@ class Services:
         while not self._stopping.wait(self.config.poll_ms / 1000):
             self._try(self.catalog.rebuild)
 
+    def tend_weeks(self) -> None:
+        """Destroy the keys of weeks that are long over, close the one that just ended, learn what may act."""
+        now = self.now()
+        self.epochs.destroy(now)
+        snapshot = self.catalog.view(now).snapshot
+        registered = {p.id: p.first_party for p in snapshot.publishers.values() if p.first_party}
+        self.shared.tend({id: vocabulary.pairs(()) for id, vocabulary in registered.items()}, now)
+
+    def _tend_for_ever(self) -> None:
+        # Apart from the looks: the first noise takes a second to load.
+        self._try(self.tend_weeks)
+        while not self._stopping.wait(TEND_S):
+            self._try(self.tend_weeks)
+
     def _expire_for_ever(self) -> None:
         # Apart from all that may wait for the store: texts are let go in time.
         while not self._stopping.wait(EXPIRE_S):
@@ -278,6 +330,12 @@ def open_services(
     services = Services(config, now=now, monotonic=monotonic, random_bytes=random_bytes)
     services.start()
     return services
+
+
+def restriction(config: Config) -> Restrict:
+    """Return what IAB strings leave, in the role under TCF that is configured."""
+    role, _, vendor_id = config.tcf_role.partition(":")
+    return partial(iab.restrict, role=cast(iab.Role, role), vendor_id=int(vendor_id) if vendor_id else None)
 
 
 def fetching(config: Config, monotonic: Callable[[], float]) -> Fetch | None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
+
+_SCOPE = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
 
 QueryId = NewType("QueryId", str)
 Json = str | int | bool | None | Sequence["Json"] | Mapping[str, "Json"]
@@ -22,9 +25,13 @@ class Charge:
 
     scope: str  # such as "shared-values/daily-planet/2963"
     micro_epsilon: int
-    cap: int
+    cap: int  # may rise; where it falls below what was spent, nothing more is
 
     def __post_init__(self) -> None:
+        if not _SCOPE.fullmatch(self.scope):
+            raise ValueError(
+                f"scope: got {self.scope!r}, expected words of a-z, 0-9, '.', '_', '-', parted by '/'"
+            )
         for name in ("micro_epsilon", "cap"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:

@@ -132,12 +132,14 @@ def _section(number: int, body: str) -> _Read[Section] | None:
         ), []
     if number == US_NATIONAL:
         return _us_national(body)
-    state = _STATES.get(number)
+    state = STATES.get(number)
     return None if state is None else _us_state(state, body)
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class State:
+    """How a US section is laid out: a version of 6 bits, then `layout`, then perhaps a second segment."""
+
     name: str
     layout: Layout
     version: str = "Version"
@@ -147,10 +149,10 @@ class _State:
 
 def _us_national(body: str) -> _Read[UsSection]:
     version = Bits(body.partition(".")[0]).number(6)
-    return _us_state(_NATIONAL_1 if version == 1 else _NATIONAL_2, body, version=1 if version == 1 else 2)
+    return _us_state(NATIONAL_1 if version == 1 else NATIONAL_2, body, version=1 if version == 1 else 2)
 
 
-def _us_state(state: _State, body: str, version: int = 1) -> _Read[UsSection]:
+def _us_state(state: State, body: str, version: int = 1) -> _Read[UsSection]:
     core, *more = body.split(".")
     bits = Bits(core)
     fields: dict[str, Any] = {state.version: bits.number(6)}
@@ -190,17 +192,14 @@ def _canadian(body: str) -> _Read[CanadianConsent]:
     said, broken = _either(core, _canadian_core)
     for segment in others:
         kind = Bits(segment).number(3)
-        if kind == 1:
-            name = "disclosed"
-            value, rules = _either(segment, _canadian_disclosed)
-        elif kind == 3:
-            name = "publisher"
-            value, rules = _canadian_publisher(segment)
-        else:
+        if kind not in (1, 3):
             raise StringError("segments")
+        name = "disclosed" if kind == 1 else "publisher"
         if name in said:
             broken.append("segments")
-        said[name] = value
+        said[name], rules = (
+            _either(segment, _canadian_disclosed) if kind == 1 else _canadian_publisher(segment)
+        )
         broken += rules
     return CanadianConsent(**said), broken
 
@@ -266,8 +265,8 @@ def _vendors(bits: Bits, ranges: _Ranges) -> Ids:
     return ranges(bits, most) if bits.flag() else bits.ids(most)
 
 
-def _national(sensitive: int, children: int) -> _State:
-    return _State(
+def _national(sensitive: int, children: int) -> State:
+    return State(
         "usnat",
         (
             ("SharingNotice", 1),
@@ -296,8 +295,8 @@ def _state(
     other_uses: bool = True,
     gpc: bool = True,
     sensitive_notice: str | None = None,
-) -> _State:
-    return _State(
+) -> State:
+    return State(
         name,
         (
             (notice, 1),
@@ -315,8 +314,8 @@ def _state(
     )
 
 
-def _later_state(name: str, *, children: int = 1, sensitive: int = 8) -> _State:
-    return _State(
+def _later_state(name: str, *, children: int = 1, sensitive: int = 8) -> State:
+    return State(
         name,
         (
             ("MspaCoveredTransaction", 1),
@@ -335,9 +334,9 @@ def _later_state(name: str, *, children: int = 1, sensitive: int = 8) -> _State:
     )
 
 
-_NATIONAL_1, _NATIONAL_2 = _national(12, 2), _national(16, 3)
-_STATES: Mapping[int, _State] = {
-    8: _State(
+NATIONAL_1, NATIONAL_2 = _national(12, 2), _national(16, 3)
+STATES: Mapping[int, State] = {
+    8: State(
         "usca",
         (
             ("SaleOptOutNotice", 1),

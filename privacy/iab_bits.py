@@ -57,7 +57,7 @@ class Ids:
     mask: int = 0
 
     def __contains__(self, number: int) -> bool:
-        return number > 0 and bool(self.mask >> number & 1)
+        return bool(self.mask >> number & 1)
 
     def __iter__(self) -> Iterator[int]:
         digits = bin(self.mask)[:1:-1]
@@ -133,8 +133,6 @@ class Bits:
             pair = self.flag()
             start = self.number(16)
             end = self.number(16) if pair else start
-            if not start:
-                raise StringError("range")
             if not last < start <= end <= most:
                 self.broken.append("range")
             if start <= end:

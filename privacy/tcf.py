@@ -110,30 +110,41 @@ def restricted(restrictions: Iterable[Restriction], purpose: int, vendor: int) -
 def read(text: str) -> tuple[ConsentString, tuple[Rule, ...]]:
     """Return what a string says, and the rules of form that it breaks; raise StringError where it says nothing."""
     check_text(text)
-    first, *others = text.split(".")
-    bits = Bits(first)
-    said = _core(bits)
-    bits.end(_PADDING)
-    broken = bits.broken
-    for segment in others:
+    said: dict[str, Any] = {}
+    broken: list[Rule] = []
+    for segment in text.split("."):
         bits = Bits(segment)
-        name, value = _segment(bits)
+        found = _segment(bits)
         bits.end(_PADDING)
-        if name in said:
+        if not found.keys().isdisjoint(said) or ("version" in found) == bool(said):
             broken.append("segments")
-        said[name] = value
+        said |= found
         broken += bits.broken
+    if "version" not in said:
+        raise StringError("segments")
     consent = ConsentString(**said)
     if consent.policy <= _POLICY and _reserved(consent):
         broken.append("reserved")
     return consent, tuple(dict.fromkeys(broken))
 
 
+def _segment(bits: Bits) -> dict[str, Any]:
+    kind = bits.number(3)
+    if kind == 0:  # the core segment has no kind: its version is below 8
+        return _core(bits)
+    if kind == 1:
+        return {"disclosed": bits.vendors()}
+    if kind == 2:
+        return {"allowed": bits.vendors()}
+    if kind == 3:
+        return {"publisher": publisher_purposes(bits)}
+    raise StringError("segments")
+
+
 def _core(bits: Bits) -> dict[str, Any]:
-    version = bits.number(6)
+    version = bits.number(3)
     if version != 2:
-        # The three first bits of every other segment are its kind, so that one that leads shows as a version too.
-        raise StringError("segments" if version >= 8 else "version")
+        raise StringError("version")
     said: dict[str, Any] = {
         "version": version,
         "created": bits.moment(),
@@ -156,7 +167,7 @@ def _core(bits: Bits) -> dict[str, Any]:
         "restrictions": _restrictions(bits),
     }
     if said["cmp"] in (0, 1):
-        raise StringError("cmp")
+        bits.broken.append("cmp")
     return said
 
 
@@ -169,17 +180,6 @@ def _reserved(consent: ConsentString) -> bool:
     )
 
 
-def _segment(bits: Bits) -> tuple[str, Any]:
-    kind = bits.number(3)
-    if kind == 1:
-        return "disclosed", bits.vendors()
-    if kind == 2:
-        return "allowed", bits.vendors()
-    if kind == 3:
-        return "publisher", publisher_purposes(bits)
-    raise StringError("segments")
-
-
 def publisher_purposes(bits: Bits) -> PublisherPurposes:
     """Read what follows the kind of a segment PublisherTC."""
     consents, interests, custom = bits.ids(24), bits.ids(24), bits.number(6)
@@ -188,12 +188,12 @@ def publisher_purposes(bits: Bits) -> PublisherPurposes:
 
 def _restrictions(bits: Bits) -> tuple[Restriction, ...]:
     found: list[Restriction] = []
+    seen = set()
     for _ in range(bits.number(12)):
         purpose, kind = bits.number(6), bits.number(2)
         vendors = bits.ranges(65535)
-        if not purpose or kind == 3:
-            raise StringError("restriction")
-        if purpose > _PURPOSES or any((r.purpose, r.kind) == (purpose, kind) for r in found):
+        if (purpose, kind) in seen or kind == 3 or not 0 < purpose <= _PURPOSES:
             bits.broken.append("restriction")
+        seen.add((purpose, kind))
         found.append(Restriction(purpose, kind, vendors))
     return tuple(found)

@@ -131,6 +131,14 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX token_uses_by_expiry ON token_uses (expires);
     CREATE TABLE unscrubbed (erase_id TEXT PRIMARY KEY) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE budget (
+        scope TEXT PRIMARY KEY, cap INTEGER NOT NULL, spent INTEGER NOT NULL CHECK (spent BETWEEN 0 AND cap)
+    ) WITHOUT ROWID;
+    CREATE TABLE releases (
+        query TEXT PRIMARY KEY, at TEXT NOT NULL, costs TEXT NOT NULL, body BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
 )
 
 _TABLES: dict[Kind, str] = {
