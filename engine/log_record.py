@@ -72,9 +72,9 @@ def record_state(
         for fingerprint, says in told["keys"].items():
             if fingerprint not in hashed:
                 add("key.retire", fingerprint, says)
-        if told["settings"] != settings:
+        if told["settings"] != dict(settings):
             add("config.change", None, settings)
-        if told["policy"] != policy:
+        if told["policy"] is None or canonical(told["policy"]) != canonical(policy):
             add("policy.change", None, policy)
         leaves.append(db, makers)
         leaves.record(db, state)

@@ -127,7 +127,7 @@ def canonical(value: Any) -> bytes:
     """
     _check(value, "value")
     return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+        value, default=dict, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
     ).encode()
 
 

@@ -21,6 +21,7 @@ from engine.creative import Creative
 from engine.decide import Admit
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer
 from engine.keys import KeyTable, Scope, create_key
+from engine.log_files import LogFiles
 from engine.status_list import StatusList
 from engine.store import SqliteStore
 from engine.web import create_app
@@ -74,12 +75,25 @@ class FakeEngine:
         )
 
 
+class FakeLog:
+    """The files of a consent log, and why it is not signed."""
+
+    def __init__(self, folder: Path, public: bool = False) -> None:
+        self.files = LogFiles(folder / "log", folder)
+        self.public = public
+        self.reason: str | None = None
+
+    def fault(self) -> str | None:
+        return self.reason
+
+
 class FakeServices:
     """What the web reads of the services, over a real store."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.engine = FakeEngine()
+        self.consent_log = FakeLog(store.path.parent)
         self.admission: Admits | None = None
         self.status_list: StatusList | None = None
         self.clock = 1000.0
