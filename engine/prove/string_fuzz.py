@@ -117,7 +117,7 @@ def plain_tcf(said: ConsentString) -> dict[str, Any]:
         "purpose_consents": _ranges(said.purpose_consents),
         "purpose_legitimate_interests": _ranges(said.purpose_legitimate_interests),
         "purpose_one_treatment": said.purpose_one_treatment,
-        "country": said.country,
+        "country": said.country.upper(),  # as the oracle does with letters that are refused here
         "vendor_consents": _ranges(said.vendor_consents),
         "vendor_legitimate_interests": _ranges(said.vendor_legitimate_interests),
         "restrictions": _restrictions(said.restrictions),
