@@ -20,6 +20,8 @@ import yaml
 
 Format = Literal["csv", "jsonld", "dpia", "roles", "svg"]
 
+COMING_IN = ("read", "stated", "visit")
+SECTIONS = (*COMING_IN, "kept", "beside", "files", "logged", "released")
 UNSTATED = "TO BE STATED"  # what the configuration leaves open
 _BASES = {
     "A6-1-a": "consent (Art. 6(1)(a))",
@@ -75,7 +77,7 @@ class Activity:
 class Item:
     """What is read, kept, logged or answered at one place."""
 
-    section: str  # read, visit, kept, beside, files, logged, released
+    section: str  # of SECTIONS
     name: str
     says: str
     activity: str
@@ -136,13 +138,19 @@ def read(raw: Mapping[str, Any]) -> Inventory:
     for item in items:
         place = f"{item.section}.{item.name}"
         if item.activity not in activities:
-            raise ValueError(f"{place}: activity: got {item.activity!r}, expected one of {', '.join(activities)}")
+            raise ValueError(
+                f"{place}: activity: got {item.activity!r}, expected one of {', '.join(activities)}"
+            )
         if item.category not in categories:
-            raise ValueError(f"{place}: category: got {item.category!r}, expected one of {', '.join(categories)}")
+            raise ValueError(
+                f"{place}: category: got {item.category!r}, expected one of {', '.join(categories)}"
+            )
     for activity in activities.values():
         for basis in activity.basis:
             if basis not in _BASES:
-                raise ValueError(f"{activity.name}: basis: got {basis!r}, expected one of {', '.join(_BASES)}")
+                raise ValueError(
+                    f"{activity.name}: basis: got {basis!r}, expected one of {', '.join(_BASES)}"
+                )
     return Inventory(
         activities,
         categories,
@@ -153,7 +161,7 @@ def read(raw: Mapping[str, Any]) -> Inventory:
 
 
 def _items(raw: Mapping[str, Any]) -> Iterator[Item]:
-    for section in ("read", "visit", "kept", "beside", "files", "logged", "released"):
+    for section in SECTIONS:
         for name, entry in raw[section].items():
             place = f"{section}.{name}"
             yield Item(
@@ -246,7 +254,9 @@ def to_jsonld(inventory: Inventory, parties: Parties) -> str:
             "dct:conformsTo": row["record"][0],
             "dct:title": activity.title,
             "dpv:hasPurpose": activity.purpose,
-            "dpv:hasDataController": {"@id": "#operator"} if controls else [{"@id": p["@id"]} for p in publishers],
+            "dpv:hasDataController": {"@id": "#operator"}
+            if controls
+            else [{"@id": p["@id"]} for p in publishers],
             "dpv:hasLegalBasis": [{"@id": f"eu-gdpr:{basis}"} for basis in activity.basis if basis != "none"],
             "dpv:hasDataSubject": activity.subjects,
             "dpv:hasPersonalData": [
@@ -316,7 +326,12 @@ def to_dpia(inventory: Inventory, parties: Parties) -> str:
     lines += ["## 4. Measures (Art. 35(7)(d))", ""]
     measures = _once(m for a in inventory.activities.values() for m in a.security)
     lines += [*(f"- {_md(measure)}" for measure in measures), ""]
-    lines += [f"Views of data subjects (Art. 35(9)): **{UNSTATED}**", "", f"Date and signature: **{UNSTATED}**", ""]
+    lines += [
+        f"Views of data subjects (Art. 35(9)): **{UNSTATED}**",
+        "",
+        f"Date and signature: **{UNSTATED}**",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -376,7 +391,17 @@ def _once(texts: Iterator[str]) -> list[str]:
 
 # --- the picture ---
 
-_BOLD = '"bold"'
+_BOLD = ' font-weight="bold"'
+_HEADS = {
+    "read": "Headers, through closed functions",
+    "stated": "Bodies, of readers",
+    "visit": "Bodies and headers, as the engine is told",
+    "kept": "Database, by table",
+    "beside": "Databases beside it, by table",
+    "files": "Files",
+    "logged": "Log lines",
+    "released": "Answers",
+}
 _WIDTH, _BOX, _GAP, _LINE, _PAD = 1180, 340, 12, 15, 10
 _LANES = (20, 420, 820)  # left edges
 
@@ -387,23 +412,26 @@ def to_svg(inventory: Inventory, parties: Parties) -> str:
     lines: list[str] = []
     y = 100
     for activity in inventory.activities.values():
-        items = inventory.of(activity.name)
+        groups = _groups(inventory, activity)
         sides = (
-            [i for i in items if i.section in ("read", "visit")],
-            [i for i in items if i.section not in ("read", "visit")],
+            [g for g in groups if g[0].section in COMING_IN],
+            [g for g in groups if g[0].section not in COMING_IN],
         )
-        middle = [activity.title, *wrap(activity.purpose, 52), f"{activity.role}; {_basis_words(activity)}"]
+        title = wrap(activity.title, 46)
+        middle = [*title, *wrap(activity.purpose, 52), f"{activity.role}; {_basis_words(activity)}"]
         height = _height(middle)
-        columns = [[_lines(item, inventory) for item in side] for side in sides]
+        columns = [[_lines(group) for group in side] for side in sides]
         stacks = [sum(_height(text) + _GAP for text in column) for column in columns]
         tall = max(height, *stacks)
         top = y + (tall - height) / 2
-        boxes.append(_box(_LANES[1], top, middle, "#e8eef7"))
+        boxes.append(_box(_LANES[1], top, middle, "#e8eef7", bold=len(title)))
         for lane, column, side, stack in zip((0, 2), columns, sides, stacks, strict=True):
             at = y + (tall - stack) / 2
-            for item, text in zip(side, column, strict=True):
-                personal = item.category in inventory.personal
-                boxes.append(_box(_LANES[lane], at, text, "#fdf1e3" if personal else "#f4f4f2", dashed=personal))
+            for group, text in zip(side, column, strict=True):
+                personal = group[0].category in inventory.personal
+                boxes.append(
+                    _box(_LANES[lane], at, text, "#fdf1e3" if personal else "#f4f4f2", dashed=personal)
+                )
                 ends = (_LANES[0] + _BOX, _LANES[1]) if lane == 0 else (_LANES[1] + _BOX, _LANES[2])
                 mid = at + _height(text) / 2
                 heights = (mid, top + height / 2) if lane == 0 else (top + height / 2, mid)
@@ -415,7 +443,8 @@ def to_svg(inventory: Inventory, parties: Parties) -> str:
         y += round(tall) + 36
     heads = ("What comes in", "What is done with it", "Where it stays or goes")
     titles = "".join(
-        f'<text x="{x}" y="84" font-weight="bold">{head}</text>' for x, head in zip(_LANES, heads, strict=True)
+        f'<text x="{x}" y="84" font-weight="bold">{head}</text>'
+        for x, head in zip(_LANES, heads, strict=True)
     )
     who = escape(f"Operator: {parties.operator or UNSTATED}")
     return (
@@ -438,18 +467,34 @@ def _basis_words(activity: Activity) -> str:
     return ", ".join(_BASES[basis] for basis in activity.basis)
 
 
-def _lines(item: Item, inventory: Inventory) -> list[str]:
-    return [f"{item.section}: {item.name}", *wrap(item.says, 54), *wrap(f"kept: {item.retention}", 54)]
+def _groups(inventory: Inventory, activity: Activity) -> list[list[Item]]:
+    """Return the items of an activity, one group a section, those about a person apart."""
+    return [
+        group
+        for section in SECTIONS
+        for personal in (True, False)
+        if (
+            group := [
+                item
+                for item in inventory.of(activity.name)
+                if item.section == section and (item.category in inventory.personal) == personal
+            ]
+        )
+    ]
+
+
+def _lines(group: Sequence[Item]) -> list[str]:
+    return [_HEADS[group[0].section], *wrap(", ".join(item.name for item in group), 50)]
 
 
 def _height(text: Sequence[str]) -> int:
     return len(text) * _LINE + 2 * _PAD - 4
 
 
-def _box(x: float, y: float, text: Sequence[str], fill: str, *, dashed: bool = False) -> str:
+def _box(x: float, y: float, text: Sequence[str], fill: str, *, bold: int = 1, dashed: bool = False) -> str:
     dash = ' stroke-dasharray="5 3"' if dashed else ""
     rows = "".join(
-        f'<tspan x="{x + _PAD}" y="{y + _PAD + 8 + number * _LINE:.0f}"{" font-weight=" + _BOLD if not number else ""}>'
+        f'<tspan x="{x + _PAD}" y="{y + _PAD + 8 + number * _LINE:.0f}"{_BOLD if number < bold else ""}>'
         f"{escape(line)}</tspan>"
         for number, line in enumerate(text)
     )
