@@ -9,7 +9,10 @@ import pytest
 from tests.engine.web.conftest import CALLERS, Service, errors
 
 # Public by design. A route that is added here has to be one that anybody may call.
-PUBLIC = {"openapi", "decide", "preflight", "image", "healthz", "readyz"}
+PUBLIC = {
+    *("openapi", "decide", "preflight", "image", "healthz", "readyz"),
+    *("gpc_support", "consent_statuses"),
+}
 # Whose the things are that stand in the paths below.
 OWNERS = {"publisher": "globe", "advertiser": "acme", "campaign": "acme", "creative": "acme"}
 IDS = {"publisher": "globe", "advertiser": "acme", "campaign": "k1", "creative": "c1"}
