@@ -16,15 +16,17 @@ from engine.store.epochs_sqlite import FILE as EPOCHS
 from engine.store.epochs_sqlite import SqliteEpochKeys
 from engine.store.shared_sqlite import FILE as SHARED
 from engine.store.shared_sqlite import SqliteSharedRows
+from privacy.budget import SpendStore
 from privacy.consent_log import LeafStore
 
 
 class Weeks:
     """The weekly keys, rows and releases of one process."""
 
-    def __init__(self, keys: SqliteEpochKeys, rows: SqliteSharedRows, shared: SharedValues) -> None:
+    def __init__(self, keys: SqliteEpochKeys, rows: SqliteSharedRows, budget: SpendStore) -> None:
         self._keys, self._rows = keys, rows
-        self.shared = shared
+        self.budget = budget
+        self.shared = SharedValues(rows, keys, budget)
 
     @classmethod
     def open(
@@ -40,7 +42,7 @@ class Weeks:
         budget = SqliteBudget(store, config.key_dir / MARK, leaves, now)
         keys = SqliteEpochKeys(config.key_dir / EPOCHS, random_bytes)
         rows = SqliteSharedRows(config.data_dir / SHARED)
-        return cls(keys, rows, SharedValues(rows, keys, budget))
+        return cls(keys, rows, budget)
 
     def tend(self, publishers: Mapping[str, Publisher], caps: Mapping[str, int], now: datetime) -> None:
         """Destroy the keys of weeks that are long over, close the one that just ended, learn what may act.
