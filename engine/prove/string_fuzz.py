@@ -214,7 +214,7 @@ def make_mutants(seed: int, count: int, recorded: Sequence[tuple[str, str]] = ()
     mutants = []
     for number in range(count):
         kind = "tcf" if number % 2 else "gpp"
-        if kept[kind] and chance.random() < 0.5:
+        if kept[kind] and chance.random() < 0.25:
             text = chance.choice(kept[kind])
         elif kind == "tcf":
             text = tc_string(random_consent(chance, _NOW))
