@@ -106,3 +106,10 @@ class IndexFileError(EngineError):
 
 class ProofError(EngineError):
     """A promise cannot be tried here; the text says what is missing."""
+
+
+# --- consent log ---
+
+
+class LogRefused(EngineError):
+    """The consent log is not signed any further: says what is wrong with it and what to do."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from contexts import weather_sources
@@ -21,11 +22,14 @@ from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
 from contexts.weather import Source, WeatherTable
+from engine.admission import Admission
 from engine.background import Background
 from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
+from engine.consent_log import ConsentLog, open_consent_keys
+from engine.consents import Consents, open_consents, restriction
 from engine.decide import Engine
 from engine.errors import ConfigError, EngineError
 from engine.faiss_index import single_thread
@@ -33,8 +37,13 @@ from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
+from engine.shared_values import SharedValues
 from engine.snapshot import Snapshot
-from engine.store import SqliteStore, open_store
+from engine.status_list import STATUS_PATH, StatusList
+from engine.store import SqliteStore, budget_sqlite, epochs_sqlite, open_store, shared_sqlite
+from privacy.budget import SpendStore
+from privacy.consent_token import Verifier
+from privacy.gate import Checks
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
 
@@ -42,6 +51,8 @@ log = logging.getLogger(__name__)
 
 ID_BYTES = 12  # of an answer's id
 PREPARE_S = 86_400.0  # between looks at the calendar: years end, and pages are forgotten
+LOG_S = 1.0  # between looks whether the consent log is to be signed
+TEND_S = 60.0  # between looks whether a week is over
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
@@ -78,6 +89,16 @@ class Services:
             raise ConfigError(
                 f"TACTFUL_CURRENCY is {config.currency}; all amounts in this store are in {currency}"
             )
+        self.consent_keys, missing = open_consent_keys(config, random_bytes)
+        self.consent_log = ConsentLog(
+            config,
+            self.store,
+            self.consent_keys,
+            now=now,
+            monotonic=monotonic,
+            random_bytes=random_bytes,
+            missing=missing,
+        )
         recipe = open_recipe(config)
         self.encoder = recipe.encoder
         self.topics = recipe.topics
@@ -116,12 +137,51 @@ class Services:
             monotonic=monotonic,
             request_id=self.new_id,
         )
+        self.budget: SpendStore = budget_sqlite.SqliteBudget(
+            self.store, config.key_dir / budget_sqlite.FILE, self.consent_log.leaves, now
+        )
+        self.epochs = epochs_sqlite.SqliteEpochKeys(config.key_dir / epochs_sqlite.FILE, random_bytes)
+        self._shared_rows = shared_sqlite.SqliteSharedRows(data / shared_sqlite.FILE)
+        self.shared = SharedValues(self._shared_rows, self.epochs, self.budget)
+        self.consents: Consents | None = None
+        self.admission: Admission | None = None
+        self.status_list: StatusList | None = None
+        if self.consent_keys is None:
+            log.error("consented signals are off: %s", missing)
+        else:
+            self._open_consents(self.consent_keys)
         self._atlas = atlas
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
         self._adopted: Snapshot | None = None
         self._places: list[PlaceFacts] = []
         self._adopt(self.catalog.view(now()).snapshot)
+
+    def _open_consents(self, keys: Keyring) -> None:
+        config = self.config
+        consents = self.consents = open_consents(
+            config,
+            self.store,
+            self.consent_log.leaves,
+            keys,
+            proof=self.consent_log.proof,
+            forget=self.shared.forget,
+            now=self.now,
+            random_bytes=self._random_bytes,
+        )
+        checks = Checks(
+            Verifier(), consents.store, restriction(config), partial(keys.mac, "subject"), config.token_uses
+        )
+        self.admission = Admission(
+            checks,
+            consents.issuer,
+            self.shared,
+            now=self.now,
+            most=config.max_signals,
+            off=self.consent_log.fault,
+        )
+        status_uri = config.base_url + STATUS_PATH
+        self.status_list = StatusList(consents.issuer, status_uri, consents.store.statuses, self.now)
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as the snapshot in service has them."""
@@ -152,6 +212,8 @@ class Services:
         self._thread("refresh", self._look_for_ever)
         self._thread("rebuild", self._rebuild_for_ever)
         self._thread("expire", self._expire_for_ever)
+        self._thread("consent-log", self._log_for_ever)
+        self._thread("weeks", self._tend_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
             self._thread(
@@ -167,6 +229,11 @@ class Services:
         for thread in self._threads:
             thread.join(5)
         self._try(self.pages.poll)
+        self.consent_log.close()
+        if self.consents is not None:
+            self.consents.close()
+        self._shared_rows.close()
+        self.epochs.close()
         self.store.close()
 
     def refresh(self) -> None:
@@ -233,10 +300,29 @@ class Services:
         while not self._stopping.wait(self.config.poll_ms / 1000):
             self._try(self.catalog.rebuild)
 
+    def tend_weeks(self) -> None:
+        """Destroy the keys of weeks that are long over, close the one that just ended, learn what may act."""
+        now = self.now()
+        self.epochs.destroy(now)
+        snapshot = self.catalog.view(now).snapshot
+        registered = {p.id: p.first_party for p in snapshot.publishers.values() if p.first_party}
+        self.shared.tend({id: vocabulary.pairs(()) for id, vocabulary in registered.items()}, now)
+
+    def _tend_for_ever(self) -> None:
+        # Apart from the looks: the first noise takes a second to load.
+        self._try(self.tend_weeks)
+        while not self._stopping.wait(TEND_S):
+            self._try(self.tend_weeks)
+
     def _expire_for_ever(self) -> None:
         # Apart from all that may wait for the store: texts are let go in time.
         while not self._stopping.wait(EXPIRE_S):
             self.pages.background.expire()
+
+    def _log_for_ever(self) -> None:
+        while not self._stopping.is_set():
+            self.consent_log.step()
+            self._stopping.wait(LOG_S)
 
     def _thread(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)

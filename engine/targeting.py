@@ -23,9 +23,12 @@ Predicate = tuple[str, Words]
 
 LEVELS = ("campaign", "creative")
 # Dimensions of which a page view has at most one value.
-SINGLE = ("publishers", "devices", "platforms", "languages", "countries", "regions")
+SINGLE = (
+    *("publishers", "devices", "platforms", "languages", "countries", "regions"),
+    *("journey_stages", "loyalty_tiers"),
+)
 # Dimensions of which it may have several at once.
-MULTIPLE = ("topics", "keywords", "weather")
+MULTIPLE = ("topics", "keywords", "weather", "cohorts")
 # What a rule that excluded a creative is called in explanations.
 WORDS = {
     "publishers": "publisher",
@@ -37,6 +40,9 @@ WORDS = {
     "topics": "topic",
     "keywords": "keyword",
     "weather": "weather",
+    "cohorts": "cohort",
+    "journey_stages": "journey stage",
+    "loyalty_tiers": "loyalty tier",
 }
 
 
@@ -160,6 +166,7 @@ def context_predicates(
     region = context.place.region
     if region and context.place.country and not region.startswith(context.place.country + "-"):
         region = f"{context.place.country}-{region}"
+    told = context.told
     values: dict[str, str | None] = {
         "publishers": context.publisher,
         "devices": context.device.cls,
@@ -167,6 +174,8 @@ def context_predicates(
         "languages": context.page.language,
         "countries": context.place.country,
         "regions": region,
+        "journey_stages": told.journey_stage,
+        "loyalty_tiers": told.loyalty_tier,
     }
     for dimension, value in values.items():
         key = f"{dimension}=?" if value is None else f"{dimension}={value}"
@@ -180,6 +189,7 @@ def context_predicates(
         "topics": topics,
         "keywords": context.page.keyphrases,
         "weather": [v for v in (weather.condition, weather.temperature) if v] if weather else (),
+        "cohorts": told.cohorts,
     }
     for dimension, several in seen.items():
         for level in LEVELS:
