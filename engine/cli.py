@@ -466,6 +466,29 @@ def prove_no_identity(as_json: bool) -> None:
         sys.exit(FOUND)
 
 
+@prove.command("consent-fuzz")
+@click.option("--count", default=50_000, show_default=True, help="Mutants of each kind.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same mutants.")
+@click.option(
+    "--packages",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder whose node_modules holds @iabtcf/core and @iabgpp/cmpapi (default: where npm installs globally).",
+)
+@as_json
+def prove_consent_fuzz(count: int, seed: int, packages: Path | None, as_json: bool) -> None:
+    """Try damaged consent strings on our readers and on those of others.
+
+    Exits 1 where ours accept what the others refuse. Example: tactful prove consent-fuzz --count 2000
+    """
+    from engine.prove.consent_fuzz import FuzzVerdict
+    from engine.prove.string_fuzz import fuzz_strings
+
+    verdict = FuzzVerdict(seed, (fuzz_strings(seed, count, packages),))
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
 @main.group("config")
 def config_group() -> None:
     """Look at the settings."""

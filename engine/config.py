@@ -85,6 +85,9 @@ class Config:
     text_ttl_s: int = _setting(60, "seconds that page text may stay in memory for re-encoding", _whole(0, 60))
     page_cache: int = _setting(20_000, "pages whose facts a worker keeps", _whole(1, 10_000_000))
     page_days: int = _setting(30, "days that the facts of a page are kept, never its text", _whole(1, 3650))
+    consent_record_days: int = _setting(
+        1095, "days that the sealed record of a consent is kept after the consent's end", _whole(0, 3650)
+    )
     encoder: str | None = _setting(
         None,
         "sentence-transformers model folder in place of the packaged MiniLM",

@@ -14,10 +14,13 @@ from engine.log_record import LoggedKey, record_state
 from engine.log_writer import LogWriter, try_step
 from engine.store import SqliteStore
 from engine.store.log_sqlite import SqliteLeaves
-from privacy.checkpoint import Signer, encode64
+from privacy.checkpoint import Signer, encode64, read_checkpoint, read_note
 from privacy.errors import KeyringError
 from privacy.keyring import Keyring
+from privacy.merkle import inclusion_proof
 from privacy.rejudge import POLICY
+from privacy.tiles import tile_nodes
+from privacy.tlog_proof import Proof
 
 LOG_FOLDER = "log"  # in the data folder, and the path below which the service answers for the log
 
@@ -71,6 +74,18 @@ class ConsentLog:
         """Publish what is due, if this process writes the log."""
         if self.writer is not None:
             try_step(self.writer)
+
+    def proof(self, index: int) -> str | None:
+        """Return the .tlog-proof of a leaf by the checkpoint that is published, None where that does not cover it."""
+        note = self.files.checkpoint()
+        if note is None:
+            return None
+        read = read_note(note)
+        size = read_checkpoint(read.text).size
+        if index >= size:
+            return None
+        path = inclusion_proof(index, size, tile_nodes(size, self.files.read_tile))
+        return Proof(index, tuple(path), read).encode().decode("ascii")
 
     def record(self) -> None:
         """Tell the log of keys, settings and policy that it does not know."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from contexts import weather_sources
 from contexts.clock import Clock
@@ -30,6 +29,7 @@ from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
 from engine.consent_log import ConsentLog, open_consent_keys
+from engine.consents import Consents, open_consents, restriction
 from engine.decide import Engine
 from engine.errors import ConfigError, EngineError
 from engine.faiss_index import single_thread
@@ -41,11 +41,9 @@ from engine.shared_values import SharedValues
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
 from engine.store import SqliteStore, budget_sqlite, epochs_sqlite, open_store, shared_sqlite
-from engine.store.consents_sqlite import SqliteConsents
-from privacy import iab
 from privacy.budget import SpendStore
-from privacy.consent_token import Issuer, Verifier
-from privacy.gate import Checks, Restrict
+from privacy.consent_token import Verifier
+from privacy.gate import Checks
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
 
@@ -145,34 +143,45 @@ class Services:
         self.epochs = epochs_sqlite.SqliteEpochKeys(config.key_dir / epochs_sqlite.FILE, random_bytes)
         self._shared_rows = shared_sqlite.SqliteSharedRows(data / shared_sqlite.FILE)
         self.shared = SharedValues(self._shared_rows, self.epochs, self.budget)
-        self.consents = SqliteConsents(self.store, self.consent_log.leaves, random_bytes=random_bytes)
+        self.consents: Consents | None = None
         self.admission: Admission | None = None
         self.status_list: StatusList | None = None
         if self.consent_keys is None:
             log.error("consented signals are off: %s", missing)
         else:
-            issuer = Issuer(config.base_url, self.consent_keys.key("issuer"))
-            self.admission = Admission(
-                Checks(
-                    Verifier(),
-                    self.consents,
-                    restriction(config),
-                    partial(self.consent_keys.mac, "subject"),
-                    config.token_uses,
-                ),
-                issuer,
-                self.shared,
-                now=now,
-                most=config.max_signals,
-                off=self.consent_log.fault,
-            )
-            self.status_list = StatusList(issuer, config.base_url + STATUS_PATH, self.consents.statuses, now)
+            self._open_consents(self.consent_keys)
         self._atlas = atlas
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
         self._adopted: Snapshot | None = None
         self._places: list[PlaceFacts] = []
         self._adopt(self.catalog.view(now()).snapshot)
+
+    def _open_consents(self, keys: Keyring) -> None:
+        config = self.config
+        consents = self.consents = open_consents(
+            config,
+            self.store,
+            self.consent_log.leaves,
+            keys,
+            proof=self.consent_log.proof,
+            forget=self.shared.forget,
+            now=self.now,
+            random_bytes=self._random_bytes,
+        )
+        checks = Checks(
+            Verifier(), consents.store, restriction(config), partial(keys.mac, "subject"), config.token_uses
+        )
+        self.admission = Admission(
+            checks,
+            consents.issuer,
+            self.shared,
+            now=self.now,
+            most=config.max_signals,
+            off=self.consent_log.fault,
+        )
+        status_uri = config.base_url + STATUS_PATH
+        self.status_list = StatusList(consents.issuer, status_uri, consents.store.statuses, self.now)
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as the snapshot in service has them."""
@@ -221,6 +230,8 @@ class Services:
             thread.join(5)
         self._try(self.pages.poll)
         self.consent_log.close()
+        if self.consents is not None:
+            self.consents.close()
         self._shared_rows.close()
         self.epochs.close()
         self.store.close()
@@ -330,12 +341,6 @@ def open_services(
     services = Services(config, now=now, monotonic=monotonic, random_bytes=random_bytes)
     services.start()
     return services
-
-
-def restriction(config: Config) -> Restrict:
-    """Return what IAB strings leave, in the role under TCF that is configured."""
-    role, _, vendor_id = config.tcf_role.partition(":")
-    return partial(iab.restrict, role=cast(iab.Role, role), vendor_id=int(vendor_id) if vendor_id else None)
 
 
 def fetching(config: Config, monotonic: Callable[[], float]) -> Fetch | None:

@@ -45,9 +45,9 @@ CONFIG = SchemathesisConfig.from_dict(
 @contextmanager
 def opened(folder: Path) -> Iterator[Service]:
     keys = seed_catalogue(folder / "catalog.db")
-    store = SqliteStore(folder / "catalog.db")
-    yield Service(FakeServices(store), keys)
-    store.close()
+    services = FakeServices(SqliteStore(folder / "catalog.db"))
+    yield Service(services, keys)
+    services.close()
 
 
 class Door:

@@ -75,7 +75,7 @@ class SqliteSharedRows:
                 for epoch, subject in subjects
             )
         if gone:
-            self.file.scrub()
+            self.file.scrub([subject for _, subject in subjects])
         return gone
 
     def sweep(self, before: int, closed: Iterable[tuple[int, str]]) -> None:
