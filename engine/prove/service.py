@@ -122,7 +122,7 @@ def real_service(models: Path) -> MakeService:
 def consent(services: Services, now: datetime) -> None:
     """Let one reader agree and another withdraw, one token be used, and the cohort be shared by many."""
     keys, consents = services.consent_keys, services.consents
-    if keys is None:
+    if keys is None or consents is None:
         raise KeyringError("the twins have no keys of consent")
     mac = partial(keys.mac, "subject")
     expires = now + timedelta(days=30)
@@ -136,14 +136,14 @@ def consent(services: Services, now: datetime) -> None:
             purposes=PURPOSES,
             expires=expires,
         )
-        consents.change(
+        consents.store.change(
             PUBLISHER,
             row.subject,
             lambda _, row=row: row,  # type: ignore[misc]  # mypy infers no default
             lambda _, index: (leaf(index, "consent.grant", now), b"sealed"),
             expires,
         )
-    consents.use(PUBLISHER, *hashes_of(mac, USED_ID, USED_NONCE), expires, 1)
+    consents.store.use(PUBLISHER, *hashes_of(mac, USED_ID, USED_NONCE), expires, 1)
     epoch = epoch_of(now - LATE) - 1
     services.budget.spend(
         release_query(PUBLISHER, epoch), [], lambda: canonical({"counts": [["cohort", COHORT, 2 * K]]})
