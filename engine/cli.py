@@ -644,6 +644,21 @@ def prove_no_identity(as_json: bool) -> None:
         sys.exit(FOUND)
 
 
+@prove.command("log")
+@as_json
+def prove_log(as_json: bool) -> None:
+    """Try to change, drop or rewrite what the consent log tells without being found out, on copies of it.
+
+    Exits 1 where that succeeds. Example: tactful prove log
+    """
+    from engine.prove.log import prove_log as run
+
+    verdict = run(_config(), _now())
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
 @main.group("config")
 def config_group() -> None:
     """Look at the settings."""
