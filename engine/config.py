@@ -112,6 +112,9 @@ class Config:
         "(by the hour, sealed and padded)",
         _matching("auditors|public", "auditors or public"),
     )
+    log_witnesses: Path | None = _setting(
+        None, "tlog-policy file naming the witnesses that cosign the consent log; none: nobody does", _path
+    )
     tcf_role: str = _setting(
         "publisher",
         "as what the service acts under TCF: publisher, or vendor:ID of the Global Vendor List",

