@@ -412,6 +412,40 @@ def quality(as_json: bool) -> None:
     _show_struct(told, as_json)
 
 
+# --- what data protection law asks for ---
+
+
+@main.group()
+def inventory() -> None:
+    """Tell what is read, kept, logged and answered."""
+
+
+@inventory.command("export")
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["csv", "jsonld", "dpia", "roles", "svg"]),
+    default="csv",
+    show_default=True,
+    help="Records of processing (Article 30) as CSV or JSON-LD, draft of an impact assessment (Article 35) "
+    "or the roles in Markdown, or a picture of the data flow.",
+)
+def inventory_export(format: Any) -> None:
+    """Write the records of processing of this installation.
+
+    TACTFUL_OPERATOR and TACTFUL_OFFICER name who answers for it. Example: tactful inventory export --format dpia
+    """
+    from privacy.inventory import Parties, export, load
+
+    config = _config()
+    publishers: list[str] = []
+    if config.database.exists():
+        with _store() as store, store.read() as reader:
+            publishers = [f"{p.name} ({p.domains[0]})" for batch in reader.publishers() for p in batch]
+    parties = Parties(config.operator, config.officer, tuple(publishers))
+    click.echo(export(load(), parties, format), nl=False)
+
+
 # --- the consent log ---
 
 

@@ -82,15 +82,8 @@ class ConsentLog:
 
     def proof(self, index: int) -> str | None:
         """Return the .tlog-proof of a leaf by the checkpoint that is published, None where that does not cover it."""
-        note = self.files.checkpoint()
-        if note is None:
-            return None
-        read = read_note(note)
-        size = read_checkpoint(read.text).size
-        if index >= size:
-            return None
-        path = inclusion_proof(index, size, tile_nodes(size, self.files.read_tile))
-        return Proof(index, tuple(path), read).encode().decode("ascii")
+        found = receipt(self.files, index)
+        return None if found is None else found.encode().decode("ascii")
 
     def record(self) -> None:
         """Tell the log of keys, settings and policy that it does not know."""

@@ -83,10 +83,11 @@ class SharedValues:
         subjects of one person count once. Of both only pseudonyms of the week are kept. Raises StoreError and
         KeyDestroyed.
         """
+        pairs = tuple(pairs)
+        if not pairs:
+            return
         named = self._subject(publisher, subject, epoch_of(now), now)
         ranks = {pair: _rank(named, pair) for pair in pairs}
-        if not ranks:
-            return
         who = named if person is None else pseudonym(self._keys, publisher, PURPOSE, b"id\0" + person, now)
         self._rows.note(epoch_of(now), publisher, named, who, ranks, MOST_VALUES)
 

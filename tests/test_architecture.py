@@ -39,7 +39,9 @@ OWNERS = {
     "nh3": ["engine/creative_safety.py"],
     "onnx": ["contexts/encode_onnx.py"],
     "onnxruntime": ["contexts/encode_onnx.py"],
+    "opendp": ["privacy/noise.py"],
     "openvino": ["contexts/encode_openvino.py"],
+    "phonenumbers": ["privacy/pseudonym.py"],
     "prometheus_client": ["engine/serve.py", "engine/web/*.py"],
     "resiliparse": ["contexts/extract.py", "engine/assemble.py"],
     "sentence_transformers": ["contexts/encode_torch.py"],
@@ -51,7 +53,7 @@ OWNERS = {
     "trafilatura": ["contexts/extract.py", "contexts/fetch.py"],
     "transformers": ["contexts/encode_torch.py"],
     "werkzeug": ["engine/web/*.py"],
-    "yaml": ["engine/demo/magazine.py", "engine/load.py", "engine/web/*.py"],
+    "yaml": ["engine/demo/magazine.py", "engine/load.py", "engine/web/*.py", "privacy/inventory.py"],
 }
 READS_ENVIRONMENT = {"engine/config.py"}
 WRITES_ENVIRONMENT = {

@@ -121,9 +121,10 @@ def real_service(models: Path) -> MakeService:
 
 def consent(services: Services, now: datetime) -> None:
     """Let one reader agree and another withdraw, one token be used, and the cohort be shared by many."""
-    keys, consents = services.consent_keys, services.consents
-    if keys is None or consents is None:
+    keys, weeks = services.consent_keys, services.weeks
+    if keys is None or weeks is None or services.consents is None:
         raise KeyringError("the twins have no keys of consent")
+    consents = services.consents.store
     mac = partial(keys.mac, "subject")
     expires = now + timedelta(days=30)
     for sub, state in ((AGREED, "ConsentGiven"), (WITHDREW, "ConsentWithdrawn")):
@@ -136,19 +137,19 @@ def consent(services: Services, now: datetime) -> None:
             purposes=PURPOSES,
             expires=expires,
         )
-        consents.store.change(
+        consents.change(
             PUBLISHER,
             row.subject,
             lambda _, row=row: row,  # type: ignore[misc]  # mypy infers no default
             lambda _, index: (leaf(index, "consent.grant", now), b"sealed"),
             expires,
         )
-    consents.store.use(PUBLISHER, *hashes_of(mac, USED_ID, USED_NONCE), expires, 1)
+    consents.use(PUBLISHER, *hashes_of(mac, USED_ID, USED_NONCE), expires, 1)
     epoch = epoch_of(now - LATE) - 1
-    services.budget.spend(
+    weeks.budget.spend(
         release_query(PUBLISHER, epoch), [], lambda: canonical({"counts": [["cohort", COHORT, 2 * K]]})
     )
-    services.shared.tend({PUBLISHER: ()}, now)
+    weeks.shared.tend({PUBLISHER: ()}, now)
 
 
 def _fill(config: Config, now: datetime) -> None:
