@@ -7,6 +7,8 @@ import yaml
 
 import privacy
 from engine.store import open_store
+from engine.store.subjects_sqlite import SqliteSubjectKeys
+from tests.world import NOW
 
 INVENTORY = yaml.safe_load((Path(privacy.__file__).parent / "inventory.yaml").read_text("utf-8"))
 
@@ -23,3 +25,15 @@ def test_the_database_keeps_what_the_inventory_lists(tmp_path):
         }
     db.close()
     assert kept == {table: entry["columns"] for table, entry in INVENTORY["kept"].items()}
+
+
+def test_the_file_of_subjects_keys_keeps_what_the_inventory_lists(tmp_path):
+    path = tmp_path / "subjects.db"
+    SqliteSubjectKeys(path, now=lambda: NOW, random_bytes=bytes).close()
+    with sqlite3.connect(path) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        kept = {
+            table: [column[1] for column in db.execute(f"PRAGMA table_info({table})")] for table in tables
+        }
+    db.close()
+    assert kept == INVENTORY["keys"]["subjects.db"]["columns"]
