@@ -13,7 +13,7 @@ from engine.deletions import PATH, Deletions
 from engine.web.api import Api, Body, Refused, reply
 from privacy.deletion import LONGEST
 
-MEDIA = ("application/json", "text/plain")  # text/plain: the JWT by itself
+MEDIA = ("application/json",)
 ACCEPTED, REFUSED = 202, 400  # the framework's own statuses
 
 
@@ -72,11 +72,7 @@ def add_deletions(api: Api, deletions: Callable[[], Deletions | None]) -> None:
     )
     def request_deletion() -> Response:
         """Delete what is recorded of a reader, as the first party asks in a signed request."""
-        if request.environ.get("CONTENT_TYPE") == "text/plain":
-            asked = body.read_bytes(request).decode("utf-8", "replace").strip()
-        else:
-            asked = _rq_jwt(body)
-        code, acknowledged = open_deletions().answer(asked)
+        code, acknowledged = open_deletions().answer(_rq_jwt(body))
         return reply(DeletionAnswer(acknowledged), REFUSED if code else ACCEPTED)
 
 

@@ -99,9 +99,11 @@ def test_who_is_not_known_is_acknowledged_alike(asked: Service) -> None:
     assert code_of(asked, request(first=signed("planet.test", sub=nobody), sub=nobody)) == 0
 
 
-def test_a_bare_jwt_is_taken_too(asked: Service) -> None:
-    answer = asked.client.post(PATH, data=request(), headers={"Content-Type": "text/plain"})
-    assert answer.status_code == 202 and not known(asked, "planet")
+def test_what_is_no_request_at_all_is_acknowledged_as_invalid(asked: Service) -> None:
+    for sent in (b"", b"{", b'{"rqJWT":7}', b'{"rqjwt":"a.b.c"}'):
+        answer = asked.client.post(PATH, data=sent, headers={"Content-Type": "application/json"})
+        claims = json.loads(base64.urlsafe_b64decode(answer.json["acJWT"].split(".")[1] + "=="))
+        assert answer.status_code == 400 and claims["raResultCode"] == 3
 
 
 STRANGER = ECKey.generate_key("P-256", {"kid": "p"})
