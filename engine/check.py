@@ -27,7 +27,7 @@ from contexts.context import (
     TEMPERATURES,
     WEEKDAYS,
 )
-from contexts.first_party import MOST_KEYS, FirstParty
+from contexts.first_party import MOST_KEYS, WORD, FirstParty
 from engine.campaign import Advertiser, Campaign, Format, Jwks, PartyKeys, Prefer, Publisher, Rule, Targeting
 from engine.change import KINDS, Entity
 from engine.creative import Creative, Image
@@ -275,9 +275,11 @@ def _check_first_party(vocabulary: FirstParty, found: Findings) -> None:
             found.refuse(f"first_party.{name}", "a name twice", "each name once")
         for number, word in enumerate(words):
             raw = raw_identifier(word)
-            if raw is not None:  # not to be quoted: an error is printed and answered
-                path = f"first_party.{name}[{number}]"
+            path = f"first_party.{name}[{number}]"
+            if raw is not None:  # not to be quoted: errors are printed and answered
                 found.errors.append(CatalogError(path, raw, "the name of a group of readers", found.line))
+            else:
+                _check_shape(word, path, WORD, "1-64 of a-z, 0-9, '.', '_' and '-'", found)
 
 
 def check_advertiser(advertiser: Advertiser, found: Findings) -> Advertiser:

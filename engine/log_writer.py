@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from engine.errors import EngineError, LogRefused
 from engine.log_audit import audit
-from engine.log_files import LogFiles, Signed, write_durably
+from engine.log_files import LOCK, LogFiles, Signed, write_durably
 from privacy.checkpoint import Checkpoint, Note, Signature, Signer, sign_note
 from privacy.consent_log import LeafStore
 from privacy.errors import PrivacyError
@@ -31,7 +31,6 @@ SIGN_EVERY_S = 60.0
 SIGN_EVERY_LEAVES = 1000
 LOOK_AGAIN_S = 60.0  # between looks whether a refused log was mended
 _BATCH = 1000
-_LOCK = ".lock"
 _REFUSED = "refused.txt"  # how the process that holds the lock tells the others
 
 
@@ -166,7 +165,7 @@ class LogWriter:
 
     def _take(self) -> bool:
         self.files.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.files.folder / _LOCK, thread_local=False)
+        lock = FileLock(self.files.folder / LOCK, thread_local=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
