@@ -18,7 +18,7 @@ from engine.snapshot import Snapshot
 from engine.targeting import LEVELS
 from privacy import gate
 from privacy.consent import Consent, Consented
-from privacy.consent_token import Issuer, Pins, pin
+from privacy.consent_token import Issuer, Pins, Token, pin
 from privacy.gate import Checks, Claim, Denied
 from privacy.jose import public_key
 from privacy.pseudonym import id_secret
@@ -97,6 +97,11 @@ class Admission:
             except Exception as error:  # what is not counted acts later; this decision stands
                 log.error("signals not counted: %s", type(error).__name__)
         return consented
+
+    def token(self, text: str, publisher: Publisher) -> Token:
+        """Return what a consent token says, whether its consent still stands or not. Raises TokenError."""
+        now = int(self._now().timestamp())
+        return self._checks.verifier.verify(text, publisher.id, self.pins(publisher), now)
 
     def pins(self, publisher: Publisher) -> Pins:
         """Return the keys that attest consent on a publisher's pages: its own issuers' and the service's."""

@@ -412,6 +412,40 @@ def quality(as_json: bool) -> None:
     _show_struct(told, as_json)
 
 
+# --- what data protection law asks for ---
+
+
+@main.group()
+def inventory() -> None:
+    """Tell what is read, kept, logged and answered."""
+
+
+@inventory.command("export")
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["csv", "jsonld", "dpia", "roles", "svg"]),
+    default="csv",
+    show_default=True,
+    help="Records of processing (Article 30) as CSV or JSON-LD, draft of an impact assessment (Article 35) "
+    "or the roles in Markdown, or a picture of the data flow.",
+)
+def inventory_export(format: Any) -> None:
+    """Write the records of processing of this installation.
+
+    TACTFUL_OPERATOR and TACTFUL_OFFICER name who answers for it. Example: tactful inventory export --format dpia
+    """
+    from privacy.inventory import Parties, export, load
+
+    config = _config()
+    publishers: list[str] = []
+    if config.database.exists():
+        with _store() as store, store.read() as reader:
+            publishers = [f"{p.name} ({p.domains[0]})" for batch in reader.publishers() for p in batch]
+    parties = Parties(config.operator, config.officer, tuple(publishers))
+    click.echo(export(load(), parties, format), nl=False)
+
+
 # --- the consent log ---
 
 
@@ -556,6 +590,31 @@ def log_monitor(
         time.sleep(every_s)
 
 
+@log_group.command("rejudge")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@policy_file
+@as_json
+def log_rejudge(bundle: Path, policy: Path, as_json: bool) -> None:
+    """Judge offline, however late, whether consent was in force: from an evidence bundle and the log's keys alone.
+
+    Exits 1 where it was not, or where the evidence does not hold. Example: tactful log rejudge evidence.json
+    --policy policy.txt
+    """
+    from privacy.errors import LogError
+    from privacy.log_policy import read_policy
+    from privacy.rejudge import judge, read_bundle
+
+    trusted = read_policy(policy.read_text("utf-8"))
+    try:
+        judgement = judge(read_bundle(bundle.read_bytes()), trusted)
+    except LogError as error:
+        click.echo("the evidence does not hold: nothing follows from it", err=True)
+        _fail(error, FOUND)
+    _show(judgement.plain(), as_json, judgement.lines())
+    if not judgement.in_force:
+        sys.exit(FOUND)
+
+
 @log_group.command("witness")
 @click.option("--name", required=True, help="Name that it signs under, such as witness.example.org/consent.")
 @policy_file
@@ -654,6 +713,29 @@ def prove_log(as_json: bool) -> None:
     from engine.prove.log import prove_log as run
 
     verdict = run(_config(), _now())
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
+@prove.command("consent-fuzz")
+@click.option("--count", default=50_000, show_default=True, help="Mutants of each kind.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same mutants.")
+@click.option(
+    "--packages",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder whose node_modules holds @iabtcf/core and @iabgpp/cmpapi (default: where npm installs globally).",
+)
+@as_json
+def prove_consent_fuzz(count: int, seed: int, packages: Path | None, as_json: bool) -> None:
+    """Try damaged consent strings on our readers and on those of others.
+
+    Exits 1 where ours accept what the others refuse. Example: tactful prove consent-fuzz --count 2000
+    """
+    from engine.prove.consent_fuzz import FuzzVerdict
+    from engine.prove.string_fuzz import fuzz_strings
+
+    verdict = FuzzVerdict(seed, (fuzz_strings(seed, count, packages),))
     _show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)

@@ -85,6 +85,9 @@ class Config:
     text_ttl_s: int = _setting(60, "seconds that page text may stay in memory for re-encoding", _whole(0, 60))
     page_cache: int = _setting(20_000, "pages whose facts a worker keeps", _whole(1, 10_000_000))
     page_days: int = _setting(30, "days that the facts of a page are kept, never its text", _whole(1, 3650))
+    consent_record_days: int = _setting(
+        1095, "days that the sealed record of a consent is kept after the consent's end", _whole(0, 3650)
+    )
     encoder: str | None = _setting(
         None,
         "sentence-transformers model folder in place of the packaged MiniLM",
@@ -99,6 +102,16 @@ class Config:
         None,
         "e-mail or URL that weather services and fetched sites can write to; none: no page is fetched",
         _matching(r"\S{3,200}", "an e-mail address or URL"),
+    )
+    operator: str | None = _setting(
+        None,
+        "name and address of who runs the installation, for the records of processing",
+        _matching(r"[^\x00-\x1f]{1,300}", "a line of text"),
+    )
+    officer: str | None = _setting(
+        None,
+        "how to reach the data protection officer, for the records of processing",
+        _matching(r"[^\x00-\x1f]{1,300}", "a line of text"),
     )
     weather_refresh_s: int = _setting(
         1800, "seconds between refreshes of the weather table", _whole(600, 86_400)

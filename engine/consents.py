@@ -13,15 +13,20 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from engine.campaign import Publisher
+from engine.config import Config
 from engine.errors import NotFound
-from engine.store.consents_sqlite import ConsentRow, Note
-from privacy import records
-from privacy.consent import IN_FORCE, Purpose, State
+from engine.status_list import STATUS_PATH
+from engine.store.consents_sqlite import ConsentRow, Note, SqliteConsents
+from engine.store.sqlite import SqliteStore
+from engine.store.subjects_sqlite import FILE, SqliteSubjectKeys
+from privacy import iab, records
+from privacy.consent import IN_FORCE, Purpose, Standings, State
 from privacy.consent_log import LeafStore, LeafType, Maker, canonical, leaf
 from privacy.consent_token import LEEWAY_S, LONGEST_LIFE_S, OPAQUE, Issuer, Status
 from privacy.erasure import (
@@ -34,10 +39,10 @@ from privacy.erasure import (
 )
 from privacy.errors import FieldError
 from privacy.gate import Restrict, subject_of
+from privacy.keyring import Keyring
 from privacy.records import Event, Notice, Opening, Party
-from privacy.rights_token import RightsDesk
+from privacy.rights_token import Rights, RightsDesk
 
-STATUS_PATH = "/v1/consents/status"  # where the Token Status List is answered
 BATCH = 500  # consents that are ended or erased between looks
 _START = 1_577_836_800  # 2020-01-01: generations begin with the second of the grant, so that none comes again
 _PIECE = 32  # bytes
@@ -48,7 +53,7 @@ _ORPHAN = timedelta(
 _TOKEN_LIFE = timedelta(seconds=LONGEST_LIFE_S + LEEWAY_S)
 
 
-class ConsentStore(Protocol):
+class ConsentStore(Standings, Protocol):
     """Where consents are kept: a change and its leaf are one transaction, and so is an erasure and its tombstone."""
 
     def find(self, publisher: str, subject: str) -> ConsentRow | None:
@@ -114,6 +119,9 @@ class KeptKeys(SubjectKeys, Protocol):
 
     def older_than(self, day: datetime) -> list[str]:
         """Return the subjects whose keys were drawn before this day."""
+
+    def close(self) -> None:
+        """Close what is open."""
 
 
 class Log(Protocol):
@@ -238,9 +246,9 @@ class Consents:
         `forget` drops what else is held of a subject: (publisher, subject, now).
         """
         self._forget = forget
-        self._store, self._keys, self._log = store, keys, log
-        self._mac, self._issuer, self._restrict = mac, issuer, restrict
-        self.rights = rights
+        self.store, self.keys, self.log = store, keys, log
+        self._mac, self.issuer, self._restrict = mac, issuer, restrict
+        self._rights = rights
         self._url, self._keep_days = service_url, keep_days
         self._now, self._random = now, random_bytes
 
@@ -260,25 +268,16 @@ class Consents:
             )
         purposes = self._left(asked, now)
         subject = self.subject_of(publisher.id, sub)
-        key = self._keys.make(subject)
+        key = self.keys.make(subject)
         expires = (now + timedelta(days=asked.days)).replace(microsecond=0)
         start = int(now.timestamp()) - _START
 
         def decide(before: ConsentRow | None) -> ConsentRow:
-            stands = before is not None and before.state in IN_FORCE and before.expires > now
-            return ConsentRow(
-                publisher=publisher.id,
-                subject=subject,
-                record=before.record if before is not None and stands else self._record_id(),
-                generation=start
-                if before is None
-                else max(start, before.generation)
-                if not stands
-                else before.generation,
-                state="RenewedConsentGiven" if stands else "ConsentGiven",
-                purposes=purposes,
-                expires=expires,
-            )
+            if before is not None and before.state in IN_FORCE and before.expires > now:
+                return replace(before, state="RenewedConsentGiven", purposes=purposes, expires=expires)
+            generation = start if before is None else max(start, before.generation)
+            record = self._record_id()
+            return ConsentRow(publisher.id, subject, record, generation, "ConsentGiven", purposes, expires)
 
         strings = tuple(hashlib.sha256(text.encode()).hexdigest() for text in (asked.tcf, asked.gpp) if text)
         record = b""
@@ -290,11 +289,11 @@ class Consents:
             )
             return self._sealed_leaf("consent.grant", index, key, record, now)
 
-        row, index = self._store.change(publisher.id, subject, decide, note, now + _TOKEN_LIFE)
+        row, index = self.store.change(publisher.id, subject, decide, note, now + _TOKEN_LIFE)
         assert row is not None and index is not None and row.status_idx is not None  # noqa: S101 - decide gives a row
         status = Status(row.status_idx, self._url + STATUS_PATH)
         life_s = min(LONGEST_LIFE_S, int((row.expires - now).total_seconds()))
-        token = self._issuer.mint(
+        token = self.issuer.mint(
             publisher=publisher.id,
             subject=sub,
             id=self._token_id(),
@@ -306,7 +305,7 @@ class Consents:
             record=row.record,
             status=status,
         )
-        rights_token = self.rights.mint(publisher.id, sub, id=self._token_id(), at=now)
+        rights_token = self._rights.mint(publisher.id, sub, id=self._token_id(), at=now)
         receipt = Receipt(index, record.decode(), opening_key(key.key).hex())
         return Granted(row.record, sub, row, token, status, rights_token, receipt)
 
@@ -322,7 +321,7 @@ class Consents:
             "expressed_by": asked.expressed_by,
             "salt": self._token_id(),  # a public log tells only a hash of this, which nobody shall guess
         }
-        return Receipt(self._store.append(lambda index: leaf(index, "consent.refuse", now, data=data)))
+        return Receipt(self.store.append(lambda index: leaf(index, "consent.refuse", now, data=data)))
 
     def withdraw(self, publisher: str, sub: str, expressed_by: str) -> Withdrawn:
         """End a consent now: no token that was minted before permits anything. Raises NotFound.
@@ -338,7 +337,7 @@ class Consents:
     def expire(self) -> int:
         """End the consents whose time is over; return how many."""
         return self._each(
-            lambda: self._store.due(self._now(), BATCH),
+            lambda: self.store.due(self._now(), BATCH),
             lambda publisher, subject: self._end(
                 publisher, subject, "ConsentExpired", "consent.expire", None
             ),
@@ -347,12 +346,12 @@ class Consents:
     def export(self, publisher: str, sub: str) -> dict[str, Any]:
         """Give all that is recorded of a subject, as JSON-LD. Raises NotFound where there is nothing."""
         subject = self.subject_of(publisher, sub)
-        row, key = self._store.find(publisher, subject), self._keys.get(subject)
+        row, key = self.store.find(publisher, subject), self.keys.get(subject)
         if row is None or key is None:
             raise _unknown()
         events: list[Event] = []
         openings: list[Opening] = []
-        for index, ciphertext in self._store.events(subject):
+        for index, ciphertext in self.store.events(subject):
             record = unseal(key.key, index, ciphertext)
             events.append(records.decode(record))
             openings.append(
@@ -360,8 +359,8 @@ class Consents:
                     index=index,
                     record=record.decode(),
                     key=opening_key(key.key).hex(),
-                    leaf=self._log.leaf(index).decode(),
-                    proof=self._log.proof(index),
+                    leaf=self.log.leaf(index).decode(),
+                    proof=self.log.proof(index),
                 )
             )
         return records.json_ld(events, openings, subject=sub, service_url=self._url)
@@ -376,10 +375,10 @@ class Consents:
 
     def sweep(self) -> int:
         """Finish erasures whose process ended early; return how many."""
-        owed = self._store.unscrubbed()
+        owed = self.store.unscrubbed()
         if owed:
-            self._keys.destroy_erased(owed)
-            self._store.scrub((), owed)
+            self.keys.destroy_erased(owed)
+            self.store.scrub((), owed)
         return len(owed)
 
     def purge(self) -> dict[str, int]:
@@ -387,12 +386,12 @@ class Consents:
         now = self._now()
         ended = now - timedelta(days=self._keep_days)
         done = {"erasures finished": self.sweep(), "consents expired": self.expire()}
-        done["consents"] = self._each(lambda: self._store.ended_before(ended, BATCH), self._erase)
-        done |= self._store.forget(now)
-        known = {subject for _, subject in self._store.subjects()}
-        orphans = [subject for subject in self._keys.older_than(now - _ORPHAN) if subject not in known]
+        done["consents"] = self._each(lambda: self.store.ended_before(ended, BATCH), self._erase)
+        done |= self.store.forget(now)
+        known = {subject for _, subject in self.store.subjects()}
+        orphans = [subject for subject in self.keys.older_than(now - _ORPHAN) if subject not in known]
         for subject in orphans:
-            self._keys.destroy(subject)
+            self.keys.destroy(subject)
         return {**done, "subject keys": len(orphans)}
 
     def reconcile(self) -> Reconciled:
@@ -401,12 +400,12 @@ class Consents:
         A consent whose key is gone was erased since, or can be shown to nobody: it goes. One that was
         withdrawn since, as is noted beside its key, is withdrawn again.
         """
-        destroyed = self._keys.destroy_erased(self._log.told(self._keys.erase_ids()))
+        destroyed = self.keys.destroy_erased(self.log.told(self.keys.erase_ids()))
         erased = withdrawn = 0
-        generations = self._keys.generations()
-        for publisher, subject in list(self._store.subjects()):
+        generations = self.keys.generations()
+        for publisher, subject in list(self.store.subjects()):
             noted = generations.get(subject)
-            row = self._store.find(publisher, subject)
+            row = self.store.find(publisher, subject)
             if noted is None:
                 self._erase(publisher, subject)
                 erased += 1
@@ -415,10 +414,13 @@ class Consents:
                 withdrawn += 1
         return Reconciled(erased, withdrawn, destroyed)
 
-    def status_list(self) -> str:
-        """Sign the Token Status List as of now."""
-        size, ended = self._store.statuses()
-        return self._issuer.status_list(self._url + STATUS_PATH, size, ended, self._now())
+    def close(self) -> None:
+        """Close the file of keys."""
+        self.keys.close()
+
+    def read_rights(self, token: str) -> Rights:
+        """Return for whom a rights token speaks. Raises RightsError."""
+        return self._rights.read(token, self._now())
 
     def subject_of(self, publisher: str, sub: str) -> str:
         """Give the keyed hash under which a subject is kept."""
@@ -447,7 +449,7 @@ class Consents:
     ) -> tuple[ConsentRow, int | None]:
         """End a consent that is in force. Raises NotFound where there is none."""
         now = self._now()
-        key = self._keys.get(subject)
+        key = self.keys.get(subject)
         earlier = self._last_event(subject, key)
 
         def decide(before: ConsentRow | None) -> ConsentRow | None:
@@ -469,37 +471,37 @@ class Consents:
             event = _changed(earlier, row, now, expressed_by)
             return self._sealed_leaf(type_, index, key, records.encode(event), now)
 
-        row, index = self._store.change(publisher, subject, decide, note, now + _TOKEN_LIFE)
+        row, index = self.store.change(publisher, subject, decide, note, now + _TOKEN_LIFE)
         assert row is not None  # noqa: S101 - decide raises where there is none
         if index is not None:
-            self._keys.raise_generation(subject, row.generation)
+            self.keys.raise_generation(subject, row.generation)
             self._forget(publisher, subject, now)
         return row, index
 
     def _erase(self, publisher: str, subject: str) -> Erased:
         """Erase a subject by its hash. Each step may be the last one before a crash: `sweep` does the rest."""
         now = self._now()
-        key = self._keys.get(subject)
-        ciphertexts = [ciphertext for _, ciphertext in self._store.events(subject)]
+        key = self.keys.get(subject)
+        ciphertexts = [ciphertext for _, ciphertext in self.store.events(subject)]
         erase_id = self._random(16).hex() if key is None else key.erase_id
 
         def tombstone(index: int) -> bytes:
             return leaf(index, "subject.erase", now, data=_tombstone(erase_id))
 
-        index = self._store.erase(publisher, subject, erase_id, tombstone, now + _TOKEN_LIFE)
+        index = self.store.erase(publisher, subject, erase_id, tombstone, now + _TOKEN_LIFE)
         if index is None:
             raise _unknown()
         self._forget(publisher, subject, now)
-        self._keys.destroy(subject)
+        self.keys.destroy(subject)
         # SQLite may cut a long value in two: a piece of it is enough to be found.
         pieces = [piece for text in ciphertexts for piece in (text[:_PIECE], text[-_PIECE:]) if piece]
-        self._store.scrub([subject.encode(), *pieces], [erase_id])
+        self.store.scrub([subject.encode(), *pieces], [erase_id])
         return Erased(erase_id, index)
 
     def _last_event(self, subject: str, key: SubjectKey | None) -> Event | None:
         if key is None:
             return None
-        for index, ciphertext in reversed(self._store.events(subject)):
+        for index, ciphertext in reversed(self.store.events(subject)):
             if ciphertext:
                 return records.decode(unseal(key.key, index, ciphertext))
         return None
@@ -583,3 +585,41 @@ def _iso(at: datetime) -> str:
 
 def _unknown() -> NotFound:
     return NotFound("consent: got a subject of whom nothing is known here")
+
+
+def open_consents(
+    config: Config,
+    store: SqliteStore,
+    leaves: LeafStore,
+    keyring: Keyring,
+    *,
+    proof: Callable[[int], str | None],
+    forget: Callable[[str, str, datetime], object],
+    now: Callable[[], datetime],
+    random_bytes: Callable[[int], bytes],
+) -> Consents:
+    """Open the consents of an installation. Requires a keyring with CONSENT_KEYS. Raises StoreError.
+
+    `proof` gives a leaf's .tlog-proof, where there is one; `forget` drops what else is held of a subject.
+    """
+    seed = keyring.key("issuer")
+    return Consents(
+        SqliteConsents(store, leaves, random_bytes=random_bytes),
+        SqliteSubjectKeys(config.key_dir / FILE, now=now, random_bytes=random_bytes),
+        LeafLog(leaves, proof),
+        mac=lambda message: keyring.mac("subject", message),
+        issuer=Issuer(config.base_url, seed),
+        rights=RightsDesk(config.base_url, seed),
+        restrict=restriction(config),
+        forget=forget,
+        service_url=config.base_url,
+        keep_days=config.consent_record_days,
+        now=now,
+        random_bytes=random_bytes,
+    )
+
+
+def restriction(config: Config) -> Restrict:
+    """Give what the IAB strings take away from a service in its configured role."""
+    role, _, vendor = config.tcf_role.partition(":")
+    return partial(iab.restrict, role=cast(iab.Role, role), vendor_id=int(vendor) if vendor else None)

@@ -67,8 +67,12 @@ CONTENT_ENCODINGS = frozenset({"gzip", "identity"})
 OTHER_METHOD = "OTHER"
 OTHER_CONTENT_TYPE = "application/octet-stream"
 OTHER_CONTENT_ENCODING = "other"
+RIGHTS_PATHS = "/v1/subject/"  # where a reader shows who it is, to see or end what is recorded of it
 LONGEST_ORIGIN = 300  # characters
 _API_KEY = re.compile(r"bearer (tactful_[A-Za-z0-9_-]{16,240})", re.ASCII | re.IGNORECASE)
+_RIGHTS_TOKEN = re.compile(
+    r"bearer ([A-Za-z0-9_-]{2,1000}\.[A-Za-z0-9_-]{2,2000}\.[A-Za-z0-9_-]{86})", re.ASCII | re.IGNORECASE
+)
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{1,8})*", re.ASCII)
 _REGION = re.compile(r"[A-Z0-9]{1,3}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z]{1,16}(?:[_-][A-Za-z]{1,16}){0,3}", re.ASCII)
@@ -88,6 +92,7 @@ CARDINALITIES: Mapping[str, int | None] = MappingProxyType(
         "gpc": 2,
         "preflight": 2,
         "cors_origin": None,  # the registered origins, "foreign", none
+        "rights_token": None,  # the tokens that the service gave, on the paths where readers use their rights
         "api_key": None,  # the keys that the operator issued; one that nobody issued is refused as one kind
     }
 )
@@ -187,6 +192,7 @@ class Arrival(Struct, frozen=True):
     origin: str | None = None  # a registered origin to echo, FOREIGN, or None where the header is absent
     api_key: str | None = None  # has the shape of a key of ours; whether it is one, the key store says
     preflight: bool = False  # a CORS preflight
+    rights_token: str | None = None  # on RIGHTS_PATHS alone; whether it is one, its signature says
 
 
 class Gate:
@@ -268,6 +274,7 @@ def strip(
         gpc=gpc(get("HTTP_SEC_GPC", "")),
         origin=cors_origin(origin, registered),
         api_key=api_key(get("HTTP_AUTHORIZATION", "")),
+        rights_token=rights_token(clean["PATH_INFO"], get("HTTP_AUTHORIZATION", "")),
         preflight=method == "OPTIONS" and bool(origin) and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ,
     )
 
@@ -316,6 +323,14 @@ def api_key(header: str) -> str | None:
     if not header:
         return None
     found = _API_KEY.fullmatch(header)
+    return found[1] if found else None
+
+
+def rights_token(path: str, header: str) -> str | None:
+    """Give the JWS of an Authorization field where a reader uses its rights; on every other path it says nothing."""
+    if not header or not path.startswith(RIGHTS_PATHS):
+        return None
+    found = _RIGHTS_TOKEN.fullmatch(header)
     return found[1] if found else None
 
 
@@ -432,11 +447,8 @@ def admit(
         value = read(claim.signals, consent)
     except FieldError as error:
         fault = error
-    jti, nonce = (
-        checks.mac(b"jti\0" + token.id.encode()).hex(),
-        checks.mac(b"nonce\0" + claim.nonce.encode()).hex(),
-    )
-    if not checks.standings.use(visit.publisher, jti, nonce, expires, checks.most_uses):
+    use = hashes_of(checks.mac, token.id, claim.nonce)
+    if not checks.standings.use(visit.publisher, *use, expires, checks.most_uses):
         raise Denied("replayed")
     if fault is not None:
         raise fault
@@ -446,6 +458,11 @@ def admit(
 def subject_of(mac: Callable[[bytes], bytes], publisher: str, sub: str) -> str:
     """Give the keyed hash under which a subject of a publisher is kept, hex: the `sub` itself is kept nowhere."""
     return mac(f"{publisher}\0{sub}".encode()).hex()
+
+
+def hashes_of(mac: Callable[[bytes], bytes], jti: str, nonce: str) -> tuple[str, str]:
+    """Give the keyed hashes under which a use of a token is kept, hex."""
+    return mac(b"jti\0" + jti.encode()).hex(), mac(b"nonce\0" + nonce.encode()).hex()
 
 
 def coarse_device(arrived: Device, cls: str | None, platform: str | None) -> Device:

@@ -125,15 +125,23 @@ def _section(number: int, body: str) -> _Read[Section] | None:
     if number == TCF_CANADA:
         return _canadian(body)
     if number == US_PRIVACY:
-        if not _US_PRIVACY.fullmatch(body):
-            raise StringError("value")
-        return UsSection(
-            "uspv1", {"Version": 1, "Notice": body[1], "OptOutSale": body[2], "LspaCovered": body[3]}
-        ), []
+        return _us_privacy(body)
     if number == US_NATIONAL:
         return _us_national(body)
     state = STATES.get(number)
     return None if state is None else _us_state(state, body)
+
+
+def _us_privacy(body: str) -> _Read[UsSection]:
+    if len(body) != 4 or not "0" <= body[0] <= "9":
+        raise StringError("value")
+    fields: dict[str, Any] = {
+        "Version": int(body[0]),
+        "Notice": body[1],
+        "OptOutSale": body[2],
+        "LspaCovered": body[3],
+    }
+    return UsSection("uspv1", fields), [] if _US_PRIVACY.fullmatch(body) else ["value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +172,10 @@ def _us_state(state: State, body: str, version: int = 1) -> _Read[UsSection]:
     if not 1 <= fields["MspaCoveredTransaction"] <= 2:
         broken.append("value")
     gpc = None
-    if len(more) > 1 or (more and not (state.gpc or state.sensitive)):
+    second = state.gpc or state.sensitive > 0
+    if len(more) > second:
         broken.append("segments")
-    elif more:
+    if more and second:
         bits = Bits(more[0])
         if state.sensitive:
             _numbers(bits, (("SensitiveDataProcessing", state.sensitive),), fields)

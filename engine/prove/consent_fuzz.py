@@ -66,7 +66,7 @@ class Part:
     def holds(self) -> bool:
         """Say whether the reader is sound, the oracle took part, and every planted fault was found."""
         took_part = (
-            self.oracle_accepts > 0 and self.oracle_rejects > 0 and self.undecided * 100 <= self.mutants
+            self.oracle_accepts > 0 and self.oracle_rejects > 0 and self.undecided * 50 <= self.mutants
         )
         return self.sound and took_part and all(self.planted.values())
 

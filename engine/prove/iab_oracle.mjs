@@ -117,6 +117,7 @@ function gpp(cmpapi, core, text) {
   return sections;
 }
 
+// One library raises the letters of a country and the other does not.
 function european(o) {
   return {
     version: o.Version, created: tenths(o.Created), updated: tenths(o.LastUpdated), cmp: o.CmpId,
@@ -125,7 +126,7 @@ function european(o) {
     non_standard_texts: o.UseNonStandardStacks, special_features: flags(o.SpecialFeatureOptins),
     purpose_consents: flags(o.PurposeConsents),
     purpose_legitimate_interests: flags(o.PurposeLegitimateInterests),
-    purpose_one_treatment: o.PurposeOneTreatment, country: o.PublisherCountryCode,
+    purpose_one_treatment: o.PurposeOneTreatment, country: o.PublisherCountryCode.toUpperCase(),
     vendor_consents: ranges(o.VendorConsents), vendor_legitimate_interests: ranges(o.VendorLegitimateInterests),
     restrictions: merged(o.PublisherRestrictions.map((r) => [r.getKey(), r.getType(), r.getIds()])),
     disclosed: ranges(o.VendorsDisclosed), allowed: ranges(o.VendorsAllowed),

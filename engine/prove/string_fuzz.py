@@ -117,7 +117,7 @@ def plain_tcf(said: ConsentString) -> dict[str, Any]:
         "purpose_consents": _ranges(said.purpose_consents),
         "purpose_legitimate_interests": _ranges(said.purpose_legitimate_interests),
         "purpose_one_treatment": said.purpose_one_treatment,
-        "country": said.country,
+        "country": said.country.upper(),  # as the oracle does with letters that are refused here
         "vendor_consents": _ranges(said.vendor_consents),
         "vendor_legitimate_interests": _ranges(said.vendor_legitimate_interests),
         "restrictions": _restrictions(said.restrictions),
@@ -214,7 +214,7 @@ def make_mutants(seed: int, count: int, recorded: Sequence[tuple[str, str]] = ()
     mutants = []
     for number in range(count):
         kind = "tcf" if number % 2 else "gpp"
-        if kept[kind] and chance.random() < 0.5:
+        if kept[kind] and chance.random() < 0.25:
             text = chance.choice(kept[kind])
         elif kind == "tcf":
             text = tc_string(random_consent(chance, _NOW))
@@ -272,9 +272,11 @@ def _spliced(text: str, other: str, chance: Random) -> str:
 def _segments(text: str, other: str, chance: Random) -> str:
     mark = "~" if "~" in text and chance.random() < 0.5 else "."
     parts = text.split(mark)
-    act = chance.randrange(4)
+    act = chance.randrange(5)
     if act == 0:
         parts.insert(chance.randrange(len(parts) + 1), chance.choice(other.split(mark)))
+    elif act == 4:
+        parts.insert(chance.randrange(1, len(parts) + 1), "")
     elif act == 1:
         parts.pop(chance.randrange(len(parts)))
     elif act == 2:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from engine.errors import StoreError
+from engine.store.scrub import rewrite, scrub
 
 BUSY_TIMEOUT_S = 30.0
 FILE_MODE = 0o600
@@ -58,18 +59,21 @@ class SideFile:
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be written: {error}") from error
 
-    def scrub(self) -> None:
-        """Take what was deleted out of the write-ahead log, too. Raises StoreError where readers kept it from that.
+    def scrub(self, needles: Sequence[bytes] = ()) -> None:
+        """Take what was deleted out of the write-ahead log, and these bytes out of the file. Raises StoreError.
 
-        The pages themselves are overwritten at the deletion (secure_delete); their older copies stay in the log
-        until it is truncated.
+        The pages themselves are overwritten at the deletion (secure_delete), save for gaps that moving cells
+        leaves: see engine.store.scrub.
         """
-        try:
-            busy = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot be scrubbed: {error}") from error
-        if busy:
-            raise StoreError(f"{self.path}: cannot be scrubbed: somebody is reading")
+        scrub(self._connection(), self.path, needles)
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that nothing is left of whatever was deleted. Raises StoreError."""
+        rewrite(self._connection(), self.path)
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Write a consistent copy into another database."""
+        self._connection().backup(target)
 
     def scrubbed(self) -> bool:
         """Say whether the write-ahead log holds nothing."""
@@ -94,6 +98,7 @@ class SideFile:
             )
             db.execute("PRAGMA secure_delete = ON")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA temp_store = MEMORY")  # nothing of it in a temporary file
             self._local.db, self._local.pid = db, os.getpid()
             with self._lock:
                 self._open.append(db)

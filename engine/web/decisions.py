@@ -33,6 +33,7 @@ from engine.web.wire import (
     placements_of,
 )
 from privacy.consent import Consented
+from privacy.consent_token import Token
 from privacy.errors import FieldError
 from privacy.gate import ARRIVAL, FOREIGN, Arrival, Claim, Denied, enter
 from privacy.visit import Visit
@@ -85,6 +86,9 @@ class Admits(Protocol):
 
     def admit(self, visit: Visit, claim: Claim, page: PageFacts, snapshot: Snapshot) -> Consented[Admitted]:
         """Return the signals that act on this page. Raises Denied, and FieldError where they are wrong."""
+
+    def token(self, text: str, publisher: Publisher) -> Token:
+        """Return what a consent token says, whether its consent still stands or not. Raises TokenError."""
 
 
 class Decisions:
