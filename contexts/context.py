@@ -9,6 +9,7 @@ from typing import Literal, NewType
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.consent import Consented
 from privacy.visit import CONDITIONS as CONDITIONS
 from privacy.visit import Condition as Condition
 from privacy.visit import Device
@@ -107,6 +108,20 @@ class WeatherFacts:
     confidence: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What a reader lets the publisher say of them, as far as it may act in one decision."""
+
+    cohorts: tuple[str, ...] = ()
+    journey_stage: str | None = None
+    loyalty_tier: str | None = None
+    capped: tuple[str, ...] = ()  # campaigns that were shown to them often enough
+    used: tuple[str, ...] = ()  # the signals that these are, by name
+
+
+NOTHING_TOLD = Admitted()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """The facts of one page view that were admitted."""
@@ -118,3 +133,9 @@ class Context:
     place: PlaceFacts = PlaceFacts()
     weather: WeatherFacts | None = None
     missing: tuple[str, ...] = field(default=())  # facets that could not be had: "page", "weather"
+    consented: Consented[Admitted] | None = None  # made by privacy.gate alone
+
+    @property
+    def told(self) -> Admitted:
+        """Return the consented signals; without consent there are none."""
+        return NOTHING_TOLD if self.consented is None else self.consented.value

@@ -206,7 +206,8 @@ class _Rows:
         self._campaigns = {c.id: (at, c) for at, c in enumerate(campaigns)}
         self._image_url = image_url
         self.entries = [
-            CampaignEntry(c.id, self._advertisers[c.advertiser][0], c.categories, c.house) for c in campaigns
+            CampaignEntry(c.id, self._advertisers[c.advertiser][0], c.categories, c.house, c.frequency_cap)
+            for c in campaigns
         ]
         self.ids: list[str] = []
         self.texts: list[str] = []

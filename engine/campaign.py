@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from contexts.first_party import FirstParty
+
 Id = Annotated[
     str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)", description="lower-case id, 1-64 characters")
 ]
@@ -50,6 +52,11 @@ class Targeting(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     countries: Rule = Rule()  # ISO 3166-1 alpha-2, upper case
     regions: Rule = Rule()  # "DE-BE": ISO 3166-2
     publishers: Rule = Rule()  # publisher ids
+    cohorts: Rule = (
+        Rule()
+    )  # of a publisher's own naming; these three are known under a reader's consent alone
+    journey_stages: Rule = Rule()  # INTENTS
+    loyalty_tiers: Rule = Rule()  # of a publisher's own naming
     formats: Rule = Rule()  # "native", "banner"
     sizes: SizeRule = SizeRule()
     min_floor_micros: Micros | None = None  # run only where the placement asks at least this
@@ -106,6 +113,45 @@ class Campaign(
     keywords: Annotated[tuple[Word, ...], Meta(max_length=200)] = ()  # what it is about; part of the vector
     categories: Annotated[tuple[Word, ...], Meta(max_length=20)] = ()  # IAB Ad Product Taxonomy 2.0 ids
     house: bool = False  # a house campaign: last resort, never paid
+    # Shown to a reader so often at most, as the publisher counts under the reader's consent; without one, no cap.
+    frequency_cap: Annotated[int, Meta(ge=1, le=255)] | None = None
+
+
+class Jwk(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A public Ed25519 key (RFC 8037)."""
+
+    x: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}$(?!\n)", description="32 bytes in base64url")]
+    kty: Literal["OKP"] = "OKP"
+    crv: Literal["Ed25519"] = "Ed25519"
+    kid: str | None = None  # its RFC 7638 thumbprint, where it is given
+    alg: Literal["Ed25519"] | None = None
+    use: Literal["sig"] | None = None
+
+
+class Jwks(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The keys of an issuer, those of before and after a change side by side."""
+
+    keys: Annotated[tuple[Jwk, ...], Meta(min_length=1, max_length=8)]
+
+
+class PartyKey(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A public key (RFC 7517) of one who may ask for deletions: OKP Ed25519, EC P-256 or RSA."""
+
+    kty: Literal["OKP", "EC", "RSA"]
+    crv: Literal["Ed25519", "P-256"] | None = None
+    x: Annotated[str, Meta(max_length=100)] | None = None
+    y: Annotated[str, Meta(max_length=100)] | None = None
+    n: Annotated[str, Meta(max_length=1400)] | None = None
+    e: Annotated[str, Meta(max_length=12)] | None = None
+    kid: Annotated[str, Meta(max_length=200)] | None = None
+    alg: Annotated[str, Meta(max_length=20)] | None = None
+    use: Literal["sig"] | None = None
+
+
+class PartyKeys(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The keys of one who may ask for deletions, those of before and after a change side by side."""
+
+    keys: Annotated[tuple[PartyKey, ...], Meta(min_length=1, max_length=8)]
 
 
 class Publisher(
@@ -126,3 +172,8 @@ class Publisher(
     categories: dict[str, str] = msgspec.field(default_factory=dict)  # its own category names → CT 3.1 ids
     fetch: bool = False  # may its pages be fetched in the background
     rate_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    first_party: FirstParty = FirstParty()  # what it may say of its readers, under their consent
+    # Who besides this service may attest consent on its pages: `iss` → keys. Nothing is ever fetched.
+    issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)
+    # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
+    deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)

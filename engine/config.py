@@ -15,6 +15,10 @@ from engine.errors import ConfigError, StoreError
 
 PREFIX = "TACTFUL_"
 KEY_PURPOSES = ("page-url",)  # the secrets of an installation, one key each in `key_dir`
+# The secrets of consent, opened apart: where one is missing, consented signals are off and pages still get theirs.
+CONSENT_KEYS = ("subject", "log", "log-cosign", "issuer")
+# The settings that decide what consent allows: the consent log is told whenever one is changed.
+CONSENT_SETTINGS = ("log_profile", "tcf_role", "max_signals", "token_uses")
 
 
 def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:
@@ -81,6 +85,9 @@ class Config:
     text_ttl_s: int = _setting(60, "seconds that page text may stay in memory for re-encoding", _whole(0, 60))
     page_cache: int = _setting(20_000, "pages whose facts a worker keeps", _whole(1, 10_000_000))
     page_days: int = _setting(30, "days that the facts of a page are kept, never its text", _whole(1, 3650))
+    consent_record_days: int = _setting(
+        1095, "days that the sealed record of a consent is kept after the consent's end", _whole(0, 3650)
+    )
     encoder: str | None = _setting(
         None,
         "sentence-transformers model folder in place of the packaged MiniLM",
@@ -96,9 +103,37 @@ class Config:
         "e-mail or URL that weather services and fetched sites can write to; none: no page is fetched",
         _matching(r"\S{3,200}", "an e-mail address or URL"),
     )
+    operator: str | None = _setting(
+        None,
+        "name and address of who runs the installation, for the records of processing",
+        _matching(r"[^\x00-\x1f]{1,300}", "a line of text"),
+    )
+    officer: str | None = _setting(
+        None,
+        "how to reach the data protection officer, for the records of processing",
+        _matching(r"[^\x00-\x1f]{1,300}", "a line of text"),
+    )
     weather_refresh_s: int = _setting(
         1800, "seconds between refreshes of the weather table", _whole(600, 86_400)
     )
+    log_profile: str = _setting(
+        "auditors",
+        "who reads the consent log: auditors (signed every 60 s or 1,000 entries, with a compliance key), or public "
+        "(by the hour, sealed and padded)",
+        _matching("auditors|public", "auditors or public"),
+    )
+    log_witnesses: Path | None = _setting(
+        None, "tlog-policy file naming the witnesses that cosign the consent log; none: nobody does", _path
+    )
+    tcf_role: str = _setting(
+        "publisher",
+        "as what the service acts under TCF: publisher, or vendor:ID of the Global Vendor List",
+        _matching(r"publisher|vendor:[1-9][0-9]{0,4}", "publisher or vendor:ID"),
+    )
+    max_signals: int = _setting(
+        2, "consented signals that may influence one decision; all frequency caps are one", _whole(0, 16)
+    )
+    token_uses: int = _setting(50, "requests that one consent token is good for", _whole(1, 100_000))
     origins: Mapping[str, str] = field(
         default_factory=dict, compare=False, repr=False
     )  # setting → variable it came from

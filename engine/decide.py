@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
-from contexts.context import Context, PageFacts, Vector
+from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
 from engine.background import Background
 from engine.cache import Bounded
@@ -30,12 +31,16 @@ from engine.retrieve import (
     surrounding_rules,
     taken,
 )
+from engine.snapshot import Snapshot
 from engine.targeting import conjunction, page_predicates
+from privacy.consent import Consented
 from privacy.visit import Visit
 
 COMPETING = 16  # candidates for a placement: chosen by match, then ordered by match × bid
 LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
 
+# Gives the consented signals that may act on a page of the snapshot's catalogue, or None.
+Admit = Callable[[PageFacts, Snapshot], Consented[Admitted] | None]
 Key = tuple[object, ...]
 
 
@@ -98,25 +103,35 @@ class Engine:
         self._kept: Kept | None = None
 
     def decide(
-        self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        explain: bool,
+        deadline: float,
+        admit: Admit | None = None,
     ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
-        Past the deadline the best found so far goes out, then house creatives, marked degraded.
+        `admit` is asked for the reader's consented signals once the page is understood. Past the deadline the best
+        found so far goes out, then house creatives, marked degraded.
         Raises UnknownPublisher.
         """
-        scene = self.scene(visit, deadline)
+        scene = self.scene(visit, deadline, admit)
         ranked, late = self._rank(scene, placements, deadline)
         chosen = share_out(ranked, [p.count for p in placements])
         chosen = self._add_house(scene, placements, chosen)
         degraded = late or scene.context.page.pending
         return self._answer(scene, visit, placements, chosen, explain=explain, degraded=degraded)
 
-    def scene(self, visit: Visit, deadline: float) -> Scene:
-        """Gather the context of a visit."""
+    def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
+        """Gather the context of a visit, with the signals that `admit` lets in."""
         now = self._now()
         view = self.catalog.view(now)
-        return self.scene_of(view, self.gatherer.gather(visit, view.snapshot, now, deadline))
+        context = self.gatherer.gather(visit, view.snapshot, now, deadline)
+        if admit is not None and (consented := admit(context.page, view.snapshot)) is not None:
+            context = replace(context, consented=consented)
+        return self.scene_of(view, context)
 
     def scene_of(self, view: View, context: Context) -> Scene:
         """Set a context before a view."""
@@ -262,7 +277,7 @@ class Engine:
             unfilled=tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
             degraded=degraded,
             missing=scene.context.missing,
-            privacy=PrivacyAnswer(gpc="honored" if visit.gpc else None),
+            privacy=privacy_answer(visit, scene.context),
             snapshot=scene.view.snapshot.version,
             page=page_answer(scene.context.page) if explain else None,
         )
@@ -286,6 +301,14 @@ class Engine:
         return found
 
 
+def privacy_answer(visit: Visit, context: Context) -> PrivacyAnswer:
+    """Say what a decision was based on."""
+    gpc: Literal["honored"] | None = "honored" if visit.gpc else None
+    if context.consented is None or not context.told.used:
+        return PrivacyAnswer(gpc=gpc)
+    return PrivacyAnswer("consent", gpc, context.told.used, context.consented.consent.record)
+
+
 def _place_key(scene: Scene, placement: Placement, house: bool, most: int) -> Key:
     """Return the key of a placement's shortlist."""
     return (
@@ -303,6 +326,7 @@ def _place_key(scene: Scene, placement: Placement, house: bool, most: int) -> Ke
 def _key(view: View, context: Context) -> Key:
     """Return what matching can see of a context beside its page: with the same page, the same creatives."""
     clock, weather, place = context.clock, context.weather, context.place
+    told = None if context.consented is None else context.consented.value
     return (
         context.publisher,
         context.device.cls,
@@ -315,4 +339,5 @@ def _key(view: View, context: Context) -> Key:
         clock.season,
         clock.holiday,
         tuple(view.moments(clock.at).values()),
+        told,
     )

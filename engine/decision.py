@@ -86,10 +86,10 @@ class Filled(Struct, frozen=True, omit_defaults=True):
 class PrivacyAnswer(Struct, frozen=True):
     """What the decision was based on."""
 
-    basis: Literal["context"] = "context"
+    basis: Literal["context", "consent"] = "context"  # "consent" where a consented signal was used
     gpc: Literal["honored"] | None = None
-    signals_used: tuple[str, ...] = ()
-    receipt: None = None
+    signals_used: tuple[str, ...] = ()  # such as "cohort viewed-pricing"
+    receipt: str | None = None  # UUID of the consent record
 
 
 class TopicAnswer(Struct, frozen=True):

@@ -99,3 +99,17 @@ class BuildError(EngineError):
 
 class IndexFileError(EngineError):
     """A file of a vector index is missing, damaged, or from another version; the message says what to do."""
+
+
+# --- proving ---
+
+
+class ProofError(EngineError):
+    """A promise cannot be tried here; the text says what is missing."""
+
+
+# --- consent log ---
+
+
+class LogRefused(EngineError):
+    """The consent log is not signed any further: says what is wrong with it and what to do."""

@@ -199,6 +199,7 @@ def signals(context: Context) -> dict[str, str | None]:
         "condition": weather.condition if weather else None,
         "temperature": weather.temperature if weather else None,
         "weather_confidence": f"{weather.confidence:.2f}" if weather else None,
+        "consented": ", ".join(context.told.used) or None,
     }
 
 

@@ -129,7 +129,11 @@ def context_rules(view: View, context: Context, topics: frozenset[str]) -> list[
 
 def surrounding_rules(view: View, context: Context) -> list[Predicate]:
     """Return the rules that a context meets or does not, whatever the page and the placement."""
-    found = surrounding_predicates(view.snapshot.bitmaps, context, view.moments(context.clock.at))
+    snapshot = view.snapshot
+    found = surrounding_predicates(snapshot.bitmaps, context, view.moments(context.clock.at))
+    for campaign in context.told.capped:
+        others = view.bitmap(("not from", campaign), partial(_not_from, snapshot, campaign))
+        found.append((f"frequency cap of campaign {campaign}", others))
     approved = view.approved.get(context.publisher)
     if approved is not None:
         found.append(("approved by the publisher", approved))
@@ -287,4 +291,9 @@ def _not_of(snapshot: Snapshot, advertiser: str) -> Words:
     except ValueError:
         return np.full(snapshot.width, np.iinfo(np.uint64).max, np.uint64)
     others = np.array([c.advertiser != who for c in snapshot.manifest.campaigns], bool)
+    return Eligible.from_mask(others[snapshot.campaign]).words
+
+
+def _not_from(snapshot: Snapshot, campaign: str) -> Words:
+    others = np.array([c.id != campaign for c in snapshot.manifest.campaigns], bool)
     return Eligible.from_mask(others[snapshot.campaign]).words

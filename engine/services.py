@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from contexts import weather_sources
@@ -21,20 +22,28 @@ from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
 from contexts.weather import Source, WeatherTable
+from engine.admission import Admission
 from engine.background import Background
 from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
+from engine.consent_log import ConsentLog, open_consent_keys
+from engine.consents import Consents, open_consents, restriction
 from engine.decide import Engine
-from engine.errors import ConfigError, EngineError
+from engine.deletions import Deletions
+from engine.errors import ConfigError, EngineError, StoreError
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
 from engine.snapshot import Snapshot
+from engine.status_list import STATUS_PATH, StatusList
 from engine.store import SqliteStore, open_store
+from engine.weeks import Weeks
+from privacy.consent_token import Verifier
+from privacy.gate import Checks
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
 
@@ -42,6 +51,8 @@ log = logging.getLogger(__name__)
 
 ID_BYTES = 12  # of an answer's id
 PREPARE_S = 86_400.0  # between looks at the calendar: years end, and pages are forgotten
+LOG_S = 1.0  # between looks whether the consent log is to be signed
+TEND_S = 60.0  # between looks whether a week is over
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
@@ -78,6 +89,16 @@ class Services:
             raise ConfigError(
                 f"TACTFUL_CURRENCY is {config.currency}; all amounts in this store are in {currency}"
             )
+        self.consent_keys, missing = open_consent_keys(config, random_bytes)
+        self.consent_log = ConsentLog(
+            config,
+            self.store,
+            self.consent_keys,
+            now=now,
+            monotonic=monotonic,
+            random_bytes=random_bytes,
+            missing=missing,
+        )
         recipe = open_recipe(config)
         self.encoder = recipe.encoder
         self.topics = recipe.topics
@@ -116,12 +137,61 @@ class Services:
             monotonic=monotonic,
             request_id=self.new_id,
         )
+        self.weeks: Weeks | None = None
+        self.consents: Consents | None = None
+        self.deletions: Deletions | None = None
+        self.admission: Admission | None = None
+        self.status_list: StatusList | None = None
+        if self.consent_keys is None:
+            log.error("consented signals are off: %s", missing)
+        else:
+            try:
+                self._open_consents(self.consent_keys)
+            except StoreError as error:  # pages get their creatives still
+                log.error("consented signals are off: %s", error)
         self._atlas = atlas
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
         self._adopted: Snapshot | None = None
         self._places: list[PlaceFacts] = []
         self._adopt(self.catalog.view(now()).snapshot)
+
+    def _open_consents(self, keys: Keyring) -> None:
+        config = self.config
+        weeks = self.weeks = Weeks.open(
+            config, self.store, self.consent_log.leaves, now=self.now, random_bytes=self._random_bytes
+        )
+        consents = self.consents = open_consents(
+            config,
+            self.store,
+            self.consent_log.leaves,
+            keys,
+            proof=self.consent_log.proof,
+            forget=weeks.shared.forget,
+            now=self.now,
+            random_bytes=self._random_bytes,
+        )
+        self.deletions = Deletions(
+            consents,
+            lambda: self.publishers().values(),
+            service_url=config.base_url,
+            seed=keys.key("issuer"),
+            now=self.now,
+            random_bytes=self._random_bytes,
+        )
+        checks = Checks(
+            Verifier(), consents.store, restriction(config), partial(keys.mac, "subject"), config.token_uses
+        )
+        self.admission = Admission(
+            checks,
+            consents.issuer,
+            weeks.shared,
+            now=self.now,
+            most=config.max_signals,
+            off=self.consent_log.fault,
+        )
+        status_uri = config.base_url + STATUS_PATH
+        self.status_list = StatusList(consents.issuer, status_uri, consents.store.statuses, self.now)
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as the snapshot in service has them."""
@@ -152,6 +222,8 @@ class Services:
         self._thread("refresh", self._look_for_ever)
         self._thread("rebuild", self._rebuild_for_ever)
         self._thread("expire", self._expire_for_ever)
+        self._thread("consent-log", self._log_for_ever)
+        self._thread("weeks", self._tend_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
             self._thread(
@@ -167,6 +239,11 @@ class Services:
         for thread in self._threads:
             thread.join(5)
         self._try(self.pages.poll)
+        self.consent_log.close()
+        if self.consents is not None:
+            self.consents.close()
+        if self.weeks is not None:
+            self.weeks.close()
         self.store.close()
 
     def refresh(self) -> None:
@@ -233,10 +310,28 @@ class Services:
         while not self._stopping.wait(self.config.poll_ms / 1000):
             self._try(self.catalog.rebuild)
 
+    def tend_weeks(self) -> None:
+        """Do what is due of the weeks: destroy keys, count who shares what, learn what may act."""
+        if self.weeks is not None:
+            now = self.now()
+            snapshot = self.catalog.view(now).snapshot
+            self.weeks.tend(snapshot.publishers, snapshot.caps, now)
+
+    def _tend_for_ever(self) -> None:
+        # Apart from the looks: the first noise takes a second to load.
+        self._try(self.tend_weeks)
+        while not self._stopping.wait(TEND_S):
+            self._try(self.tend_weeks)
+
     def _expire_for_ever(self) -> None:
         # Apart from all that may wait for the store: texts are let go in time.
         while not self._stopping.wait(EXPIRE_S):
             self.pages.background.expire()
+
+    def _log_for_ever(self) -> None:
+        while not self._stopping.is_set():
+            self.consent_log.step()
+            self._stopping.wait(LOG_S)
 
     def _thread(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)

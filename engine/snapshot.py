@@ -32,6 +32,7 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     advertiser: int  # index into Manifest.advertisers
     categories: tuple[str, ...]
     house: bool
+    frequency_cap: int | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -83,6 +84,7 @@ class Snapshot:
     id_hash: NDArray[np.uint64]  # (rows,) ascending
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
+    caps: Mapping[str, int]  # frequency caps, by campaign
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[
         SoftFacet, Vector
@@ -199,6 +201,7 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         stated=(masks := stated(soft)),
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
+        caps={c.id: c.frequency_cap for c in manifest.campaigns if c.frequency_cap is not None},
         advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,
     )

@@ -23,9 +23,12 @@ Predicate = tuple[str, Words]
 
 LEVELS = ("campaign", "creative")
 # Dimensions of which a page view has at most one value.
-SINGLE = ("publishers", "devices", "platforms", "languages", "countries", "regions")
+SINGLE = (
+    *("publishers", "devices", "platforms", "languages", "countries", "regions"),
+    *("journey_stages", "loyalty_tiers"),
+)
 # Dimensions of which it may have several at once.
-MULTIPLE = ("topics", "keywords", "weather")
+MULTIPLE = ("topics", "keywords", "weather", "cohorts")
 # What a rule that excluded a creative is called in explanations.
 WORDS = {
     "publishers": "publisher",
@@ -37,6 +40,9 @@ WORDS = {
     "topics": "topic",
     "keywords": "keyword",
     "weather": "weather",
+    "cohorts": "cohort",
+    "journey_stages": "journey stage",
+    "loyalty_tiers": "loyalty tier",
 }
 
 
@@ -178,6 +184,7 @@ def surrounding_predicates(
     region = context.place.region
     if region and context.place.country and not region.startswith(context.place.country + "-"):
         region = f"{context.place.country}-{region}"
+    told = context.told
     found = _single(
         bitmaps,
         {
@@ -186,12 +193,15 @@ def surrounding_predicates(
             "platforms": context.device.platform,
             "countries": context.place.country,
             "regions": region,
+            "journey_stages": told.journey_stage,
+            "loyalty_tiers": told.loyalty_tier,
         },
     )
     weather = context.weather
     seen = [v for v in (weather.condition, weather.temperature) if v] if weather else []
-    for level in LEVELS:
-        found += _multiple(bitmaps, "weather", level, seen)
+    for dimension, several in (("weather", seen), ("cohorts", told.cohorts)):
+        for level in LEVELS:
+            found += _multiple(bitmaps, dimension, level, several)
     for zone, (part, weekday) in moments.items():
         for dimension, value in (("parts_of_day", part), ("weekdays", weekday)):
             for level in LEVELS:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Literal, Protocol, get_args
+from typing import Generic, Literal, Protocol, TypeVar, get_args
+
+T_co = TypeVar("T_co", covariant=True)
 
 Purpose = Literal[
     "ads.select.first_party",
@@ -63,7 +65,8 @@ class Standings(Protocol):
     def use(self, publisher: str, jti: str, nonce: str, expires: datetime, most: int) -> bool:
         """Note one use of a token under the request's nonce; False where the nonce was used, or `most` uses were.
 
-        `jti` and `nonce` come keyed and hashed; a row goes when its token expires.
+        Where it is False, nothing is written. `jti` and `nonce` come keyed and hashed; a row goes when its token
+        expires.
         """
 
 
@@ -75,3 +78,12 @@ class Consent:
     subject: str  # keyed hash, in hex
     purposes: frozenset[Purpose]
     expires: datetime
+    record: str  # UUID of the consent record
+
+
+@dataclass(frozen=True, slots=True)
+class Consented(Generic[T_co]):
+    """What a reader said under a consent. Only `privacy.gate` makes one, from a token that it verified."""
+
+    value: T_co
+    consent: Consent

@@ -19,3 +19,35 @@ class FieldError(PrivacyError, ValueError):
 
 class KeyringError(PrivacyError):
     """A key file that is missing, damaged or open to others. The message names the file and the remedy."""
+
+
+class LogError(PrivacyError):
+    """A consent log, one of its proofs, notes or files, that does not hold; says what came and what was expected."""
+
+
+# --- pseudonyms, noise and budgets ---
+
+
+class KeyDestroyed(PrivacyError):
+    """The key of an epoch that is over: what was made with it can be linked to nobody."""
+
+
+class NoiseError(PrivacyError):
+    """There is no calibrated noise to be had: nothing may be told. The message names the remedy."""
+
+
+class BudgetSpent(PrivacyError):
+    """A scope has no room left. What it says follows from public numbers alone: cap, spent and the cost."""
+
+    def __init__(self, scope: str, micro_epsilon: int, spent: int, cap: int) -> None:
+        super().__init__(
+            f"{scope}: got a cost of {micro_epsilon} micro-epsilon, expected at most {cap - spent} of {cap}"
+        )
+        self.scope = scope
+        self.micro_epsilon = micro_epsilon
+        self.spent = spent
+        self.cap = cap
+
+
+class ErasureError(PrivacyError):
+    """A record that cannot be sealed or opened; says which leaf's, and nothing of what is in it."""

@@ -2,24 +2,28 @@
 
 `strip` rebuilds the WSGI environ from an allow-list; what a header may say is said by closed functions of
 few outcomes (`CARDINALITIES`) and stands in an `Arrival`. `enter` makes the `Visit`, all that the engine is
-told.
+told. `admit` lets in what a reader consented to, and nothing where any doubt is left.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from msgspec import Struct
 
-from privacy.errors import FieldError
+from privacy import iab
+from privacy.consent import IN_FORCE, Consent, Consented, Purpose, Standings
+from privacy.consent_token import OPAQUE, Pins, TokenError, Verifier
+from privacy.errors import FieldError, PrivacyError
 from privacy.page_url import canonical
 from privacy.user_agent import read
 from privacy.visit import (
@@ -37,6 +41,7 @@ from privacy.visit import (
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
+T = TypeVar("T")
 W = TypeVar("W", bound=str)
 
 ARRIVAL = "tactful.arrival"  # the key of the environ under which the Arrival stands
@@ -62,8 +67,12 @@ CONTENT_ENCODINGS = frozenset({"gzip", "identity"})
 OTHER_METHOD = "OTHER"
 OTHER_CONTENT_TYPE = "application/octet-stream"
 OTHER_CONTENT_ENCODING = "other"
+RIGHTS_PATHS = "/v1/subject/"  # where a reader shows who it is, to see or end what is recorded of it
 LONGEST_ORIGIN = 300  # characters
 _API_KEY = re.compile(r"bearer (tactful_[A-Za-z0-9_-]{16,240})", re.ASCII | re.IGNORECASE)
+_RIGHTS_TOKEN = re.compile(
+    r"bearer ([A-Za-z0-9_-]{2,1000}\.[A-Za-z0-9_-]{2,2000}\.[A-Za-z0-9_-]{86})", re.ASCII | re.IGNORECASE
+)
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:[-_][A-Za-z0-9]{1,8})*", re.ASCII)
 _REGION = re.compile(r"[A-Z0-9]{1,3}", re.ASCII)
 _WORD = re.compile(r"[A-Za-z]{1,16}(?:[_-][A-Za-z]{1,16}){0,3}", re.ASCII)
@@ -83,9 +92,95 @@ CARDINALITIES: Mapping[str, int | None] = MappingProxyType(
         "gpc": 2,
         "preflight": 2,
         "cors_origin": None,  # the registered origins, "foreign", none
+        "rights_token": None,  # the tokens that the service gave, on the paths where readers use their rights
         "api_key": None,  # the keys that the operator issued; one that nobody issued is refused as one kind
     }
 )
+
+
+# Why a reader's consent did not act, where a token came: all that is ever told of it, as a count of each.
+DENIALS: Mapping[str, str] = MappingProxyType(
+    {
+        "gpc": "the browser sent Sec-GPC: 1",
+        "coppa": "regs.coppa is 1",
+        "minor": "regs.minor is true",
+        "special": "the page is about an Article 9 topic",
+        "page": "the page was not understood, so it may be about one",
+        "oversized": "the token is longer than 4096 characters",
+        "malformed": "the token is no compact JWS, or its JSON has a name twice",
+        "header": "the token's header holds other fields than alg, typ and kid, or another type",
+        "algorithm": "the token's algorithm is not Ed25519",
+        "key": "the publisher pinned no such key",
+        "signature": "the signature is not of that key",
+        "issuer": "the key does not speak for that issuer here",
+        "claims": "a claim is missing, unknown or malformed",
+        "audience": "the token is for another publisher",
+        "lifetime": "the token lives longer than an hour",
+        "expired": "the token has expired",
+        "early": "the token is from the future",
+        "reused": "the token's id was used for another reader",
+        "nonce": "consent.nonce is not 128 bits in base64url or hex",
+        "unknown": "no consent of this subject is known",
+        "withdrawn": "the token is older or newer than the consent's last change",
+        "lapsed": "the consent is not in force any more",
+        "purposes": "no purpose is left that token, consent and strings allow",
+        "replayed": "the nonce was used before, or the token too often",
+        "unavailable": "the service cannot check consents at present",
+        **{
+            reason: "the TC or GPP string is invalid: the rule that it breaks"
+            for reason in sorted(iab.REASONS)
+        },
+    }
+)
+
+
+class Denied(PrivacyError):
+    """A consent that does not act, and why, in one word of DENIALS. The answer is as if there were none."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Claim(Struct, frozen=True):
+    """What a request says of consent, and what it sends under it: all of it unread."""
+
+    token: str
+    nonce: str | None = None
+    tcf: str | None = None
+    gpp: str | None = None
+    gpp_sid: tuple[int, ...] = ()
+    gdpr: int | None = None  # 0 or 1, as the caller states it
+    coppa: bool = False
+    minor: bool = False
+    signals: bytes | None = None  # JSON, unparsed
+
+
+class Restrict(Protocol):
+    """Takes away the purposes that the IAB strings of a request do not leave: `iab.restrict` in the service's role."""
+
+    def __call__(
+        self,
+        purposes: frozenset[Purpose],
+        *,
+        tcf: str | None,
+        gpp: str | None,
+        gpp_sid: Sequence[int] | None,
+        gdpr: int | None,
+        now: datetime,
+    ) -> tuple[frozenset[Purpose], str | None]:
+        """Return those that are left; beside them, where a string was invalid, why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What consents are held against."""
+
+    verifier: Verifier
+    standings: Standings
+    restrict: Restrict
+    mac: Callable[[bytes], bytes]  # under the "subject" key: no `sub`, `jti` or nonce is kept as it came
+    most_uses: int  # of one token
 
 
 class Arrival(Struct, frozen=True):
@@ -97,6 +192,7 @@ class Arrival(Struct, frozen=True):
     origin: str | None = None  # a registered origin to echo, FOREIGN, or None where the header is absent
     api_key: str | None = None  # has the shape of a key of ours; whether it is one, the key store says
     preflight: bool = False  # a CORS preflight
+    rights_token: str | None = None  # on RIGHTS_PATHS alone; whether it is one, its signature says
 
 
 class Gate:
@@ -178,6 +274,7 @@ def strip(
         gpc=gpc(get("HTTP_SEC_GPC", "")),
         origin=cors_origin(origin, registered),
         api_key=api_key(get("HTTP_AUTHORIZATION", "")),
+        rights_token=rights_token(clean["PATH_INFO"], get("HTTP_AUTHORIZATION", "")),
         preflight=method == "OPTIONS" and bool(origin) and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ,
     )
 
@@ -226,6 +323,14 @@ def api_key(header: str) -> str | None:
     if not header:
         return None
     found = _API_KEY.fullmatch(header)
+    return found[1] if found else None
+
+
+def rights_token(path: str, header: str) -> str | None:
+    """Give the JWS of an Authorization field where a reader uses its rights; on every other path it says nothing."""
+    if not header or not path.startswith(RIGHTS_PATHS):
+        return None
+    found = _RIGHTS_TOKEN.fullmatch(header)
     return found[1] if found else None
 
 
@@ -279,6 +384,85 @@ def enter(
         place=coarse_place(country, region),
         weather=coarse_weather(condition, temperature_c),
     )
+
+
+def admit(
+    visit: Visit,
+    claim: Claim,
+    checks: Checks,
+    pins: Pins,
+    now: datetime,
+    *,
+    page_known: bool,
+    special: bool,
+    read: Callable[[bytes | None, Consent], T],
+) -> Consented[T]:
+    """Admit what `read` makes of the signals under the consent that the claim proves.
+
+    `page_known` and `special` say whether the page was understood and whether it is about an Article 9 topic. The
+    signals are parsed only once the consent is known to stand. Raises Denied; and FieldError where they are wrong.
+    """
+    if visit.gpc:
+        raise Denied("gpc")
+    if claim.coppa:
+        raise Denied("coppa")
+    if claim.minor:
+        raise Denied("minor")
+    if special:
+        raise Denied("special")
+    if not page_known:
+        raise Denied("page")
+    try:
+        token = checks.verifier.verify(claim.token, visit.publisher, pins, int(now.timestamp()))
+    except TokenError as error:
+        raise Denied(error.reason) from None
+    if claim.nonce is None or not OPAQUE.fullmatch(claim.nonce):
+        raise Denied("nonce")
+    subject = subject_of(checks.mac, visit.publisher, token.subject)
+    standing = checks.standings.standing(visit.publisher, subject)
+    if standing is None:
+        raise Denied("unknown")
+    if standing.generation != token.generation:
+        raise Denied("withdrawn")
+    if standing.state not in IN_FORCE or standing.expires <= now:
+        raise Denied("lapsed")
+    purposes, invalid = checks.restrict(
+        token.purposes & standing.purposes,
+        tcf=claim.tcf,
+        gpp=claim.gpp,
+        gpp_sid=claim.gpp_sid,
+        gdpr=claim.gdpr,
+        now=now,
+    )
+    if invalid is not None:
+        raise Denied(invalid)
+    if not purposes:
+        raise Denied("purposes")
+    expires = datetime.fromtimestamp(token.expires, UTC)
+    consent = Consent(visit.publisher, subject, purposes, expires, token.record)
+    # The use is noted last, so that a consent that does not act leaves nothing behind; but what is wrong with
+    # the signals is told only to one who may use them.
+    value, fault = None, None
+    try:
+        value = read(claim.signals, consent)
+    except FieldError as error:
+        fault = error
+    use = hashes_of(checks.mac, token.id, claim.nonce)
+    if not checks.standings.use(visit.publisher, *use, expires, checks.most_uses):
+        raise Denied("replayed")
+    if fault is not None:
+        raise fault
+    return Consented(cast(T, value), consent)
+
+
+def subject_of(mac: Callable[[bytes], bytes], publisher: str, sub: str) -> str:
+    """Give the keyed hash under which a subject of a publisher is kept, hex: the `sub` itself is kept nowhere."""
+    return mac(f"{publisher}\0{sub}".encode()).hex()
+
+
+def hashes_of(mac: Callable[[bytes], bytes], jti: str, nonce: str) -> tuple[str, str]:
+    """Give the keyed hashes under which a use of a token is kept, hex."""
+    return mac(b"jti\0" + jti.encode()).hex(), mac(b"nonce\0" + nonce.encode()).hex()
 
 
 def coarse_device(arrived: Device, cls: str | None, platform: str | None) -> Device:

@@ -28,6 +28,7 @@ from engine.creative_safety import hosted_images
 from engine.errors import CatalogConflict, StoreError
 from engine.images import HostedImage
 from engine.keys import ApiKey, Scope
+from engine.store.scrub import rewrite, scrub
 
 APPLICATION_ID = 0x54414354  # "TACT": tells our files from other SQLite files
 BATCH = 1000  # rows read or written at a time
@@ -109,6 +110,35 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX page_urls_by_age ON page_urls (created);
     """,
+    """
+    CREATE TABLE log_leaves (seq INTEGER PRIMARY KEY, leaf BLOB NOT NULL)
+    """,
+    """
+    CREATE TABLE consents (
+        publisher TEXT NOT NULL, subject TEXT NOT NULL, record TEXT NOT NULL, generation INTEGER NOT NULL,
+        state TEXT NOT NULL, purposes TEXT NOT NULL, expires TEXT NOT NULL, ended TEXT,
+        status_idx INTEGER UNIQUE,
+        PRIMARY KEY (publisher, subject)
+    ) WITHOUT ROWID;
+    CREATE INDEX consents_by_expiry ON consents (expires) WHERE ended IS NULL;
+    CREATE INDEX consents_by_end ON consents (ended) WHERE ended IS NOT NULL;
+    CREATE TABLE consent_events (seq INTEGER PRIMARY KEY, subject TEXT NOT NULL, ct BLOB NOT NULL);
+    CREATE INDEX consent_events_of ON consent_events (subject, seq);
+    CREATE TABLE ended_statuses (status_idx INTEGER PRIMARY KEY, until TEXT NOT NULL);
+    CREATE TABLE token_uses (
+        jti TEXT NOT NULL, nonce TEXT NOT NULL, expires TEXT NOT NULL, PRIMARY KEY (jti, nonce)
+    ) WITHOUT ROWID;
+    CREATE INDEX token_uses_by_expiry ON token_uses (expires);
+    CREATE TABLE unscrubbed (erase_id TEXT PRIMARY KEY) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE budget (
+        scope TEXT PRIMARY KEY, cap INTEGER NOT NULL, spent INTEGER NOT NULL CHECK (spent BETWEEN 0 AND cap)
+    ) WITHOUT ROWID;
+    CREATE TABLE releases (
+        query TEXT PRIMARY KEY, at TEXT NOT NULL, costs TEXT NOT NULL, body BLOB NOT NULL
+    ) WITHOUT ROWID
+    """,
 )
 
 _TABLES: dict[Kind, str] = {
@@ -138,7 +168,7 @@ class SqliteStore:
 
     def versions(self) -> Versions:
         """Return the counters: one indexed read of one row, fit to be polled every second."""
-        return Versions(*self._rows("SELECT catalog, live, keys FROM versions")[0])
+        return Versions(*self.rows("SELECT catalog, live, keys FROM versions")[0])
 
     def catalog_version(self) -> int:
         """Return the counter that moves with everything a snapshot is built from."""
@@ -147,12 +177,12 @@ class SqliteStore:
     def setting(self, name: str) -> str | None:
         """Return a setting of the installation, such as `currency` or `installation_id`."""
         sql = "SELECT value FROM settings WHERE name = ?"
-        rows = self._rows(sql, (name,))
+        rows = self.rows(sql, (name,))
         return cast(str, rows[0][0]) if rows else None
 
     def settle(self, name: str, value: str) -> str:
         """Give a setting its value for good; return the value that stands, which may be an earlier one."""
-        with self._write() as db:
+        with self.writing() as db:
             db.execute("INSERT OR IGNORE INTO settings (name, value) VALUES (?, ?)", (name, value))
             row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
             return cast(str, row[0])
@@ -161,7 +191,7 @@ class SqliteStore:
 
     def size(self) -> int:
         """Return the number of creatives."""
-        return cast(int, self._rows("SELECT count(*) FROM creatives")[0][0])
+        return cast(int, self.rows("SELECT count(*) FROM creatives")[0][0])
 
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
@@ -181,7 +211,7 @@ class SqliteStore:
         sql = f"SELECT id, json FROM {_TABLES[kind]} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - the table name is a constant
         found: dict[str, Entity] = {}
         for batch in _batches(ids, BATCH):
-            rows = self._rows(sql, (_json(batch),))
+            rows = self.rows(sql, (_json(batch),))
             found.update((row[0], _entity(kind, row[1])) for row in rows)
         return found
 
@@ -203,7 +233,7 @@ class SqliteStore:
             }[kind]
             arguments.append(advertiser)
         sql = f"SELECT json FROM {table} WHERE id > ? {own} ORDER BY id LIMIT ?"  # noqa: S608 - constants
-        rows = self._rows(sql, (*arguments, limit))
+        rows = self.rows(sql, (*arguments, limit))
         return [_entity(kind, row[0]) for row in rows]
 
     def creatives_of(self, advertiser: str) -> Iterator[Creative]:
@@ -223,7 +253,7 @@ class SqliteStore:
         sql = (
             'SELECT seq, at, actor, kind, id, before, "after" FROM journal WHERE seq > ? ORDER BY seq LIMIT ?'
         )
-        return self._rows(sql, (after, limit))
+        return self.rows(sql, (after, limit))
 
     # --- changing the catalogue ---
 
@@ -241,7 +271,7 @@ class SqliteStore:
         creative would refer to something that does not exist.
         """
         try:
-            with self._write() as db:
+            with self.writing() as db:
                 current = _versions(db)
                 if current[:2] != expected[:2]:
                     raise CatalogConflict(
@@ -269,7 +299,7 @@ class SqliteStore:
         Raises CatalogConflict if a creative is gone, or says something else than what was looked at.
         """
         at = _time(now)
-        with self._write() as db:
+        with self.writing() as db:
             for approval in approvals:
                 row = db.execute("SELECT hash FROM creatives WHERE id = ?", (approval.creative,)).fetchone()
                 if row is None or row[0] != hashes[approval.creative]:
@@ -295,20 +325,20 @@ class SqliteStore:
             "SELECT creative, state FROM approvals"
             " WHERE publisher = ? AND creative IN (SELECT value FROM json_each(?))"
         )
-        return dict(self._rows(sql, (publisher, _json(list(creatives)))))
+        return dict(self.rows(sql, (publisher, _json(list(creatives)))))
 
     # --- pictures ---
 
     def image(self, hash: str) -> tuple[bytes, str] | None:
         """Return (bytes, media type) of a hosted picture."""
         sql = "SELECT data, mime FROM images WHERE hash = ?"
-        rows = self._rows(sql, (hash,))
+        rows = self.rows(sql, (hash,))
         return cast("tuple[bytes, str]", rows[0]) if rows else None
 
     def image_sizes(self, hashes: Sequence[str]) -> dict[str, tuple[str, int, int]]:
         """Return (media type, width, height) in pixels of the hosted pictures among these."""
         sql = "SELECT hash, mime, w, h FROM images WHERE hash IN (SELECT value FROM json_each(?))"
-        rows = self._rows(sql, (_json(list(hashes)),))
+        rows = self.rows(sql, (_json(list(hashes)),))
         return {hash: (mime, w, h) for hash, mime, w, h in rows}
 
     # --- API keys ---
@@ -319,11 +349,11 @@ class SqliteStore:
             "SELECT id, scope, tenant, secret_hash, created, expires, last_used_day"
             " FROM api_keys ORDER BY created, id"
         )
-        return [_key(row) for row in self._rows(sql)]
+        return [_key(row) for row in self.rows(sql)]
 
     def put_keys(self, keys: Sequence[ApiKey], actor: str, now: datetime) -> None:
         """Add keys, or give those that exist another expiry, in one step."""
-        with self._write() as db:
+        with self.writing() as db:
             catalog = _versions(db).catalog
             for key in keys:
                 row = db.execute("SELECT expires FROM api_keys WHERE id = ?", (key.id,)).fetchone()
@@ -340,7 +370,7 @@ class SqliteStore:
 
     def touch_keys(self, ids: Iterable[str], day: date) -> None:
         """Note that keys were used on a day. Nothing finer is kept."""
-        with self._write() as db:
+        with self.writing() as db:
             db.executemany(
                 "UPDATE api_keys SET last_used_day = ?1"
                 " WHERE id = ?2 AND (last_used_day IS NULL OR last_used_day < ?1)",
@@ -357,14 +387,14 @@ class SqliteStore:
         )
         found: dict[str, Vector] = {}
         for batch in _batches(hashes, BATCH):
-            for hash, data in self._rows(sql, (encoder_id, _json(batch))):
+            for hash, data in self.rows(sql, (encoder_id, _json(batch))):
                 found[hash] = np.frombuffer(data, np.float32)
         return found
 
     def put_vectors(self, encoder_id: str, vectors: Mapping[str, Vector]) -> None:
         """Keep vectors by the hash of the text that was encoded."""
         for batch in _batches(vectors.items(), 10 * BATCH):  # short transactions: others write too
-            with self._write() as db:
+            with self.writing() as db:
                 db.executemany(
                     "INSERT OR REPLACE INTO vectors (encoder_id, text_hash, vector) VALUES (?, ?, ?)",
                     ((encoder_id, hash, _floats(vector)) for hash, vector in batch),
@@ -384,7 +414,7 @@ class SqliteStore:
             )
             for page in pages
         ]
-        with self._write() as db:
+        with self.writing() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO pages (content_hash, encoder_id, facts, vector, created)"
                 " VALUES (?, ?, ?, ?, ?)",
@@ -394,17 +424,17 @@ class SqliteStore:
     def page_facts(self, content_hash: str) -> list[PageFacts]:
         """Return what is known of a page's content, one for each encoder, latest last."""
         sql = "SELECT facts, vector FROM pages WHERE content_hash = ? ORDER BY seq"
-        return [_facts(*row) for row in self._rows(sql, (content_hash,))]
+        return [_facts(*row) for row in self.rows(sql, (content_hash,))]
 
     def pages_since(self, seq: int, limit: int = BATCH) -> list[tuple[int, PageFacts]]:
         """Return (seq, facts) of what was put after `seq`, oldest first: workers learn so from each other."""
         sql = "SELECT seq, facts, vector FROM pages WHERE seq > ? ORDER BY seq LIMIT ?"
-        rows = self._rows(sql, (seq, limit))
+        rows = self.rows(sql, (seq, limit))
         return [(row[0], _facts(row[1], row[2])) for row in rows]
 
     def last_page(self) -> int:
         """Return the `seq` of the page facts put last; 0 where there are none."""
-        return cast(int, self._rows("SELECT coalesce(max(seq), 0) FROM pages")[0][0])
+        return cast(int, self.rows("SELECT coalesce(max(seq), 0) FROM pages")[0][0])
 
     def put_page_urls(self, urls: Iterable[tuple[str, str, str]], now: datetime) -> None:
         """Say which content URLs stand for, by (publisher, URL hash, content hash).
@@ -412,7 +442,7 @@ class SqliteStore:
         Only our own fetch or the publisher's server may call this.
         """
         at = _time(now)
-        with self._write() as db:
+        with self.writing() as db:
             db.executemany(
                 "INSERT OR REPLACE INTO page_urls (publisher, url_hash, content_hash, created)"
                 " VALUES (?, ?, ?, ?)",
@@ -422,7 +452,7 @@ class SqliteStore:
     def page_url(self, publisher: str, url_hash: str) -> tuple[str, datetime] | None:
         """Return (content hash, when it was defined) of a publisher's URL."""
         sql = "SELECT content_hash, created FROM page_urls WHERE publisher = ? AND url_hash = ?"
-        rows = self._rows(sql, (publisher, url_hash))
+        rows = self.rows(sql, (publisher, url_hash))
         return (rows[0][0], datetime.fromisoformat(rows[0][1])) if rows else None
 
     def page_urls(self, since: datetime | None = None) -> Iterator[tuple[str, str, str]]:
@@ -433,15 +463,56 @@ class SqliteStore:
 
     def forget_pages(self, before: datetime) -> None:
         """Drop page facts and URL definitions that are older."""
-        with self._write() as db:
+        with self.writing() as db:
             db.execute("DELETE FROM pages WHERE created < ?", (_time(before),))
             db.execute("DELETE FROM page_urls WHERE created < ?", (_time(before),))
+
+    # --- for the stores beside this one, which keep their tables in this file ---
+
+    def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
+        """Return the rows of one statement that only reads. Raises StoreError."""
+        try:
+            return self._connection().execute(sql, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the one write transaction of the file: committed at the end, undone where anything is raised.
+
+        What must come true together is written inside one of these; they do not nest. Raises StoreError, and
+        sqlite3.IntegrityError as it comes.
+        """
+        try:
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be written: {error}") from error
+
+    def scrub(self, needles: Sequence[bytes]) -> None:
+        """Rid the file of these bytes, whose rows are deleted; `()` rids it of all that no row holds.
+
+        Raises StoreError where another process keeps it in use.
+        """
+        db = self._connection()
+        if needles:
+            scrub(db, self.path, needles)
+        else:
+            rewrite(db, self.path)
 
     # --- the file ---
 
     def pass_by(self, versions: Versions) -> None:
         """Set the counters above these and their own, so that whoever polls them looks anew."""
-        with self._write() as db:
+        with self.writing() as db:
             db.execute(
                 "UPDATE versions SET catalog = max(catalog, ?) + 1, live = max(live, ?) + 1,"
                 " keys = max(keys, ?) + 1",
@@ -472,7 +543,7 @@ class SqliteStore:
                 )
             db.execute("PRAGMA journal_mode = WAL")  # stays with the file
             if schema < len(MIGRATIONS):
-                with self._write():
+                with self.writing():
                     self._migrate(db)
         except sqlite3.Error as error:
             self.close()
@@ -497,6 +568,7 @@ class SqliteStore:
         try:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA secure_delete = ON")  # what is erased is zeroed, see engine.store.scrub
         except sqlite3.Error:
             db.close()
             raise
@@ -512,30 +584,8 @@ class SqliteStore:
                 self._open.append(db)
         return db
 
-    def _rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
-        try:
-            return self._connection().execute(sql, arguments).fetchall()
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
-
     def _unreadable(self, error: sqlite3.Error) -> StoreError:
         return StoreError(f"{self.path}: cannot be read ({error}): check the disk, or restore a backup")
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        try:
-            db = self._connection()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot be written: {error}") from error
 
 
 class CatalogReader:

@@ -39,6 +39,16 @@ SAFE_HEADERS = (
 )
 PUBLIC: frozenset[str] = frozenset()  # the scopes of a route that asks for no key
 
+SECURITY: Mapping[str, Mapping[str, str]] = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A key made by `tactful keys create`."},
+    "rights": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A rights token, as `POST /v1/consents` answers one.",
+    },
+}
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -88,6 +98,7 @@ class Operation:
     embedded: Mapping[tuple[str, str], Any] = field(
         default_factory=dict
     )  # (schema, property) → what is in a Raw
+    security: str | None = None  # of SECURITY
 
 
 class Ready(Response):
@@ -271,6 +282,7 @@ class Api:
         query: Mapping[str, Any] | None = None,
         answer_media: str = "application/json",
         embedded: Mapping[tuple[str, str], Any] | None = None,
+        security: str | None = None,
     ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
         """Declare a view that returns a Response and reads the request by itself."""
 
@@ -291,6 +303,7 @@ class Api:
                 query_schemas=query or {},
                 answer_media=answer_media,
                 embedded=embedded or {},
+                security=security or ("key" if scopes else None),
             )
             self.app.add_url_rule(
                 rule, title, self._counted(title, view), methods=[method], provide_automatic_options=False
@@ -352,8 +365,9 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
     paths: dict[str, dict[str, Any]] = {}
     for op in listed:
         told: dict[str, Any] = {"operationId": op.name, "summary": op.summary, "responses": {}}
+        if op.security is not None:
+            told["security"] = [{op.security: []}]
         if op.scopes:
-            told["security"] = [{"key": []}]
             told["description"] = f"Needs a key of scope {' or '.join(sorted(op.scopes))}."
         if op.path_schemas or op.query_schemas:
             told["parameters"] = [
@@ -377,14 +391,13 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
                 "description": HTTPStatus(status).phrase,
                 "content": {PROBLEM_TYPE: {"schema": problem_schema}},
             }
-        path = op.path.replace("<", "{").replace(">", "}")
+        path = op.path.replace("<path:", "<").replace("<", "{").replace(">", "}")
         paths.setdefault(path, {})[op.method.lower()] = told
-    key = {"type": "http", "scheme": "bearer", "description": "A key made by `tactful keys create`."}
     return {
         "openapi": "3.1.0",
         "info": dict(info),
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": {"key": key}},
+        "components": {"schemas": components, "securitySchemes": SECURITY},
     }
 
 

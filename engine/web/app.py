@@ -14,16 +14,23 @@ from contexts.taxonomy import ad_products, content_taxonomy
 from engine.campaign import Publisher
 from engine.check import Known
 from engine.config import Config
+from engine.consents import Consents
+from engine.deletions import Deletions
 from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
 from engine.manage import ManageStore
+from engine.status_list import StatusList
 from engine.web.api import MAX_BODY, Api
 from engine.web.catalogue import QUERY_KEYS, add_catalogue
-from engine.web.decisions import Decider, Decisions, add_decisions
+from engine.web.consents import ConsentDesk, add_consents
+from engine.web.decisions import Admits, Decider, Decisions, add_decisions
+from engine.web.deletions import add_deletions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
+from engine.web.log import PublishedLog, add_log
 from engine.web.origins import Origins
+from engine.web.published import add_published
 from privacy.gate import ARRIVAL, Arrival, Gate
 
 DESCRIPTION = (
@@ -45,6 +52,26 @@ class Services(Protocol):
     @property
     def store(self) -> Store:
         """Keeps the catalogue."""
+
+    @property
+    def consents(self) -> Consents | None:
+        """Keeps readers' consents; None where the keys of consent are not complete."""
+
+    @property
+    def deletions(self) -> Deletions | None:
+        """Answers deletion requests; None where the keys of consent are not complete."""
+
+    @property
+    def consent_log(self) -> PublishedLog:
+        """Tells of consents."""
+
+    @property
+    def admission(self) -> Admits | None:
+        """Lets consented signals in; None where consents cannot be checked."""
+
+    @property
+    def status_list(self) -> StatusList | None:
+        """Signs which consents have ended; None where consents cannot be checked."""
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
@@ -112,12 +139,17 @@ def create_app(
         services.monotonic,
         services.new_id,
         config.deadline_ms,
+        services.admission,
     )
     known = Known(content_taxonomy(), ad_products())
     add_decisions(api, decisions)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
-    add_health(api, metrics, services.unready)
+    add_log(api, services.consent_log)
+    add_published(api, services.status_list)
+    add_consents(api, ConsentDesk(services.consents, services.admission, services.publishers, caller_of))
+    add_deletions(api, lambda: services.deletions)
+    add_health(api, metrics, services.unready, services.consent_log.fault)
     app.extensions["tactful"] = api
     query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware

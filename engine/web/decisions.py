@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 from flask import Request, Response, request
 
+from contexts.context import Admitted, PageFacts
 from contexts.errors import FactError
 from engine.campaign import Publisher
+from engine.decide import Admit
 from engine.decision import Answer, CreativeAnswer, Placement, PrivacyAnswer
 from engine.keys import Caller
 from engine.limits import RateLimits
+from engine.snapshot import Snapshot
 from engine.web.api import SAFE_HEADERS, Api, Body, Ready, Refused, fault_line
 from engine.web.faults import Fault, word
 from engine.web.health import Metrics
@@ -24,11 +28,14 @@ from engine.web.wire import (
     PlaceBody,
     TimeBody,
     WeatherBody,
+    claim_of,
     inconsistencies,
     placements_of,
 )
+from privacy.consent import Consented
+from privacy.consent_token import Token
 from privacy.errors import FieldError
-from privacy.gate import ARRIVAL, FOREIGN, Arrival, enter
+from privacy.gate import ARRIVAL, FOREIGN, Arrival, Claim, Denied, enter
 from privacy.visit import Visit
 
 log = logging.getLogger(__name__)
@@ -60,9 +67,28 @@ class Decider(Protocol):
     """Decides."""
 
     def decide(
-        self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        explain: bool,
+        deadline: float,
+        admit: Admit | None = None,
     ) -> Answer:
-        """Answer by `deadline`, a moment of the monotonic clock, with the best so far."""
+        """Answer by `deadline`, a moment of the monotonic clock, with the best so far.
+
+        `admit` is asked, at most once, which consented signals may act on the page.
+        """
+
+
+class Admits(Protocol):
+    """Lets consented signals in."""
+
+    def admit(self, visit: Visit, claim: Claim, page: PageFacts, snapshot: Snapshot) -> Consented[Admitted]:
+        """Return the signals that act on this page. Raises Denied, and FieldError where they are wrong."""
+
+    def token(self, text: str, publisher: Publisher) -> Token:
+        """Return what a consent token says, whether its consent still stands or not. Raises TokenError."""
 
 
 class Decisions:
@@ -78,7 +104,9 @@ class Decisions:
         monotonic: Callable[[], float],
         new_id: Callable[[], str],
         deadline_ms: int,
+        admission: Admits | None = None,
     ) -> None:
+        """`admission` is None where consents cannot be checked."""
         self._engine, self._publishers, self._caller_of = engine, publishers, caller_of
         self._limits, self._metrics, self._monotonic, self._new_id = (
             limits,
@@ -86,6 +114,7 @@ class Decisions:
             monotonic,
             new_id,
         )
+        self._admission = admission
         self._deadline_s = deadline_ms / 1000
         self._body: Body[DecisionBody] = Body(DecisionBody, MEDIA)
 
@@ -141,14 +170,40 @@ class Decisions:
 
     def _answer(self, visit: Visit, body: DecisionBody, deadline: float) -> tuple[Answer, bool]:
         try:
-            placements = placements_of(body)
-            return self._engine.decide(visit, placements, explain=body.explain, deadline=deadline), False
+            claim = claim_of(body)
+            admit = None if claim is None else partial(self._consented, visit, claim, body.test)
+            answer = self._engine.decide(
+                visit, placements_of(body), explain=body.explain, deadline=deadline, admit=admit
+            )
+            return answer, False
+        except FieldError as error:
+            raise Refused(
+                422, "Invalid body", None, (Fault(error.field, error.got, error.expected),)
+            ) from None
         except FactError as error:  # a region that its country does not have, say
             fault = Fault(error.field, word(str(error.got)), error.expected)
             raise Refused(422, "Invalid body", None, (fault,)) from None
         except Exception as error:  # the rule of the page: never break it
             log.error("decision failed: %s", fault_line(error))
             return self._empty(visit, body), True
+
+    def _consented(
+        self, visit: Visit, claim: Claim, test: bool, page: PageFacts, snapshot: Snapshot
+    ) -> Consented[Admitted] | None:
+        try:
+            if self._admission is None:
+                raise Denied("unavailable")
+            return self._admission.admit(visit, claim, page, snapshot)
+        except Denied as denied:
+            reason = denied.reason
+        except FieldError:
+            raise
+        except Exception as error:  # a consent that cannot be looked up is none
+            log.error("consent not checked: %s", fault_line(error))
+            reason = "unavailable"
+        if not test:
+            self._metrics.denied(reason)
+        return None
 
     def _empty(self, visit: Visit, body: DecisionBody) -> Answer:
         return Answer(

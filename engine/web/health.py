@@ -29,10 +29,11 @@ FACETS = ("page", "device", "time", "weather", "place")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Health(Struct, frozen=True):
-    """The process answers."""
+class Health(Struct, frozen=True, omit_defaults=True):
+    """The process answers. `consent_log` says why the consent log is not signed: consented signals are off then."""
 
-    status: str = "ok"
+    status: str
+    consent_log: str | None = None
 
 
 class Metrics:
@@ -58,6 +59,10 @@ class Metrics:
         )
         degraded = Counter("tactful_degraded", "Answers cut short", ["cause"], registry=registry)
         self._late, self._failed = degraded.labels("deadline"), degraded.labels("error")
+        denials = Counter(
+            "consent_denied", "Consent tokens that did not act, by reason", ["reason"], registry=registry
+        )
+        self._denials = denials
         missing = Counter(
             "tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry
         )
@@ -97,6 +102,10 @@ class Metrics:
             self._seen_version = answer.snapshot
             self._version.set(answer.snapshot)
 
+    def denied(self, reason: str) -> None:
+        """Count a consent that did not act; `reason` is one of privacy.gate.DENIALS."""
+        self._denials.labels(reason).inc()
+
     def told(self) -> bytes:
         """Write the counters in Prometheus' text format."""
         if self._folder is None:
@@ -106,20 +115,25 @@ class Metrics:
         return generate_latest(whole)
 
 
-def add_health(api: Api, metrics: Metrics, unready: Callable[[], str | None]) -> None:
-    """Add /healthz, /readyz and /metrics. `unready` gives the reason while the service cannot decide well."""
+def add_health(
+    api: Api, metrics: Metrics, unready: Callable[[], str | None], log_fault: Callable[[], str | None]
+) -> None:
+    """Add /healthz, /readyz and /metrics.
+
+    `unready` gives the reason while the service cannot decide well, `log_fault` why the consent log is not signed.
+    """
 
     @api.route("/healthz", "GET", answer=Health)
     def healthz() -> Health:
         """Say that the process answers."""
-        return Health()
+        return Health("ok")
 
     @api.route("/readyz", "GET", answer=Health, problems=(503,))
     def readyz() -> Health:
         """Say whether decisions can be asked for."""
         if reason := unready():
             raise Refused(503, "Not ready", reason, headers={"Retry-After": "1"})
-        return Health("ready")
+        return Health("ready", log_fault())
 
     @api.route("/metrics", "GET", scopes=("operator",), answer=str, answer_media="text/plain")
     def read_metrics(caller: object) -> Response:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from contexts.context import Condition
 from engine.campaign import Format, Id, Size, Word
 from engine.decision import Placement
 from engine.web.faults import Fault
+from privacy.gate import Claim
 from privacy.visit import DeviceClass, Platform
 
 # Python lets `$` match before a final line break; `(?!\n)` takes that back, in every regex dialect.
@@ -116,6 +117,24 @@ class WeatherBody(Struct, frozen=True, forbid_unknown_fields=True):
     temperature_c: Annotated[float, Meta(ge=-90, le=60)] | None = None
 
 
+class ConsentBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A reader's consent. A token that is not good in every way is as good as none: the answer is the same."""
+
+    token: Annotated[str, Meta(description="compact JWS, typ consent+jwt")] | None = None
+    nonce: Annotated[str, Meta(description="128 random bits of this request, base64url or hex")] | None = None
+    tcf: Annotated[str, Meta(description="IAB TC string")] | None = None
+    gpp: Annotated[str, Meta(description="IAB GPP string")] | None = None
+    gpp_sid: Annotated[tuple[int, ...], Meta(max_length=100)] = ()
+
+
+class RegsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the law asks for on this page view, as the caller knows it. It only ever takes away."""
+
+    gdpr: Literal[0, 1] | None = None
+    coppa: Literal[0, 1] = 0
+    minor: bool = False
+
+
 class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A page view asks for creatives. Required: publisher, placements, and one way to know the page."""
 
@@ -126,6 +145,10 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
     time: TimeBody | None = None
     place: Place | None = None
     weather: WeatherBody | None = None
+    consent: ConsentBody | None = None
+    regs: RegsBody = RegsBody()
+    # The reader's, under their consent: skipped unparsed where there is none. A factory, since no schema tells a Raw.
+    signals: Raw = msgspec.field(default_factory=Raw)
     explain: bool = False
     test: bool = False  # left out of the service's counters
 
@@ -143,6 +166,24 @@ def inconsistencies(body: DecisionBody) -> tuple[Fault, ...]:
     if not (page.url or page.title or page.text or page.html):
         faults.append(Fault("page", "no url, title, text or html", "at least one of them, not empty"))
     return tuple(faults)
+
+
+def claim_of(body: DecisionBody) -> Claim | None:
+    """Give what the body says of consent, for the gate to judge; None where it names no token."""
+    consent, regs = body.consent, body.regs
+    if consent is None or not consent.token:
+        return None
+    return Claim(
+        token=consent.token,
+        nonce=consent.nonce,
+        tcf=consent.tcf,
+        gpp=consent.gpp,
+        gpp_sid=consent.gpp_sid,
+        gdpr=regs.gdpr,
+        coppa=regs.coppa == 1,
+        minor=regs.minor,
+        signals=None if (signals := bytes(body.signals)) in (b"", b"null") else signals,
+    )
 
 
 def placements_of(body: DecisionBody) -> tuple[Placement, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -16,12 +17,20 @@ from werkzeug.test import Client, TestResponse
 
 from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Change
-from engine.config import Config
+from engine.config import CONSENT_KEYS, Config
+from engine.consents import Consents, open_consents
 from engine.creative import Creative
+from engine.decide import Admit
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer
+from engine.deletions import Deletions
 from engine.keys import KeyTable, Scope, create_key
+from engine.log_files import LogFiles
+from engine.status_list import StatusList
 from engine.store import SqliteStore
+from engine.store.log_sqlite import SqliteLeaves
 from engine.web import create_app
+from engine.web.decisions import Admits
+from privacy.keyring import Keyring
 from privacy.visit import Visit
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -45,7 +54,13 @@ class FakeEngine:
         self.fails: Exception | None = None
 
     def decide(
-        self, visit: Visit, placements: Sequence[Placement], *, explain: bool, deadline: float
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        explain: bool,
+        deadline: float,
+        admit: Admit | None = None,
     ) -> Answer:
         self.asked.append((visit, tuple(placements), explain, deadline))
         if self.fails is not None:
@@ -65,12 +80,49 @@ class FakeEngine:
         )
 
 
+class FakeLog:
+    """The files of a consent log, and why it is not signed."""
+
+    def __init__(self, folder: Path, public: bool = False) -> None:
+        self.files = LogFiles(folder / "log", folder)
+        self.public = public
+        self.reason: str | None = None
+
+    def fault(self) -> str | None:
+        return self.reason
+
+
 class FakeServices:
     """What the web reads of the services, over a real store."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.engine = FakeEngine()
+        self.consent_log = FakeLog(store.path.parent)
+        self.time = NOW
+        self.leaves = SqliteLeaves(store)
+        config = Config(key_dir=store.path.parent / "consent-keys", public_url="https://ads.example")
+        consents = open_consents(
+            config,
+            store,
+            self.leaves,
+            Keyring.open(config.key_dir, CONSENT_KEYS, random=secrets.token_bytes),
+            proof=lambda index: None,
+            forget=lambda publisher, subject, now: None,
+            now=self.now,
+            random_bytes=secrets.token_bytes,
+        )
+        self.consents: Consents | None = consents
+        self.deletions: Deletions | None = Deletions(
+            consents,
+            lambda: self.registered.values(),
+            service_url="https://ads.example",
+            seed=b"i" * 32,
+            now=self.now,
+            random_bytes=secrets.token_bytes,
+        )
+        self.admission: Admits | None = None
+        self.status_list: StatusList | None = None
         self.clock = 1000.0
         self.reason: str | None = None
         self.registered = {p.id: p for batch in _publishers(store) for p in batch}
@@ -86,10 +138,15 @@ class FakeServices:
         return self.reason
 
     def now(self) -> datetime:
-        return NOW
+        return self.time
 
     def monotonic(self) -> float:
         return self.clock
+
+    def close(self) -> None:
+        if self.consents is not None:
+            self.consents.close()
+        self.store.close()
 
     def new_id(self) -> str:
         self._ids += 1
@@ -207,6 +264,8 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 
 @pytest.fixture
 def service(seeded: tuple[Path, dict[str, str]], tmp_path: Path) -> Iterator[Service]:
-    store = SqliteStore(Path(shutil.copy(seeded[0], tmp_path)))
-    yield Service(FakeServices(store), seeded[1])
-    store.close()
+    services = FakeServices(SqliteStore(Path(shutil.copy(seeded[0], tmp_path))))
+    consents = services.consents
+    yield Service(services, seeded[1])
+    services.consents = consents
+    services.close()

@@ -24,6 +24,14 @@ def test_readiness_tells_why_not_yet(service: Service) -> None:
     assert answer.headers["Retry-After"] == "1"
 
 
+def test_a_log_that_is_not_signed_is_told_of_and_decisions_are_still_ready(service: Service) -> None:
+    assert service.client.get("/readyz").json == {"status": "ready"}
+    service.services.consent_log.reason = "rolled back"
+    answer = service.client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {"status": "ready", "consent_log": "rolled back"}
+
+
 def test_counters_name_routes_and_outcomes_and_nobody(service: Service) -> None:
     service.decide()
     service.client.get("/healthz")

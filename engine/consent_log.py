@@ -1,0 +1,164 @@
+"""The consent log of an installation, put together: leaves in the store, files beside it, keys, and the one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+from engine.config import CONSENT_KEYS, CONSENT_SETTINGS, Config
+from engine.errors import ConfigError
+from engine.log_client import Witnesses
+from engine.log_files import LogFiles
+from engine.log_record import LoggedKey, record_state
+from engine.log_writer import LogWriter, try_step
+from engine.store import SqliteStore
+from engine.store.log_sqlite import SqliteLeaves
+from privacy.checkpoint import Signer, encode64, read_checkpoint, read_note
+from privacy.errors import KeyringError, LogError
+from privacy.keyring import Keyring
+from privacy.log_policy import LogPolicy, read_policy
+from privacy.merkle import inclusion_proof
+from privacy.rejudge import POLICY
+from privacy.tiles import tile_nodes
+from privacy.tlog_proof import Proof
+
+LOG_FOLDER = "log"  # in the data folder, and the path below which the service answers for the log
+
+
+class ConsentLog:
+    """What a process has of the log. Leaves can be appended also where keys are missing and nothing is signed."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: SqliteStore,
+        keys: Keyring | None,
+        *,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+        missing: str | None = None,
+        more_keys: Callable[[], Sequence[LoggedKey]] = lambda: (),
+    ) -> None:
+        """Take `missing`, which says why there are no keys, and `more_keys`, which others' keys verify consent."""
+        self.public = config.log_profile == "public"
+        self.leaves = SqliteLeaves(store, random_bytes if self.public else None)
+        self.files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
+        self.writer: LogWriter | None = None
+        self._missing = missing
+        self._config = config
+        self._store = store
+        self._now = now
+        self._more_keys = more_keys
+        if keys is not None:
+            witnesses = read_witnesses(config)
+            signers = log_signers(keys, store.settle("log_origin", origin_of(config)))
+            self._own_keys = (
+                *(LoggedKey.of_log(signer.verifier) for signer in signers),
+                issuer_key(keys.key("issuer")),
+            )
+            self.writer = LogWriter(
+                self.leaves,
+                self.files,
+                signers,
+                now=now,
+                monotonic=monotonic,
+                closing=self.leaves if self.public else None,
+                opened=self.record,
+                witnessing=Witnesses(witnesses) if witnesses else None,
+            )
+
+    def fault(self) -> str | None:
+        """Return why the log is not signed, None where it is."""
+        return self._missing if self.writer is None else self.writer.fault
+
+    def step(self) -> None:
+        """Publish what is due, if this process writes the log."""
+        if self.writer is not None:
+            try_step(self.writer)
+
+    def proof(self, index: int) -> str | None:
+        """Return the .tlog-proof of a leaf by the checkpoint that is published, None where that does not cover it."""
+        found = receipt(self.files, index)
+        return None if found is None else found.encode().decode("ascii")
+
+    def record(self) -> None:
+        """Tell the log of keys, settings and policy that it does not know."""
+        record_state(
+            self._store,
+            self.leaves,
+            (*self._own_keys, *self._more_keys()),
+            consent_settings(self._config),
+            POLICY,
+            self._now(),
+        )
+
+    def close(self) -> None:
+        """Let another process write."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+def receipt(files: LogFiles, index: int) -> Proof | None:
+    """Return the proof that a leaf stands in the published log, None where no checkpoint covers it yet."""
+    data = files.checkpoint()
+    if data is None:
+        return None
+    note = read_note(data)
+    size = read_checkpoint(note.text).size
+    if index >= size:
+        return None
+    return Proof(index, tuple(inclusion_proof(index, size, tile_nodes(size, files.read_tile))), note)
+
+
+def open_consent_keys(
+    config: Config, random_bytes: Callable[[int], bytes]
+) -> tuple[Keyring | None, str | None]:
+    """Return the keys of consent; none where one is missing or damaged, and why: pages are served without."""
+    try:
+        return Keyring.open(config.key_dir, CONSENT_KEYS, random=random_bytes), None
+    except KeyringError as error:
+        return None, str(error)
+
+
+def log_signers(keys: Keyring, origin: str) -> tuple[Signer, ...]:
+    """Return the two keys that sign the log."""
+    return Signer.ed25519(origin, keys.key("log")), Signer.ml_dsa_44(origin, keys.key("log-cosign"))
+
+
+def origin_of(config: Config) -> str:
+    """Return the name of a new log: its URL without the scheme."""
+    return quote(f"{config.base_url.partition('://')[2]}/{LOG_FOLDER}", safe="/:[]@%")
+
+
+def issuer_key(seed: bytes) -> LoggedKey:
+    """Describe the key by which the service signs its own consent tokens, as the JWK that verifies them."""
+    public = Signer.ed25519("issuer", seed).verifier.public
+    return jwk_key("issuer", {"kty": "OKP", "crv": "Ed25519", "x": _base64url(public)}, public)
+
+
+def jwk_key(use: str, jwk: Mapping[str, Any], public: bytes) -> LoggedKey:
+    """Describe a key that is given as a JWK; `public` is its 32 bytes."""
+    return LoggedKey(sha256(public).digest(), {"use": use, "jwk": dict(jwk)})
+
+
+def read_witnesses(config: Config) -> LogPolicy | None:
+    """Read the policy file that names the witnesses, None where none is configured. Raises ConfigError."""
+    if config.log_witnesses is None:
+        return None
+    try:
+        return read_policy(config.log_witnesses.read_text("utf-8"))
+    except (OSError, ValueError, LogError) as error:
+        raise ConfigError(f"TACTFUL_LOG_WITNESSES names {config.log_witnesses}: {error}") from error
+
+
+def consent_settings(config: Config) -> dict[str, str]:
+    """Return the settings that decide what consent allows, as text."""
+    return {name: str(getattr(config, name)) for name in CONSENT_SETTINGS}
+
+
+def _base64url(data: bytes) -> str:
+    return encode64(data).rstrip("=").replace("+", "-").replace("/", "_")

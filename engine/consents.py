@@ -1,0 +1,625 @@
+"""Consents as readers give, renew, refuse, withdraw and have them erased: each change with its entry in the log.
+
+A consent is known by a keyed hash of what the publisher calls its reader; that name itself is kept nowhere.
+What was agreed is sealed under a key of the subject's own (`privacy.erasure`), so that erasing is destroying
+that key, though the log keeps every leaf.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from engine.campaign import Publisher
+from engine.config import Config
+from engine.errors import NotFound
+from engine.status_list import STATUS_PATH
+from engine.store.consents_sqlite import ConsentRow, Note, SqliteConsents
+from engine.store.sqlite import SqliteStore
+from engine.store.subjects_sqlite import FILE, SqliteSubjectKeys
+from privacy import iab, records
+from privacy.consent import IN_FORCE, Purpose, Standings, State
+from privacy.consent_log import LeafStore, LeafType, Maker, canonical, leaf
+from privacy.consent_token import LEEWAY_S, LONGEST_LIFE_S, OPAQUE, Issuer, Status
+from privacy.erasure import (
+    NONCE_BYTES,
+    SubjectKey,
+    SubjectKeys,
+    opening_key,
+    seal,
+    unseal,
+)
+from privacy.errors import FieldError
+from privacy.gate import Restrict, subject_of
+from privacy.keyring import Keyring
+from privacy.records import Event, Notice, Opening, Party
+from privacy.rights_token import Rights, RightsDesk
+
+BATCH = 500  # consents that are ended or erased between looks
+_START = 1_577_836_800  # 2020-01-01: generations begin with the second of the grant, so that none comes again
+_PIECE = 32  # bytes
+_ORPHAN = timedelta(
+    days=1
+)  # a key that nothing refers to for so long belongs to a grant that was never finished
+# A token cannot be valid for longer after its consent ended: so long others have to be told of it.
+_TOKEN_LIFE = timedelta(seconds=LONGEST_LIFE_S + LEEWAY_S)
+
+
+class ConsentStore(Standings, Protocol):
+    """Where consents are kept: a change and its leaf are one transaction, and so is an erasure and its tombstone."""
+
+    def find(self, publisher: str, subject: str) -> ConsentRow | None:
+        """Return a subject's consent at a publisher."""
+
+    def events(self, subject: str) -> list[tuple[int, bytes]]:
+        """Return (index of the leaf, ciphertext) of what was recorded of a subject, oldest first."""
+
+    def subjects(self) -> Iterable[tuple[str, str]]:
+        """Yield (publisher, subject) of every consent."""
+
+    def due(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+        """Return (publisher, subject) of consents whose time is over and that have not ended yet."""
+
+    def ended_before(self, moment: datetime, limit: int) -> list[tuple[str, str]]:
+        """Return (publisher, subject) of consents that ended before a moment."""
+
+    def change(
+        self,
+        publisher: str,
+        subject: str,
+        decide: Callable[[ConsentRow | None], ConsentRow | None],
+        note: Note,
+        until: datetime,
+    ) -> tuple[ConsentRow | None, int | None]:
+        """Let `decide` make the next state from the one that stands, and note it; one transaction."""
+
+    def append(self, maker: Maker) -> int:
+        """Note what concerns no subject; return the index of its leaf."""
+
+    def erase(
+        self, publisher: str, subject: str, erase_id: str, tombstone: Maker, until: datetime
+    ) -> int | None:
+        """Delete a subject's consent and records, and tell so in the log; None where there is none."""
+
+    def scrub(self, needles: Sequence[bytes], erase_ids: Sequence[str]) -> None:
+        """Rid the files of what `erase` deleted, and note that it was done."""
+
+    def unscrubbed(self) -> list[str]:
+        """Return the erasures whose bytes may still stand in the files."""
+
+    def forget(self, now: datetime) -> dict[str, int]:
+        """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
+
+    def statuses(self) -> tuple[int, list[int]]:
+        """Return the length of the status list, and the places in it whose consents have ended."""
+
+
+class KeptKeys(SubjectKeys, Protocol):
+    """Keys of subjects that are kept in a file, with what puts a restored database right."""
+
+    def erase_ids(self) -> list[str]:
+        """Return the names of all erasures that are to come."""
+
+    def destroy_erased(self, erase_ids: Iterable[str]) -> int:
+        """Destroy the keys of all whose erasure was told under these names; return how many there were."""
+
+    def raise_generation(self, subject: str, generation: int) -> None:
+        """Note a withdrawal beside the key."""
+
+    def generations(self) -> dict[str, int]:
+        """Return the latest generation noted of each subject."""
+
+    def older_than(self, day: datetime) -> list[str]:
+        """Return the subjects whose keys were drawn before this day."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+class Log(Protocol):
+    """What is read of the consent log."""
+
+    def leaf(self, index: int) -> bytes:
+        """Return a leaf that stands."""
+
+    def proof(self, index: int) -> str | None:
+        """Return the .tlog-proof of a leaf, None where no checkpoint covers it yet."""
+
+    def told(self, erase_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of these names under which an erasure was told."""
+
+
+class LeafLog:
+    """Satisfies Log, over the leaves that are kept."""
+
+    def __init__(self, leaves: LeafStore, proof: Callable[[int], str | None]) -> None:
+        self._leaves, self.proof = leaves, proof
+
+    def leaf(self, index: int) -> bytes:
+        """Return a leaf that stands."""
+        return self._leaves.read(index, index + 1)[0]
+
+    def told(self, erase_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of these names under which an erasure was told; reads the whole log."""
+        named: set[str] = set()
+        sealed: set[str] = set()  # a public log tells a hash of the tombstone
+        for start in range(0, self._leaves.count(), BATCH):
+            for told in map(json.loads, self._leaves.read(start, start + BATCH)):
+                if told["type"] == "subject.erase":
+                    named.add(told["data"]["id"])
+                elif "commit" in told:
+                    sealed.add(told["commit"])
+        return frozenset(id for id in erase_ids if id in named or _tombstone_hash(id) in sealed)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a reader agreed to, as the publisher says."""
+
+    purposes: frozenset[Purpose]
+    notice: Notice
+    expressed_by: str
+    days: int
+    tcf: str | None = None
+    gpp: str | None = None
+    gpp_sid: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was recorded and how to check it in the log; the .tlog-proof follows with the next checkpoint."""
+
+    index: int
+    record: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A consent in force, with the tokens that go with it."""
+
+    record: str
+    sub: str
+    row: ConsentRow
+    token: str
+    status: Status
+    rights_token: str
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A consent that is in force no more. `index` is of the leaf that says so, None where it had ended before."""
+
+    record: str
+    state: State
+    generation: int
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """That a subject is gone: its name in the log, and where."""
+
+    erase_id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What `reconcile` put right."""
+
+    erased: int = 0  # consents that had been erased, or whose key is lost
+    withdrawn: int = 0  # consents that had been withdrawn since the database was copied
+    destroyed: int = 0  # keys of erased subjects
+
+
+class Consents:
+    """The consents of one installation. Safe with several threads, and beside other processes."""
+
+    def __init__(
+        self,
+        store: ConsentStore,
+        keys: KeptKeys,
+        log: Log,
+        *,
+        mac: Callable[[bytes], bytes],
+        issuer: Issuer,
+        rights: RightsDesk,
+        restrict: Restrict,
+        forget: Callable[[str, str, datetime], object],
+        service_url: str,
+        keep_days: int,
+        now: Callable[[], datetime],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        """`mac` hashes under the "subject" key; a record is kept for `keep_days` after its consent's end.
+
+        `forget` drops what else is held of a subject: (publisher, subject, now).
+        """
+        self._forget = forget
+        self.store, self.keys, self.log = store, keys, log
+        self._mac, self.issuer, self._restrict = mac, issuer, restrict
+        self._rights = rights
+        self._url, self._keep_days = service_url, keep_days
+        self._now, self._random = now, random_bytes
+
+    def grant(self, publisher: Publisher, sub: str | None, asked: Grant) -> Granted:
+        """Record that a reader agrees, or agrees anew, and mint its tokens; `sub` is drawn where none is given.
+
+        Purposes that a TC or GPP string withholds are left out. Raises FieldError where a string is invalid,
+        or leaves no purpose.
+        """
+        now = self._now()
+        sub = self._token_id() if sub is None else sub
+        if not OPAQUE.fullmatch(sub):
+            raise FieldError(
+                "sub",
+                f"string of {len(sub)} characters",
+                "22 to 64 letters, digits, - and _ that name nobody",
+            )
+        purposes = self._left(asked, now)
+        subject = self.subject_of(publisher.id, sub)
+        key = self.keys.make(subject)
+        expires = (now + timedelta(days=asked.days)).replace(microsecond=0)
+        start = int(now.timestamp()) - _START
+
+        def decide(before: ConsentRow | None) -> ConsentRow:
+            if before is not None and before.state in IN_FORCE and before.expires > now:
+                return replace(before, state="RenewedConsentGiven", purposes=purposes, expires=expires)
+            generation = start if before is None else max(start, before.generation)
+            record = self._record_id()
+            return ConsentRow(publisher.id, subject, record, generation, "ConsentGiven", purposes, expires)
+
+        strings = tuple(hashlib.sha256(text.encode()).hexdigest() for text in (asked.tcf, asked.gpp) if text)
+        record = b""
+
+        def note(row: ConsentRow, index: int) -> tuple[bytes, bytes]:
+            nonlocal record
+            record = records.encode(
+                self._event(publisher, row, now, asked.notice, asked.expressed_by, strings)
+            )
+            return self._sealed_leaf("consent.grant", index, key, record, now)
+
+        row, index = self.store.change(publisher.id, subject, decide, note, now + _TOKEN_LIFE)
+        assert row is not None and index is not None and row.status_idx is not None  # noqa: S101 - decide gives a row
+        status = Status(row.status_idx, self._url + STATUS_PATH)
+        life_s = min(LONGEST_LIFE_S, int((row.expires - now).total_seconds()))
+        token = self.issuer.mint(
+            publisher=publisher.id,
+            subject=sub,
+            id=self._token_id(),
+            at=now,
+            life_s=life_s,
+            generation=row.generation,
+            purposes=row.purposes,
+            notice=asked.notice.text_sha256,
+            record=row.record,
+            status=status,
+        )
+        rights_token = self._rights.mint(publisher.id, sub, id=self._token_id(), at=now)
+        receipt = Receipt(index, record.decode(), opening_key(key.key).hex())
+        return Granted(row.record, sub, row, token, status, rights_token, receipt)
+
+    def refuse(self, publisher: Publisher, asked: Grant) -> Receipt:
+        """Record that a reader refused, without anything by which to know the reader again."""
+        now = self._now()
+        data = {
+            "publisher": publisher.id,
+            "purposes": sorted(asked.purposes),
+            "notice": asked.notice.text_sha256,
+            "language": asked.notice.language,
+            "version": asked.notice.version,
+            "expressed_by": asked.expressed_by,
+            "salt": self._token_id(),  # a public log tells only a hash of this, which nobody shall guess
+        }
+        return Receipt(self.store.append(lambda index: leaf(index, "consent.refuse", now, data=data)))
+
+    def withdraw(self, publisher: str, sub: str, expressed_by: str) -> Withdrawn:
+        """End a consent now: no token that was minted before permits anything. Raises NotFound.
+
+        What was held for its purposes goes; that it was given and withdrawn stays recorded, sealed, as the
+        publisher has to show it, until the record's time is over or the reader has it erased.
+        """
+        row, index = self._end(
+            publisher, self.subject_of(publisher, sub), "ConsentWithdrawn", "consent.withdraw", expressed_by
+        )
+        return Withdrawn(row.record, row.state, row.generation, index)
+
+    def expire(self) -> int:
+        """End the consents whose time is over; return how many."""
+        return self._each(
+            lambda: self.store.due(self._now(), BATCH),
+            lambda publisher, subject: self._end(
+                publisher, subject, "ConsentExpired", "consent.expire", None
+            ),
+        )
+
+    def export(self, publisher: str, sub: str) -> dict[str, Any]:
+        """Give all that is recorded of a subject, as JSON-LD. Raises NotFound where there is nothing."""
+        subject = self.subject_of(publisher, sub)
+        row, key = self.store.find(publisher, subject), self.keys.get(subject)
+        if row is None or key is None:
+            raise _unknown()
+        events: list[Event] = []
+        openings: list[Opening] = []
+        for index, ciphertext in self.store.events(subject):
+            record = unseal(key.key, index, ciphertext)
+            events.append(records.decode(record))
+            openings.append(
+                Opening(
+                    index=index,
+                    record=record.decode(),
+                    key=opening_key(key.key).hex(),
+                    leaf=self.log.leaf(index).decode(),
+                    proof=self.log.proof(index),
+                )
+            )
+        return records.json_ld(events, openings, subject=sub, service_url=self._url)
+
+    def erase(self, publisher: str, sub: str) -> Erased:
+        """Erase a subject: its records, its key, and every byte of them in our files. Raises NotFound.
+
+        Raises StoreError where a file is in use for too long to be cleared: the subject is gone all the same,
+        and `sweep` clears it.
+        """
+        return self._erase(publisher, self.subject_of(publisher, sub))
+
+    def sweep(self) -> int:
+        """Finish erasures whose process ended early; return how many."""
+        owed = self.store.unscrubbed()
+        if owed:
+            self.keys.destroy_erased(owed)
+            self.store.scrub((), owed)
+        return len(owed)
+
+    def purge(self) -> dict[str, int]:
+        """Let go of all whose declared time is over; return how much of each."""
+        now = self._now()
+        ended = now - timedelta(days=self._keep_days)
+        done = {"erasures finished": self.sweep(), "consents expired": self.expire()}
+        done["consents"] = self._each(lambda: self.store.ended_before(ended, BATCH), self._erase)
+        done |= self.store.forget(now)
+        known = {subject for _, subject in self.store.subjects()}
+        orphans = [subject for subject in self.keys.older_than(now - _ORPHAN) if subject not in known]
+        for subject in orphans:
+            self.keys.destroy(subject)
+        return {**done, "subject keys": len(orphans)}
+
+    def reconcile(self) -> Reconciled:
+        """Put a database or keys that were restored right by what is known besides: nothing erased comes back.
+
+        A consent whose key is gone was erased since, or can be shown to nobody: it goes. One that was
+        withdrawn since, as is noted beside its key, is withdrawn again.
+        """
+        destroyed = self.keys.destroy_erased(self.log.told(self.keys.erase_ids()))
+        erased = withdrawn = 0
+        generations = self.keys.generations()
+        for publisher, subject in list(self.store.subjects()):
+            noted = generations.get(subject)
+            row = self.store.find(publisher, subject)
+            if noted is None:
+                self._erase(publisher, subject)
+                erased += 1
+            elif row is not None and row.state in IN_FORCE and noted > row.generation:
+                self._end(publisher, subject, "ConsentWithdrawn", "consent.withdraw", None, noted)
+                withdrawn += 1
+        return Reconciled(erased, withdrawn, destroyed)
+
+    def close(self) -> None:
+        """Close the file of keys."""
+        self.keys.close()
+
+    def read_rights(self, token: str) -> Rights:
+        """Return for whom a rights token speaks. Raises RightsError."""
+        return self._rights.read(token, self._now())
+
+    def subject_of(self, publisher: str, sub: str) -> str:
+        """Give the keyed hash under which a subject is kept."""
+        return subject_of(self._mac, publisher, sub)
+
+    def _left(self, asked: Grant, now: datetime) -> frozenset[Purpose]:
+        """Return the purposes that the strings leave. Raises FieldError."""
+        left, invalid = self._restrict(
+            asked.purposes, tcf=asked.tcf, gpp=asked.gpp, gpp_sid=asked.gpp_sid, gdpr=None, now=now
+        )
+        if invalid is not None:
+            field = "tcf" if invalid.startswith("tcf") else "gpp"
+            raise FieldError(field, f"an invalid string ({invalid})", "a valid one, or none")
+        if not left:
+            raise FieldError("purposes", "none that the string allows", "a purpose that it consents to")
+        return left
+
+    def _end(
+        self,
+        publisher: str,
+        subject: str,
+        state: State,
+        type_: LeafType,
+        expressed_by: str | None,
+        generation: int = 0,
+    ) -> tuple[ConsentRow, int | None]:
+        """End a consent that is in force. Raises NotFound where there is none."""
+        now = self._now()
+        key = self.keys.get(subject)
+        earlier = self._last_event(subject, key)
+
+        def decide(before: ConsentRow | None) -> ConsentRow | None:
+            if before is None:
+                raise _unknown()
+            if before.state not in IN_FORCE:
+                return None
+            return replace(
+                before,
+                state=state,
+                generation=max(before.generation + 1, generation),
+                purposes=frozenset(),
+                ended=now.replace(microsecond=0),
+            )
+
+        def note(row: ConsentRow, index: int) -> tuple[bytes, bytes]:
+            if key is None or earlier is None:  # its key is lost: it ends all the same
+                return leaf(index, type_, now), b""
+            event = _changed(earlier, row, now, expressed_by)
+            return self._sealed_leaf(type_, index, key, records.encode(event), now)
+
+        row, index = self.store.change(publisher, subject, decide, note, now + _TOKEN_LIFE)
+        assert row is not None  # noqa: S101 - decide raises where there is none
+        if index is not None:
+            self.keys.raise_generation(subject, row.generation)
+            self._forget(publisher, subject, now)
+        return row, index
+
+    def _erase(self, publisher: str, subject: str) -> Erased:
+        """Erase a subject by its hash. Each step may be the last one before a crash: `sweep` does the rest."""
+        now = self._now()
+        key = self.keys.get(subject)
+        ciphertexts = [ciphertext for _, ciphertext in self.store.events(subject)]
+        erase_id = self._random(16).hex() if key is None else key.erase_id
+
+        def tombstone(index: int) -> bytes:
+            return leaf(index, "subject.erase", now, data=_tombstone(erase_id))
+
+        index = self.store.erase(publisher, subject, erase_id, tombstone, now + _TOKEN_LIFE)
+        if index is None:
+            raise _unknown()
+        self._forget(publisher, subject, now)
+        self.keys.destroy(subject)
+        # SQLite may cut a long value in two: a piece of it is enough to be found.
+        pieces = [piece for text in ciphertexts for piece in (text[:_PIECE], text[-_PIECE:]) if piece]
+        self.store.scrub([subject.encode(), *pieces], [erase_id])
+        return Erased(erase_id, index)
+
+    def _last_event(self, subject: str, key: SubjectKey | None) -> Event | None:
+        if key is None:
+            return None
+        for index, ciphertext in reversed(self.store.events(subject)):
+            if ciphertext:
+                return records.decode(unseal(key.key, index, ciphertext))
+        return None
+
+    def _event(
+        self,
+        publisher: Publisher,
+        row: ConsentRow,
+        now: datetime,
+        notice: Notice,
+        expressed_by: str,
+        strings: tuple[str, ...],
+    ) -> Event:
+        site = f"https://{publisher.domains[0]}"
+        return Event(
+            record=row.record,
+            state=row.state,
+            at=_iso(now),
+            generation=row.generation,
+            publisher=publisher.id,
+            controller=Party(publisher.name, site, publisher.country),
+            processor=Party("Tactful", self._url),
+            purposes=tuple(sorted(row.purposes)),
+            expires=_iso(row.expires),
+            keep_days=self._keep_days,
+            notice=notice,
+            expressed_by=expressed_by,
+            strings=strings,
+        )
+
+    def _sealed_leaf(
+        self, type_: LeafType, index: int, key: SubjectKey, record: bytes, now: datetime
+    ) -> tuple[bytes, bytes]:
+        sealed = seal(key.key, index, record, self._random(NONCE_BYTES))
+        return leaf(index, type_, now, commit=sealed.commit, ct=sealed.digest), sealed.ciphertext
+
+    def _each(self, find: Callable[[], list[tuple[str, str]]], work: Callable[[str, str], object]) -> int:
+        """Do the work on what `find` finds, which the work puts out of its reach, until it finds no more."""
+        done = 0
+        while batch := find():
+            for publisher, subject in batch:
+                try:
+                    work(publisher, subject)
+                    done += 1
+                except NotFound:  # another process was faster
+                    pass
+        return done
+
+    def _token_id(self) -> str:
+        return self._random(16).hex()
+
+    def _record_id(self) -> str:
+        return str(uuid.UUID(bytes=self._random(16), version=4))
+
+
+def _changed(event: Event, row: ConsentRow, now: datetime, expressed_by: str | None) -> Event:
+    return msgspec.structs.replace(
+        event,
+        state=row.state,
+        at=_iso(now),
+        generation=row.generation,
+        purposes=(),
+        expires=_iso(now),
+        notice=None,
+        expressed_by=expressed_by,
+        strings=(),
+    )
+
+
+def _tombstone(erase_id: str) -> dict[str, str]:
+    return {"id": erase_id}
+
+
+def _tombstone_hash(erase_id: str) -> str:
+    return hashlib.sha256(canonical(_tombstone(erase_id))).hexdigest()
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _unknown() -> NotFound:
+    return NotFound("consent: got a subject of whom nothing is known here")
+
+
+def open_consents(
+    config: Config,
+    store: SqliteStore,
+    leaves: LeafStore,
+    keyring: Keyring,
+    *,
+    proof: Callable[[int], str | None],
+    forget: Callable[[str, str, datetime], object],
+    now: Callable[[], datetime],
+    random_bytes: Callable[[int], bytes],
+) -> Consents:
+    """Open the consents of an installation. Requires a keyring with CONSENT_KEYS. Raises StoreError.
+
+    `proof` gives a leaf's .tlog-proof, where there is one; `forget` drops what else is held of a subject.
+    """
+    seed = keyring.key("issuer")
+    return Consents(
+        SqliteConsents(store, leaves, random_bytes=random_bytes),
+        SqliteSubjectKeys(config.key_dir / FILE, now=now, random_bytes=random_bytes),
+        LeafLog(leaves, proof),
+        mac=lambda message: keyring.mac("subject", message),
+        issuer=Issuer(config.base_url, seed),
+        rights=RightsDesk(config.base_url, seed),
+        restrict=restriction(config),
+        forget=forget,
+        service_url=config.base_url,
+        keep_days=config.consent_record_days,
+        now=now,
+        random_bytes=random_bytes,
+    )
+
+
+def restriction(config: Config) -> Restrict:
+    """Give what the IAB strings take away from a service in its configured role."""
+    role, _, vendor = config.tcf_role.partition(":")
+    return partial(iab.restrict, role=cast(iab.Role, role), vendor_id=int(vendor) if vendor else None)

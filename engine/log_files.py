@@ -1,0 +1,130 @@
+"""The files of a consent log: tiles and checkpoint as a plain web server could serve them, and what was signed last."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from engine.errors import LogRefused
+from privacy.errors import LogError
+from privacy.merkle import HASH_BYTES
+from privacy.tiles import ENTRIES, WIDTH, Tile, pack, unpack
+
+CHECKPOINT = "checkpoint"
+SIGNED = "log-signed.json"  # in the key folder: whoever rolls back the data does not roll this back
+LOCK = ".lock"  # held by the one process that writes
+_NEW = ".new"
+
+
+class Signed(NamedTuple):
+    """The largest tree that was ever signed."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+class LogFiles:
+    """Reads and writes them. What is written appears whole, and is on the disk when the call returns."""
+
+    def __init__(self, folder: Path, key_dir: Path) -> None:
+        self.folder = folder
+        self._signed = key_dir / SIGNED
+
+    def checkpoint(self) -> bytes | None:
+        """Return the checkpoint that is published."""
+        return _read(self.folder / CHECKPOINT)
+
+    def put_checkpoint(self, note: bytes) -> None:
+        """Publish a checkpoint."""
+        write_durably(self.folder / CHECKPOINT, note)
+
+    def tile(self, tile: Tile) -> bytes | None:
+        """Return a tile, cut from the full one where that has taken its place; None where there is none."""
+        data = _read(self.folder / tile.path)
+        if data is None and tile.width < WIDTH:
+            data = _read(self.folder / tile.full.path)
+            if data is not None:
+                if tile.level == ENTRIES:
+                    return pack(unpack(data, tile.width))
+                return data[: tile.width * HASH_BYTES]
+        return data
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """Return a tile. Raises LogError where there is none."""
+        data = self.tile(tile)
+        if data is None:
+            raise LogError(f"{tile.path}: missing")
+        return data
+
+    def put_tile(self, tile: Tile, data: bytes) -> None:
+        """Publish a tile."""
+        write_durably(self.folder / tile.path, data)
+
+    def drop_partial(self, tile: Tile) -> None:
+        """Delete the partial tiles that a full one replaces."""
+        folder = self.folder / f"{tile.path}.p"
+        with suppress(FileNotFoundError):
+            for path in sorted(folder.iterdir()):
+                path.unlink()
+            folder.rmdir()
+
+    def signed(self) -> Signed | None:
+        """Return what was signed last, None where nothing was. Raises LogRefused where that cannot be read."""
+        data = _read(self._signed)
+        if data is None:
+            return None
+        try:
+            told = msgspec.json.decode(data, type=dict[str, str | int])
+            signed = Signed(str(told["origin"]), int(told["size"]), bytes.fromhex(str(told["root"])))
+        except (ValueError, KeyError) as error:
+            raise LogRefused(f"{self._signed}: damaged; put it back from your copy") from error
+        return signed
+
+    def put_signed(self, signed: Signed) -> None:
+        """Keep what is about to be signed."""
+        told = {"origin": signed.origin, "size": signed.size, "root": signed.root.hex()}
+        write_durably(self._signed, msgspec.json.encode(told) + b"\n", mode=0o600)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file so that it appears whole or not at all, and outlasts a crash of the machine."""
+    _make_folder(path.parent)
+    new = path.with_name(path.name + _NEW)
+    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.replace(new, path)
+    _sync_folder(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir()
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

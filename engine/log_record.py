@@ -1,0 +1,80 @@
+"""Tells the consent log of keys, settings and policy: whenever they are not what it was last told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol
+
+from privacy.checkpoint import Verifier
+from privacy.consent_log import LeafStore, LeafType, Maker, canonical, leaf
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedKey:
+    """A public key that signs something about consent. `says` tells its use and its form; it holds no secret."""
+
+    fingerprint: bytes  # SHA-256 of the public key
+    says: Mapping[str, Any]
+
+    @classmethod
+    def of_log(cls, verifier: Verifier) -> LoggedKey:
+        """Describe a key that signs the log."""
+        return cls(verifier.fingerprint, {"use": "log", "vkey": verifier.vkey()})
+
+
+class RecordStore(LeafStore, Protocol):
+    """A LeafStore that also keeps what was told last."""
+
+    def recorded(self, db: Any) -> bytes | None:
+        """Return what `record` kept last."""
+
+    def record(self, db: Any, state: bytes) -> None:
+        """Keep it."""
+
+
+class Store(Protocol):
+    """The store in whose file the leaves are."""
+
+    def writing(self) -> AbstractContextManager[Any]:
+        """Hold the write transaction."""
+
+
+def record_state(
+    store: Store,
+    leaves: RecordStore,
+    keys: Sequence[LoggedKey],
+    settings: Mapping[str, str],
+    policy: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Append key.add, key.retire, config.change and policy.change for what differs from what was told last."""
+    hashed = {key.fingerprint.hex(): dict(key.says) for key in keys}
+    state = canonical({"keys": hashed, "settings": dict(settings), "policy": dict(policy)})
+    with store.writing() as db:
+        before = leaves.recorded(db)
+        if before == state:
+            return
+        told = json.loads(before) if before else {"keys": {}, "settings": None, "policy": None}
+        makers: list[Maker] = []
+
+        def add(type: LeafType, fingerprint: str | None, data: Mapping[str, Any]) -> None:
+            key = bytes.fromhex(fingerprint) if fingerprint else None
+            makers.append(partial(leaf, type=type, at=now, key=key, data=data))
+
+        for fingerprint, says in hashed.items():
+            if told["keys"].get(fingerprint) != says:
+                add("key.add", fingerprint, says)
+        for fingerprint, says in told["keys"].items():
+            if fingerprint not in hashed:
+                add("key.retire", fingerprint, says)
+        if told["settings"] != dict(settings):
+            add("config.change", None, settings)
+        if told["policy"] is None or canonical(told["policy"]) != canonical(policy):
+            add("policy.change", None, policy)
+        leaves.append(db, makers)
+        leaves.record(db, state)

@@ -1,0 +1,251 @@
+"""Consents in the catalogue's SQLite file: how each stands, what was recorded of it, and the uses of its tokens.
+
+A consent and the leaf that tells of it are written in one transaction. The table knows a subject by a keyed
+hash; what was recorded of it stands beside as ciphertext, under a key that is kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from engine.errors import StoreError
+from engine.store.sqlite import SqliteStore
+from privacy.consent import Purpose, Standing, State
+from privacy.consent_log import LeafStore, Maker
+
+STATUS_STEP = 65_536  # statuses are drawn from a range that grows by so many, as the published list does
+_DRAWS = 64
+
+_COLUMNS = "record, generation, state, purposes, expires, ended, status_idx"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRow:
+    """A subject's consent at a publisher."""
+
+    publisher: str
+    subject: str  # keyed hash, hex
+    record: str  # UUID of the record, which a consent that is given anew after its end gets anew
+    generation: int
+    state: State
+    purposes: frozenset[Purpose]
+    expires: datetime
+    ended: datetime | None = None  # when it was withdrawn, expired or was invalidated
+    status_idx: int | None = None  # its place in the status list, where it did not end
+
+
+# Gives what is recorded for the leaf at an index: the leaf, and the ciphertext beside it.
+Note = Callable[[ConsentRow, int], tuple[bytes, bytes]]
+
+
+class SqliteConsents:
+    """Satisfies privacy.consent.Standings, and keeps what stands behind it."""
+
+    def __init__(
+        self, store: SqliteStore, leaves: LeafStore, *, random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self._store, self._leaves, self._random = store, leaves, random_bytes
+
+    # --- at a request ---
+
+    def standing(self, publisher: str, subject: str) -> Standing | None:
+        """Return how a subject's consent stands; one indexed read."""
+        row = self.find(publisher, subject)
+        return None if row is None else Standing(row.generation, row.state, row.purposes, row.expires)
+
+    def use(self, publisher: str, jti: str, nonce: str, expires: datetime, most: int) -> bool:
+        """Note one use of a token; False where the nonce was used before, or the token `most` times."""
+        # A jti is 128 bits drawn by its issuer and hashed under our key: it is no two publishers'.
+        with self._store.writing() as db:
+            used = db.execute("SELECT count(*) FROM token_uses WHERE jti = ?", (jti,)).fetchone()[0]
+            if used >= most:
+                return False
+            done = db.execute(
+                "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)",
+                (jti, nonce, _time(expires)),
+            )
+            return done.rowcount == 1
+
+    # --- reading ---
+
+    def find(self, publisher: str, subject: str) -> ConsentRow | None:
+        """Return a subject's consent at a publisher."""
+        rows = self._store.rows(
+            f"SELECT {_COLUMNS} FROM consents WHERE publisher = ? AND subject = ?",  # noqa: S608 - a constant
+            (publisher, subject),
+        )
+        return _row(publisher, subject, rows[0]) if rows else None
+
+    def events(self, subject: str) -> list[tuple[int, bytes]]:
+        """Return (index of the leaf, ciphertext) of what was recorded of a subject, oldest first."""
+        sql = "SELECT seq, ct FROM consent_events WHERE subject = ? ORDER BY seq"
+        return self._store.rows(sql, (subject,))
+
+    def subjects(self) -> Iterator[tuple[str, str]]:
+        """Yield (publisher, subject) of every consent."""
+        yield from self._store.rows("SELECT publisher, subject FROM consents")
+
+    def due(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+        """Return (publisher, subject) of consents whose time is over and that have not ended yet."""
+        sql = "SELECT publisher, subject FROM consents WHERE ended IS NULL AND expires <= ? LIMIT ?"
+        return self._store.rows(sql, (_time(now), limit))
+
+    def ended_before(self, moment: datetime, limit: int) -> list[tuple[str, str]]:
+        """Return (publisher, subject) of consents that ended before a moment."""
+        sql = "SELECT publisher, subject FROM consents WHERE ended < ? LIMIT ?"
+        return self._store.rows(sql, (_time(moment), limit))
+
+    def statuses(self) -> tuple[int, list[int]]:
+        """Return the length of the status list, and the places in it whose consents have ended."""
+        ended = [row[0] for row in self._store.rows("SELECT status_idx FROM ended_statuses")]
+        highest = self._store.rows("SELECT max(status_idx) FROM consents")[0][0]
+        return max([-1 if highest is None else highest, *ended]) + 1, ended
+
+    # --- writing: each method is one transaction ---
+
+    def change(
+        self,
+        publisher: str,
+        subject: str,
+        decide: Callable[[ConsentRow | None], ConsentRow | None],
+        note: Note,
+        until: datetime,
+    ) -> tuple[ConsentRow | None, int | None]:
+        """Let `decide` make the consent's next state from the one that stands, and note it in the log.
+
+        Returns the row and the index of its leaf; what stands and None where `decide` gives None. A place in
+        the status list that ends is published as ended `until` no token of it can be valid. Nothing is
+        written where anything is raised.
+        """
+        with self._store.writing() as db:
+            before = _find(db, publisher, subject)
+            after = decide(before)
+            if after is None:
+                return before, None
+            status = None if before is None else before.status_idx
+            if after.ended is not None and status is not None:
+                db.execute("INSERT OR REPLACE INTO ended_statuses VALUES (?, ?)", (status, _time(until)))
+                status = None
+            elif after.ended is None and status is None:
+                status = self._draw(db)
+            after = replace(after, status_idx=status)
+            noted = b""
+
+            def make(index: int) -> bytes:  # the log may ask again, for a later index: the last answer stands
+                nonlocal noted
+                leaf, noted = note(after, index)
+                return leaf
+
+            [seq] = self._leaves.append(db, [make])
+            db.execute(
+                "INSERT OR REPLACE INTO consents (publisher, subject, record, generation, state, purposes,"
+                " expires, ended, status_idx) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    publisher,
+                    subject,
+                    after.record,
+                    after.generation,
+                    after.state,
+                    " ".join(sorted(after.purposes)),
+                    _time(after.expires),
+                    None if after.ended is None else _time(after.ended),
+                    after.status_idx,
+                ),
+            )
+            db.execute(
+                "INSERT INTO consent_events (seq, subject, ct) VALUES (?, ?, ?)", (seq, subject, noted)
+            )
+            return after, seq
+
+    def append(self, maker: Maker) -> int:
+        """Note what concerns no subject; return the index of its leaf."""
+        with self._store.writing() as db:
+            return self._leaves.append(db, [maker])[0]
+
+    def erase(
+        self, publisher: str, subject: str, erase_id: str, tombstone: Maker, until: datetime
+    ) -> int | None:
+        """Delete a subject's consent and records, and tell so in the log; return the index of the leaf.
+
+        None where there is no such consent. The file still has to be scrubbed: `unscrubbed` names what is owed.
+        """
+        with self._store.writing() as db:
+            before = _find(db, publisher, subject)
+            if before is None:
+                return None
+            if before.status_idx is not None:
+                db.execute(
+                    "INSERT OR REPLACE INTO ended_statuses VALUES (?, ?)", (before.status_idx, _time(until))
+                )
+            db.execute("DELETE FROM consents WHERE publisher = ? AND subject = ?", (publisher, subject))
+            db.execute("DELETE FROM consent_events WHERE subject = ?", (subject,))
+            db.execute("INSERT OR IGNORE INTO unscrubbed (erase_id) VALUES (?)", (erase_id,))
+            return self._leaves.append(db, [tombstone])[0]
+
+    def scrub(self, needles: Sequence[bytes], erase_ids: Sequence[str]) -> None:
+        """Rid the file of what `erase` deleted, and note that it was done. Raises StoreError where it is in use."""
+        self._store.scrub(needles)
+        with self._store.writing() as db:
+            db.executemany("DELETE FROM unscrubbed WHERE erase_id = ?", [(id,) for id in erase_ids])
+
+    def unscrubbed(self) -> list[str]:
+        """Return the erasures whose bytes may still stand in the file: the process that did them ended early."""
+        return [row[0] for row in self._store.rows("SELECT erase_id FROM unscrubbed")]
+
+    def forget(self, now: datetime) -> dict[str, int]:
+        """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
+        gone = {}
+        with self._store.writing() as db:
+            for table, column in (("token_uses", "expires"), ("ended_statuses", "until")):
+                sql = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants
+                gone[table] = db.execute(sql, (_time(now),)).rowcount
+        return gone
+
+    def _draw(self, db: sqlite3.Connection) -> int:
+        """Draw a place in the status list that no consent has or lately had: it says nothing of when."""
+        highest = db.execute("SELECT max(status_idx) FROM consents").fetchone()[0] or 0
+        places = STATUS_STEP * (1 + highest // STATUS_STEP)
+        for draw in range(_DRAWS):
+            if draw % 8 == 7:  # most places are taken
+                places += STATUS_STEP
+            drawn = int.from_bytes(self._random(8), "big") % places
+            used = db.execute(
+                "SELECT 1 FROM consents WHERE status_idx = ?1"
+                " UNION ALL SELECT 1 FROM ended_statuses WHERE status_idx = ?1",
+                (drawn,),
+            ).fetchone()
+            if used is None:
+                return drawn
+        raise StoreError("status list: no free place was drawn: the source of chance is broken")
+
+
+def _find(db: sqlite3.Connection, publisher: str, subject: str) -> ConsentRow | None:
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM consents WHERE publisher = ? AND subject = ?",  # noqa: S608 - a constant
+        (publisher, subject),
+    ).fetchone()
+    return None if row is None else _row(publisher, subject, row)
+
+
+def _row(publisher: str, subject: str, row: tuple[Any, ...]) -> ConsentRow:
+    record, generation, state, purposes, expires, ended, status = row
+    return ConsentRow(
+        publisher=publisher,
+        subject=subject,
+        record=record,
+        generation=generation,
+        state=cast(State, state),
+        purposes=frozenset(cast("list[Purpose]", purposes.split())),
+        expires=datetime.fromisoformat(expires),
+        ended=None if ended is None else datetime.fromisoformat(ended),
+        status_idx=status,
+    )
+
+
+def _time(at: datetime) -> str:
+    """Write a time so that text order is time order. Requires an aware time."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,113 @@
+"""The consent log's leaves in the catalogue's SQLite file, so that a consent and its leaf commit together."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from engine.store.sqlite import SqliteStore
+from privacy.consent_log import PADDED_TO, Maker, dummy, hour_of, seal
+
+_LAST = "SELECT max(seq) FROM log_leaves"
+_HOUR = "log-hour"  # setting: the hour that is being filled, and the index of its first leaf
+_RECORDED = "log-recorded"  # setting: keys, settings and policy as the log was last told of them
+
+
+class SqliteLeaves:
+    """Satisfies LeafStore. With `random`, the log is one that everybody may read: sealed, and padded by the hour."""
+
+    def __init__(self, store: SqliteStore, random: Callable[[int], bytes] | None = None) -> None:
+        self._store = store
+        self._random = random
+
+    def append(self, db: sqlite3.Connection, makers: Sequence[Maker]) -> list[int]:
+        """Append within the transaction that `SqliteStore.writing` gave; return the indexes."""
+        if not db.in_transaction:
+            raise ValueError("db: got a connection without a transaction, expected SqliteStore.writing()'s")
+        seq = _count(db.execute(_LAST).fetchall())
+        if self._random is None:
+            rows = [(number, make(number)) for number, make in enumerate(makers, seq)]
+            _insert(db, rows)
+            return [number for number, _ in rows]
+        given = []
+        for make in makers:
+            # Whoever tells first of a new hour closes the last one, so that no leaf of it can follow the dummies.
+            seq = self._close_hour(db, hour_of(make(seq)), seq)
+            _insert(db, [(seq, seal(make(seq), self._random))])
+            given.append(seq)
+            seq += 1
+        return given
+
+    def count(self) -> int:
+        """Return the number of leaves that are committed."""
+        return _count(self._store.rows(_LAST))
+
+    def read(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaves from `start` to before `stop`, fewer where the log ends."""
+        sql = "SELECT CAST(leaf AS BLOB) FROM log_leaves WHERE seq >= ? AND seq < ? ORDER BY seq"
+        return [row[0] for row in self._store.rows(sql, (start, stop))]
+
+    def close_hour(self, hour: int) -> int | None:
+        """Pad what came before this hour (counted from 1970) to a multiple of 64; return how many leaves that makes.
+
+        An hour in which nothing happened gets 64, too. None in the first hour, which has nothing before it.
+        """
+        open_hour, first = _open_hour(self._store.rows(_SETTING, (_HOUR,)))
+        if open_hour is None or hour > open_hour:
+            with self._store.writing() as db:
+                self._close_hour(db, hour, _count(db.execute(_LAST).fetchall()))
+                _, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
+        return first or None
+
+    def put_back(self, db: sqlite3.Connection, seq: int, leaf: bytes) -> bool:
+        """Put a leaf where it was signed to stand, within the caller's transaction; say whether it was not there."""
+        sql = (
+            "INSERT INTO log_leaves (seq, leaf) VALUES (?, ?)"
+            " ON CONFLICT DO UPDATE SET leaf = excluded.leaf WHERE leaf != excluded.leaf"
+        )
+        return db.execute(sql, (seq, leaf)).rowcount > 0
+
+    def recorded(self, db: sqlite3.Connection) -> bytes | None:
+        """Return what `record` kept last, within the caller's transaction."""
+        rows = db.execute(_SETTING, (_RECORDED,)).fetchall()
+        return rows[0][0].encode() if rows else None
+
+    def record(self, db: sqlite3.Connection, state: bytes) -> None:
+        """Keep what keys and settings the log was last told of, within the caller's transaction."""
+        _set(db, _RECORDED, state.decode())
+
+    def _close_hour(self, db: sqlite3.Connection, hour: int, count: int) -> int:
+        """Pad the hour that is open if another one has come; return the number of leaves."""
+        open_hour, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
+        if open_hour is not None and hour <= open_hour:
+            return count
+        if open_hour is not None and self._random is not None:
+            padded = first + max(PADDED_TO, -(-(count - first) // PADDED_TO) * PADDED_TO)
+            _insert(db, [(seq, dummy(seq, open_hour, self._random)) for seq in range(count, padded)])
+            count = padded
+        _set(db, _HOUR, json.dumps([hour, count]))
+        return count
+
+
+_SETTING = "SELECT value FROM settings WHERE name = ?"
+
+
+def _set(db: sqlite3.Connection, name: str, value: str) -> None:
+    db.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
+
+
+def _open_hour(rows: list[tuple[str]]) -> tuple[int | None, int]:
+    if not rows:
+        return None, 0
+    hour, first = json.loads(rows[0][0])
+    return int(hour), int(first)
+
+
+def _insert(db: sqlite3.Connection, rows: Sequence[tuple[int, bytes]]) -> None:
+    db.executemany("INSERT INTO log_leaves (seq, leaf) VALUES (?, ?)", rows)
+
+
+def _count(rows: list[tuple[int | None]]) -> int:
+    last = rows[0][0]
+    return 0 if last is None else last + 1

@@ -1,0 +1,105 @@
+"""A small SQLite file beside the catalogue's, for what has to leave no trace once it is deleted."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from engine.errors import StoreError
+from engine.store.scrub import rewrite, scrub
+
+BUSY_TIMEOUT_S = 30.0
+FILE_MODE = 0o600
+
+
+class SideFile:
+    """One file (WAL), safe with several threads and processes. It is no part of any backup that we make."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        """Open the file, made with the statements of `schema` where there is none. Raises StoreError."""
+        self.path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[sqlite3.Connection] = []
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
+            self._connection().execute("PRAGMA journal_mode = WAL")
+            with self.writing() as db:
+                if not db.execute("PRAGMA user_version").fetchone()[0]:
+                    for statement in schema.split(";"):
+                        db.execute(statement)
+                    db.execute("PRAGMA user_version = 1")
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: cannot be opened ({error}): check path and rights") from error
+
+    def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
+        """Return the rows of one statement that only reads. Raises StoreError."""
+        try:
+            return self._connection().execute(sql, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be read: {error}") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the one write transaction of the file: committed at the end, undone where anything is raised."""
+        try:
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be written: {error}") from error
+
+    def scrub(self, needles: Sequence[bytes] = ()) -> None:
+        """Take what was deleted out of the write-ahead log, and these bytes out of the file. Raises StoreError.
+
+        The pages themselves are overwritten at the deletion (secure_delete), save for gaps that moving cells
+        leaves: see engine.store.scrub.
+        """
+        scrub(self._connection(), self.path, needles)
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that nothing is left of whatever was deleted. Raises StoreError."""
+        rewrite(self._connection(), self.path)
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Write a consistent copy into another database."""
+        self._connection().backup(target)
+
+    def scrubbed(self) -> bool:
+        """Say whether the write-ahead log holds nothing."""
+        log = self.path.with_name(self.path.name + "-wal")
+        return not log.exists() or not log.stat().st_size
+
+    def close(self) -> None:
+        """Close the connections of all threads; the file must not be used after."""
+        with self._lock:
+            for db in self._open:
+                db.close()
+            self._open.clear()
+        self._local = threading.local()
+
+    def _connection(self) -> sqlite3.Connection:
+        # One connection a thread, and none carried across a fork: SQLite would lose its locks.
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None or self._local.pid != os.getpid():
+            # check_same_thread=False: close() closes the connections of other threads.
+            db = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            db.execute("PRAGMA secure_delete = ON")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA temp_store = MEMORY")  # nothing of it in a temporary file
+            self._local.db, self._local.pid = db, os.getpid()
+            with self._lock:
+                self._open.append(db)
+        return db

@@ -1,0 +1,177 @@
+"""Segments of the IAB's consent strings: base64url, bit by bit, and the rules that a strict reader holds them to."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from privacy.errors import PrivacyError
+
+# Why a string is refused. Those up to "restriction" concern its form, the rest what it may mean today.
+Rule = Literal[
+    "empty",
+    "macro",  # a placeholder that nobody filled in, such as ${GDPR_CONSENT_755}
+    "too_long",
+    "alphabet",  # something else than base64url
+    "version",
+    "truncated",
+    "too_much",  # more than the padding that an encoder may add
+    "padding",  # padding that is not zero
+    "segments",  # no core segment first, or one twice, or an unknown one
+    "cmp",  # 0 and 1 are nobody's
+    "letters",  # a language or country that is no two letters
+    "reserved",  # a purpose or special feature that does not exist
+    "range",  # vendor ids out of order, overlapping, or outside 1 to the stated maximum
+    "restriction",  # of a purpose or a kind that does not exist, or stated twice
+    "sections",  # not as many sections as the GPP header names
+    "section",  # one that is not known here: it may hold an objection, so it is not passed over
+    "value",  # outside what the section's specification lists
+    "policy",  # before TCF 2.2
+    "scope",  # global: "when a vendor encounters IsServiceSpecific=0 then it is considered invalid"
+    "undisclosed",  # mandatory from policy 5 (TCF 2.3): which vendors the reader was shown
+    "future",
+    "stale",  # older than the 13 months after which a CMP has to ask again
+]
+
+LONGEST = 8192  # characters; 1300 vendors in three bit fields and many restrictions stay below 3000
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_MACRO = re.compile(r"\$\{|\{\{|%%|\[[A-Z]|%24%7B", re.ASCII)
+
+
+class StringError(PrivacyError, ValueError):
+    """A consent string that is refused. Names the rule, never the string."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(f"consent string refused by rule {rule!r}")
+        self.rule: Rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """A set of ids from 1, as bits: bit i of `mask` stands for id i."""
+
+    mask: int = 0
+
+    def __contains__(self, number: int) -> bool:
+        return bool(self.mask >> number & 1)
+
+    def __iter__(self) -> Iterator[int]:
+        digits = bin(self.mask)[:1:-1]
+        return (number for number, digit in enumerate(digits) if digit == "1")
+
+
+def check_text(text: str) -> None:
+    """Raise StringError for what is no string of any version: empty, too long, an unfilled macro."""
+    if not text:
+        raise StringError("empty")
+    if len(text) > LONGEST:
+        raise StringError("too_long")
+    if _MACRO.search(text):
+        raise StringError("macro")
+
+
+class Bits:
+    """A segment in base64url, read from its front; `broken` gathers the rules that it breaks on the way."""
+
+    __slots__ = ("_at", "_bits", "broken")
+
+    def __init__(self, segment: str) -> None:
+        if not _BASE64URL.fullmatch(segment):
+            raise StringError("alphabet" if segment else "segments")
+        padded = segment + "A" * (-len(segment) % 4)
+        value = int.from_bytes(binascii.a2b_base64(padded.replace("-", "+").replace("_", "/")))
+        # A text of digits and not a number: slices of it cost their own length and not the whole string's.
+        self._bits = f"{value:0{len(padded) * 6}b}"[: len(segment) * 6]
+        self._at = 0
+        self.broken: list[Rule] = []
+
+    def number(self, width: int) -> int:
+        """Read an unsigned integer of `width` bits."""
+        start = self._at
+        self._at = end = start + width
+        if end > len(self._bits):
+            raise StringError("truncated")
+        return int(self._bits[start:end], 2)
+
+    def flag(self) -> bool:
+        """Read one bit."""
+        return self.number(1) == 1
+
+    def moment(self) -> datetime:
+        """Read tenths of a second since 1970."""
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self.number(36) * 100)
+
+    def letters(self) -> str:
+        """Read two letters of six bits each."""
+        first, second = self.number(6), self.number(6)
+        if first > 25 or second > 25:
+            self.broken.append("letters")
+        return chr(65 + first) + chr(65 + second)
+
+    def ids(self, width: int) -> Ids:
+        """Read a field of `width` bits, the first of which stands for id 1."""
+        start = self._at
+        self._at = end = start + width
+        if end > len(self._bits):
+            raise StringError("truncated")
+        # One zero more for id 0, which does not exist.
+        return Ids(int(self._bits[start:end][::-1] + "0", 2))
+
+    def vendors(self) -> Ids:
+        """Read vendor ids, as a field of bits or as ranges."""
+        most = self.number(16)
+        return self.ranges(most) if self.flag() else self.ids(most)
+
+    def ranges(self, most: int) -> Ids:
+        """Read ranges of ids in ascending order, none above `most`."""
+        mask = last = 0
+        for _ in range(self.number(12)):
+            pair = self.flag()
+            start = self.number(16)
+            end = self.number(16) if pair else start
+            if not last < start <= end <= most:
+                self.broken.append("range")
+            if start <= end:
+                mask |= (1 << end + 1) - (1 << start)
+                last = end
+        return Ids(mask)
+
+    def fibonacci(self) -> int:
+        """Read an integer from 1 in Fibonacci coding: the two last ones end it."""
+        stop = self._bits.find("11", self._at)
+        # Ids are below 2^16, whose code is 24 digits long.
+        if not 0 <= stop - self._at <= 24:
+            raise StringError("truncated" if stop < 0 else "range")
+        value, a, b = 0, 1, 2
+        for digit in self._bits[self._at : stop + 1]:
+            if digit == "1":
+                value += a
+            a, b = b, a + b
+        self._at = stop + 2
+        return value
+
+    def fibonacci_ranges(self, most: int) -> Ids:
+        """Read ranges of ids, each told by its distance from the last; none may pass `most`."""
+        mask = last = 0
+        for _ in range(self.number(12)):
+            pair = self.flag()
+            start = last + self.fibonacci()
+            end = last = start + self.fibonacci() if pair else start
+            if end > 65535:
+                raise StringError("range")
+            if end > most:
+                self.broken.append("range")
+            mask |= (1 << end + 1) - (1 << start)
+        return Ids(mask)
+
+    def end(self, padding: int) -> None:
+        """Note what stands after the last field, if it is not the zeros, fewer than `padding`, that fill up."""
+        rest = self._bits[self._at :]
+        if len(rest) >= padding:
+            self.broken.append("too_much")
+        if "1" in rest:
+            self.broken.append("padding")

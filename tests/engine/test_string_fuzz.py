@@ -1,0 +1,113 @@
+"""Damaged consent strings: what the IAB's own decoders refuse is refused here, and every planted fault is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from engine.cli import main
+from engine.errors import ProofError
+from engine.prove.consent_fuzz import Answer, FuzzVerdict, Mutant, Part, Reading, judge
+from engine.prove.string_fuzz import PACKAGES, PLANTED, ask, fuzz_strings, make_mutants, read
+from tests.iab import FOLDER, INVALID, VALID
+
+COUNT = 2400
+RECORDED = [(vector["kind"], vector["text"]) for vector in VALID]
+
+
+def oracle_is_here() -> str:
+    """Return why the oracle cannot be asked, "" where it can."""
+    try:
+        ask([Mutant("gpp", "DBAA", "none")])
+    except ProofError as error:
+        return str(error)
+    return ""
+
+
+MISSING = oracle_is_here()
+needs_oracle = pytest.mark.skipif(bool(MISSING), reason=MISSING or PACKAGES)
+
+
+@pytest.fixture(scope="module")
+def part() -> Part:
+    return fuzz_strings(1, COUNT, recorded=RECORDED)
+
+
+@needs_oracle
+def test_nothing_is_accepted_that_the_oracle_refuses(part: Part) -> None:
+    assert part.against_oracle == ()
+    assert part.oracle_rejects > COUNT / 4
+
+
+@needs_oracle
+def test_what_the_oracle_accepts_is_read_alike_or_named_by_its_rule(part: Part) -> None:
+    assert part.unlike == ()
+    assert part.agree >= 0.99 * part.oracle_accepts
+    assert part.accepted + sum(part.refused_by_rule.values()) == part.oracle_accepts > COUNT / 4
+    assert part.holds
+
+
+@needs_oracle
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_fault_is_found(part: Part, name: str) -> None:
+    assert part.planted[name]
+
+
+@needs_oracle
+def test_the_recorded_strings_are_what_the_generator_writes() -> None:
+    written = subprocess.run(
+        ["node", FOLDER / "make_vectors.mjs"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(written.stdout) == {"valid": VALID, "invalid": INVALID}
+
+
+@needs_oracle
+def test_the_command_prints_one_verdict() -> None:
+    result = CliRunner().invoke(main, ["prove", "consent-fuzz", "--count", "600", "--seed", "5"])
+    said = json.loads(result.output)
+    assert said["promise"] == "consent-fuzz"
+    assert said["strings"]["mutants"] == 600
+    assert said["strings"]["accepted_against_oracle"] == 0
+    assert result.exit_code == (0 if said["holds"] else 1)
+
+
+def test_an_oracle_without_its_packages_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ProofError, match="npm install --global|Node"):
+        ask([Mutant("tcf", "C", "none")], tmp_path)
+
+
+def test_the_same_seed_makes_the_same_mutants() -> None:
+    assert make_mutants(3, 40) == make_mutants(3, 40)
+    assert make_mutants(3, 40) != make_mutants(4, 40)
+
+
+def test_a_verdict_fails_by_each_of_its_reasons() -> None:
+    fine = judge(
+        "strings",
+        [Mutant("tcf", "a", "none"), Mutant("tcf", "b", "cut")],
+        [Answer(True, {"x": 1}), Answer(False)],
+        lambda mutant: Reading({"x": 1}) if mutant.text == "a" else Reading(None, ("truncated",)),
+        {"lenient": True},
+    )
+    assert fine.holds
+    assert FuzzVerdict(1, (fine,)).holds
+    assert not FuzzVerdict(1, ()).holds
+    for worse in (
+        replace(fine, against_oracle=("cut: b",)),
+        replace(fine, unlike=("none: a",)),
+        replace(fine, agree=0),
+        replace(fine, planted={"lenient": False}),
+        replace(fine, oracle_accepts=0, agree=0),
+        replace(fine, undecided=1),
+    ):
+        assert not worse.holds
+        assert not FuzzVerdict(1, (fine, worse)).holds
+
+
+def test_every_recorded_string_is_read_without_a_broken_rule() -> None:
+    assert [v["name"] for v in VALID if read(Mutant(v["kind"], v["text"], "none")).broken] == []
