@@ -590,6 +590,31 @@ def log_monitor(
         time.sleep(every_s)
 
 
+@log_group.command("rejudge")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@policy_file
+@as_json
+def log_rejudge(bundle: Path, policy: Path, as_json: bool) -> None:
+    """Judge offline, however late, whether consent was in force: from an evidence bundle and the log's keys alone.
+
+    Exits 1 where it was not, or where the evidence does not hold. Example: tactful log rejudge evidence.json
+    --policy policy.txt
+    """
+    from privacy.errors import LogError
+    from privacy.log_policy import read_policy
+    from privacy.rejudge import judge, read_bundle
+
+    trusted = read_policy(policy.read_text("utf-8"))
+    try:
+        judgement = judge(read_bundle(bundle.read_bytes()), trusted)
+    except LogError as error:
+        click.echo("the evidence does not hold: nothing follows from it", err=True)
+        _fail(error, FOUND)
+    _show(judgement.plain(), as_json, judgement.lines())
+    if not judgement.in_force:
+        sys.exit(FOUND)
+
+
 @log_group.command("witness")
 @click.option("--name", required=True, help="Name that it signs under, such as witness.example.org/consent.")
 @policy_file
@@ -688,14 +713,30 @@ def prove_no_identity(as_json: bool) -> None:
 )
 @as_json
 def prove_consent_fuzz(count: int, seed: int, packages: Path | None, as_json: bool) -> None:
-    """Try damaged consent strings on our readers and on those of others.
+    """Try damaged consent strings and tokens on our readers and on those of others.
 
     Exits 1 where ours accept what the others refuse. Example: tactful prove consent-fuzz --count 2000
     """
     from engine.prove.consent_fuzz import FuzzVerdict
+    from engine.prove.consent_fuzz_tokens import fuzz_tokens
     from engine.prove.string_fuzz import fuzz_strings
 
-    verdict = FuzzVerdict(seed, (fuzz_strings(seed, count, packages),))
+    verdict = FuzzVerdict(seed, (fuzz_strings(seed, count, packages), fuzz_tokens(seed, count)))
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
+@prove.command("log")
+@as_json
+def prove_log(as_json: bool) -> None:
+    """Try to change, drop or rewrite what the consent log tells without being found out, on copies of it.
+
+    Exits 1 where that succeeds. Example: tactful prove log
+    """
+    from engine.prove.log import prove_log as run
+
+    verdict = run(_config(), _now())
     _show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)

@@ -65,7 +65,7 @@ class LogWriter:
         self.policy = LogPolicy(tuple(signer.verifier for signer in signers), {}, {}, NONE)
         self.files = files
         self._leaves = leaves
-        self._signers = tuple(signers)
+        self.signers = tuple(signers)
         self._now = now
         self._monotonic = monotonic
         self._closing = closing
@@ -80,7 +80,7 @@ class LogWriter:
     @property
     def origin(self) -> str:
         """Return the log's name."""
-        return self._signers[0].verifier.name
+        return self.signers[0].verifier.name
 
     def step(self) -> None:
         """Become the writer if nobody is, and publish what is due."""
@@ -138,7 +138,7 @@ class LogWriter:
             self._builder = None
             self.files.put_signed(signed)
             self._last = signed
-        note = sign_note(checkpoint.text(), self._signers, int(self._now().timestamp()))
+        note = sign_note(checkpoint.text(), self.signers, int(self._now().timestamp()))
         self.files.put_checkpoint(note.encode())
         if self._witnessing is not None:
             nodes = tile_nodes(tree.size, self.files.read_tile)

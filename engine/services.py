@@ -31,6 +31,7 @@ from engine.config import KEY_PURPOSES, Config
 from engine.consent_log import ConsentLog, open_consent_keys
 from engine.consents import Consents, open_consents, restriction
 from engine.decide import Engine
+from engine.deletions import Deletions
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
@@ -138,6 +139,7 @@ class Services:
         )
         self.weeks: Weeks | None = None
         self.consents: Consents | None = None
+        self.deletions: Deletions | None = None
         self.admission: Admission | None = None
         self.status_list: StatusList | None = None
         if self.consent_keys is None:
@@ -166,6 +168,14 @@ class Services:
             keys,
             proof=self.consent_log.proof,
             forget=weeks.shared.forget,
+            now=self.now,
+            random_bytes=self._random_bytes,
+        )
+        self.deletions = Deletions(
+            consents,
+            lambda: self.publishers().values(),
+            service_url=config.base_url,
+            seed=keys.key("issuer"),
             now=self.now,
             random_bytes=self._random_bytes,
         )
