@@ -793,11 +793,15 @@ def restore(file: Path, force: bool) -> None:
     from engine.backup import restore as put
     from engine.config import make_folder
     from engine.consents import Reconciled
+    from engine.store.subjects_sqlite import FILE
 
     config = _config()
     make_folder(config.data_dir)
     put(file, config.database, force)
     click.echo(f"restored {config.database}; keys revoked since the backup are valid again: revoke them anew")
+    if not (config.key_dir / FILE).exists():
+        click.echo(f"no keys of subjects are in {config.key_dir}: put them back, then restore again")
+        return
     with _rights() as rights:
         done = rights.consents.reconcile()
     if done != Reconciled():
