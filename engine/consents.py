@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -119,6 +120,12 @@ class KeptKeys(SubjectKeys, Protocol):
 
     def older_than(self, day: datetime) -> list[str]:
         """Return the subjects whose keys were drawn before this day."""
+
+    def back_up(self, target: Path, now: datetime) -> None:
+        """Write a copy of the keys that says from when it is."""
+
+    def put_back(self, source: Path, told: Callable[[Iterable[str]], frozenset[str]], now: datetime) -> int:
+        """Take over what keys a copy holds and the file does not, save those whose erasure was told."""
 
     def close(self) -> None:
         """Close what is open."""
