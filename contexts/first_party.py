@@ -49,16 +49,18 @@ _EXPECTED = {
     "held": "server or device",
     "id": "a type (email, phone or customer) and a value",
 }
-_AT = re.compile(r" - at `(?:key in )?\$\.?([a-z_]*)[^`]*`\Z")
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?([a-z_]*)[^`]*`\Z")
 
+WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # what a registered word looks like
+Stated = Annotated[str, Meta(min_length=1, max_length=LONGEST)]  # checked in words of its own: `engine.check`
 Word = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
 
 
 class FirstParty(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The vocabulary that a publisher registers. Each cohort is a key; so are the tiers and the journey stage."""
 
-    cohorts: Annotated[tuple[Word, ...], Meta(max_length=MOST_KEYS)] = ()
-    loyalty_tiers: Annotated[tuple[Word, ...], Meta(max_length=LEVELS - 1)] = ()  # one level says "none"
+    cohorts: Annotated[tuple[Stated, ...], Meta(max_length=MOST_KEYS)] = ()
+    loyalty_tiers: Annotated[tuple[Stated, ...], Meta(max_length=LEVELS - 1)] = ()  # one level says "none"
 
     @property
     def keys(self) -> int:
@@ -204,4 +206,4 @@ def _texts(value: object, path: str = "signals") -> Iterator[tuple[str, str]]:
                 yield from _texts(inner, below)
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _texts(inner, f"{path}[{number}]")
+            yield from _texts(inner, path if path == "signals" else f"{path}[{number}]")

@@ -134,6 +134,26 @@ class Jwks(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     keys: Annotated[tuple[Jwk, ...], Meta(min_length=1, max_length=8)]
 
 
+class PartyKey(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A public key (RFC 7517) of one who may ask for deletions: OKP Ed25519, EC P-256 or RSA."""
+
+    kty: Literal["OKP", "EC", "RSA"]
+    crv: Literal["Ed25519", "P-256"] | None = None
+    x: Annotated[str, Meta(max_length=100)] | None = None
+    y: Annotated[str, Meta(max_length=100)] | None = None
+    n: Annotated[str, Meta(max_length=1400)] | None = None
+    e: Annotated[str, Meta(max_length=12)] | None = None
+    kid: Annotated[str, Meta(max_length=200)] | None = None
+    alg: Annotated[str, Meta(max_length=20)] | None = None
+    use: Literal["sig"] | None = None
+
+
+class PartyKeys(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The keys of one who may ask for deletions, those of before and after a change side by side."""
+
+    keys: Annotated[tuple[PartyKey, ...], Meta(min_length=1, max_length=8)]
+
+
 class Publisher(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"
 ):
@@ -155,3 +175,5 @@ class Publisher(
     first_party: FirstParty = FirstParty()  # what it may say of its readers, under their consent
     # Who besides this service may attest consent on its pages: `iss` → keys. Nothing is ever fetched.
     issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)
+    # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
+    deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)

@@ -27,8 +27,8 @@ from contexts.context import (
     TEMPERATURES,
     WEEKDAYS,
 )
-from contexts.first_party import MOST_KEYS, FirstParty
-from engine.campaign import Advertiser, Campaign, Format, Jwks, Prefer, Publisher, Rule, Targeting
+from contexts.first_party import MOST_KEYS, WORD, FirstParty
+from engine.campaign import Advertiser, Campaign, Format, Jwks, PartyKeys, Prefer, Publisher, Rule, Targeting
 from engine.change import KINDS, Entity
 from engine.creative import Creative, Image
 from engine.creative_safety import (
@@ -41,6 +41,7 @@ from engine.creative_safety import (
 )
 from engine.errors import CatalogError
 from engine.images import NAME
+from privacy.deletion import pinned_key
 from privacy.errors import FieldError
 from privacy.jose import public_key, thumbprint
 from privacy.raw_identifier import raw_identifier
@@ -52,6 +53,9 @@ _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
 _LANGUAGE = re.compile(r"[a-z]{2}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _REGION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
+_DOMAIN = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+", re.ASCII
+)
 _ISSUER = re.compile(r"https?://[!-~]{1,500}")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TIMES = (*PARTS_OF_DAY, *WEEKDAYS, *SEASONS, "weekend", "holiday")
@@ -231,6 +235,8 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
         _check_product(product, f"block_categories[{number}]", known, found)
     for issuer, jwks in publisher.issuers.items():
         _check_issuer(issuer, jwks, found)
+    for name, party in publisher.deletion.items():
+        _check_party(name, party, found)
     _check_first_party(publisher.first_party, found)
     return replace(publisher, domains=tuple(dict.fromkeys(hosts)))
 
@@ -249,6 +255,16 @@ def _check_issuer(issuer: str, jwks: Jwks, found: Findings) -> None:
             found.refuse(f"{place}.kid", jwk.kid, f"its RFC 7638 thumbprint, {expected}, or none")
 
 
+def _check_party(name: str, party: PartyKeys, found: Findings) -> None:
+    if not _DOMAIN.fullmatch(name):
+        found.refuse("deletion", name, "a domain in small letters, such as www.planet.example")
+    for number, key in enumerate(party.keys):
+        try:
+            pinned_key(msgspec.to_builtins(key), f"deletion[{_shown(name)}].keys[{number}]")
+        except FieldError as error:
+            found.refuse(error.field, key.kty, error.expected)
+
+
 def _check_first_party(vocabulary: FirstParty, found: Findings) -> None:
     if vocabulary.keys > MOST_KEYS:
         expected = f"at most {MOST_KEYS}: each cohort, the tiers and the journey stage are one each"
@@ -259,9 +275,11 @@ def _check_first_party(vocabulary: FirstParty, found: Findings) -> None:
             found.refuse(f"first_party.{name}", "a name twice", "each name once")
         for number, word in enumerate(words):
             raw = raw_identifier(word)
-            if raw is not None:  # not to be quoted: an error is printed and answered
-                path = f"first_party.{name}[{number}]"
+            path = f"first_party.{name}[{number}]"
+            if raw is not None:  # not to be quoted: errors are printed and answered
                 found.errors.append(CatalogError(path, raw, "the name of a group of readers", found.line))
+            else:
+                _check_shape(word, path, WORD, "1-64 of a-z, 0-9, '.', '_' and '-'", found)
 
 
 def check_advertiser(advertiser: Advertiser, found: Findings) -> Advertiser:

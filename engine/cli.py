@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from engine.change import Change
     from engine.config import Config
     from engine.keys import Caller
+    from engine.log_upkeep import Upkeep
     from engine.services import Services
     from engine.store import SqliteStore
     from privacy.visit import Visit
@@ -411,6 +412,242 @@ def quality(as_json: bool) -> None:
     _show_struct(told, as_json)
 
 
+# --- what data protection law asks for ---
+
+
+@main.group()
+def inventory() -> None:
+    """Tell what is read, kept, logged and answered."""
+
+
+@inventory.command("export")
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(["csv", "jsonld", "dpia", "roles", "svg"]),
+    default="csv",
+    show_default=True,
+    help="Records of processing (Article 30) as CSV or JSON-LD, draft of an impact assessment (Article 35) "
+    "or the roles in Markdown, or a picture of the data flow.",
+)
+def inventory_export(format: Any) -> None:
+    """Write the records of processing of this installation.
+
+    TACTFUL_OPERATOR and TACTFUL_OFFICER name who answers for it. Example: tactful inventory export --format dpia
+    """
+    from privacy.inventory import Parties, export, load
+
+    config = _config()
+    publishers: list[str] = []
+    if config.database.exists():
+        with _store() as store, store.read() as reader:
+            publishers = [f"{p.name} ({p.domains[0]})" for batch in reader.publishers() for p in batch]
+    parties = Parties(config.operator, config.officer, tuple(publishers))
+    click.echo(export(load(), parties, format), nl=False)
+
+
+# --- the consent log ---
+
+
+@main.group("log")
+def log_group() -> None:
+    """Look over the consent log: here, from outside, and years later."""
+
+
+policy_file = click.option(
+    "--policy",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="tlog-policy file with the keys to rely on: `tactful log policy` prints the log's own.",
+)
+
+
+@log_group.command("policy")
+def log_policy() -> None:
+    """Print the keys of this installation's log as a tlog-policy file, for auditors and witnesses.
+
+    Example: tactful log policy > policy.txt
+    """
+    from engine.consent_log import read_witnesses
+
+    with _consent_log() as log:
+        policy, witnesses = log.policy(), read_witnesses(_config())
+    if witnesses is not None:
+        policy = replace(witnesses, logs=policy.logs)
+    click.echo(policy.text(), nl=False)
+
+
+@log_group.command("receipt")
+@click.argument("index", type=click.IntRange(0))
+@click.option("--leaf", type=click.Path(path_type=Path), help="Write the leaf itself into this file.")
+def log_receipt(index: int, leaf: Path | None) -> None:
+    """Print the proof that an entry stands in the log (.tlog-proof).
+
+    Example: tactful log receipt 17 --leaf 17.leaf > 17.tlog-proof
+    """
+    from engine.consent_log import receipt
+    from engine.errors import NotFound
+
+    with _consent_log() as log:
+        proof = receipt(log.files, index)
+        entry = log.leaves.read(index, index + 1)
+    if proof is None or not entry:
+        raise NotFound(f"{index}: no published checkpoint covers this entry")
+    if leaf is not None:
+        leaf.write_bytes(entry[0])
+    click.echo(proof.encode().decode(), nl=False)
+
+
+@log_group.command("verify")
+@click.argument("proof", type=click.Path(path_type=Path))
+@click.argument("leaf", type=click.Path(path_type=Path))
+@policy_file
+def log_verify(proof: Path, leaf: Path, policy: Path) -> None:
+    """Check offline that a proof shows a leaf in a log that the policy trusts.
+
+    Exits 1 where it does not. Example: tactful log verify 17.tlog-proof 17.leaf --policy policy.txt
+    """
+    from privacy.errors import LogError
+    from privacy.log_policy import read_policy
+    from privacy.tlog_proof import read_proof, verify_proof
+
+    trusted = read_policy(policy.read_text("utf-8"))
+    try:
+        read = read_proof(proof.read_bytes())
+        checkpoint = verify_proof(read, leaf.read_bytes(), trusted)
+    except LogError as error:
+        _fail(error, FOUND)
+    click.echo(f"entry {read.index} of {checkpoint.origin} at {checkpoint.size} entries: verified")
+
+
+@log_group.command("fsck")
+@click.option("--repair", is_flag=True, help="Put right what a copy that gives the signed root allows.")
+@as_json
+def log_fsck(repair: bool, as_json: bool) -> None:
+    """Recompute the log from all its entries; compare tiles, checkpoint and what was signed last.
+
+    Exits 1 where something is wrong. Example: tactful log fsck --json
+    """
+    with _consent_log() as log:
+        if repair:
+            for done in log.repair():
+                click.echo(done, err=True)
+        found = log.audit()
+    _show(found.plain(), as_json, found.lines())
+    if not found.holds:
+        sys.exit(FOUND)
+
+
+@log_group.command("monitor")
+@click.argument("log", metavar="URL|FOLDER")
+@policy_file
+@click.option(
+    "--seen",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File that keeps the last checkpoint between looks.",
+)
+@click.option("--key-file", type=click.Path(path_type=Path), help="File with an API key of scope compliance.")
+@click.option(
+    "--stale-s",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Seconds after which a signature is too old; 4000 for a public log.",
+)
+@click.option("--every-s", type=click.IntRange(1), help="Look again each so many seconds, until a fault.")
+def log_monitor(
+    log: str, policy: Path, seen: Path, key_file: Path | None, stale_s: int, every_s: int | None
+) -> None:
+    """Follow a log from outside: signatures, growth that only appends, freshness.
+
+    Exits 1 at the first fault. Example: tactful log monitor https://ads.example.com/log --policy policy.txt
+    --seen seen.txt --every-s 60
+    """
+    import time
+
+    from engine.log_audit import follow
+    from engine.log_client import FolderSource, HttpSource
+    from engine.log_files import write_durably
+    from privacy.checkpoint import read_checkpoint, read_note
+    from privacy.errors import LogError
+    from privacy.log_policy import read_policy
+
+    trusted = read_policy(policy.read_text("utf-8"))
+    key = key_file.read_text("ascii").strip() if key_file else None
+    source = HttpSource(log, key) if log.startswith(("http://", "https://")) else FolderSource(Path(log))
+    while True:
+        before = seen.read_bytes() if seen.exists() else None
+        try:
+            note = follow(source, trusted, before, int(_now().timestamp()), stale_s)
+        except LogError as error:
+            _fail(error, FOUND)
+        write_durably(seen, note)
+        checkpoint = read_checkpoint(read_note(note).text)
+        click.echo(f"{checkpoint.origin}: {checkpoint.size} entries, root {checkpoint.root.hex()}")
+        if every_s is None:
+            return
+        time.sleep(every_s)
+
+
+@log_group.command("rejudge")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@policy_file
+@as_json
+def log_rejudge(bundle: Path, policy: Path, as_json: bool) -> None:
+    """Judge offline, however late, whether consent was in force: from an evidence bundle and the log's keys alone.
+
+    Exits 1 where it was not, or where the evidence does not hold. Example: tactful log rejudge evidence.json
+    --policy policy.txt
+    """
+    from privacy.errors import LogError
+    from privacy.log_policy import read_policy
+    from privacy.rejudge import judge, read_bundle
+
+    trusted = read_policy(policy.read_text("utf-8"))
+    try:
+        judgement = judge(read_bundle(bundle.read_bytes()), trusted)
+    except LogError as error:
+        click.echo("the evidence does not hold: nothing follows from it", err=True)
+        _fail(error, FOUND)
+    _show(judgement.plain(), as_json, judgement.lines())
+    if not judgement.in_force:
+        sys.exit(FOUND)
+
+
+@log_group.command("witness")
+@click.option("--name", required=True, help="Name that it signs under, such as witness.example.org/consent.")
+@policy_file
+@click.option(
+    "--state", required=True, type=click.Path(path_type=Path), help="Folder of its key and what it cosigned."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True)
+def log_witness(name: str, policy: Path, state: Path, host: str, port: int) -> None:
+    """Cosign the checkpoints of the policy's logs, each only if it continues the one before.
+
+    Best run by somebody else, elsewhere. Example: tactful log witness --name witness.example.org/consent
+    --policy policy.txt --state witness
+    """
+    import secrets
+
+    from engine.log_witness import KEY, WitnessFiles, watched, witness_signer
+    from engine.serve import run_wsgi
+    from privacy.keyring import Keyring
+    from privacy.log_policy import read_policy
+
+    logs = watched(read_policy(policy.read_text("utf-8")))
+    signer = witness_signer(name, Keyring.open(state / "keys", (KEY,), random=secrets.token_bytes))
+    click.echo(f"witness {name.rpartition('/')[2]} {signer.verifier.vkey()} http://{host}:{port}")
+
+    def load() -> Any:
+        from engine.web.witness import create_witness_app
+
+        return create_witness_app(logs, signer, WitnessFiles(state / "cosigned"), _now)
+
+    run_wsgi(load, replace(_config(), host=host, port=port, workers=1))
+
+
 # --- upkeep ---
 
 
@@ -476,14 +713,30 @@ def prove_no_identity(as_json: bool) -> None:
 )
 @as_json
 def prove_consent_fuzz(count: int, seed: int, packages: Path | None, as_json: bool) -> None:
-    """Try damaged consent strings on our readers and on those of others.
+    """Try damaged consent strings and tokens on our readers and on those of others.
 
     Exits 1 where ours accept what the others refuse. Example: tactful prove consent-fuzz --count 2000
     """
     from engine.prove.consent_fuzz import FuzzVerdict
+    from engine.prove.consent_fuzz_tokens import fuzz_tokens
     from engine.prove.string_fuzz import fuzz_strings
 
-    verdict = FuzzVerdict(seed, (fuzz_strings(seed, count, packages),))
+    verdict = FuzzVerdict(seed, (fuzz_strings(seed, count, packages), fuzz_tokens(seed, count)))
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
+@prove.command("log")
+@as_json
+def prove_log(as_json: bool) -> None:
+    """Try to change, drop or rewrite what the consent log tells without being found out, on copies of it.
+
+    Exits 1 where that succeeds. Example: tactful prove log
+    """
+    from engine.prove.log import prove_log as run
+
+    verdict = run(_config(), _now())
     _show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)
@@ -545,17 +798,31 @@ def _initialise(config: Config) -> Iterator[SqliteStore]:
     import secrets
 
     from engine.config import KEY_PURPOSES, make_folder
+    from engine.consent_log import open_consent_keys
     from engine.store import SqliteStore
     from privacy.keyring import Keyring
 
     make_folder(config.data_dir)
-    for made in Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created:
-        click.echo(made, err=True)
+    made = Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created
+    consent_keys, missing = open_consent_keys(config, secrets.token_bytes)
+    for line in (*made, *(consent_keys.created if consent_keys else ())):
+        click.echo(line, err=True)
+    if missing is not None:
+        click.echo(f"consented signals are off: {missing}", err=True)
     store = SqliteStore(config.database)
     try:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def _consent_log() -> Iterator[Upkeep]:
+    """Open the log of the store that exists, beside a service that may run."""
+    from engine.log_upkeep import Upkeep
+
+    with _store() as store:
+        yield Upkeep(_config(), store)
 
 
 @contextmanager

@@ -103,6 +103,16 @@ class Config:
         "e-mail or URL that weather services and fetched sites can write to; none: no page is fetched",
         _matching(r"\S{3,200}", "an e-mail address or URL"),
     )
+    operator: str | None = _setting(
+        None,
+        "name and address of who runs the installation, for the records of processing",
+        _matching(r"[^\x00-\x1f]{1,300}", "a line of text"),
+    )
+    officer: str | None = _setting(
+        None,
+        "how to reach the data protection officer, for the records of processing",
+        _matching(r"[^\x00-\x1f]{1,300}", "a line of text"),
+    )
     weather_refresh_s: int = _setting(
         1800, "seconds between refreshes of the weather table", _whole(600, 86_400)
     )
@@ -111,6 +121,9 @@ class Config:
         "who reads the consent log: auditors (signed every 60 s or 1,000 entries, with a compliance key), or public "
         "(by the hour, sealed and padded)",
         _matching("auditors|public", "auditors or public"),
+    )
+    log_witnesses: Path | None = _setting(
+        None, "tlog-policy file naming the witnesses that cosign the consent log; none: nobody does", _path
     )
     tcf_role: str = _setting(
         "publisher",

@@ -9,14 +9,17 @@ from typing import Any
 from urllib.parse import quote
 
 from engine.config import CONSENT_KEYS, CONSENT_SETTINGS, Config
+from engine.errors import ConfigError
+from engine.log_client import Witnesses
 from engine.log_files import LogFiles
 from engine.log_record import LoggedKey, record_state
 from engine.log_writer import LogWriter, try_step
 from engine.store import SqliteStore
 from engine.store.log_sqlite import SqliteLeaves
 from privacy.checkpoint import Signer, encode64, read_checkpoint, read_note
-from privacy.errors import KeyringError
+from privacy.errors import KeyringError, LogError
 from privacy.keyring import Keyring
+from privacy.log_policy import LogPolicy, read_policy
 from privacy.merkle import inclusion_proof
 from privacy.rejudge import POLICY
 from privacy.tiles import tile_nodes
@@ -51,6 +54,7 @@ class ConsentLog:
         self._now = now
         self._more_keys = more_keys
         if keys is not None:
+            witnesses = read_witnesses(config)
             signers = log_signers(keys, store.settle("log_origin", origin_of(config)))
             self._own_keys = (
                 *(LoggedKey.of_log(signer.verifier) for signer in signers),
@@ -64,6 +68,7 @@ class ConsentLog:
                 monotonic=monotonic,
                 closing=self.leaves if self.public else None,
                 opened=self.record,
+                witnessing=Witnesses(witnesses) if witnesses else None,
             )
 
     def fault(self) -> str | None:
@@ -77,15 +82,8 @@ class ConsentLog:
 
     def proof(self, index: int) -> str | None:
         """Return the .tlog-proof of a leaf by the checkpoint that is published, None where that does not cover it."""
-        note = self.files.checkpoint()
-        if note is None:
-            return None
-        read = read_note(note)
-        size = read_checkpoint(read.text).size
-        if index >= size:
-            return None
-        path = inclusion_proof(index, size, tile_nodes(size, self.files.read_tile))
-        return Proof(index, tuple(path), read).encode().decode("ascii")
+        found = receipt(self.files, index)
+        return None if found is None else found.encode().decode()
 
     def record(self) -> None:
         """Tell the log of keys, settings and policy that it does not know."""
@@ -102,6 +100,18 @@ class ConsentLog:
         """Let another process write."""
         if self.writer is not None:
             self.writer.close()
+
+
+def receipt(files: LogFiles, index: int) -> Proof | None:
+    """Return the proof that a leaf stands in the published log, None where no checkpoint covers it yet."""
+    data = files.checkpoint()
+    if data is None:
+        return None
+    note = read_note(data)
+    size = read_checkpoint(note.text).size
+    if index >= size:
+        return None
+    return Proof(index, tuple(inclusion_proof(index, size, tile_nodes(size, files.read_tile))), note)
 
 
 def open_consent_keys(
@@ -133,6 +143,16 @@ def issuer_key(seed: bytes) -> LoggedKey:
 def jwk_key(use: str, jwk: Mapping[str, Any], public: bytes) -> LoggedKey:
     """Describe a key that is given as a JWK; `public` is its 32 bytes."""
     return LoggedKey(sha256(public).digest(), {"use": use, "jwk": dict(jwk)})
+
+
+def read_witnesses(config: Config) -> LogPolicy | None:
+    """Read the policy file that names the witnesses, None where none is configured. Raises ConfigError."""
+    if config.log_witnesses is None:
+        return None
+    try:
+        return read_policy(config.log_witnesses.read_text("utf-8"))
+    except (OSError, ValueError, LogError) as error:
+        raise ConfigError(f"TACTFUL_LOG_WITNESSES names {config.log_witnesses}: {error}") from error
 
 
 def consent_settings(config: Config) -> dict[str, str]:

@@ -55,7 +55,7 @@ def audit(leaves: LeafStore, files: LogFiles, policy: LogPolicy, *, thorough: bo
 
     With `thorough`, also read each leaf: canonical JSON that knows its index.
     """
-    found = Audit(leaves.count(), 0)
+    found = Audit(0, 0)
     faults = found.faults
     bounds: list[tuple[str, int, bytes]] = []
     try:
@@ -77,6 +77,7 @@ def audit(leaves: LeafStore, files: LogFiles, policy: LogPolicy, *, thorough: bo
     except (LogError, LogRefused) as error:
         faults.append(str(error))
         return found
+    found.leaves = leaves.count()  # last: a service may append meanwhile
     for name, size, _ in bounds:
         if size > found.leaves:
             faults.append(f"rolled back: {name} has {size} leaves, the store has {found.leaves}")

@@ -16,6 +16,7 @@ from privacy.tiles import ENTRIES, WIDTH, Tile, pack, unpack
 
 CHECKPOINT = "checkpoint"
 SIGNED = "log-signed.json"  # in the key folder: whoever rolls back the data does not roll this back
+LOCK = ".lock"  # held by the one process that writes
 _NEW = ".new"
 
 

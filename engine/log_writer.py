@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from engine.errors import EngineError, LogRefused
 from engine.log_audit import audit
-from engine.log_files import LogFiles, Signed, write_durably
+from engine.log_files import LOCK, LogFiles, Signed, write_durably
 from privacy.checkpoint import Checkpoint, Note, Signature, Signer, sign_note
 from privacy.consent_log import LeafStore
 from privacy.errors import PrivacyError
@@ -31,7 +31,6 @@ SIGN_EVERY_S = 60.0
 SIGN_EVERY_LEAVES = 1000
 LOOK_AGAIN_S = 60.0  # between looks whether a refused log was mended
 _BATCH = 1000
-_LOCK = ".lock"
 _REFUSED = "refused.txt"  # how the process that holds the lock tells the others
 
 
@@ -66,7 +65,7 @@ class LogWriter:
         self.policy = LogPolicy(tuple(signer.verifier for signer in signers), {}, {}, NONE)
         self.files = files
         self._leaves = leaves
-        self._signers = tuple(signers)
+        self.signers = tuple(signers)
         self._now = now
         self._monotonic = monotonic
         self._closing = closing
@@ -81,7 +80,7 @@ class LogWriter:
     @property
     def origin(self) -> str:
         """Return the log's name."""
-        return self._signers[0].verifier.name
+        return self.signers[0].verifier.name
 
     def step(self) -> None:
         """Become the writer if nobody is, and publish what is due."""
@@ -139,7 +138,7 @@ class LogWriter:
             self._builder = None
             self.files.put_signed(signed)
             self._last = signed
-        note = sign_note(checkpoint.text(), self._signers, int(self._now().timestamp()))
+        note = sign_note(checkpoint.text(), self.signers, int(self._now().timestamp()))
         self.files.put_checkpoint(note.encode())
         if self._witnessing is not None:
             nodes = tile_nodes(tree.size, self.files.read_tile)
@@ -166,7 +165,7 @@ class LogWriter:
 
     def _take(self) -> bool:
         self.files.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.files.folder / _LOCK, thread_local=False)
+        lock = FileLock(self.files.folder / LOCK, thread_local=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:

@@ -128,6 +128,13 @@ def run_granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
     granian.serve(target_loader=load, wrap_loader=False)
 
 
+def run_wsgi(load: Callable[[], Any], config: Config) -> None:
+    """Serve another app than the service's, until SIGTERM. Raises ServeError where the address is taken."""
+    _check_address(config)
+    with suppress(SystemExit):
+        run_granian(load, config, Path())
+
+
 def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:
     try:
         from gunicorn.app.base import BaseApplication

@@ -31,17 +31,17 @@ from engine.config import KEY_PURPOSES, Config
 from engine.consent_log import ConsentLog, open_consent_keys
 from engine.consents import Consents, open_consents, restriction
 from engine.decide import Engine
-from engine.errors import ConfigError, EngineError
+from engine.deletions import Deletions
+from engine.errors import ConfigError, EngineError, StoreError
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
-from engine.shared_values import SharedValues
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
-from engine.store import SqliteStore, budget_sqlite, epochs_sqlite, open_store, shared_sqlite
-from privacy.budget import SpendStore
+from engine.store import SqliteStore, open_store
+from engine.weeks import Weeks
 from privacy.consent_token import Verifier
 from privacy.gate import Checks
 from privacy.keyring import Keyring
@@ -137,19 +137,18 @@ class Services:
             monotonic=monotonic,
             request_id=self.new_id,
         )
-        self.budget: SpendStore = budget_sqlite.SqliteBudget(
-            self.store, config.key_dir / budget_sqlite.FILE, self.consent_log.leaves, now
-        )
-        self.epochs = epochs_sqlite.SqliteEpochKeys(config.key_dir / epochs_sqlite.FILE, random_bytes)
-        self._shared_rows = shared_sqlite.SqliteSharedRows(data / shared_sqlite.FILE)
-        self.shared = SharedValues(self._shared_rows, self.epochs, self.budget)
+        self.weeks: Weeks | None = None
         self.consents: Consents | None = None
+        self.deletions: Deletions | None = None
         self.admission: Admission | None = None
         self.status_list: StatusList | None = None
         if self.consent_keys is None:
             log.error("consented signals are off: %s", missing)
         else:
-            self._open_consents(self.consent_keys)
+            try:
+                self._open_consents(self.consent_keys)
+            except StoreError as error:  # pages get their creatives still
+                log.error("consented signals are off: %s", error)
         self._atlas = atlas
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
@@ -159,13 +158,24 @@ class Services:
 
     def _open_consents(self, keys: Keyring) -> None:
         config = self.config
+        weeks = self.weeks = Weeks.open(
+            config, self.store, self.consent_log.leaves, now=self.now, random_bytes=self._random_bytes
+        )
         consents = self.consents = open_consents(
             config,
             self.store,
             self.consent_log.leaves,
             keys,
             proof=self.consent_log.proof,
-            forget=self.shared.forget,
+            forget=weeks.shared.forget,
+            now=self.now,
+            random_bytes=self._random_bytes,
+        )
+        self.deletions = Deletions(
+            consents,
+            lambda: self.publishers().values(),
+            service_url=config.base_url,
+            seed=keys.key("issuer"),
             now=self.now,
             random_bytes=self._random_bytes,
         )
@@ -175,7 +185,7 @@ class Services:
         self.admission = Admission(
             checks,
             consents.issuer,
-            self.shared,
+            weeks.shared,
             now=self.now,
             most=config.max_signals,
             off=self.consent_log.fault,
@@ -232,8 +242,8 @@ class Services:
         self.consent_log.close()
         if self.consents is not None:
             self.consents.close()
-        self._shared_rows.close()
-        self.epochs.close()
+        if self.weeks is not None:
+            self.weeks.close()
         self.store.close()
 
     def refresh(self) -> None:
@@ -301,12 +311,11 @@ class Services:
             self._try(self.catalog.rebuild)
 
     def tend_weeks(self) -> None:
-        """Destroy the keys of weeks that are long over, close the one that just ended, learn what may act."""
-        now = self.now()
-        self.epochs.destroy(now)
-        snapshot = self.catalog.view(now).snapshot
-        registered = {p.id: p.first_party for p in snapshot.publishers.values() if p.first_party}
-        self.shared.tend({id: vocabulary.pairs(()) for id, vocabulary in registered.items()}, now)
+        """Do what is due of the weeks: destroy keys, count who shares what, learn what may act."""
+        if self.weeks is not None:
+            now = self.now()
+            snapshot = self.catalog.view(now).snapshot
+            self.weeks.tend(snapshot.publishers, snapshot.caps, now)
 
     def _tend_for_ever(self) -> None:
         # Apart from the looks: the first noise takes a second to load.

@@ -83,10 +83,11 @@ class SharedValues:
         subjects of one person count once. Of both only pseudonyms of the week are kept. Raises StoreError and
         KeyDestroyed.
         """
+        pairs = tuple(pairs)
+        if not pairs:
+            return
         named = self._subject(publisher, subject, epoch_of(now), now)
         ranks = {pair: _rank(named, pair) for pair in pairs}
-        if not ranks:
-            return
         who = named if person is None else pseudonym(self._keys, publisher, PURPOSE, b"id\0" + person, now)
         self._rows.note(epoch_of(now), publisher, named, who, ranks, MOST_VALUES)
 
@@ -109,7 +110,7 @@ class SharedValues:
         closed = []
         try:
             for publisher, pairs in vocabularies.items():
-                if self._budget.kept(_query(publisher, over)) is None:
+                if self._budget.kept(release_query(publisher, over)) is None:
                     self._close(publisher, over, pairs)
                 closed.append((over, publisher))
         finally:
@@ -136,15 +137,15 @@ class SharedValues:
 
         charge = Charge(f"shared-values/{publisher}/{epoch}", MICRO_EPSILON, MICRO_EPSILON)
         try:
-            self._budget.spend(_query(publisher, epoch), [charge], compute)
+            self._budget.spend(release_query(publisher, epoch), [charge], compute)
         except BudgetSpent:
             log.warning("a release of shared values was lost with the ledger: none acts this week")
-            self._budget.spend(_query(publisher, epoch), [], lambda: canonical({"counts": []}))
+            self._budget.spend(release_query(publisher, epoch), [], lambda: canonical({"counts": []}))
 
     def _last(self, publisher: str, over: int) -> frozenset[Pair]:
         """Return what may act: by the release of the week that is over, by the one before while that is not closed."""
         for epoch in (over, over - 1):
-            body = self._budget.kept(_query(publisher, epoch))
+            body = self._budget.kept(release_query(publisher, epoch))
             if body is not None:
                 return frozenset(
                     (key, value) for key, value, count in json.loads(body)["counts"] if count >= K
@@ -155,7 +156,8 @@ class SharedValues:
         return pseudonym_in(self._keys, epoch, publisher, PURPOSE, b"subject\0" + subject.encode(), now)
 
 
-def _query(publisher: str, epoch: int) -> QueryId:
+def release_query(publisher: str, epoch: int) -> QueryId:
+    """Name the release of a publisher's week in the ledger."""
     return query_id({"table": "shared-values", "version": 1, "publisher": publisher, "epoch": epoch})
 
 

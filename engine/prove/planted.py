@@ -6,6 +6,7 @@ of it as such a mistake does.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import logging
@@ -237,6 +238,92 @@ def _order_of_headers(folder: Path) -> Spy:
     return spy
 
 
+def _denied_token_in_the_answer(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if _consent(environ) and b'"consent"' not in body:
+            headers = [*headers, ("X-Consent", "denied: signature")]
+        return status, headers, body
+
+    return spy
+
+
+def _refuses_another_publishers_token(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        elsewhere = _claims(environ).get("aud", "ctx:") == "ctx:elsewhere"
+        return ("401 Unauthorized", headers, b"") if elsewhere else (status, headers, body)
+
+    return spy
+
+
+def _expired_token_in_the_log(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        claims = _claims(environ)
+        if "jti" in claims:
+            log.warning("consent denied", extra={"jti": claims["jti"]})
+        return status, headers, body
+
+    return spy
+
+
+def _signals_parsed_without_a_token(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        signals = _said(environ).get("signals")
+        if isinstance(signals, Mapping) and "jane" in str(signals.get("cohorts")):
+            return "422 Unprocessable Entity", headers, b'{"errors":[{"field":"signals.cohorts[0]"}]}'
+        return status, headers, body
+
+    return spy
+
+
+def _nonce_remembered_before_the_token_is_verified(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if nonce := _consent(environ).get("nonce"):
+            with (folder / "nonces.txt").open("a") as file:
+                file.write(f"{nonce}\n")
+        return status, headers, body
+
+    return spy
+
+
+def _invalid_string_kept(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if tcf := _consent(environ).get("tcf"):
+            with (folder / "invalid.csv").open("a") as file:
+                file.write(f"{hashlib.sha256(str(tcf).encode()).hexdigest()}\n")
+        return status, headers, body
+
+    return spy
+
+
+def _signals_under_gpc(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        objects = environ.get("HTTP_SEC_GPC") == "1" and _consent(environ)
+        return status, headers, body + b" " if objects else body
+
+    return spy
+
+
+def _signals_of_a_minor(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        regs = _said(environ).get("regs")
+        minor = isinstance(regs, Mapping) and regs.get("minor") and _consent(environ)
+        return status, headers, body + b" " if minor else body
+
+    return spy
+
+
+def _cohort_in_the_cache_key(folder: Path) -> Spy:
+    seen: set[str] = set()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        key = json.dumps(_said(environ).get("signals"))
+        log.debug("decision cache %s", "hit" if key in seen else "miss")
+        seen.add(key)
+        return status, headers, body
+
+    return spy
+
+
 PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
     {
         "language-in-the-answer": _language_in_the_answer,
@@ -261,6 +348,15 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "own-text-recognised": _own_text_recognised,
         "two-headers-together": _two_headers_together,
         "order-of-headers": _order_of_headers,
+        "denied-token-in-the-answer": _denied_token_in_the_answer,
+        "refuses-another-publishers-token": _refuses_another_publishers_token,
+        "expired-token-in-the-log": _expired_token_in_the_log,
+        "signals-parsed-without-a-token": _signals_parsed_without_a_token,
+        "nonce-remembered-before-the-token-is-verified": _nonce_remembered_before_the_token_is_verified,
+        "invalid-string-kept": _invalid_string_kept,
+        "signals-under-gpc": _signals_under_gpc,
+        "signals-of-a-minor": _signals_of_a_minor,
+        "cohort-in-the-cache-key": _cohort_in_the_cache_key,
     }
 )
 
@@ -295,10 +391,32 @@ def _spied(app: WSGIApplication, spy: Spy) -> WSGIApplication:
 
 
 def _page_url(environ: Environ) -> object:
+    page = _said(environ).get("page")
+    return page.get("url") if isinstance(page, Mapping) else None
+
+
+def _said(environ: Environ) -> Mapping[str, Any]:
+    """Give the body's fields; none where it is no JSON object."""
     try:
-        return json.loads(environ["body"])["page"]["url"]
-    except (ValueError, KeyError, TypeError):
-        return None
+        said = json.loads(environ["body"])
+    except ValueError:
+        return {}
+    return said if isinstance(said, Mapping) else {}
+
+
+def _consent(environ: Environ) -> Mapping[str, Any]:
+    consent = _said(environ).get("consent")
+    return consent if isinstance(consent, Mapping) else {}
+
+
+def _claims(environ: Environ) -> Mapping[str, Any]:
+    """Give the claims of the token that came, unverified."""
+    parts = str(_consent(environ).get("token", "")).split(".")
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=="))
+    except (ValueError, IndexError):
+        return {}
+    return claims if isinstance(claims, Mapping) else {}
 
 
 def _address_hash(environ: Environ) -> str:

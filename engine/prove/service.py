@@ -5,18 +5,40 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import cast
 
-from engine.campaign import Advertiser, Campaign, Publisher, Suitability
+from contexts.first_party import FirstParty
+from engine.campaign import Advertiser, Campaign, Jwk, Jwks, Publisher, Rule, Suitability, Targeting
 from engine.change import Change, Entity
 from engine.config import Config
 from engine.creative import Creative
+from engine.prove.consents import (
+    AGREED,
+    COHORT,
+    GENERATION,
+    ISSUER,
+    RECORD,
+    USED_ID,
+    USED_NONCE,
+    WITHDREW,
+)
 from engine.prove.no_identity import Verdict, prove, score
 from engine.prove.twins import Chance, Clock, MakeService, Request, Service
 from engine.services import Services
+from engine.shared_values import LATE, K, release_query
 from engine.store import open_store
+from engine.store.consents_sqlite import ConsentRow
 from engine.web import create_app
+from privacy import jose
+from privacy.budget import canonical
+from privacy.consent import PURPOSES, State
+from privacy.consent_log import leaf
+from privacy.errors import KeyringError
+from privacy.gate import hashes_of, subject_of
+from privacy.pseudonym import epoch_of
 
 PUBLISHER = "proof"
 SITE = "https://www.proof.example"
@@ -25,6 +47,10 @@ _SETTLED_S = 30.0
 _ARTICLE = (
     "Gravel bikes take riders over forest roads and cobbled lanes alike. Wide tyres, a long wheelbase and an "
     "upright saddle make a long cycling tour through the autumn rain comfortable, and a jacket does the rest."
+)
+_ILLNESS = (
+    "Chemotherapy and radiation are hard on patients with cancer. The oncologist explains the treatment of the "
+    "tumour, its side effects, and what the hospital does for those who live with the disease."
 )
 
 
@@ -36,7 +62,7 @@ def prove_no_identity(planted: bool = True) -> Verdict:
         verdict = prove(make, requests(), folder / "twins")
         if not planted:
             return verdict
-        return replace(verdict, planted=score(make, requests()[:1], folder / "planted"))
+        return replace(verdict, planted=score(make, requests()[:3], folder / "planted"))
 
 
 def requests() -> tuple[Request, ...]:
@@ -50,8 +76,13 @@ def requests() -> tuple[Request, ...]:
             {"Content-Type": "text/plain"},
         ),
         Request(
-            "POST", "/v1/decisions", _decision("/sport/gravel-bikes", explain=True), {**plain, "Sec-GPC": "1"}
+            "POST",
+            "/v1/decisions",
+            _decision("/sport/gravel-bikes", text=_ARTICLE, explain=True),
+            {**plain, "Sec-GPC": "1"},
+            mute=True,
         ),
+        Request("POST", "/v1/decisions", _decision("/health/care", text=_ILLNESS), plain, mute=True),
         Request("POST", "/v1/decisions", _decision("/news/rain", title="Rain"), {**plain, "Origin": SITE}),
         Request("POST", "/v1/decisions", b'{"publisher":"nobody"}', plain),
         Request("OPTIONS", "/v1/decisions", b"", {"Access-Control-Request-Method": "POST"}),
@@ -71,6 +102,7 @@ def real_service(models: Path) -> MakeService:
         config = Config(data_dir=data, key_dir=folder / "keys", public_url="https://ads.example")
         _fill(config, clock())
         services = Services(config, now=clock, monotonic=lambda: clock().timestamp(), random_bytes=chance)
+        consent(services, clock())
         services.warm_up()
         queues = (services.background, services.pages.background)
         for queue in queues:
@@ -87,15 +119,69 @@ def real_service(models: Path) -> MakeService:
     return make
 
 
+def consent(services: Services, now: datetime) -> None:
+    """Let one reader agree and another withdraw, one token be used, and the cohort be shared by many."""
+    keys, weeks = services.consent_keys, services.weeks
+    if keys is None or weeks is None or services.consents is None:
+        raise KeyringError("the twins have no keys of consent")
+    consents = services.consents.store
+    mac = partial(keys.mac, "subject")
+    expires = now + timedelta(days=30)
+    for sub, state in ((AGREED, "ConsentGiven"), (WITHDREW, "ConsentWithdrawn")):
+        row = ConsentRow(
+            publisher=PUBLISHER,
+            subject=subject_of(mac, PUBLISHER, sub),
+            record=RECORD,
+            generation=GENERATION,
+            state=cast(State, state),
+            purposes=PURPOSES,
+            expires=expires,
+        )
+        consents.change(
+            PUBLISHER,
+            row.subject,
+            lambda _, row=row: row,  # type: ignore[misc]  # mypy infers no default
+            lambda _, index: (leaf(index, "consent.grant", now), b"sealed"),
+            expires,
+        )
+    consents.use(PUBLISHER, *hashes_of(mac, USED_ID, USED_NONCE), expires, 1)
+    epoch = epoch_of(now - LATE) - 1
+    weeks.budget.spend(
+        release_query(PUBLISHER, epoch), [], lambda: canonical({"counts": [["cohort", COHORT, 2 * K]]})
+    )
+    weeks.shared.tend({PUBLISHER: ()}, now)
+
+
 def _fill(config: Config, now: datetime) -> None:
     store = open_store(f"sqlite:///{config.database}")
     suits_all = Suitability(avoid=(), accept_unknown=True)
     lines = ("Tyres for every road", "A jacket that keeps you dry", "Tours with company")
     entities: list[Entity] = [
-        Publisher(id=PUBLISHER, name="The Proof", domains=("www.proof.example",)),
+        Publisher(
+            id=PUBLISHER,
+            name="The Proof",
+            domains=("www.proof.example",),
+            first_party=FirstParty(cohorts=(COHORT,)),
+            issuers={ISSUER.name: Jwks((Jwk(jose.jwk(ISSUER.key)["x"]),))},
+        ),
         Advertiser(id="wheels", name="Wheels", domains=("wheels.example",)),
         Campaign(
             id="autumn", advertiser="wheels", name="Autumn", cpm_micros=1_000_000, suitability=suits_all
+        ),
+        Campaign(
+            id="again",
+            advertiser="wheels",
+            name="Again",
+            cpm_micros=9_000_000,
+            suitability=suits_all,
+            targeting=Targeting(cohorts=Rule(include=(COHORT,))),
+        ),
+        Creative(
+            id="again-0",
+            campaign="again",
+            format="native",
+            headline="The bicycle that you looked at",
+            landing_url="https://wheels.example/",
         ),
         *(
             Creative(

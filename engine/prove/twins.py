@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from engine.prove.channels import Sender
+from engine.prove.consents import said
 from engine.prove.state import kept
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], datetime]
 Chance = Callable[[int], bytes]
 
-_START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
+START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
 _TICK = timedelta(milliseconds=250)
 _BODY_HEADERS = {"Content-Type": "CONTENT_TYPE", "Content-Length": "CONTENT_LENGTH"}
 _RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
@@ -53,6 +54,7 @@ class Request:
     path: str
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    mute: bool = False  # here not even a good consent may act: under GPC, on a page of an Article 9 topic
 
     @property
     def name(self) -> str:
@@ -86,7 +88,8 @@ class Instance:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self._folder = folder
-        self._now = _START
+        self._now = START
+        self._asked = 0
         chance = random.Random(20261123)  # noqa: S311 - the twins need equal chance, not unforeseeable chance
         self._service = make(lambda: self._now, chance.randbytes, folder)
 
@@ -99,16 +102,18 @@ class Instance:
             answered.append((status, headers))
             return lambda _: None
 
+        self._asked += 1
+        body = _body_of(request, sender, self._now, self._asked)
         with _overheard() as said:
-            environ = environ_of(request, sender, said)
+            environ = environ_of(request, sender, said, body)
             try:
-                body = _read(self._service.app(environ, start_response))
+                answer = _read(self._service.app(environ, start_response))
             except Exception as error:  # a server answers 500 and goes on
                 answered.append((f"500 {type(error).__name__}", []))
-                body = b""
+                answer = b""
             self._service.settle()
         status, headers = answered[-1]
-        return Observation(status, tuple(headers), body, said.getvalue())
+        return Observation(status, tuple(headers), answer, said.getvalue())
 
     def kept(self) -> Mapping[str, str]:
         """Digest what it keeps."""
@@ -120,9 +125,8 @@ class Instance:
         self._service.close()
 
 
-def environ_of(request: Request, sender: Sender, errors: io.StringIO) -> dict[str, Any]:
+def environ_of(request: Request, sender: Sender, errors: io.StringIO, body: bytes) -> dict[str, Any]:
     """Make the WSGI environ of a request as a server would for this sender."""
-    body = _body_of(request, sender)
     headers = {**request.headers, **sender.headers, "Content-Length": str(len(body))}
     media_type = request.headers.get("Content-Type", "")
     if parameters := sender.headers.get("Content-Type"):
@@ -163,8 +167,9 @@ def _read(parts: Iterable[bytes]) -> bytes:
             parts.close()
 
 
-def _body_of(request: Request, sender: Sender) -> bytes:
-    if not (sender.page_userinfo or sender.page_suffix):
+def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> bytes:
+    """Give the body as this sender says it at a moment, in its request of this number."""
+    if not (sender.page_userinfo or sender.page_suffix or sender.consent):
         return request.body
     try:
         body = json.loads(request.body)
@@ -175,6 +180,8 @@ def _body_of(request: Request, sender: Sender) -> bytes:
     body["page"]["url"] = (
         f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
     )
+    if sender.consent:
+        body |= said(sender.consent, body["publisher"], now, number)
     return json.dumps(body, ensure_ascii=False).encode()
 
 

@@ -45,13 +45,13 @@ class SqliteEpochKeys:
         """Destroy the keys whose time is up, in the file, its log and this process. Raises StoreError."""
         first = epoch_of(now) - _LIVING + 1
         self._known = {epoch: key for epoch, key in self._known.items() if epoch >= first}
-        gone = 0
-        if self.file.rows("SELECT 1 FROM epoch_keys WHERE epoch < ? LIMIT 1", (first,)):
+        gone = [key for (key,) in self.file.rows("SELECT key FROM epoch_keys WHERE epoch < ?", (first,))]
+        if gone:
             with self.file.writing() as db:
-                gone = db.execute("DELETE FROM epoch_keys WHERE epoch < ?", (first,)).rowcount
-        if not self.file.scrubbed():  # also what an earlier round could not
-            self.file.scrub()
-        return gone
+                db.execute("DELETE FROM epoch_keys WHERE epoch < ?", (first,))
+        if gone or not self.file.scrubbed():  # also what an earlier round, or another process, could not
+            self.file.rewrite()
+        return len(gone)
 
     def close(self) -> None:
         """Close the file."""

@@ -45,7 +45,7 @@ class SqliteLeaves:
 
     def read(self, start: int, stop: int) -> list[bytes]:
         """Return the leaves from `start` to before `stop`, fewer where the log ends."""
-        sql = "SELECT leaf FROM log_leaves WHERE seq >= ? AND seq < ? ORDER BY seq"
+        sql = "SELECT CAST(leaf AS BLOB) FROM log_leaves WHERE seq >= ? AND seq < ? ORDER BY seq"
         return [row[0] for row in self._store.rows(sql, (start, stop))]
 
     def close_hour(self, hour: int) -> int | None:
@@ -59,6 +59,14 @@ class SqliteLeaves:
                 self._close_hour(db, hour, _count(db.execute(_LAST).fetchall()))
                 _, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
         return first or None
+
+    def put_back(self, db: sqlite3.Connection, seq: int, leaf: bytes) -> bool:
+        """Put a leaf where it was signed to stand, within the caller's transaction; say whether it was not there."""
+        sql = (
+            "INSERT INTO log_leaves (seq, leaf) VALUES (?, ?)"
+            " ON CONFLICT DO UPDATE SET leaf = excluded.leaf WHERE leaf != excluded.leaf"
+        )
+        return db.execute(sql, (seq, leaf)).rowcount > 0
 
     def recorded(self, db: sqlite3.Connection) -> bytes | None:
         """Return what `record` kept last, within the caller's transaction."""

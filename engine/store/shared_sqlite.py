@@ -74,8 +74,7 @@ class SqliteSharedRows:
                 ).rowcount
                 for epoch, subject in subjects
             )
-        if gone:
-            self.file.scrub([subject for _, subject in subjects])
+        self.file.scrub([subject for _, subject in subjects])  # also where an earlier try could not
         return gone
 
     def sweep(self, before: int, closed: Iterable[tuple[int, str]]) -> None:
@@ -86,7 +85,9 @@ class SqliteSharedRows:
             for end in ends:
                 sql = "DELETE FROM shared_values WHERE epoch = ? AND publisher = ?"
                 gone += db.execute(sql, end).rowcount
-        if gone or not self.file.scrubbed():
+        if gone:
+            self.file.rewrite()
+        elif not self.file.scrubbed():
             self.file.scrub()
 
     def close(self) -> None:

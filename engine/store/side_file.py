@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import StoreError
-from engine.store.scrub import scrub
+from engine.store.scrub import rewrite, scrub
 
 BUSY_TIMEOUT_S = 30.0
 FILE_MODE = 0o600
@@ -66,6 +66,10 @@ class SideFile:
         leaves: see engine.store.scrub.
         """
         scrub(self._connection(), self.path, needles)
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that nothing is left of whatever was deleted. Raises StoreError."""
+        rewrite(self._connection(), self.path)
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Write a consistent copy into another database."""

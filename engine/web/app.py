@@ -15,6 +15,7 @@ from engine.campaign import Publisher
 from engine.check import Known
 from engine.config import Config
 from engine.consents import Consents
+from engine.deletions import Deletions
 from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
@@ -24,6 +25,7 @@ from engine.web.api import MAX_BODY, Api
 from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
+from engine.web.deletions import add_deletions
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
@@ -54,6 +56,10 @@ class Services(Protocol):
     @property
     def consents(self) -> Consents | None:
         """Keeps readers' consents; None where the keys of consent are not complete."""
+
+    @property
+    def deletions(self) -> Deletions | None:
+        """Answers deletion requests; None where the keys of consent are not complete."""
 
     @property
     def consent_log(self) -> PublishedLog:
@@ -142,6 +148,7 @@ def create_app(
     add_log(api, services.consent_log)
     add_published(api, services.status_list)
     add_consents(api, ConsentDesk(services.consents, services.admission, services.publishers, caller_of))
+    add_deletions(api, lambda: services.deletions)
     add_health(api, metrics, services.unready, services.consent_log.fault)
     app.extensions["tactful"] = api
     query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}

@@ -72,7 +72,7 @@ def test_no_channel_of_identity_changes_what_comes_through(kind: Any) -> None:
     for channel in channels(kind):
         for value in (channel.plain, *channel.values):
             sender = together((kind.senders[0], value))
-            environ = environ_of(asked, sender, None) | {"wsgi.input": None}  # type: ignore[arg-type]
+            environ = environ_of(asked, sender, None, b"") | {"wsgi.input": None}  # type: ignore[arg-type]
             clean, arrival = strip(environ, CONSTANTS, ORIGIN.__eq__)
             if channel.name.startswith("Origin"):
                 assert arrival.origin == FOREIGN

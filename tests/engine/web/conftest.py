@@ -22,6 +22,7 @@ from engine.consents import Consents, open_consents
 from engine.creative import Creative
 from engine.decide import Admit
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer
+from engine.deletions import Deletions
 from engine.keys import KeyTable, Scope, create_key
 from engine.log_files import LogFiles
 from engine.status_list import StatusList
@@ -101,13 +102,22 @@ class FakeServices:
         self.time = NOW
         self.leaves = SqliteLeaves(store)
         config = Config(key_dir=store.path.parent / "consent-keys", public_url="https://ads.example")
-        self.consents: Consents | None = open_consents(
+        consents = open_consents(
             config,
             store,
             self.leaves,
             Keyring.open(config.key_dir, CONSENT_KEYS, random=secrets.token_bytes),
             proof=lambda index: None,
             forget=lambda publisher, subject, now: None,
+            now=self.now,
+            random_bytes=secrets.token_bytes,
+        )
+        self.consents: Consents | None = consents
+        self.deletions: Deletions | None = Deletions(
+            consents,
+            lambda: self.registered.values(),
+            service_url="https://ads.example",
+            seed=b"i" * 32,
             now=self.now,
             random_bytes=secrets.token_bytes,
         )

@@ -1,0 +1,129 @@
+"""Reads a consent log as it is published: from a folder, or over HTTP; and asks witnesses to cosign it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+
+from engine.log_files import CHECKPOINT, LogFiles
+from privacy.checkpoint import MOST_NOTE_BYTES, Checkpoint, Note, Signature
+from privacy.errors import LogError
+from privacy.log_policy import LogPolicy, Witness
+from privacy.tiles import ENTRIES, WIDTH, Tile, pack, unpack
+from privacy.witness import read_cosignatures, write_request
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 10.0
+_MOST_TILE_BYTES = WIDTH * 65_537
+
+
+class FolderSource:
+    """A log in a folder, such as a mirror of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = LogFiles(folder, folder)
+        self._folder = folder
+
+    def checkpoint(self) -> bytes:
+        """Return the checkpoint. Raises LogError where there is none."""
+        data = self._files.checkpoint()
+        if data is None:
+            raise LogError(f"{self._folder}: has no checkpoint")
+        return data
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """Return a tile. Raises LogError where there is none."""
+        return self._files.read_tile(tile)
+
+
+class HttpSource:
+    """A log at a URL prefix; `key` is an API key of the compliance scope, where it is for auditors only."""
+
+    def __init__(self, prefix: str, key: str | None = None, client: httpx.Client | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._prefix = prefix.rstrip("/")
+        self._client = client or httpx.Client(timeout=TIMEOUT_S)
+        self._client.headers.update(headers)
+
+    def checkpoint(self) -> bytes:
+        """Load the checkpoint. Raises LogError where that fails."""
+        data = self._get(CHECKPOINT, MOST_NOTE_BYTES)
+        if data is None:
+            raise LogError(f"{self._prefix}: has no checkpoint")
+        return data
+
+    def read_tile(self, tile: Tile) -> bytes:
+        """Load a tile, cut from the full one where that has taken its place. Raises LogError where that fails."""
+        data = self._get(tile.path, _MOST_TILE_BYTES)
+        if data is None and tile.width < WIDTH:
+            data = self._get(tile.full.path, _MOST_TILE_BYTES)
+            if data is not None:
+                data = pack(unpack(data, tile.width)) if tile.level == ENTRIES else data[: tile.width * 32]
+        if data is None:
+            raise LogError(f"{tile.path}: missing")
+        return data
+
+    def _get(self, path: str, most: int) -> bytes | None:
+        try:
+            with self._client.stream("GET", f"{self._prefix}/{path}") as answer:
+                if answer.status_code == 404:
+                    return None
+                if answer.status_code != 200:
+                    raise LogError(f"{self._prefix}/{path}: answered {answer.status_code}")
+                data = b""
+                for part in answer.iter_bytes():
+                    data += part
+                    if len(data) > most:
+                        raise LogError(f"{self._prefix}/{path}: answered more than {most} bytes")
+                return data
+        except httpx.HTTPError as error:
+            raise LogError(f"{self._prefix}/{path}: {type(error).__name__}") from error
+
+
+class Witnesses:
+    """Asks the witnesses of a policy, one after another; one that is away costs its own cosignature only."""
+
+    def __init__(self, policy: LogPolicy, client: httpx.Client | None = None) -> None:
+        self._witnesses = [witness for witness in policy.witnesses.values() if witness.url]
+        self._client = client or httpx.Client(timeout=TIMEOUT_S)
+        self._seen: dict[str, int] = {}  # witness' name → size that it cosigned last
+
+    def __call__(
+        self, note: Note, checkpoint: Checkpoint, proof_from: Callable[[int], Sequence[bytes]]
+    ) -> Sequence[Signature]:
+        """Return the cosignatures that were given."""
+        lines: list[Signature] = []
+        for witness in self._witnesses:
+            try:
+                lines += self._ask(witness, note, checkpoint, proof_from)
+            except (LogError, httpx.HTTPError) as error:
+                told = str(error) if isinstance(error, LogError) else type(error).__name__
+                log.warning("witness %s did not cosign: %s", witness.verifier.name, told)
+        return lines
+
+    def _ask(
+        self,
+        witness: Witness,
+        note: Note,
+        checkpoint: Checkpoint,
+        proof_from: Callable[[int], Sequence[bytes]],
+    ) -> Sequence[Signature]:
+        name = witness.verifier.name
+        for _ in range(2):  # a second time where it tells which size it holds
+            old = self._seen.get(name, 0)
+            body = write_request(old, proof_from(old), note)
+            answer = self._client.post(f"{(witness.url or '').rstrip('/')}/add-checkpoint", content=body)
+            if answer.status_code == 200:
+                self._seen[name] = checkpoint.size
+                return read_cosignatures(answer.content, note, witness.verifier)
+            if answer.status_code != 409:
+                break
+            told = answer.text.strip()
+            if not told.isascii() or not told.isdigit() or int(told) > checkpoint.size:
+                raise LogError(f"holds {told[:20]!r} leaves, the log has {checkpoint.size}")
+            self._seen[name] = int(told)
+        raise LogError(f"answered {answer.status_code}")

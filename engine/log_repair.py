@@ -1,0 +1,84 @@
+"""Puts a damaged consent log right from whichever copy of its entries still gives the root that was signed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from engine.errors import LogRefused
+from engine.log_audit import BATCH, published_checkpoint
+from engine.log_files import LogFiles
+from engine.store import SqliteStore
+from engine.store.log_sqlite import SqliteLeaves
+from privacy.errors import LogError
+from privacy.log_policy import LogPolicy
+from privacy.tiles import ENTRIES, WIDTH, Tile, TileBuilder, unpack
+
+
+def repair(store: SqliteStore, leaves: SqliteLeaves, files: LogFiles, policy: LogPolicy) -> list[str]:
+    """Bring leaves and tiles back to what the published checkpoint signs; return what was done.
+
+    Requires that nobody writes the log. Raises LogRefused where no copy of the entries gives the signed root.
+    """
+    published = published_checkpoint(files, policy)
+    if published is None:
+        raise LogRefused("there is no checkpoint to go by; put the log's folder back from your copy")
+    size, root = published.size, published.root
+    if _root(_stored(leaves, size)) != root:
+        if _root(_bundled(files, size)) != root:
+            raise LogRefused(
+                f"neither the store's leaves nor the entry tiles give the root that was signed at size {size}; "
+                "put the database or the log's folder back from a copy"
+            )
+        changed = _put_leaves(store, leaves, _bundled(files, size))
+        done = [f"put {changed} leaves back into the store, from the entry tiles"] if changed else []
+    else:
+        done = []
+    builder, written = TileBuilder(), 0
+    for leaf in _stored(leaves, size):
+        written += _put_tiles(files, builder.append(leaf))
+    written += _put_tiles(files, builder.partial())
+    if written:
+        done.append(f"wrote {written} tiles anew, from the store's leaves")
+    return done
+
+
+def _root(entries: Iterator[bytes]) -> bytes | None:
+    builder = TileBuilder()
+    try:
+        for leaf in entries:
+            builder.append(leaf)
+    except LogError:
+        return None
+    return builder.root()
+
+
+def _stored(leaves: SqliteLeaves, size: int) -> Iterator[bytes]:
+    for start in range(0, size, BATCH):
+        yield from leaves.read(start, min(start + BATCH, size))
+
+
+def _bundled(files: LogFiles, size: int) -> Iterator[bytes]:
+    for start in range(0, size, WIDTH):
+        width = min(WIDTH, size - start)
+        yield from unpack(files.read_tile(Tile(ENTRIES, start // WIDTH, width)), width)
+
+
+def _put_leaves(store: SqliteStore, leaves: SqliteLeaves, entries: Iterator[bytes]) -> int:
+    changed = 0
+    with store.writing() as db:
+        for seq, leaf in enumerate(entries):
+            changed += leaves.put_back(db, seq, leaf)
+    return changed
+
+
+def _put_tiles(files: LogFiles, tiles: Iterable[tuple[Tile, bytes]]) -> int:
+    written = 0
+    for tile, data in tiles:
+        try:
+            there = files.tile(tile)
+        except LogError:
+            there = None
+        if there != data:
+            files.put_tile(tile, data)
+            written += 1
+    return written

@@ -1,0 +1,51 @@
+"""What an operator does to the consent log beside the service: look it over, put it right."""
+
+from __future__ import annotations
+
+from filelock import FileLock, Timeout
+
+from engine.config import CONSENT_KEYS, Config
+from engine.consent_log import LOG_FOLDER, log_signers
+from engine.errors import LogRefused
+from engine.log_audit import Audit, audit
+from engine.log_files import LOCK, LogFiles
+from engine.log_repair import repair
+from engine.store import SqliteStore
+from engine.store.log_sqlite import SqliteLeaves
+from privacy.errors import LogError
+from privacy.keyring import Keyring
+from privacy.log_policy import LogPolicy
+
+
+class Upkeep:
+    """The log of an installation, whether or not a service writes it meanwhile. It makes no key."""
+
+    def __init__(self, config: Config, store: SqliteStore) -> None:
+        self.leaves = SqliteLeaves(store)
+        self.files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
+        self._config = config
+        self._store = store
+
+    def policy(self) -> LogPolicy:
+        """Return the log's own keys as a policy without witnesses. Raises KeyringError, LogError."""
+        origin = self._store.setting("log_origin")
+        if origin is None:
+            raise LogError("there is no consent log yet: it begins when the service first starts")
+        keys = Keyring.open(self._config.key_dir, CONSENT_KEYS, random=_no_chance)
+        return LogPolicy(tuple(signer.verifier for signer in log_signers(keys, origin)), {}, {})
+
+    def audit(self) -> Audit:
+        """Recompute the log from all its entries."""
+        return audit(self.leaves, self.files, self.policy())
+
+    def repair(self) -> list[str]:
+        """Put the log right; return what was done. Raises LogRefused where the service runs, or no copy is sound."""
+        try:
+            with FileLock(self.files.folder / LOCK, blocking=False):
+                return repair(self._store, self.leaves, self.files, self.policy())
+        except Timeout:
+            raise LogRefused("a service writes the log: stop it first") from None
+
+
+def _no_chance(count: int) -> bytes:
+    raise LogError("a key of the log is missing, and none is made here: start the service, or put it back")

@@ -1,0 +1,59 @@
+"""What goes on by weeks: the keys of pseudonyms, and which values of signals enough readers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Self
+
+from engine.campaign import Publisher
+from engine.config import Config
+from engine.shared_values import SharedValues
+from engine.store import SqliteStore
+from engine.store.budget_sqlite import FILE as MARK
+from engine.store.budget_sqlite import SqliteBudget
+from engine.store.epochs_sqlite import FILE as EPOCHS
+from engine.store.epochs_sqlite import SqliteEpochKeys
+from engine.store.shared_sqlite import FILE as SHARED
+from engine.store.shared_sqlite import SqliteSharedRows
+from privacy.budget import SpendStore
+from privacy.consent_log import LeafStore
+
+
+class Weeks:
+    """The weekly keys, rows and releases of one process."""
+
+    def __init__(self, keys: SqliteEpochKeys, rows: SqliteSharedRows, budget: SpendStore) -> None:
+        self._keys, self._rows = keys, rows
+        self.budget = budget
+        self.shared = SharedValues(rows, keys, budget)
+
+    @classmethod
+    def open(
+        cls,
+        config: Config,
+        store: SqliteStore,
+        leaves: LeafStore,
+        *,
+        now: Callable[[], datetime],
+        random_bytes: Callable[[int], bytes],
+    ) -> Self:
+        """Open the files, made where there are none. Raises StoreError that names the one which is damaged."""
+        budget = SqliteBudget(store, config.key_dir / MARK, leaves, now)
+        keys = SqliteEpochKeys(config.key_dir / EPOCHS, random_bytes)
+        rows = SqliteSharedRows(config.data_dir / SHARED)
+        return cls(keys, rows, budget)
+
+    def tend(self, publishers: Mapping[str, Publisher], caps: Mapping[str, int], now: datetime) -> None:
+        """Destroy the keys of weeks that are long over, close the one that just ended, learn what may act.
+
+        `caps` are the frequency caps by campaign. Raises StoreError and NoiseError.
+        """
+        self._keys.destroy(now)
+        registered = {p.id: p.first_party for p in publishers.values() if p.first_party}
+        self.shared.tend({id: vocabulary.pairs(caps) for id, vocabulary in registered.items()}, now)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._rows.close()
+        self._keys.close()

@@ -1,0 +1,51 @@
+"""What a publisher may register of its readers' signals, checked where it is loaded."""
+
+import pytest
+
+from engine.campaign import Publisher
+from engine.check import Findings, Known, check_publisher, parse
+
+PUBLISHER = {"kind": "publisher", "id": "daily", "name": "Daily", "domains": ["daily.example"]}
+
+
+def errors(first_party):
+    publisher, faults = parse({**PUBLISHER, "first_party": first_party})
+    found = Findings()
+    if isinstance(publisher, Publisher):
+        check_publisher(publisher, Known(topics=(), products=()), found)
+    return {error.field: error for error in (*faults, *found.errors)}
+
+
+def test_a_vocabulary_is_registered():
+    assert errors({}) == {}
+    assert errors({"cohorts": ["viewed-pricing"], "loyalty_tiers": ["gold", "silver"]}) == {}
+    assert (
+        errors({"cohorts": [f"c{n}" for n in range(14)], "loyalty_tiers": [f"t{n}" for n in range(255)]})
+        == {}
+    )
+
+
+@pytest.mark.parametrize(
+    "raw", ["jane.doe@example.com", "+49 151 1234567", "4915112345678", "jane at example dot com"]
+)
+@pytest.mark.parametrize("name", ["cohorts", "loyalty_tiers"])
+def test_an_identifier_is_no_word_of_a_vocabulary_and_not_echoed(name, raw):
+    (error,) = errors({name: ["fine", raw]}).values()
+    assert error.field == f"first_party.{name}[1]"
+    assert raw not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("first_party", "field"),
+    [
+        ({"cohorts": ["Viewed Pricing"]}, "first_party.cohorts[0]"),
+        ({"cohorts": ["a", "a"]}, "first_party.cohorts"),
+        ({"cohorts": [f"c{n}" for n in range(16)]}, "first_party"),
+        ({"cohorts": [f"c{n}" for n in range(15)], "loyalty_tiers": ["gold"]}, "first_party"),
+        ({"cohorts": [f"c{n}" for n in range(17)]}, "first_party.cohorts"),
+        ({"loyalty_tiers": [f"t{n}" for n in range(256)]}, "first_party.loyalty_tiers"),
+        ({"stages": ["a"]}, "first_party"),
+    ],
+)
+def test_a_vocabulary_beyond_sixteen_keys_of_eight_bits_is_refused(first_party, field):
+    assert field in errors(first_party)
