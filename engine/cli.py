@@ -703,21 +703,6 @@ def prove_no_identity(as_json: bool) -> None:
         sys.exit(FOUND)
 
 
-@prove.command("log")
-@as_json
-def prove_log(as_json: bool) -> None:
-    """Try to change, drop or rewrite what the consent log tells without being found out, on copies of it.
-
-    Exits 1 where that succeeds. Example: tactful prove log
-    """
-    from engine.prove.log import prove_log as run
-
-    verdict = run(_config(), _now())
-    _show(verdict.plain(), as_json, verdict.lines())
-    if not verdict.holds:
-        sys.exit(FOUND)
-
-
 @prove.command("consent-fuzz")
 @click.option("--count", default=50_000, show_default=True, help="Mutants of each kind.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same mutants.")
@@ -728,14 +713,30 @@ def prove_log(as_json: bool) -> None:
 )
 @as_json
 def prove_consent_fuzz(count: int, seed: int, packages: Path | None, as_json: bool) -> None:
-    """Try damaged consent strings on our readers and on those of others.
+    """Try damaged consent strings and tokens on our readers and on those of others.
 
     Exits 1 where ours accept what the others refuse. Example: tactful prove consent-fuzz --count 2000
     """
     from engine.prove.consent_fuzz import FuzzVerdict
+    from engine.prove.consent_fuzz_tokens import fuzz_tokens
     from engine.prove.string_fuzz import fuzz_strings
 
-    verdict = FuzzVerdict(seed, (fuzz_strings(seed, count, packages),))
+    verdict = FuzzVerdict(seed, (fuzz_strings(seed, count, packages), fuzz_tokens(seed, count)))
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
+@prove.command("log")
+@as_json
+def prove_log(as_json: bool) -> None:
+    """Try to change, drop or rewrite what the consent log tells without being found out, on copies of it.
+
+    Exits 1 where that succeeds. Example: tactful prove log
+    """
+    from engine.prove.log import prove_log as run
+
+    verdict = run(_config(), _now())
     _show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)

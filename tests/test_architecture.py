@@ -35,7 +35,7 @@ OWNERS = {
     "gunicorn": ["engine/serve.py"],
     "holidays": ["contexts/clock.py"],
     "httpx": ["contexts/fetch.py", "contexts/weather_sources.py", "engine/log_client.py"],
-    "joserfc": ["privacy/consent_token.py", "privacy/deletion.py", "privacy/jose.py"],
+    "joserfc": ["privacy/*.py", "engine/prove/consent_fuzz_tokens.py"],
     "nh3": ["engine/creative_safety.py"],
     "onnx": ["contexts/encode_onnx.py"],
     "onnxruntime": ["contexts/encode_onnx.py"],

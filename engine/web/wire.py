@@ -147,7 +147,8 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
     weather: WeatherBody | None = None
     consent: ConsentBody | None = None
     regs: RegsBody = RegsBody()
-    signals: Raw = Raw()  # the reader's, under their consent: skipped unparsed where there is none
+    # The reader's, under their consent: skipped unparsed where there is none. A factory, since no schema tells a Raw.
+    signals: Raw = msgspec.field(default_factory=Raw)
     explain: bool = False
     test: bool = False  # left out of the service's counters
 

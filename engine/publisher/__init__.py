@@ -1,0 +1,1 @@
+"""What publishers run on their own servers."""
