@@ -590,6 +590,31 @@ def log_monitor(
         time.sleep(every_s)
 
 
+@log_group.command("rejudge")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@policy_file
+@as_json
+def log_rejudge(bundle: Path, policy: Path, as_json: bool) -> None:
+    """Judge offline, however late, whether consent was in force: from an evidence bundle and the log's keys alone.
+
+    Exits 1 where it was not, or where the evidence does not hold. Example: tactful log rejudge evidence.json
+    --policy policy.txt
+    """
+    from privacy.errors import LogError
+    from privacy.log_policy import read_policy
+    from privacy.rejudge import judge, read_bundle
+
+    trusted = read_policy(policy.read_text("utf-8"))
+    try:
+        judgement = judge(read_bundle(bundle.read_bytes()), trusted)
+    except LogError as error:
+        click.echo("the evidence does not hold: nothing follows from it", err=True)
+        _fail(error, FOUND)
+    _show(judgement.plain(), as_json, judgement.lines())
+    if not judgement.in_force:
+        sys.exit(FOUND)
+
+
 @log_group.command("witness")
 @click.option("--name", required=True, help="Name that it signs under, such as witness.example.org/consent.")
 @policy_file

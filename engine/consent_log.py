@@ -83,7 +83,7 @@ class ConsentLog:
     def proof(self, index: int) -> str | None:
         """Return the .tlog-proof of a leaf by the checkpoint that is published, None where that does not cover it."""
         found = receipt(self.files, index)
-        return None if found is None else found.encode().decode("ascii")
+        return None if found is None else found.encode().decode()
 
     def record(self) -> None:
         """Tell the log of keys, settings and policy that it does not know."""

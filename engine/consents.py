@@ -153,7 +153,7 @@ class LeafLog:
         sealed: set[str] = set()  # a public log tells a hash of the tombstone
         for start in range(0, self._leaves.count(), BATCH):
             for told in map(json.loads, self._leaves.read(start, start + BATCH)):
-                if told["type"] == "subject.erase":
+                if told.get("type") == "subject.erase":
                     named.add(told["data"]["id"])
                 elif "commit" in told:
                     sealed.add(told["commit"])

@@ -1,0 +1,432 @@
+"""`tactful prove erasure`: after a reader is erased, no byte by which it was known is left in the state folder.
+
+On copies of the deployment's state, under its own settings: readers agree, one of them uses everything that
+leaves a trace, exports, withdraws and is erased. Then every file of the copy is searched for its key, what the
+key gives, its pseudonym, the publisher's name for it, its e-mail address and their hashes; and what was proved
+before must still be proved. How much this finds is itself measured, by faults planted in the erasure.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from engine.campaign import Publisher
+from engine.config import Config
+from engine.consent_log import LOG_FOLDER
+from engine.consents import Grant
+from engine.errors import EngineError, NotFound
+from engine.log_files import SIGNED
+from engine.rights import Rights, open_rights
+from engine.store import SqliteStore
+from engine.store.sqlite import copy_database
+from engine.store.subjects_sqlite import back_up
+from privacy.consent import PURPOSES
+from privacy.consent_log import leaf
+from privacy.erasure import opening_key
+from privacy.errors import PrivacyError
+from privacy.pseudonym import id_secret, normal
+from privacy.records import Notice
+from privacy.tlog_proof import read_proof, verify_proof
+
+_START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
+_HOUR = timedelta(hours=1)
+_OTHERS = 60  # readers beside the one that is erased: rows move between pages
+_SHORTEST = 16  # bytes that are searched for: shorter ones are found by chance
+_LOG = "service.log"
+_PROOF = Publisher(id="proof", name="The Proof", domains=("www.proof.example",))
+_GRANT = Grant(PURPOSES, Notice("5e" * 32, "en", "proof-1"), "button of the proof", 30)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was searched for, where it was found, and what else did not hold."""
+
+    needles: int
+    files: int
+    found: tuple[str, ...]  # what, and in which file
+    faults: tuple[str, ...]
+    planted: Mapping[str, bool] = field(default_factory=dict)  # planted fault → whether it was found
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether the promise held and every planted fault was found."""
+        return not self.found and not self.faults and all(self.planted.values())
+
+    def plain(self) -> dict[str, Any]:
+        """Give the verdict as JSON values."""
+        return {
+            "proof": "erasure",
+            "holds": self.holds,
+            "needles": self.needles,
+            "files": self.files,
+            "found": list(self.found),
+            "faults": list(self.faults),
+            "planted_found": f"{sum(self.planted.values())}/{len(self.planted)}",
+            "planted_missed": [name for name, found in self.planted.items() if not found],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield the verdict as one line of JSON."""
+        yield json.dumps(self.plain(), ensure_ascii=False)
+
+
+def prove_erasure(config: Config, planted: bool = True) -> Verdict:
+    """Prove it on copies of this deployment's state, or of none; with `planted`, measure the proof."""
+    with tempfile.TemporaryDirectory(prefix="tactful-proof-") as name:
+        folder = Path(name)
+        verdict = prove(_copied(config, folder / "sound"))
+        if not planted:
+            return verdict
+        return replace(verdict, planted=score(config, folder))
+
+
+def score(config: Config, folder: Path) -> dict[str, bool]:
+    """Plant each fault in turn, in a copy of its own, and say whether it was found."""
+    found = {}
+    for number, (name, plant) in enumerate(PLANTED.items()):
+        verdict = prove(_copied(config, folder / str(number)), plant)
+        found[name] = not verdict.holds
+        shutil.rmtree(folder / str(number))
+    return found
+
+
+def prove(config: Config, plant: Callable[[Rights, Path], None] | None = None) -> Verdict:
+    """Erase a reader in the installation that `config` names, which is changed by it, and look for it."""
+    state = config.data_dir.parent
+    clock = _Clock()
+    chance = random.Random(7)  # noqa: S311 - the readers of a proof are nobody
+    store = SqliteStore(config.database)
+    try:
+        with (
+            _logged(state / _LOG),
+            open_rights(
+                config,
+                store,
+                now=clock,
+                monotonic=lambda: clock.now.timestamp(),
+                random_bytes=chance.randbytes,
+            ) as rights,
+        ):
+            if plant is not None:
+                plant(rights, state)
+            return _erase_one(rights, state, clock, chance)
+    finally:
+        store.close()
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = _START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def _erase_one(rights: Rights, state: Path, clock: _Clock, chance: random.Random) -> Verdict:
+    consents = rights.consents
+    for _ in range(_OTHERS):
+        consents.grant(_PROOF, None, _GRANT)
+    sub = chance.randbytes(16).hex()
+    email = f"reader.{chance.randbytes(8).hex()}@proof.example"
+    given = [consents.grant(_PROOF, sub, _GRANT), consents.grant(_PROOF, sub, _GRANT)]
+    subject = consents.subject_of(_PROOF.id, sub)
+    rights.weeks.shared.note(
+        _PROOF.id, subject, [("cohort", "proof")], clock.now, person=id_secret("email", email)
+    )
+    consents.store.use(_PROOF.id, "j" * 64, "n" * 64, clock.now + _HOUR, 50)
+    clock.now += _HOUR
+    _published(rights, clock)
+    before = rights.log.leaves.read(0, rights.log.leaves.count())
+    exported = consents.export(_PROOF.id, sub)
+    needles = _needles(rights, subject, sub, email)
+    needles |= {f"token {number}": one.token.encode() for number, one in enumerate(given)}
+    needles |= {f"rights token {number}": one.rights_token.encode() for number, one in enumerate(given)}
+    _, seen = _search(state, {name: needles[name] for name in ("key", "pseudonym, hex")})
+    faults = [] if len(seen) >= 2 else ["the search does not find what is kept"]
+
+    consents.withdraw(_PROOF.id, sub, "link of the proof")
+    try:
+        erased = consents.erase(_PROOF.id, sub)
+    except EngineError as error:  # an erasure looks for itself, too
+        return Verdict(len(needles), 0, (), (*faults, f"the erasure failed: {error}"))
+    clock.now += _HOUR
+    _published(rights, clock)
+    files, found = _search(state, needles)
+    faults += _still_holds(rights, sub, subject, before, exported, erased.erase_id)
+    return Verdict(len(needles), files, tuple(found), tuple(faults))
+
+
+def _published(rights: Rights, clock: _Clock) -> None:
+    rights.log.step()
+    clock.now += timedelta(seconds=61)
+    rights.log.step()
+
+
+def _needles(rights: Rights, subject: str, sub: str, email: str) -> dict[str, bytes]:
+    """Give all by which a reader could be known, in the forms in which it could be written."""
+    key = rights.consents.keys.get(subject)
+    if key is None:
+        raise EngineError("the reader of the proof has no key")
+    named = {
+        "key": key.key,
+        "opening key": opening_key(key.key),
+        "pseudonym": bytes.fromhex(subject),
+        "sub": sub.encode(),
+        "hash of sub": hashlib.sha256(sub.encode()).digest(),
+        "e-mail": email.encode(),
+        "normal e-mail": normal("email", email).encode(),
+        "hash of e-mail": hashlib.sha256(normal("email", email).encode()).digest(),
+    }
+    needles = dict(named)
+    for name, value in named.items():
+        needles[f"{name}, hex"] = value.hex().encode()
+        encoded = base64.b64encode(value).rstrip(b"=")
+        needles[f"{name}, base64"] = encoded
+        needles[f"{name}, base64url"] = encoded.replace(b"+", b"-").replace(b"/", b"_")
+    for index, ciphertext in rights.consents.store.events(subject):
+        needles[f"ciphertext {index}"] = ciphertext[:64]
+        needles[f"end of ciphertext {index}"] = ciphertext[-64:]
+    return {name: value for name, value in needles.items() if len(value) >= _SHORTEST}
+
+
+def _search(state: Path, needles: Mapping[str, bytes]) -> tuple[int, list[str]]:
+    """Return how many files there are, and what stands in which of them."""
+    files = [path for path in sorted(state.rglob("*")) if path.is_file()]
+    found = []
+    for path in files:
+        data = path.read_bytes()
+        name = path.relative_to(state).as_posix()
+        found += [f"{what} in {name}" for what, needle in needles.items() if needle in data]
+    return len(files), found
+
+
+def _still_holds(
+    rights: Rights, sub: str, subject: str, before: list[bytes], exported: dict[str, Any], erase_id: str
+) -> Iterator[str]:
+    """Yield what is not as it has to be after an erasure."""
+    leaves = rights.log.leaves.read(0, rights.log.leaves.count())
+    if leaves[: len(before)] != before:
+        yield "leaves of the log were changed"
+    if not rights.consents.log.told([erase_id]):
+        yield "the log does not tell of the erasure"
+    if rights.consents.keys.get(subject) is not None:
+        yield "the key is still given out"
+    try:
+        rights.consents.export(_PROOF.id, sub)
+        yield "the export still answers"
+    except NotFound:
+        pass
+    writer = rights.log.writer
+    if writer is None:
+        yield "the log is not signed"
+        return
+    proofs = 0
+    for record in exported["@graph"]:
+        for status in record["dpv:hasConsentStatus"]:
+            opening = status["tactful:opening"]
+            if opening["tactful:proof"] is None:
+                continue
+            try:
+                verify_proof(
+                    read_proof(opening["tactful:proof"].encode()),
+                    opening["tactful:leaf"].encode(),
+                    writer.policy,
+                )
+                proofs += 1
+            except PrivacyError as error:
+                yield f"an old proof does not verify: {error}"
+    if proofs < 2:
+        yield "the export held no proofs"
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Write every log line of the process into the state folder, to be searched like all else."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()
+
+
+def _copied(config: Config, folder: Path) -> Config:
+    """Copy a deployment's state, as far as it concerns readers; an empty one where there is none."""
+    data, keys = folder / "data", folder / "keys"
+    data.mkdir(parents=True)
+    keys.mkdir(mode=0o700)
+    if config.database.exists():
+        copy_database(config.database, data / "tactful.db")
+        if (config.data_dir / LOG_FOLDER).exists():
+            ignored = shutil.ignore_patterns(".lock", "*.txt")
+            shutil.copytree(config.data_dir / LOG_FOLDER, data / LOG_FOLDER, ignore=ignored)
+        for path in (*config.key_dir.glob("*.key"), config.key_dir / "keys.txt", config.key_dir / SIGNED):
+            if path.exists():
+                shutil.copy(path, keys / path.name)
+    # Subjects' keys stay where they are: the proof brings readers of its own.
+    return replace(config, data_dir=data, key_dir=keys)
+
+
+# --- planted faults: each makes an erasure that is none ---
+
+
+def _keep_key(rights: Rights, state: Path) -> None:
+    rights.consents.keys.destroy = lambda subject: None  # type: ignore[method-assign]
+
+
+def _leave_key_log(rights: Rights, state: Path) -> None:
+    rights.consents.keys.file.scrub = lambda needles=(): None  # type: ignore[attr-defined]
+
+
+def _leave_log(rights: Rights, state: Path) -> None:
+    rights.consents.store.scrub = lambda needles, erase_ids: None  # type: ignore[method-assign]
+
+
+def _keep_rows(sql: str) -> Callable[[Rights, Path], None]:
+    """Put back what the erasure deleted of a table."""
+
+    def plant(rights: Rights, state: Path) -> None:
+        erase = rights.consents.store.erase
+
+        def keep(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+            rows = rights.store.rows(f"SELECT * FROM {sql} WHERE subject = ?", (subject,))  # noqa: S608 - a constant
+            index = erase(publisher, subject, erase_id, tombstone, until)
+            with rights.store.writing() as db:
+                for row in rows:
+                    marks = ", ".join("?" * len(row))
+                    db.execute(f"INSERT INTO {sql} VALUES ({marks})", row)  # noqa: S608 - a constant
+            return index
+
+        rights.consents.store.erase = keep  # type: ignore[method-assign]
+
+    return plant
+
+
+def _log_sub(rights: Rights, state: Path) -> None:
+    erase = rights.consents.erase
+
+    def tell(publisher: str, sub: str) -> Any:
+        log.info("erasing %s of %s", sub, publisher)
+        return erase(publisher, sub)
+
+    rights.consents.erase = tell  # type: ignore[method-assign]
+
+
+def _name_in_tombstone(rights: Rights, state: Path) -> None:
+    erase = rights.consents.store.erase
+
+    def name(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+        def told(index: int) -> bytes:
+            return leaf(index, "subject.erase", _START, data={"id": erase_id, "subject": subject})
+
+        return erase(publisher, subject, erase_id, told, until)
+
+    rights.consents.store.erase = name  # type: ignore[method-assign]
+
+
+def _tell_nobody(rights: Rights, state: Path) -> None:
+    erase = rights.consents.store.erase
+
+    def silent(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+        def told(index: int) -> bytes:
+            return leaf(index, "config.change", _START)
+
+        return erase(publisher, subject, erase_id, told, until)
+
+    rights.consents.store.erase = silent  # type: ignore[method-assign]
+
+
+def _copy_keys(rights: Rights, state: Path) -> None:
+    withdraw = rights.consents.withdraw
+
+    def copy(publisher: str, sub: str, expressed_by: str) -> Any:
+        back_up(rights.consents.keys, state / "keys" / "subjects.copy", _START)  # type: ignore[arg-type]
+        return withdraw(publisher, sub, expressed_by)
+
+    rights.consents.withdraw = copy  # type: ignore[method-assign]
+
+
+def _delete_leaves(rights: Rights, state: Path) -> None:
+    erase = rights.consents.store.erase
+
+    def rewrite(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+        seqs = [index for index, _ in rights.consents.store.events(subject)]
+        index = erase(publisher, subject, erase_id, tombstone, until)
+        with rights.store.writing() as db:
+            db.executemany("UPDATE log_leaves SET leaf = ? WHERE seq = ?", [(b"{}", seq) for seq in seqs])
+        return index
+
+    rights.consents.store.erase = rewrite  # type: ignore[method-assign]
+
+
+def _remember_export(rights: Rights, state: Path) -> None:
+    export = rights.consents.export
+    kept: dict[str, Any] = {}
+
+    def cached(publisher: str, sub: str) -> dict[str, Any]:
+        if sub not in kept:
+            kept[sub] = export(publisher, sub)
+        return kept[sub]  # type: ignore[no-any-return]
+
+    rights.consents.export = cached  # type: ignore[method-assign]
+
+
+def _keep_email(rights: Rights, state: Path) -> None:
+    note = rights.weeks.shared.note
+
+    def keep(publisher: str, subject: str, pairs: Any, now: datetime, *, person: bytes | None = None) -> None:
+        (state / "data" / "persons").write_bytes(person or b"")
+        note(publisher, subject, pairs, now, person=person)
+
+    rights.weeks.shared.note = keep  # type: ignore[method-assign]
+
+
+def _leave_gap(rights: Rights, state: Path) -> None:
+    """Leave in the file what moving rows between pages can leave there, and do not look for it."""
+    scrub = rights.store.scrub
+    erase = rights.consents.store.erase
+
+    def moved(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+        index = erase(publisher, subject, erase_id, tombstone, until)
+        scrub((b"\0" * 64,))
+        with rights.store.path.open("ab") as file:
+            file.write(subject.encode())
+        return index
+
+    rights.consents.store.erase = moved  # type: ignore[method-assign]
+    rights.store.scrub = lambda needles: None  # type: ignore[method-assign]
+
+
+PLANTED: Mapping[str, Callable[[Rights, Path], None]] = {
+    "the key is kept": _keep_key,
+    "the key stays in the write-ahead log": _leave_key_log,
+    "rows stay in the write-ahead log": _leave_log,
+    "the ciphertexts are kept": _keep_rows("consent_events"),
+    "the consent is kept": _keep_rows("consents"),
+    "the publisher's name for the reader is logged": _log_sub,
+    "the tombstone names the pseudonym": _name_in_tombstone,
+    "there is no tombstone": _tell_nobody,
+    "the keys were copied aside": _copy_keys,
+    "leaves are overwritten": _delete_leaves,
+    "the export is answered from memory": _remember_export,
+    "the hash of the e-mail address is kept": _keep_email,
+    "a page's gap holds the row": _leave_gap,
+}

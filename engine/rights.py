@@ -1,0 +1,58 @@
+"""The consents of an installation with all that an operator needs for readers' rights, beside a service or without."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from engine.config import CONSENT_KEYS, Config
+from engine.consent_log import ConsentLog
+from engine.consents import Consents, open_consents
+from engine.store import SqliteStore
+from engine.weeks import Weeks
+from privacy.keyring import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What is opened together."""
+
+    store: SqliteStore
+    keyring: Keyring
+    log: ConsentLog
+    weeks: Weeks
+    consents: Consents
+
+
+@contextmanager
+def open_rights(
+    config: Config,
+    store: SqliteStore,
+    *,
+    now: Callable[[], datetime],
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Iterator[Rights]:
+    """Open them over a store that is open. Raises KeyringError, StoreError."""
+    keyring = Keyring.open(config.key_dir, CONSENT_KEYS, random=random_bytes)
+    log = ConsentLog(config, store, keyring, now=now, monotonic=monotonic, random_bytes=random_bytes)
+    with (
+        closing(log),
+        closing(Weeks.open(config, store, log.leaves, now=now, random_bytes=random_bytes)) as weeks,
+    ):
+        consents = open_consents(
+            config,
+            store,
+            log.leaves,
+            keyring,
+            proof=log.proof,
+            forget=weeks.shared.forget,
+            now=now,
+            random_bytes=random_bytes,
+        )
+        with closing(consents):
+            yield Rights(store, keyring, log, weeks, consents)

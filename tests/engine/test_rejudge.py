@@ -1,0 +1,223 @@
+"""A past use of consent is judged from a bundle, offline; a bundle that does not hold gives no judgement."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from engine.cli import main
+from engine.errors import NotFound
+from engine.evidence import bundle
+from privacy import records
+from privacy.consent_log import leaf
+from privacy.erasure import opening_key, seal
+from privacy.errors import LogError
+from privacy.records import Event, Notice, Opening, Party
+from privacy.rejudge import Question, judge, read_bundle
+from tests.engine.log_world import START, LogWorld
+
+SELECT = "ads.select.first_party"
+KEY = b"k" * 32
+EVENT = Event(
+    record="5f1e8a4e-0000-4000-8000-000000000000",
+    state="ConsentGiven",
+    at=START.isoformat(),
+    generation=1,
+    publisher="daily-planet",
+    controller=Party("Daily Planet", "https://planet.test"),
+    processor=Party("Tactful", "https://ads.example"),
+    purposes=(SELECT, "ads.cap.first_party"),
+    expires=(START + timedelta(days=180)).isoformat(),
+    keep_days=1000,
+    notice=Notice("ab" * 32, "en", "7"),
+)
+
+
+@dataclass
+class Story:
+    """A consent's changes in a real log."""
+
+    world: LogWorld
+    openings: list[Opening]
+
+    def tell(self, type: str, **changes: object) -> None:
+        event = msgspec.structs.replace(EVENT, at=self.world.time.isoformat(), **changes)
+        record, made = records.encode(event), []
+
+        def maker(index: int) -> bytes:
+            sealed = seal(KEY, index, record, bytes(12))
+            made.append(leaf(index, type, self.world.time, commit=sealed.commit, ct=sealed.digest))
+            return made[-1]
+
+        with self.world.store.writing() as db:
+            (index,) = self.world.leaves.append(db, [maker])
+        told = self.world.leaves.read(index, index + 1)[0].decode()
+        self.openings.append(Opening(index, record.decode(), opening_key(KEY).hex(), told, None))
+
+    def publish(self) -> None:
+        self.world.later(3600)
+        self.world.log.step()
+
+    def evidence(self, days: float = 1, purpose: str = SELECT, publisher: str = "daily-planet") -> bytes:
+        at = (START + timedelta(days=days)).isoformat()
+        question = Question(publisher, purpose, at)
+        return msgspec.json.encode(bundle(self.world.leaves, self.world.files, self.openings, question))
+
+    def judge(self, data: bytes):
+        return judge(read_bundle(data), self.world.writer.policy)
+
+
+@pytest.fixture(scope="module", params=["auditors", "public"])
+def told(tmp_path_factory, request):
+    world = LogWorld(tmp_path_factory.mktemp("log"), request.param)
+    world.log.step()
+    made = Story(world, [])
+    made.tell("consent.grant")
+    world.append(300)
+    made.publish()
+    world.later(10 * 86_400)
+    made.tell("consent.withdraw", state="ConsentWithdrawn", purposes=(), generation=2)
+    made.publish()
+    yield made
+    world.close()
+
+
+@pytest.fixture
+def story(told):
+    return Story(told.world, told.openings.copy())
+
+
+@pytest.mark.parametrize(
+    ("days", "purpose", "publisher", "in_force", "because"),
+    [
+        (1, SELECT, "daily-planet", True, "records ConsentGiven"),
+        (9, "ads.cap.first_party", "daily-planet", True, "records ConsentGiven"),
+        (1, "measure.first_party", "daily-planet", False, "not for measure.first_party"),
+        (1, SELECT, "globe", False, "nothing had been agreed with globe"),
+        (11, SELECT, "daily-planet", False, "records ConsentWithdrawn"),
+        (-1, SELECT, "daily-planet", False, "was not recorded as valid then"),
+    ],
+)
+def test_the_answer_follows_from_what_was_recorded(story, days, purpose, publisher, in_force, because):
+    judgement = story.judge(story.evidence(days, purpose, publisher))
+    assert judgement.in_force is in_force
+    assert because in judgement.because
+
+
+def test_a_consent_ends_when_its_time_is_over(story):
+    story.openings.pop()
+    assert story.judge(story.evidence(179)).in_force
+    judgement = story.judge(story.evidence(181))
+    assert not judgement.in_force
+    assert "it ended at" in judgement.because
+
+
+def test_before_the_grant_nothing_had_been_agreed(story):
+    story.openings = story.openings[1:]
+    assert "nothing had been agreed" in story.judge(story.evidence(1)).because
+
+
+def test_the_command_judges_offline_and_says_why(story):
+    folder = story.world.folder
+    (folder / "evidence.json").write_bytes(story.evidence())
+    (folder / "policy.txt").write_text(story.world.writer.policy.text())
+    environ = {"TACTFUL_DATA_DIR": "/nonexistent/data", "TACTFUL_KEY_DIR": "/nonexistent/keys"}
+    command = ["log", "rejudge", str(folder / "evidence.json"), "--policy", str(folder / "policy.txt")]
+    told = CliRunner().invoke(main, command, env=environ)
+    assert told.exit_code == 0, told.output
+    assert told.stdout.startswith("consent in force under the recorded policy: yes, because entry 5 records")
+    (folder / "evidence.json").write_bytes(story.evidence(11))
+    told = CliRunner().invoke(main, [*command, "--json"], env=environ)
+    assert told.exit_code == 1
+    assert json.loads(told.stdout)["in_force"] is False
+    (folder / "evidence.json").write_bytes(story.evidence().replace(b"ConsentGiven", b"ConsentG1ven"))
+    told = CliRunner().invoke(main, command, env=environ)
+    assert told.exit_code == 1
+    assert "the evidence does not hold" in told.stderr
+
+
+def test_what_is_not_published_yet_makes_no_bundle(story):
+    story.tell("consent.grant")
+    with pytest.raises(NotFound, match="no published checkpoint covers it yet"):
+        story.evidence()
+
+
+def changed(data: bytes, change) -> bytes:
+    told = json.loads(data)
+    change(told)
+    return json.dumps(told).encode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    {
+        "another purpose in the record": lambda told: told["events"][0].update(
+            record=told["events"][0]["record"].replace("ads.cap", "measure")
+        ),
+        "a later end in the record": lambda told: told["events"][0].update(
+            record=told["events"][0]["record"].replace("2027-05", "2028-05")
+        ),
+        "another key": lambda told: told["events"][0].update(key="00" * 32),
+        "no key": lambda told: told["events"][0].update(key="zz"),
+        "no proof": lambda told: told["events"][0].update(proof=None),
+        "the proof of another event": lambda told: told["events"][0].update(proof=told["events"][1]["proof"]),
+        "another place": lambda told: told["events"][0].update(index=9),
+        "the leaf of another event": lambda told: told["events"][0].update(leaf=told["events"][1]["leaf"]),
+        "another leaf": lambda told: told["events"][0].update(
+            leaf=told["events"][0]["leaf"].replace('"v":1', '"v":2')
+        ),
+        "another policy": lambda told: told["log"][-1].update(
+            leaf=told["log"][-1]["leaf"].replace("ConsentGiven", "ConsentWithdrawn", 1)
+        ),
+        "an event among the keys": lambda told: told["log"].append(
+            {name: told["events"][0][name] for name in ("leaf", "proof")}
+        ),
+        "a key among the events": lambda told: told["events"][0].update(told["log"][0], index=0),
+        "a damaged checkpoint": lambda told: told["events"][0].update(
+            proof=told["events"][0]["proof"].replace("ads.example/log\n", "ads.example/log2\n", 1)
+        ),
+        "a time without an offset": lambda told: told["question"].update(at="2026-11-24T00:00:00"),
+        "no time": lambda told: told["question"].update(at="soon"),
+        "another format": lambda told: told.update(format="tactful-evidence-v2"),
+        "an unknown field": lambda told: told.update(verdict=True),
+        "no purpose of ours": lambda told: told["question"].update(purpose="everything"),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_bundle_that_does_not_hold_gives_no_judgement(story, change):
+    with pytest.raises(LogError):
+        story.judge(changed(story.evidence(), change[1]))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b"{}"])
+def test_what_is_no_bundle_is_refused(data):
+    with pytest.raises(LogError, match="bundle"):
+        read_bundle(data)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "because"),
+    [
+        (("key.add",), "was not recorded as valid"),
+        (("policy.change",), "no policy was recorded"),
+    ],
+)
+def test_without_keys_or_policy_on_record_the_answer_is_no(story, dropped, because):
+    def drop(told):
+        told["log"] = [entry for entry in told["log"] if json.loads(entry["leaf"])["type"] not in dropped]
+
+    judgement = story.judge(changed(story.evidence(), drop))
+    assert not judgement.in_force
+    assert because in judgement.because
+
+
+def test_other_keys_than_those_that_are_relied_on_judge_nothing(story):
+    policy = story.world.writer.policy
+    data = story.evidence()
+    with pytest.raises(LogError, match="no log of this policy"):
+        judge(read_bundle(data), replace(policy, logs=()))
