@@ -1,8 +1,9 @@
 """Backup and restore of the store as one file.
 
 The file holds the catalogue, the pictures, the keys' hashes and the journal. The folder of signing and
-hashing keys is no part of it and has to be kept by other means, apart from it. After a restore, API keys
-that were revoked since the backup are valid again: revoke them anew.
+hashing keys is no part of it and has to be kept by other means, apart from it; so are the keys of subjects,
+without which the consents in it open to nobody. After a restore, API keys that were revoked since the backup
+are valid again: revoke them anew. What readers withdrew or had erased since stays so.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from engine.change import Versions
 from engine.errors import StoreError
-from engine.store.sqlite import SqliteStore, copy_database, in_use
+from engine.store.sqlite import SqliteStore, carry_over, copy_database, in_use
 
 
 def backup(store: SqliteStore, target: Path, force: bool = False) -> None:
@@ -32,7 +33,8 @@ def restore(source: Path, target: Path, force: bool = False) -> None:
     """Put a backup in the place of a store that nobody uses.
 
     Raises StoreError where the backup is damaged or of another release, where a store exists and `force` is
-    not given, or where a running service still has it open.
+    not given, or where a running service still has it open. Consents and their log are not taken back: those of
+    the store that goes are carried over.
     """
     if not source.is_file():
         raise StoreError(f"{source}: no such backup")
@@ -47,6 +49,8 @@ def restore(source: Path, target: Path, force: bool = False) -> None:
             restored.pass_by(_versions(target))
         finally:
             restored.close()
+        if _is_readable(target):
+            carry_over(target, copy)
         for ending in ("-wal", "-shm"):  # of the old file: they would be played into the new one
             target.with_name(target.name + ending).unlink(missing_ok=True)
         os.replace(copy, target)
@@ -64,6 +68,17 @@ def _versions(path: Path) -> Versions:
         return store.versions()
     finally:
         store.close()
+
+
+def _is_readable(path: Path) -> bool:
+    """Say whether there is a store whose consents can be read; opening it has brought it to this release."""
+    if not path.exists():
+        return False
+    try:
+        SqliteStore(path).close()
+    except StoreError:
+        return False
+    return True
 
 
 def _refuse_existing(target: Path, force: bool) -> None:

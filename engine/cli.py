@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.config import Config
     from engine.keys import Caller
     from engine.log_upkeep import Upkeep
+    from engine.rights import Rights
     from engine.services import Services
     from engine.store import SqliteStore
     from privacy.visit import Visit
@@ -31,6 +32,9 @@ FOUND, USAGE, UNREACHED = 1, 2, 3
 TRIES = 3  # how often a file is planned anew where the catalogue changed meanwhile
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+subject_option = click.option(
+    "--sub", required=True, help="What the publisher calls the reader; - reads it from standard input."
+)
 actor = click.option("--actor", default="cli", show_default=True, help="Who does it, for the journal.")
 
 
@@ -446,6 +450,70 @@ def inventory_export(format: Any) -> None:
     click.echo(export(load(), parties, format), nl=False)
 
 
+# --- consents ---
+
+
+@main.group()
+def consent() -> None:
+    """See to readers' consents."""
+
+
+@consent.command("withdraw")
+@click.option("--publisher", required=True, help="Id of the publisher.")
+@subject_option
+@as_json
+def consent_withdraw(publisher: str, sub: str, as_json: bool) -> None:
+    """End a reader's consent now, in every process.
+
+    Example: tactful consent withdraw --publisher daily-planet --sub -
+    """
+    with _rights() as rights:
+        done = rights.consents.withdraw(publisher, _sub(sub), "request by mail")
+    told = {"record_id": done.record, "state": done.state, "generation": done.generation, "index": done.index}
+    _show(told, as_json, [f"{done.state}: record {done.record}"])
+
+
+# --- readers' rights ---
+
+
+@main.group()
+def subject() -> None:
+    """Do what a reader asks for by mail, who was found to be the one."""
+
+
+@subject.command("export")
+@click.option("--publisher", required=True, help="Id of the publisher.")
+@subject_option
+def subject_export(publisher: str, sub: str) -> None:
+    """Print all that is recorded of a reader, as JSON-LD (ISO/IEC TS 27560).
+
+    Example: tactful subject export --publisher daily-planet --sub -
+    """
+    import msgspec
+
+    with _rights() as rights:
+        told = rights.consents.export(publisher, _sub(sub))
+    click.echo(msgspec.json.format(msgspec.json.encode(told), indent=1).decode())
+
+
+@subject.command("erase")
+@click.option("--publisher", required=True, help="Id of the publisher.")
+@subject_option
+@as_json
+def subject_erase(publisher: str, sub: str, as_json: bool) -> None:
+    """Erase all that is recorded of a reader, and the key to it.
+
+    Example: tactful subject erase --publisher daily-planet --sub -
+    """
+    with _rights() as rights:
+        done = rights.consents.erase(publisher, _sub(sub))
+    _show(
+        {"erase_id": done.erase_id, "index": done.index},
+        as_json,
+        [f"erased; entry {done.index} of the log says so under {done.erase_id}"],
+    )
+
+
 # --- the consent log ---
 
 
@@ -652,6 +720,54 @@ def log_witness(name: str, policy: Path, state: Path, host: str, port: int) -> N
 
 
 @main.command()
+@click.option(
+    "--copies",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the files that `tactful backup-keys` wrote: those that are over are deleted, too.",
+)
+@as_json
+def purge(copies: Path | None, as_json: bool) -> None:
+    """Let go of all whose declared time is over, as the inventory says. Best run every day.
+
+    Example: tactful purge --copies /backup/keys
+    """
+    from engine.purge import purge as run
+
+    with _rights() as rights:
+        gone = run(_config(), rights, _now(), copies)
+    _show(gone, as_json, (f"{what}: {count}" for what, count in gone.items()))
+
+
+@main.command("backup-keys")
+@click.argument("file", type=click.Path(path_type=Path))
+def backup_keys(file: Path) -> None:
+    """Copy subjects' keys into a file of their own; it may be kept for 30 days.
+
+    No other backup holds them: without them, consents can be shown to nobody. Delete the copy in time, or
+    let `tactful purge --copies` do so. Example: tactful backup-keys /backup/keys/2026-11-23
+    """
+    from engine.store.subjects_sqlite import BACKUP_DAYS
+
+    now = _now()
+    with _rights() as rights:
+        rights.consents.keys.back_up(file, now)
+    click.echo(f"wrote {file}; delete it by {(now + timedelta(days=BACKUP_DAYS)).date()}")
+
+
+@main.command("restore-keys")
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@as_json
+def restore_keys(file: Path, as_json: bool) -> None:
+    """Take over subjects' keys from a copy. Whoever was erased since stays erased.
+
+    Example: tactful restore-keys /backup/keys/2026-11-23
+    """
+    with _rights() as rights:
+        back = rights.consents.keys.put_back(file, rights.consents.log.told, _now())
+    _show({"keys": back}, as_json, [f"keys put back: {back}"])
+
+
+@main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def backup(file: Path, force: bool) -> None:
@@ -676,11 +792,22 @@ def restore(file: Path, force: bool) -> None:
     """
     from engine.backup import restore as put
     from engine.config import make_folder
+    from engine.consents import Reconciled
+    from engine.store.subjects_sqlite import FILE
 
     config = _config()
     make_folder(config.data_dir)
     put(file, config.database, force)
     click.echo(f"restored {config.database}; keys revoked since the backup are valid again: revoke them anew")
+    if not (config.key_dir / FILE).exists():
+        click.echo(f"no keys of subjects are in {config.key_dir}: put them back, then restore again")
+        return
+    with _rights() as rights:
+        done = rights.consents.reconcile()
+    if done != Reconciled():
+        click.echo(
+            f"consents put right: {done.erased} erased, {done.withdrawn} withdrawn, {done.destroyed} keys gone"
+        )
 
 
 @main.group()
@@ -698,6 +825,21 @@ def prove_no_identity(as_json: bool) -> None:
     from engine.prove.service import prove_no_identity as run
 
     verdict = run()
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
+@prove.command("erasure")
+@as_json
+def prove_erasure(as_json: bool) -> None:
+    """Erase a reader on copies of the state, and search them for what is left.
+
+    Exits 1 where anything is found. Example: tactful prove erasure
+    """
+    from engine.prove.erasure import prove_erasure as run
+
+    verdict = run(_config())
     _show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)
@@ -814,6 +956,20 @@ def _initialise(config: Config) -> Iterator[SqliteStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def _rights() -> Iterator[Rights]:
+    """Open the consents of the store that exists, beside a service that may run."""
+    from engine.rights import open_rights
+
+    with _store() as store, open_rights(_config(), store, now=_now) as rights:
+        yield rights
+
+
+def _sub(given: str) -> str:
+    """Return what is given, or stands in standard input: a command line is seen by others, and kept."""
+    return sys.stdin.readline().strip() if given == "-" else given
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -119,6 +120,12 @@ class KeptKeys(SubjectKeys, Protocol):
 
     def older_than(self, day: datetime) -> list[str]:
         """Return the subjects whose keys were drawn before this day."""
+
+    def back_up(self, target: Path, now: datetime) -> None:
+        """Write a copy of the keys that says from when it is."""
+
+    def put_back(self, source: Path, told: Callable[[Iterable[str]], frozenset[str]], now: datetime) -> int:
+        """Take over what keys a copy holds and the file does not, save those whose erasure was told."""
 
     def close(self) -> None:
         """Close what is open."""
@@ -381,13 +388,17 @@ class Consents:
             self.store.scrub((), owed)
         return len(owed)
 
+    def tend(self) -> dict[str, int]:
+        """Do what is due every minute or so; return how much of each."""
+        done = {"erasures finished": self.sweep(), "consents expired": self.expire()}
+        return done | self.store.forget(self._now())
+
     def purge(self) -> dict[str, int]:
         """Let go of all whose declared time is over; return how much of each."""
         now = self._now()
         ended = now - timedelta(days=self._keep_days)
-        done = {"erasures finished": self.sweep(), "consents expired": self.expire()}
+        done = self.tend()
         done["consents"] = self._each(lambda: self.store.ended_before(ended, BATCH), self._erase)
-        done |= self.store.forget(now)
         known = {subject for _, subject in self.store.subjects()}
         orphans = [subject for subject in self.keys.older_than(now - _ORPHAN) if subject not in known]
         for subject in orphans:

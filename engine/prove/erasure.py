@@ -31,7 +31,6 @@ from engine.log_files import SIGNED
 from engine.rights import Rights, open_rights
 from engine.store import SqliteStore
 from engine.store.sqlite import copy_database
-from engine.store.subjects_sqlite import back_up
 from privacy.consent import PURPOSES
 from privacy.consent_log import leaf
 from privacy.erasure import opening_key
@@ -118,6 +117,7 @@ def prove(config: Config, plant: Callable[[Rights, Path], None] | None = None) -
                 now=clock,
                 monotonic=lambda: clock.now.timestamp(),
                 random_bytes=chance.randbytes,
+                make_keys=True,
             ) as rights,
         ):
             if plant is not None:
@@ -358,7 +358,7 @@ def _copy_keys(rights: Rights, state: Path) -> None:
     withdraw = rights.consents.withdraw
 
     def copy(publisher: str, sub: str, expressed_by: str) -> Any:
-        back_up(rights.consents.keys, state / "keys" / "subjects.copy", _START)  # type: ignore[arg-type]
+        rights.consents.keys.back_up(state / "keys" / "subjects.copy", _START)
         return withdraw(publisher, sub, expressed_by)
 
     rights.consents.withdraw = copy  # type: ignore[method-assign]
@@ -406,7 +406,7 @@ def _leave_gap(rights: Rights, state: Path) -> None:
 
     def moved(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
         index = erase(publisher, subject, erase_id, tombstone, until)
-        scrub((b"\0" * 64,))
+        scrub((b"bytes that stand in no file of it",))
         with rights.store.path.open("ab") as file:
             file.write(subject.encode())
         return index

@@ -467,6 +467,20 @@ class SqliteStore:
             db.execute("DELETE FROM pages WHERE created < ?", (_time(before),))
             db.execute("DELETE FROM page_urls WHERE created < ?", (_time(before),))
 
+    def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
+        """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""
+        old, unused = _time(pages_before), _time(now - timedelta(days=UNUSED_IMAGE_DAYS))
+        with self.writing() as db:
+            gone = {
+                "pages": db.execute("DELETE FROM pages WHERE created < ?", (old,)).rowcount,
+                "page_urls": db.execute("DELETE FROM page_urls WHERE created < ?", (old,)).rowcount,
+                "images": db.execute("DELETE FROM images WHERE unused_since < ?", (unused,)).rowcount,
+                "api_keys": db.execute("DELETE FROM api_keys WHERE expires <= ?", (_time(now),)).rowcount,
+            }
+            if gone["api_keys"]:
+                _bump(db, keys=True)
+            return gone
+
     # --- for the stores beside this one, which keep their tables in this file ---
 
     def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
@@ -799,6 +813,41 @@ def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
+
+
+# What a restored backup must not take back: what readers decided since, and the log that tells of it.
+CARRIED = ("consents", "consent_events", "ended_statuses", "token_uses", "unscrubbed", "log_leaves")
+
+
+def carry_over(old: Path, new: Path) -> None:
+    """Put the consents and the log of a store that is about to go into the copy that takes its place.
+
+    Raises StoreError where the old log is not a continuation of the copy's.
+    """
+    db = sqlite3.connect(new, isolation_level=None)
+    try:
+        db.execute("ATTACH ? AS old", (str(old),))
+        if db.execute("PRAGMA old.user_version").fetchone() != db.execute("PRAGMA user_version").fetchone():
+            raise StoreError(f"{old}: of another release: start it once, then restore")
+        parted = db.execute(
+            "SELECT count(*) FROM main.log_leaves AS new LEFT JOIN old.log_leaves AS o USING (seq)"
+            " WHERE o.leaf IS NOT new.leaf"
+        ).fetchone()[0]
+        if parted:
+            raise StoreError(
+                f"{old}: its consent log is not that of the backup grown longer: restore beside it, into another "
+                "data folder, or look it over with `tactful log fsck`"
+            )
+        db.execute("BEGIN IMMEDIATE")
+        for table in CARRIED:
+            db.execute(f"DELETE FROM main.{table}")  # noqa: S608 - a constant
+            db.execute(f"INSERT INTO main.{table} SELECT * FROM old.{table}")  # noqa: S608 - a constant
+        db.execute("INSERT OR REPLACE INTO main.settings SELECT * FROM old.settings WHERE name LIKE 'log%'")
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise StoreError(f"{old}: its consents cannot be carried over ({error})") from error
+    finally:
+        db.close()
 
 
 def in_use(path: Path) -> bool:

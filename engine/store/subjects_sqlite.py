@@ -97,6 +97,54 @@ class SqliteSubjectKeys:
             for row in self.file.rows("SELECT subject FROM subjects WHERE day < ?", (day.date().isoformat(),))
         ]
 
+    def back_up(self, target: Path, now: datetime) -> None:
+        """Write a copy of the keys that says from when it is; `target` must not exist. Raises StoreError."""
+        if target.exists():
+            raise StoreError(f"{target}: exists already: name another file")
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
+        copy = sqlite3.connect(target, isolation_level=None)
+        try:
+            self.file.copy_to(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            copy.execute("INSERT OR REPLACE INTO copied (one, day) VALUES (1, ?)", (now.date().isoformat(),))
+        except sqlite3.Error as error:
+            target.unlink()
+            raise StoreError(f"{target}: cannot be written ({error})") from error
+        finally:
+            copy.close()
+
+    def put_back(self, source: Path, told: Callable[[Iterable[str]], frozenset[str]], now: datetime) -> int:
+        """Take over what keys a copy holds and the file does not; return how many.
+
+        Those whose erasure was `told` stay gone. Raises StoreError where the copy is none, or older than
+        BACKUP_DAYS.
+        """
+        made = copied_on(source)
+        if made is None:
+            raise StoreError(
+                f"{source}: no copy of subjects' keys: name one that `tactful backup-keys` wrote"
+            )
+        if is_over(made, now):
+            raise StoreError(
+                f"{source}: written {made.date()}, {BACKUP_DAYS} days ago or more: what was erased since must "
+                "not come back. Delete it"
+            )
+        copy = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            rows = copy.execute("SELECT subject, key, erase_id, generation, day FROM subjects").fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{source}: damaged ({error}): use another copy") from error
+        finally:
+            copy.close()
+        gone = told(row[2] for row in rows)
+        with self.file.writing() as db:
+            done = db.executemany(
+                "INSERT OR IGNORE INTO subjects (subject, key, erase_id, generation, day)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [row for row in rows if row[2] not in gone],
+            )
+        return done.rowcount
+
     def close(self) -> None:
         """Close the file."""
         self.file.close()
@@ -113,24 +161,6 @@ class SqliteSubjectKeys:
         self.file.scrub(needles)
 
 
-def back_up(keys: SqliteSubjectKeys, target: Path, now: datetime) -> None:
-    """Write a copy of the keys that says from when it is; `target` must not exist. Raises StoreError."""
-    if target.exists():
-        raise StoreError(f"{target}: exists already: name another file")
-    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
-    copy = sqlite3.connect(target, isolation_level=None)
-    try:
-        keys.file.copy_to(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
-        copy.execute("INSERT OR REPLACE INTO copied (one, day) VALUES (1, ?)", (now.date().isoformat(),))
-    except sqlite3.Error as error:
-        copy.close()
-        target.unlink()
-        raise StoreError(f"{target}: cannot be written ({error})") from error
-    finally:
-        copy.close()
-
-
 def copied_on(path: Path) -> datetime | None:
     """Return the day on which `back_up` wrote this file; None where it is no such copy."""
     try:
@@ -144,40 +174,6 @@ def copied_on(path: Path) -> datetime | None:
     except sqlite3.Error:
         return None
     return None if row is None else datetime.fromisoformat(row[0] + "T00:00:00+00:00")
-
-
-def put_back(
-    source: Path,
-    keys: SqliteSubjectKeys,
-    told: Callable[[Iterable[str]], frozenset[str]],
-    now: datetime,
-) -> int:
-    """Take over what keys a copy holds and the file does not, save those whose erasure was told; return how many.
-
-    Raises StoreError where the copy is none, or older than BACKUP_DAYS.
-    """
-    made = copied_on(source)
-    if made is None:
-        raise StoreError(f"{source}: no copy of subjects' keys: name one that `tactful backup-keys` wrote")
-    if is_over(made, now):
-        raise StoreError(
-            f"{source}: written {made.date()}, {BACKUP_DAYS} days ago or more: what was erased since must not "
-            "come back. Delete it"
-        )
-    copy = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
-    try:
-        rows = copy.execute("SELECT subject, key, erase_id, generation, day FROM subjects").fetchall()
-    except sqlite3.Error as error:
-        raise StoreError(f"{source}: damaged ({error}): use another copy") from error
-    finally:
-        copy.close()
-    gone = told(row[2] for row in rows)
-    with keys.file.writing() as db:
-        done = db.executemany(
-            "INSERT OR IGNORE INTO subjects (subject, key, erase_id, generation, day) VALUES (?, ?, ?, ?, ?)",
-            [row for row in rows if row[2] not in gone],
-        )
-    return done.rowcount
 
 
 def is_over(made: datetime, now: datetime) -> bool:
