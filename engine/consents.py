@@ -388,13 +388,17 @@ class Consents:
             self.store.scrub((), owed)
         return len(owed)
 
+    def tend(self) -> dict[str, int]:
+        """Do what is due every minute or so; return how much of each."""
+        done = {"erasures finished": self.sweep(), "consents expired": self.expire()}
+        return done | self.store.forget(self._now())
+
     def purge(self) -> dict[str, int]:
         """Let go of all whose declared time is over; return how much of each."""
         now = self._now()
         ended = now - timedelta(days=self._keep_days)
-        done = {"erasures finished": self.sweep(), "consents expired": self.expire()}
+        done = self.tend()
         done["consents"] = self._each(lambda: self.store.ended_before(ended, BATCH), self._erase)
-        done |= self.store.forget(now)
         known = {subject for _, subject in self.store.subjects()}
         orphans = [subject for subject in self.keys.older_than(now - _ORPHAN) if subject not in known]
         for subject in orphans:

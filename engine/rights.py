@@ -14,6 +14,7 @@ from engine.consent_log import ConsentLog
 from engine.consents import Consents, open_consents
 from engine.store import SqliteStore
 from engine.weeks import Weeks
+from privacy.errors import KeyringError
 from privacy.keyring import Keyring
 
 
@@ -36,9 +37,13 @@ def open_rights(
     now: Callable[[], datetime],
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     monotonic: Callable[[], float] = time.monotonic,
+    make_keys: bool = False,
 ) -> Iterator[Rights]:
-    """Open them over a store that is open. Raises KeyringError, StoreError."""
-    keyring = Keyring.open(config.key_dir, CONSENT_KEYS, random=random_bytes)
+    """Open them over a store that is open. Raises KeyringError where keys are missing, unless it may make them.
+
+    Raises StoreError.
+    """
+    keyring = Keyring.open(config.key_dir, CONSENT_KEYS, random=random_bytes if make_keys else _none)
     log = ConsentLog(config, store, keyring, now=now, monotonic=monotonic, random_bytes=random_bytes)
     with (
         closing(log),
@@ -56,3 +61,9 @@ def open_rights(
         )
         with closing(consents):
             yield Rights(store, keyring, log, weeks, consents)
+
+
+def _none(size: int) -> bytes:
+    raise KeyringError(
+        "a key of consent is missing, and none is made here: put the key folder back, or start the service once"
+    )

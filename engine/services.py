@@ -317,11 +317,18 @@ class Services:
             snapshot = self.catalog.view(now).snapshot
             self.weeks.tend(snapshot.publishers, snapshot.caps, now)
 
+    def tend_consents(self) -> None:
+        """End consents whose time is over, finish what a process left unfinished, forget tokens that expired."""
+        if self.consents is not None:
+            self.consents.tend()
+
     def _tend_for_ever(self) -> None:
         # Apart from the looks: the first noise takes a second to load.
-        self._try(self.tend_weeks)
-        while not self._stopping.wait(TEND_S):
-            self._try(self.tend_weeks)
+        while True:
+            for step in (self.tend_weeks, self.tend_consents):
+                self._try(step)
+            if self._stopping.wait(TEND_S):
+                return
 
     def _expire_for_ever(self) -> None:
         # Apart from all that may wait for the store: texts are let go in time.

@@ -25,7 +25,7 @@ CONTEXT: Mapping[str, str] = {
     "loc": "https://w3id.org/dpv/loc#",
     "pd": "https://w3id.org/dpv/pd#",
     "skos": "http://www.w3.org/2004/02/skos/core#",
-    "tactful": "https://w3id.org/dpv/examples#tactful-",
+    "tactful": "urn:tactful:",
     "xsd": "http://www.w3.org/2001/XMLSchema#",
 }
 

@@ -117,6 +117,7 @@ def prove(config: Config, plant: Callable[[Rights, Path], None] | None = None) -
                 now=clock,
                 monotonic=lambda: clock.now.timestamp(),
                 random_bytes=chance.randbytes,
+                make_keys=True,
             ) as rights,
         ):
             if plant is not None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -283,7 +286,32 @@ def test_places_in_the_status_list_are_drawn_over_its_whole_length(desk):
     assert len(set(places)) == 200 and max(places) > 50_000 and min(places) < 15_000
 
 
-def test_another_process_sees_a_withdrawal_at_its_next_look(desk):
+IN_ANOTHER_PROCESS = """
+import sys
+from pathlib import Path
+from tests.rights import Desk
+desk = Desk(Path(sys.argv[1]), seed="other")
+getattr(desk.consents, sys.argv[2])("planet", sys.argv[3], *sys.argv[4:])
+desk.close()
+"""
+
+
+def test_what_is_withdrawn_or_erased_in_another_process_acts_at_the_next_read(desk):
+    def there(*words):
+        command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(desk.folder), *words]
+        subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+
+    desk.grant()
+    assert desk.standing().state == "ConsentGiven"
+    there("withdraw", SUB, "link")
+    assert desk.standing().state == "ConsentWithdrawn"
+    there("erase", SUB)
+    assert desk.standing() is None
+    with pytest.raises(NotFound):
+        desk.consents.export("planet", SUB)
+
+
+def test_another_connection_sees_a_withdrawal_at_its_next_look(desk):
     other = Desk(desk.folder, seed="other")
     given = desk.grant()
     assert other.standing().generation == given.row.generation

@@ -31,6 +31,7 @@ from privacy.gate import (
     environ_constants,
     gpc,
     kept_query,
+    rights_token,
     strip,
 )
 from privacy.visit import Device, PlaceInput, WeatherInput
@@ -210,6 +211,34 @@ def test_a_page_fetched_ahead_of_its_reader_is_invalid_traffic() -> None:
 )
 def test_only_a_key_of_our_shape_is_read_from_authorization(header: str, key: str | None) -> None:
     assert api_key(header) == key
+
+
+JWS = f"{'h' * 40}.{'c' * 200}.{'s' * 86}"
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "token"),
+    [
+        ("/v1/subject/export", f"Bearer {JWS}", JWS),
+        ("/v1/subject/erase", f"bearer {JWS}", JWS),
+        ("/v1/decisions", f"Bearer {JWS}", None),
+        ("/v1/subject", f"Bearer {JWS}", None),
+        ("/x/v1/subject/export", f"Bearer {JWS}", None),
+        ("/v1/subject/export", f"Bearer {JWS}x", None),
+        ("/v1/subject/export", f"Bearer {JWS}\n", None),
+        ("/v1/subject/export", f"Basic {JWS}", None),
+        ("/v1/subject/export", "Bearer tactful_publisher_0123456789abcdef_x", None),
+        ("/v1/subject/export", "", None),
+    ],
+)
+def test_a_rights_token_is_read_where_rights_are_used_and_nowhere_else(
+    path: str, header: str, token: str | None
+) -> None:
+    assert rights_token(path, header) == token
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_AUTHORIZATION": header}
+    clean, arrival = strip(environ, {}, lambda origin: False)
+    assert arrival.rights_token == token
+    assert not [value for value in clean.values() if JWS in str(value)]
 
 
 def test_a_preflight_is_an_options_request_with_an_origin_that_asks_for_a_method() -> None:
