@@ -23,7 +23,7 @@ from benchmarks.texts import fresh_texts
 from contexts.extract import read
 from contexts.page import understand
 from engine.decision import Placement
-from engine.rank import order
+from engine.rank import Shortlist
 from engine.retrieve import eligible, predicates, retrieve, soften
 from engine.services import Services, open_services
 from privacy.gate import Arrival, enter
@@ -123,7 +123,7 @@ def _split(services: Services, visit: Visit, times: _Times) -> None:
     found = times.take(
         "  retrieve, three placements", lambda: [retrieve(view, soft, among, 64) for among in allowed]
     )
-    times.take("  rank, three placements", lambda: [order(view.snapshot, one) for one in found])
+    times.take("  rank, three placements", lambda: [Shortlist(view.snapshot, one) for one in found])
 
 
 class _Times:

@@ -39,7 +39,7 @@ from engine.catalog import Catalog
 from engine.change import Approval, Kind, Versions
 from engine.decision import Placement
 from engine.index import Eligible, ExactIndex
-from engine.rank import order
+from engine.rank import Shortlist
 from engine.retrieve import eligible, predicates, retrieve, soften
 from privacy.visit import Device
 
@@ -220,7 +220,7 @@ class Ranker:
         place = Placement("place", count=DEEP)
         allowed = eligible(self._view, predicates(self._view, context, frozenset(), place), self._view.paid)
         snapshot = self._view.snapshot
-        found = order(snapshot, retrieve(self._view, soften(snapshot, context), allowed, DEEP))
+        found = Shortlist(snapshot, retrieve(self._view, soften(snapshot, context), allowed, DEEP))
         return [self._row[snapshot.creative_id(one.row)] for one in found]
 
 

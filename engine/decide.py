@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -16,32 +16,31 @@ from engine.cache import Bounded
 from engine.catalog import Catalog, View
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
 from engine.gather import Gatherer
-from engine.index import Words
-from engine.rank import order, share_out
+from engine.index import Eligible, Words
+from engine.rank import Shortlist, share_out
 from engine.reasons import page_answer, reasons, score_of
 from engine.retrieve import (
     LIST_LENGTH,
+    Mood,
     PageList,
     Soft,
-    context_rules,
-    eligible,
+    mood_of,
     page_list,
-    place_rules,
     retrieve_together,
     soften,
+    surrounding_rules,
+    taken,
 )
 from engine.snapshot import Snapshot
-from engine.targeting import conjunction
+from engine.targeting import conjunction, page_predicates
 from privacy.consent import Consented
 from privacy.visit import Visit
 
 COMPETING = 16  # candidates for a placement: chosen by match, then ordered by match × bid
 LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
 
-Shortlist = tuple[Ranked, ...]
 # Gives the consented signals that may act on a page of the snapshot's catalogue, or None.
 Admit = Callable[[PageFacts, Snapshot], Consented[Admitted] | None]
-
 Key = tuple[object, ...]
 
 
@@ -52,6 +51,8 @@ class Kept:
     view: View
     shortlists: Bounded[Key, Shortlist] = field(default_factory=lambda: Bounded(4096))
     grounds: Bounded[Key, Words] = field(default_factory=lambda: Bounded(512))
+    surroundings: Bounded[Key, Words] = field(default_factory=lambda: Bounded(256))
+    moods: Bounded[Key, Mood] = field(default_factory=lambda: Bounded(4096))
     focused: Bounded[PageFacts, Vector] = field(default_factory=lambda: Bounded(4096))
     softs: Bounded[Key, Soft] = field(default_factory=lambda: Bounded(4096))
     answers: Bounded[Key, Filled] = field(default_factory=lambda: Bounded(16_384))
@@ -61,11 +62,16 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What one request is decided on: the view with what is kept of it, the context, and the key of its parts."""
+    """What one request is decided on: the view with what is kept of it, the context, and keys of its parts."""
 
     kept: Kept
     context: Context
-    key: Key
+    around: Key  # of all but the page
+
+    @property
+    def key(self) -> Key:
+        """Return the key of the whole. Facts that were read anew, or got another vector, are another object."""
+        return (self.context.page, self.around)
 
     @property
     def view(self) -> View:
@@ -153,13 +159,12 @@ class Engine:
             publisher = view.snapshot.publishers[context.publisher]
             ground = self._ground(scene) & (view.house if house else view.paid)
             allowed = [
-                eligible(view, place_rules(view, publisher, placements[at], house=house), ground)
-                for at in missing
+                Eligible(ground & taken(view, publisher, placements[at], house=house)) for at in missing
             ]
             listed = None if house else self._page_list(scene)
             candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
             for at, best in zip(missing, candidates, strict=True):
-                made = found[at] = order(view.snapshot, best)
+                made = found[at] = Shortlist(view.snapshot, best)
                 kept.put(keys[at], made)
         return found  # type: ignore[return-value]  # none is missing any more
 
@@ -167,8 +172,18 @@ class Engine:
         """Return the context's side of matching."""
         found = scene.kept.softs.get(scene.key)
         if found is None:
-            found = soften(scene.view.snapshot, scene.context, self._focused(scene))
+            found = soften(scene.view.snapshot, scene.context, self._focused(scene), self._mood(scene))
             scene.kept.softs.put(scene.key, found)
+        return found
+
+    def _mood(self, scene: Scene) -> Mood:
+        """Return what the soft facets give, whatever the page is about."""
+        page, kept = scene.context.page, scene.kept
+        key = (scene.around, page.vector is None, page.confidence)
+        found = kept.moods.get(key)
+        if found is None:
+            found = mood_of(scene.view.snapshot, scene.context)
+            kept.moods.put(key, found)
         return found
 
     def _focused(self, scene: Scene) -> Vector | None:
@@ -186,20 +201,30 @@ class Engine:
         """Return the creatives that may run in this context, whatever the placement."""
         found = scene.kept.grounds.get(scene.key)
         if found is None:
-            rules = context_rules(scene.view, scene.context, self.gatherer.topics(scene.context.page))
-            found = conjunction(rules, scene.view.snapshot.width)
+            view, page = scene.view, scene.context.page
+            rules = page_predicates(view.snapshot.bitmaps, page, self.gatherer.topics(page))
+            found = self._surroundings(scene) & conjunction(rules, view.snapshot.width)
             scene.kept.grounds.put(scene.key, found)
+        return found
+
+    def _surroundings(self, scene: Scene) -> Words:
+        """Return the creatives that may run in this context, whatever the page and the placement."""
+        found = scene.kept.surroundings.get(scene.around)
+        if found is None:
+            rules = surrounding_rules(scene.view, scene.context)
+            found = conjunction(rules, scene.view.snapshot.width)
+            scene.kept.surroundings.put(scene.around, found)
         return found
 
     def _rank(
         self, scene: Scene, placements: Sequence[Placement], deadline: float
-    ) -> tuple[list[Shortlist], bool]:
+    ) -> tuple[Sequence[Iterable[Ranked]], bool]:
         most = max(COMPETING, 8 * sum(p.count for p in placements))
         if self._monotonic() < deadline:
             return self._shortlists(scene, placements, house=False, most=most), False
         kept = scene.kept.shortlists
         known = [kept.get(_place_key(scene, placement, False, most)) for placement in placements]
-        return [one or () for one in known], None in known
+        return [() if one is None else one for one in known], None in known
 
     def _add_house(
         self, scene: Scene, placements: Sequence[Placement], chosen: list[list[Ranked]]
@@ -299,11 +324,10 @@ def _place_key(scene: Scene, placement: Placement, house: bool, most: int) -> Ke
 
 
 def _key(view: View, context: Context) -> Key:
-    """Return what of a context matching can see: two contexts of one key get the same creatives."""
+    """Return what matching can see of a context beside its page: with the same page, the same creatives."""
+    clock, weather, place = context.clock, context.weather, context.place
     told = None if context.consented is None else context.consented.value
-    page, clock, weather, place = context.page, context.clock, context.weather, context.place
     return (
-        page,  # itself: facts that were read anew, or got another vector, are another object
         context.publisher,
         context.device.cls,
         context.device.platform,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from itertools import islice
 
 import numpy as np
 from msgspec import Struct
@@ -15,7 +16,7 @@ from engine.decision import PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
 from engine.index import Eligible, Rows, Words
 from engine.reasons import page_answer, reasons, score_of
-from engine.retrieve import predicates, retrieve
+from engine.retrieve import eligible, predicates, retrieve
 from engine.snapshot import Snapshot
 from engine.targeting import conjunction
 from privacy.visit import Visit
@@ -97,7 +98,7 @@ def explain(
                 excluded_by=tuple(name for name, words in rules if not _holds(words, row)),
             )
         )
-    passing = Eligible(np.bitwise_and.reduce([words for _, words in rules]) & everyone.words)
+    passing = eligible(view, rules, everyone.words)
     return Explanation(
         snapshot=snapshot.version,
         page=page_answer(scene.context.page),
@@ -135,7 +136,7 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
             kept_out.update(name for name, words in rules if not (own & words).any())
             continue
         could += 1
-        shown += any(mine[r.row] for r in engine.shortlist(scene, ANYWHERE)[:first])
+        shown += any(mine[r.row] for r in islice(engine.shortlist(scene, ANYWHERE), first))
     return Diagnosis(
         campaign=campaign,
         creatives=len(rows),

@@ -40,7 +40,7 @@ GROUP = 2  # dimensions coded together, in 4 bits
 LINE = 16  # numbers in a cache line; rows begin on one: scored an eighth faster
 BLOCK = 32  # rows that FAISS interleaves in one block of codes
 
-EXPECTED_MISSES = 0.003  # share of k that may be expected in the lists that a search leaves out
+EXPECTED_MISSES = 0.004  # share of k that may be expected in the lists that a search leaves out
 HEAVY_TAILS = 1.2  # times the sigma that is measured: a list's rows are no perfect normal distribution
 OUTLIERS = 0.001  # share of a list's rows, such as a small topic put to others, that
 FARTHER = 2.0  # times as far scatter
@@ -48,7 +48,7 @@ RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on
 TRAIN_POINTS = 64  # a list
 SEED = 20261123
 FIRST_LISTS = 12  # that are scanned before there is a score to beat
-CODES_A_CANDIDATE = 128  # of so many rows scanned, one more is scored exactly
+CODES_A_CANDIDATE = 256  # of so many rows scanned, one more is scored exactly
 SPARSE = 5.0  # rows scanned for each eligible one
 COUNTED_ROWS = 16_384  # up to here, lists' eligible rows are counted, not estimated
 CODES_A_ROW = 8.0  # codes that can be scanned in the time that one row takes to be scored exactly
@@ -445,10 +445,26 @@ def _train(vectors: Vector, weights: Vector | None) -> Frame:
     quantizer = faiss.ProductQuantizer(dim, dim // GROUP, 4)
     quantizer.cp.seed = SEED
     quantizer.cp.min_points_per_centroid = 1
-    quantizer.train(frame.residuals(sample, nearest))
+    quantizer.train(_spread_out(frame.residuals(sample, nearest), chance))
     return replace(
         frame, codebook=faiss.vector_to_array(quantizer.centroids).reshape(dim // GROUP, 16, GROUP)
     )
+
+
+def _spread_out(residuals: Vector, chance: np.random.Generator) -> Vector:
+    """Draw what to train codes on: of each group half as it comes, half in proportion to its square.
+
+    A column that is seldom but then far from zero, such as that of a rare wish, else gets no code near its values.
+    """
+    count, dim = residuals.shape
+    drawn = np.empty_like(residuals)
+    half = chance.permutation(count)[: count // 2]
+    for start in range(0, dim, GROUP):
+        group = residuals[:, start : start + GROUP]
+        mass = np.cumsum(np.square(group).sum(axis=1, dtype=float))
+        far = mass.searchsorted(chance.random(count - len(half)) * mass[-1]).clip(max=count - 1)
+        drawn[:, start : start + GROUP] = group[np.concatenate((half, far))]
+    return drawn
 
 
 def _moments(rows: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

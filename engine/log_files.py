@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +33,10 @@ class Signed(NamedTuple):
 class LogFiles:
     """Reads and writes them. What is written appears whole, and is on the disk when the call returns."""
 
-    def __init__(self, folder: Path, key_dir: Path) -> None:
+    def __init__(self, folder: Path, key_dir: Path, at_once: int = 8) -> None:
+        """Wait for up to so many files `at_once`."""
         self.folder = folder
+        self._at_once = at_once
         self._signed = key_dir / SIGNED
 
     def checkpoint(self) -> bytes | None:
@@ -61,9 +65,26 @@ class LogFiles:
             raise LogError(f"{tile.path}: missing")
         return data
 
-    def put_tile(self, tile: Tile, data: bytes) -> None:
-        """Publish a tile."""
-        write_durably(self.folder / tile.path, data)
+    def put_tiles(self, tiles: Iterable[tuple[Tile, bytes]]) -> int:
+        """Publish tiles, in any order among themselves; return how many."""
+        files = {self.folder / tile.path: data for tile, data in tiles}
+        folders = {folder for path in files for folder in _make_folder(path.parent)}
+        for path, data in files.items():
+            _write(_new(path), data)
+        self._sync([_new(path) for path in files])
+        for path in files:
+            os.replace(_new(path), path)
+        self._sync({path.parent for path in files} | folders)
+        return len(files)
+
+    def _sync(self, paths: Collection[Path]) -> None:
+        """Wait until all of these are on the disk: at once, as a disk takes many together for the time of one."""
+        if self._at_once == 1 or len(paths) == 1:
+            for path in sorted(paths):
+                _sync(path)
+        elif paths:
+            with ThreadPoolExecutor(min(self._at_once, len(paths)), "consent-log-sync") as pool:
+                list(pool.map(_sync, sorted(paths)))
 
     def drop_partial(self, tile: Tile) -> None:
         """Delete the partial tiles that a full one replaces."""
@@ -93,30 +114,39 @@ class LogFiles:
 
 def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file so that it appears whole or not at all, and outlasts a crash of the machine."""
-    _make_folder(path.parent)
-    new = path.with_name(path.name + _NEW)
-    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    folders = _make_folder(path.parent)
+    _write(_new(path), data, mode)
+    _sync(_new(path))
+    os.replace(_new(path), path)
+    for folder in (path.parent, *folders):
+        _sync(folder)
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(path.name + _NEW)
+
+
+def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(file, rest) :]
-        os.fsync(file)
     finally:
         os.close(file)
-    os.replace(new, path)
-    _sync_folder(path.parent)
 
 
-def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        with suppress(FileExistsError):
-            folder.mkdir()
-        _sync_folder(folder.parent)
+def _make_folder(folder: Path) -> list[Path]:
+    """Make a folder; return those in which one was made."""
+    if folder.is_dir():
+        return []
+    made = _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    return [*made, folder.parent]
 
 
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     finally:

@@ -72,13 +72,11 @@ def _put_leaves(store: SqliteStore, leaves: SqliteLeaves, entries: Iterator[byte
 
 
 def _put_tiles(files: LogFiles, tiles: Iterable[tuple[Tile, bytes]]) -> int:
-    written = 0
-    for tile, data in tiles:
-        try:
-            there = files.tile(tile)
-        except LogError:
-            there = None
-        if there != data:
-            files.put_tile(tile, data)
-            written += 1
-    return written
+    return files.put_tiles([(tile, data) for tile, data in tiles if not _there(files, tile, data)])
+
+
+def _there(files: LogFiles, tile: Tile, data: bytes) -> bool:
+    try:
+        return files.tile(tile) == data
+    except LogError:
+        return False

@@ -105,15 +105,15 @@ class LogWriter:
         grown = builder.copy()
         full: list[Tile] = []
         for start in range(builder.size, size, _BATCH):
+            tiles: list[tuple[Tile, bytes]] = []
             for leaf in self._leaves.read(start, min(start + _BATCH, size)):
-                for tile, data in grown.append(leaf):
-                    self.files.put_tile(tile, data)
-                    full.append(tile)
+                tiles += grown.append(leaf)
+            full += [tile for tile, _ in tiles]
+            if grown.size == size:
+                tiles += grown.partial()
+            self.files.put_tiles(tiles)
         if grown.size != size:
             raise EngineError(f"consent log: got {grown.size} leaves, expected {size}")
-        if grown.size > builder.size:
-            for tile, data in grown.partial():
-                self.files.put_tile(tile, data)
         self._sign(grown)
         for tile in full:
             self.files.drop_partial(tile)

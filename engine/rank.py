@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
 from engine.decision import Ranked
 from engine.retrieve import Candidates
@@ -15,36 +13,63 @@ PEERS = 0.75  # of the best match: who fits at least so well competes with it by
 DIGITS = 6  # of a match; what differs behind them is how floats were added up
 
 
-def order(snapshot: Snapshot, candidates: Candidates) -> tuple[Ranked, ...]:
-    """Order candidates by match × bid in micro-units among peers, ties by bid, then by row.
+class Shortlist:
+    """Candidates by match × bid in micro-units among peers, ties by match, then bid, then row.
 
     The best match and those nearly as good are peers; behind them come the best of the rest with its peers, and so
     on, so that no bid puts a creative that does not fit before one that does. What does not match comes last.
+    Peers are put in order when they are asked for: most often the first are enough. Any threads may do so at once.
     """
-    bids = snapshot.bid[candidates.rows]
-    matches = candidates.matches.astype(float).round(DIGITS)
-    # A negative match times a high bid would fall behind a low one: there the match alone counts.
-    values = np.where(matches > 0, matches * bids, matches)
-    best = np.lexsort((candidates.rows, -bids, -matches, -values, _bands(matches)))
-    rows = candidates.rows[best]
-    columns = (rows, matches[best], values[best], snapshot.advertisers[snapshot.campaign[rows]])
-    return tuple(map(Ranked._make, zip(*(column.tolist() for column in columns), strict=True)))
 
+    __slots__ = ("_advertisers", "_bids", "_matches", "_order", "_rows")
 
-def _bands(matches: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each match, best first, the number of its group of peers."""
-    bands = np.zeros(len(matches), np.int64)
-    start, band = 0, 0
-    while start < len(matches) and matches[start] > 0:
-        end = start + int(np.searchsorted(-matches[start:], -PEERS * matches[start], side="right"))
-        bands[start:end] = band
-        start, band = end, band + 1
-    bands[start:] = band
-    return bands
+    def __init__(self, snapshot: Snapshot, candidates: Candidates) -> None:
+        rows = candidates.rows
+        self._rows: list[int] = rows.tolist()
+        self._matches: list[float] = candidates.matches.astype(float).round(DIGITS).tolist()
+        self._bids: list[int] = snapshot.bid[rows].tolist()
+        self._advertisers: list[int] = snapshot.advertisers[snapshot.campaign[rows]].tolist()
+        self._order: tuple[
+            tuple[float, float, int, int, int], ...
+        ] = ()  # of whole groups, the last number counts
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Ranked]:
+        at = 0
+        while at < len(self._rows):
+            order = self._order
+            if at == len(order):
+                self._order = order = order + self._peers(at)
+            for less, match, _, row, place in order[at:]:
+                yield Ranked(row, -match, -less, self._advertisers[place])
+            at = len(order)
+
+    def _peers(self, start: int) -> tuple[tuple[float, float, int, int, int], ...]:
+        """Return the group that begins here, in order: value, match and bid below zero, row, place in the lists."""
+        matches, bids, end = self._matches, self._bids, start + 1
+        # A negative match times a high bid would fall behind a low one: there the match alone counts.
+        fits = matches[start] > 0
+        least = PEERS * matches[start] if fits else -math.inf
+        while end < len(matches) and matches[end] >= least:
+            end += 1
+        return tuple(
+            sorted(
+                (
+                    -matches[at] * bids[at] if fits else -matches[at],
+                    -matches[at],
+                    -bids[at],
+                    self._rows[at],
+                    at,
+                )
+                for at in range(start, end)
+            )
+        )
 
 
 def share_out(
-    ranked: Sequence[Sequence[Ranked]], counts: Sequence[int], taken: set[int] | None = None
+    ranked: Sequence[Iterable[Ranked]], counts: Sequence[int], taken: set[int] | None = None
 ) -> list[list[Ranked]]:
     """Choose for each placement, in the page's order, its `counts` best creatives.
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from contexts.context import Context, PageFacts
-from contexts.facets import FACETS, SOFT_FACETS, because
+from contexts.facets import SOFT_FACETS, because
 from contexts.topic_vectors import TopicVectors
 from engine.decision import PageAnswer, Ranked, Reason, TopicAnswer
 from engine.retrieve import Soft
@@ -23,13 +21,11 @@ def reasons(
     """Return the facets that the creative states, each with its part of the match; the largest first."""
     prefer = int(snapshot.prefer[pick.row])
     wishes = snapshot.prefers(pick.row)
-    gain = float(soft.gain[prefer])
-    parts = {"page": pick.match - gain}
-    total = sum(soft.weights[f] for i, f in enumerate(FACETS) if int(snapshot.stated[prefer]) >> i & 1)
-    for facet in SOFT_FACETS:
-        if total > 0 and np.any(snapshot.soft[facet][prefer]):
-            fit = float(snapshot.soft[facet][prefer] @ soft.blocks[facet])
-            parts[facet] = soft.weights[facet] * fit / total
+    mood, stated = soft.mood, int(snapshot.stated[prefer])
+    parts = {"page": pick.match - float(mood.gain[prefer])}
+    for bit, facet in enumerate(SOFT_FACETS, start=1):
+        if stated >> bit & 1:
+            parts[facet] = float(mood.parts[facet][prefer])
     words = {
         "page": lambda: _page(snapshot, context, topics, pick),
         "device": lambda: because(context.device, wishes.devices),

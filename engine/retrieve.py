@@ -23,7 +23,7 @@ from engine.catalog import View
 from engine.decision import Placement
 from engine.index import Eligible, Rows, Words
 from engine.snapshot import Snapshot
-from engine.targeting import Predicate, conjunction, context_predicates
+from engine.targeting import Predicate, conjunction, page_predicates, surrounding_predicates
 
 LIST_LENGTH = 2000  # creatives in a page's list
 SPARE = 1.3  # what one search for several placements fetches above the smallest one's share
@@ -45,19 +45,27 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Soft:
-    """One context's side of matching: its query, and what the soft facets give each distinct preference.
+class Mood:
+    """What the soft facets of a context give each distinct preference, whatever the page is about.
 
     The index scores under the standing normalisers. A creative's exact match is that score times `factor[prefer]`;
-    of it, `gain[prefer]` is the soft facets' part.
+    of it, `gain[prefer]` is the soft facets' part, and `parts` what each of them gave.
     """
 
-    query: Vector  # (dim,)
     blocks: dict[SoftFacet, Vector]
     weights: dict[Facet, float]  # effective
     factor: Vector  # (prefers,)
-    gain: Vector  # (prefers,)
+    parts: dict[SoftFacet, Vector]  # (prefers,) each
+    gain: Vector  # (prefers,) their sum
     reweighed: bool  # whether any factor is not 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Soft:
+    """One context's side of matching."""
+
+    mood: Mood
+    query: Vector  # (dim,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,28 +77,34 @@ class PageList:
     whole: bool  # every creative is in it
 
 
-def soften(snapshot: Snapshot, context: Context, focused: Vector | None = None) -> Soft:
-    """Work out a context's side of matching; `focused` is the page's vector drawn to the offer, where it is known."""
+def mood_of(snapshot: Snapshot, context: Context) -> Mood:
+    """Work out what the soft facets give; of the page it matters only how far its vector is to be trusted."""
     standing = snapshot.manifest.weights
-    page = context.page.vector
-    if focused is None and page is not None:
-        focused = snapshot.focus(page)
-    weights = effective_weights(standing, page_known=page is not None, weather=context.weather)
+    weights = effective_weights(standing, page_known=context.page.vector is not None, weather=context.weather)
     weights["page"] *= context.page.confidence
     blocks = context_blocks(context.device, context.clock, context.weather)
     factor = reweighing(standing, weights)[snapshot.stated]
-    gain = np.zeros(len(snapshot.stated), np.float32)
-    for facet in SOFT_FACETS:
-        gain += np.float32(weights[facet]) * (snapshot.soft[facet] @ blocks[facet])
-    gain *= factor / normalisers(snapshot.stated, standing)
-    return Soft(
-        query=snapshot.layout.query(focused, blocks, weights),
-        blocks=blocks,
-        weights=weights,
-        factor=factor,
-        gain=gain,
-        reweighed=bool(np.any(factor != 1.0)),
-    )
+    scale = factor / normalisers(snapshot.stated, standing)
+    parts = {
+        facet: (snapshot.soft[facet] @ blocks[facet]) * (np.float32(weights[facet]) * scale)
+        for facet in SOFT_FACETS
+    }
+    gain: Vector = np.add.reduce(list(parts.values()))
+    return Mood(blocks, weights, factor, parts, gain, bool(np.any(factor != 1.0)))
+
+
+def soften(
+    snapshot: Snapshot, context: Context, focused: Vector | None = None, mood: Mood | None = None
+) -> Soft:
+    """Work out a context's side of matching.
+
+    `focused` is the page's vector drawn to the offer, `mood` that of the context, where they are known.
+    """
+    mood = mood or mood_of(snapshot, context)
+    page = context.page.vector
+    if focused is None and page is not None:
+        focused = snapshot.focus(page)
+    return Soft(mood, snapshot.layout.query(focused, mood.blocks, mood.weights))
 
 
 def predicates(
@@ -107,8 +121,16 @@ def predicates(
 
 def context_rules(view: View, context: Context, topics: frozenset[str]) -> list[Predicate]:
     """Return the rules that a context meets or does not, whatever the placement."""
+    return [
+        *page_predicates(view.snapshot.bitmaps, context.page, topics),
+        *surrounding_rules(view, context),
+    ]
+
+
+def surrounding_rules(view: View, context: Context) -> list[Predicate]:
+    """Return the rules that a context meets or does not, whatever the page and the placement."""
     snapshot = view.snapshot
-    found = context_predicates(snapshot.bitmaps, context, topics, view.moments(context.clock.at))
+    found = surrounding_predicates(snapshot.bitmaps, context, view.moments(context.clock.at))
     for campaign in context.told.capped:
         others = view.bitmap(("not from", campaign), partial(_not_from, snapshot, campaign))
         found.append((f"frequency cap of campaign {campaign}", others))
@@ -146,6 +168,15 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
     return Eligible(conjunction(rules, view.snapshot.width) & among)
 
 
+def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
+    """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
+    asked = (placement.formats, placement.sizes, placement.floor_micros)
+    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, house)
+    return view.bitmap(
+        key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)
+    )
+
+
 def retrieve(
     view: View, soft: Soft, allowed: Eligible, k: int, page_list: PageList | None = None
 ) -> Candidates:
@@ -161,7 +192,7 @@ def retrieve(
         found = _from_list(snapshot, soft, allowed, k, page_list)
         if found is not None:
             return found
-    if not soft.reweighed:
+    if not soft.mood.reweighed:
         return Candidates(*snapshot.index.search(soft.query, k, allowed))
     return _reweighed(snapshot, soft, allowed, k)
 
@@ -173,7 +204,7 @@ def _reweighed(snapshot: Snapshot, soft: Soft, allowed: Eligible, k: int) -> Can
     and the k best of all are among the k best of each.
     """
     groups: dict[float, Words] = {}
-    for mask, factor in zip(snapshot.stated.tolist(), soft.factor.tolist(), strict=True):
+    for mask, factor in zip(snapshot.stated.tolist(), soft.mood.factor.tolist(), strict=True):
         words = snapshot.stating[mask]
         groups[factor] = groups[factor] | words if factor in groups else words
     found = [
@@ -224,12 +255,12 @@ def _from_list(
     rows = listed.rows[here]
     if len(rows) < k:
         return None
-    share = np.float32(soft.weights["page"] / snapshot.manifest.weights["page"])
+    share = np.float32(soft.mood.weights["page"] / snapshot.manifest.weights["page"])
     prefer = snapshot.prefer[rows]
-    exact = listed.pages[here] * share * soft.factor[prefer] + soft.gain[prefer]
+    exact = listed.pages[here] * share * soft.mood.factor[prefer] + soft.mood.gain[prefer]
     best = np.lexsort((rows, -exact))[:k]
     if not listed.whole:
-        rest = float(np.max(listed.pages[-1] * share * soft.factor + soft.gain))
+        rest = float(np.max(listed.pages[-1] * share * soft.mood.factor + soft.mood.gain))
         if exact[best[-1]] < rest:
             return None
     return Candidates(rows[best], exact[best])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contexts.context import Context
+from contexts.context import Context, PageFacts
 from contexts.keyphrases import listed
 from engine.campaign import Rule, Suitability, Targeting
 from engine.index import Eligible, Words
@@ -154,44 +154,52 @@ def zones_of(bitmaps: Bitmaps) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def context_predicates(
-    bitmaps: Bitmaps, context: Context, topics: frozenset[str], moments: Mapping[str, tuple[str, str]]
-) -> list[Predicate]:
-    """Return the bitmaps that a context's facts select, each with the name of the rule it stands for.
+def page_predicates(bitmaps: Bitmaps, page: PageFacts, topics: frozenset[str]) -> list[Predicate]:
+    """Return the bitmaps that a page's facts select, each with the name of the rule it stands for.
 
-    `topics` are the page's topics with all their ancestors; `moments` gives for each zone of `zones_of` the part of
-    day and the weekday there.
+    `topics` are the page's topics with all their ancestors.
     """
-    found: list[Predicate] = []
+    found = _single(bitmaps, {"languages": page.language})
+    for dimension, several in (("topics", topics), ("keywords", page.keyphrases)):
+        for level in LEVELS:
+            found += _multiple(bitmaps, dimension, level, several)
+    for flag in sorted(page.sensitive):
+        words = bitmaps.get(f"suits:{flag}")
+        if words is not None:
+            found.append((f"suitability: page about {flag}", words))
+    if not page.suitability_known:
+        words = bitmaps.get("suits?")
+        if words is not None:
+            found.append(("suitability: page not understood", words))
+    return found
+
+
+def surrounding_predicates(
+    bitmaps: Bitmaps, context: Context, moments: Mapping[str, tuple[str, str]]
+) -> list[Predicate]:
+    """Return the same for all that is no fact of the page.
+
+    `moments` gives for each zone of `zones_of` the part of day and the weekday there.
+    """
     region = context.place.region
     if region and context.place.country and not region.startswith(context.place.country + "-"):
         region = f"{context.place.country}-{region}"
     told = context.told
-    values: dict[str, str | None] = {
-        "publishers": context.publisher,
-        "devices": context.device.cls,
-        "platforms": context.device.platform,
-        "languages": context.page.language,
-        "countries": context.place.country,
-        "regions": region,
-        "journey_stages": told.journey_stage,
-        "loyalty_tiers": told.loyalty_tier,
-    }
-    for dimension, value in values.items():
-        key = f"{dimension}=?" if value is None else f"{dimension}={value}"
-        words = bitmaps.get(key)
-        if words is None:
-            words = bitmaps.get(f"{dimension}=*")
-        if words is not None:
-            found.append((f"{WORDS[dimension]}: {value or 'unknown'}", words))
+    found = _single(
+        bitmaps,
+        {
+            "publishers": context.publisher,
+            "devices": context.device.cls,
+            "platforms": context.device.platform,
+            "countries": context.place.country,
+            "regions": region,
+            "journey_stages": told.journey_stage,
+            "loyalty_tiers": told.loyalty_tier,
+        },
+    )
     weather = context.weather
-    seen = {
-        "topics": topics,
-        "keywords": context.page.keyphrases,
-        "weather": [v for v in (weather.condition, weather.temperature) if v] if weather else (),
-        "cohorts": told.cohorts,
-    }
-    for dimension, several in seen.items():
+    seen = [v for v in (weather.condition, weather.temperature) if v] if weather else []
+    for dimension, several in (("weather", seen), ("cohorts", told.cohorts)):
         for level in LEVELS:
             found += _multiple(bitmaps, dimension, level, several)
     for zone, (part, weekday) in moments.items():
@@ -204,14 +212,17 @@ def context_predicates(
                 if words is not None:
                     name = "part of day" if dimension == "parts_of_day" else "weekday"
                     found.append((f"{name}: {value}" + (f" in {zone}" if zone else ""), words))
-    for flag in sorted(context.page.sensitive):
-        words = bitmaps.get(f"suits:{flag}")
+    return found
+
+
+def _single(bitmaps: Bitmaps, values: Mapping[str, str | None]) -> list[Predicate]:
+    found: list[Predicate] = []
+    for dimension, value in values.items():
+        words = bitmaps.get(f"{dimension}=?" if value is None else f"{dimension}={value}")
+        if words is None:
+            words = bitmaps.get(f"{dimension}=*")
         if words is not None:
-            found.append((f"suitability: page about {flag}", words))
-    if not context.page.suitability_known:
-        words = bitmaps.get("suits?")
-        if words is not None:
-            found.append(("suitability: page not understood", words))
+            found.append((f"{WORDS[dimension]}: {value or 'unknown'}", words))
     return found
 
 

@@ -83,8 +83,9 @@ def leaf(
                 raise LogError(f"{name}: got {len(hash)} bytes, expected {_HASH_BYTES}")
             fields[name] = hash.hex()
     if data is not None:
+        _check(data, "data")
         fields["data"] = data
-    written = canonical(fields)
+    written = _ENCODER.encode(fields).encode("ascii")
     if len(written) > MOST_LEAF_BYTES:
         raise LogError(f"leaf: got {len(written)} bytes, expected at most {MOST_LEAF_BYTES}")
     return written
@@ -126,9 +127,12 @@ def canonical(value: Any) -> bytes:
     Raises LogError for anything else, so that equal values have equal bytes in every language.
     """
     _check(value, "value")
-    return json.dumps(
-        value, default=dict, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    ).encode()
+    return _ENCODER.encode(value).encode("ascii")
+
+
+_ENCODER = json.JSONEncoder(
+    default=dict, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+)
 
 
 def _check(value: Any, where: str) -> None:

@@ -80,6 +80,22 @@ def test_nearly_all_of_the_best_are_found_under_every_filter(built: Path, name: 
     assert share_found(FaissIndex.open(built), ExactIndex(vectors), k, eligible) >= 0.99
 
 
+def test_a_wish_that_few_state_gets_codes_near_it(tmp_path: Path) -> None:
+    chance = np.random.default_rng(4)
+    vectors, _ = catalogue(ROWS)
+    few = np.sort(chance.choice(ROWS, ROWS // 1000, replace=False))
+    vectors[:, -1] = (chance.random(ROWS) < 0.05) * chance.choice((0.2, 0.3, 0.4, 0.5), ROWS)
+    vectors[few, -1] = 1.2
+    build(vectors, tmp_path, weights=WEIGHTS)
+    frame = FaissIndex.open(tmp_path).frame
+    lists, _ = frame.assigned(vectors[few])
+    residuals = frame.residuals(vectors[few], lists)
+    quantizer = faiss_index._quantizer(frame)
+    coded = quantizer.pq.decode(quantizer.pq.compute_codes(residuals))
+    column = int((frame.order == DIM - 1).nonzero()[0][0])
+    assert np.abs(coded - residuals)[:, column].mean() < 0.1
+
+
 WAYS = {
     "estimated": {"COUNTED_ROWS": 0, "SPARSE": np.inf},
     "estimated, then counted": {"COUNTED_ROWS": 0, "SPARSE": 0},

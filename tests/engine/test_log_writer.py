@@ -286,15 +286,11 @@ def test_a_full_disk_is_told_and_the_log_goes_on_when_there_is_room(world, monke
     world.log.step()
     world.append(300)
     world.later(60)
-    put, left = LogFiles.put_tile, [1]
 
-    def full(self, tile, data):
-        if not left:
-            raise OSError(28, "No space left on device")
-        left.pop()
-        put(self, tile, data)
+    def full(self, tiles):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(LogFiles, "put_tile", full)
+    monkeypatch.setattr(LogFiles, "put_tiles", full)
     world.log.step()
     assert "No space left" in world.log.fault()
     monkeypatch.undo()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from engine.decision import Ranked
-from engine.rank import order, share_out
+from engine.rank import Shortlist, share_out
 from engine.retrieve import Candidates
 from tests.world import World, advertiser, campaign, creative, publisher
 
@@ -25,7 +25,7 @@ def ordered(snapshot, matches):
     rows = np.array([snapshot.row_of(name) for name in matches])
     values = np.array(list(matches.values()), np.float32)
     best = np.argsort(-values, kind="stable")
-    return [snapshot.creative_id(r.row) for r in order(snapshot, Candidates(rows[best], values[best]))]
+    return [snapshot.creative_id(r.row) for r in Shortlist(snapshot, Candidates(rows[best], values[best]))]
 
 
 def test_among_peers_match_times_bid_decides(snapshot):

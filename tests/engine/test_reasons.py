@@ -24,7 +24,7 @@ def told(world, context, name):
     row = snapshot.row_of(name)
     soft = soften(snapshot, context)
     prefer = int(snapshot.prefer[row])
-    score = float(snapshot.index.vector(row) @ soft.query) * float(soft.factor[prefer])
+    score = float(snapshot.index.vector(row) @ soft.query) * float(soft.mood.factor[prefer])
     why = reasons(snapshot, context, soft, engine.topics, Ranked(row, score, 0.0, 0))
     assert score_of(why) == pytest.approx(score, abs=3e-4)
     return {reason.facet: reason for reason in why}, why

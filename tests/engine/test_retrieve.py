@@ -64,9 +64,11 @@ def exact_matches(snapshot, context):
         stated = [f for f in SOFT_FACETS if snapshot.soft[f][prefer].any()]
         stored = snapshot.index.vector(row)[: snapshot.layout.page_dim]
         own = stored * (standing["page"] + sum(standing[f] for f in stated))  # undo the standing normaliser
-        total = soft.weights["page"] * float(own @ page)
-        total += sum(soft.weights[f] * float(snapshot.soft[f][prefer] @ soft.blocks[f]) for f in stated)
-        weight = soft.weights["page"] + sum(soft.weights[f] for f in stated)
+        total = soft.mood.weights["page"] * float(own @ page)
+        total += sum(
+            soft.mood.weights[f] * float(snapshot.soft[f][prefer] @ soft.mood.blocks[f]) for f in stated
+        )
+        weight = soft.mood.weights["page"] + sum(soft.mood.weights[f] for f in stated)
         matches.append(total / weight if weight else 0.0)
     return np.array(matches)
 

@@ -16,8 +16,7 @@ HASHES = b"h" * 32 * 5
 @pytest.fixture
 def logged(service: Service) -> Service:
     files = service.services.consent_log.files
-    files.put_tile(Tile(0, 1234067, 5), HASHES)
-    files.put_tile(Tile(-1, 0), b"\0\1x" * 256)
+    files.put_tiles([(Tile(0, 1234067, 5), HASHES), (Tile(-1, 0), b"\0\1x" * 256)])
     return service
 
 
