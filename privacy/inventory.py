@@ -106,6 +106,7 @@ class Inventory:
     personal: frozenset[str]  # the categories that relate to a person
     items: tuple[Item, ...]
     risks: tuple[Risk, ...]
+    never: tuple[str, ...]  # what is never collected
 
     def of(self, activity: str) -> list[Item]:
         """Return the items of an activity."""
@@ -157,6 +158,7 @@ def read(raw: Mapping[str, Any]) -> Inventory:
         frozenset(name for name, entry in raw["categories"].items() if entry["personal"]),
         items,
         tuple(Risk(**risk) for risk in raw["risks"]),
+        tuple(raw["never"]),
     )
 
 

@@ -53,6 +53,7 @@ class Part:
     agree: int  # read as the oracle reads them
     accepted: int  # of these, accepted here too
     refused_by_rule: Mapping[str, int]  # accepted by the oracle and refused here, by the strict rule
+    rest_by_rule: Mapping[str, int]  # of these, what is not read as the oracle reads it
     unlike: tuple[str, ...]  # accepted here, but read otherwise
     undecided: int
     planted: Mapping[str, bool] = field(default_factory=dict)  # fault → whether it was found
@@ -82,7 +83,8 @@ class Part:
             "agree_share": round(self.agree / self.oracle_accepts, 5) if self.oracle_accepts else None,
             "accepted_by_both": self.accepted,
             "refused_by_rule": dict(sorted(self.refused_by_rule.items(), key=lambda item: -item[1])),
-            "read_unlike": len(self.unlike),
+            "rest_by_rule": dict(sorted(self.rest_by_rule.items(), key=lambda item: -item[1])),
+            "accepted_but_read_otherwise": len(self.unlike),
             "undecided": self.undecided,
             "planted": dict(self.planted),
             "mutation_score": f"{sum(self.planted.values())}/{len(self.planted)}",
@@ -128,6 +130,7 @@ def judge(
     against: list[str] = []
     unlike: list[str] = []
     rules: Counter[str] = Counter()
+    rest: Counter[str] = Counter()
     for mutant, answer in zip(mutants, answers, strict=True):
         reading = read(mutant)
         ours = not reading.broken
@@ -143,6 +146,7 @@ def judge(
             agree += alike
             if not ours:
                 rules[reading.broken[0]] += 1
+                rest[reading.broken[0]] += not alike
             elif alike:
                 accepted += 1
             else:
@@ -156,6 +160,7 @@ def judge(
         agree,
         accepted,
         rules,
+        +rest,
         tuple(unlike),
         undecided,
         planted or {},

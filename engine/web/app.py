@@ -22,6 +22,7 @@ from engine.limits import RateLimits
 from engine.manage import ManageStore
 from engine.status_list import StatusList
 from engine.web.api import MAX_BODY, Api
+from engine.web.audit import add_audit
 from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
@@ -146,6 +147,7 @@ def create_app(
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
     add_log(api, services.consent_log)
+    add_audit(api)
     add_published(api, services.status_list)
     add_consents(api, ConsentDesk(services.consents, services.admission, services.publishers, caller_of))
     add_deletions(api, lambda: services.deletions)

@@ -49,6 +49,7 @@ def test_what_the_oracle_accepts_is_read_alike_or_named_by_its_rule(part: Part) 
     assert part.unlike == ()
     assert part.agree >= 0.99 * part.oracle_accepts
     assert part.accepted + sum(part.refused_by_rule.values()) == part.oracle_accepts > COUNT / 4
+    assert part.agree + sum(part.rest_by_rule.values()) == part.oracle_accepts
     assert part.holds
 
 

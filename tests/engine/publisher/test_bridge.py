@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import random
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 from werkzeug.serving import make_server
 
+from engine.prove.iab_write import ids, random_consent, tc_string
 from engine.prove.string_fuzz import make_mutants
 from engine.publisher import bridge as python_bridge
 from engine.publisher.bridge import (
@@ -37,6 +41,7 @@ from privacy.errors import FieldError
 from privacy.gpp import read
 from privacy.iab import restrict
 from privacy.iab_bits import StringError
+from privacy.tcf import PublisherPurposes, Restriction
 from tests.engine.publisher.us_sections import written
 from tests.engine.web.conftest import NOW, FakeServices, Service, seed_catalogue
 from tests.iab import VALID, text
@@ -331,6 +336,7 @@ def test_what_the_service_does_not_take_is_an_error(language: str, served: tuple
 def test_every_language_reads_strings_as_the_service_does(language: str, served: tuple[str, Service]) -> None:
     strings = [(vector["kind"], vector["text"]) for vector in VALID]
     strings += [(mutant.kind, mutant.text) for mutant in make_mutants(3, 1200, strings)]
+    strings += [("tcf", string) for string in _edges()]
     # The small bridges know no Canadian section and refuse it, which takes away too.
     strings = [(kind, string) for kind, string in strings if kind == "tcf" or not _canadian(string)]
     steps = [
@@ -344,6 +350,41 @@ def test_every_language_reads_strings_as_the_service_does(language: str, served:
     for step, (left, reason), (theirs, why) in zip(steps, expected, found, strict=True):
         assert (sorted(theirs), why is None) == (left, reason is None), step["signals"]
     assert sum(bool(left) for left, _ in expected) > 100
+
+
+def _edges() -> Iterator[str]:
+    """Write strings that a rule just takes or just refuses."""
+    usual = replace(
+        random_consent(random.Random(1), NOW),
+        policy=5,
+        purpose_consents=ids(*range(1, 12)),
+        vendor_consents=ids(VENDOR),
+        disclosed=ids(VENDOR),
+        restrictions=(),
+        publisher=None,
+    )
+    changes: list[dict[str, Any]] = [{"policy": policy} for policy in range(7)]
+    changes += [{"policy": 4, "disclosed": None}, {"disclosed": None}, {"service_specific": False}]
+    changes += [{"cmp": number} for number in range(3)]
+    changes += [{name: two} for name in ("language", "country") for two in ("AZ", "[A", "A[")]
+    for name in ("purpose_consents", "purpose_legitimate_interests"):
+        changes += [{name: ids(4, number), "policy": policy} for number in (11, 12, 24) for policy in (5, 6)]
+    changes += [{"special_features": ids(number)} for number in (2, 3, 12)]
+    changes += [
+        {"publisher": PublisherPurposes(ids(4, number), ids(), 0, ids(), ids())} for number in (11, 12)
+    ]
+    changes += [
+        {"restrictions": (Restriction(purpose, kind, ids(VENDOR)),)}
+        for purpose in (0, 4, 11, 12)
+        for kind in range(4)
+    ]
+    changes += [{"restrictions": (Restriction(4, 1, ids(VENDOR)),) * 2}]
+    for age in (timedelta(minutes=-6), timedelta(minutes=-4), timedelta(days=396), timedelta(days=398)):
+        changes += [{"created": NOW - age, "updated": NOW - age}]
+    changes += [{"created": NOW, "updated": NOW - timedelta(days=1)}]
+    changes += [{"vendor_consents": ids(number), "disclosed": ids(VENDOR)} for number in (VENDOR - 1, 65535)]
+    for change in changes:
+        yield tc_string(replace(usual, **change))
 
 
 def _canadian(string: str) -> bool:

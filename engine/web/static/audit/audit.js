@@ -1,0 +1,353 @@
+// Reads the published log (C2SP tlog-tiles) and verifies it here: RFC 6962 hashes and Ed25519 by WebCrypto.
+
+const WIDTH = 256; // entries, or hashes, of a full tile
+const MOST_TILES = 400; // of entries that are loaded, the latest ones
+const MOST_ROWS = 1000; // that are shown
+const STATES = ["consent.grant", "consent.refuse", "consent.withdraw", "consent.expire", "subject.erase"];
+const COLOURS = ["#2563eb", "#9ca3af", "#d97706", "#a16207", "#b3261e"];
+const KEYS = ["key.add", "key.retire", "policy.change", "config.change"];
+const WORDS = {
+  "consent.grant": "consent given", "consent.refuse": "consent refused", "consent.withdraw": "consent withdrawn",
+  "consent.expire": "consent ran out", "subject.erase": "a reader erased", "key.add": "key in use",
+  "key.retire": "key retired", "policy.change": "policy changed", "config.change": "settings changed",
+  "dp.release": "noisy counts released", "decision.batch": "consented use", "sealed": "sealed",
+};
+
+const $ = (id) => document.getElementById(id);
+const log = { tiles: new Map() };
+
+// --- bytes ---
+
+const from64 = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const to64 = (bytes) => btoa(String.fromCharCode(...bytes));
+const equal = (a, b) => a.length === b.length && a.every((byte, n) => byte === b[n]);
+const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", join(...parts)));
+
+function join(...parts) {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) { out.set(part, at); at += part.length; }
+  return out;
+}
+
+// --- the published files ---
+
+async function load(path) {
+  const headers = log.key ? { Authorization: `Bearer ${log.key}` } : {};
+  const answer = await fetch(path, { headers, credentials: "omit" });
+  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${answer.statusText}`);
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
+function tilePath(level, number) {
+  const groups = [];
+  for (let n = number; groups.length === 0 || n > 0; n = Math.floor(n / 1000)) groups.unshift(String(n % 1000).padStart(3, "0"));
+  const spelled = groups.map((group, n) => (n < groups.length - 1 ? `x${group}` : group)).join("/");
+  const scale = level === "entries" ? 0 : level;
+  const width = Math.floor(log.size / WIDTH ** scale) - number * WIDTH;
+  return `/log/tile/${level}/${spelled}${width < WIDTH ? `.p/${width}` : ""}`;
+}
+
+function tile(level, number) {
+  const path = tilePath(level, number);
+  if (!log.tiles.has(path)) log.tiles.set(path, load(path));
+  return log.tiles.get(path);
+}
+
+function readNote(bytes) {
+  const note = new TextDecoder().decode(bytes);
+  const end = note.indexOf("\n\n") + 1;
+  const [origin, size, root] = note.slice(0, end).split("\n");
+  const signatures = note.slice(end + 1).split("\n").filter((line) => line.startsWith("— ")).map((line) => {
+    const [name, signature] = line.slice(2).split(" ");
+    return { name, signature: from64(signature) };
+  });
+  return { note, text: note.slice(0, end), origin, size: Number(size), root: from64(root), signatures };
+}
+
+async function entriesOf(number) {
+  const bytes = await tile("entries", number);
+  const found = [];
+  for (let at = 0; at < bytes.length;) {
+    const length = (bytes[at] << 8) | bytes[at + 1];
+    found.push(bytes.slice(at + 2, at + 2 + length));
+    at += 2 + length;
+  }
+  return found;
+}
+
+function entry(leaf, seq) {
+  try {
+    const read = JSON.parse(new TextDecoder().decode(leaf));
+    if (Number.isSafeInteger(read.t) && typeof read.type === "string") return read;
+  } catch { /* told below */ }
+  return { v: 0, seq, type: "unreadable", t: 0 };
+}
+
+// --- RFC 6962 ---
+
+const leafHash = (leaf) => sha256(Uint8Array.of(0), leaf);
+const nodeHash = (left, right) => sha256(Uint8Array.of(1), left, right);
+const below = (size) => 2 ** Math.floor(Math.log2(size - 1)); // largest power of two under a size of 2 and more
+
+async function rootOf(hashes) {
+  while (hashes.length > 1) {
+    const next = [];
+    for (let n = 0; n < hashes.length; n += 2) next.push(await nodeHash(hashes[n], hashes[n + 1]));
+    hashes = next;
+  }
+  return hashes[0];
+}
+
+async function subtree(start, stop) {
+  const size = stop - start;
+  const level = Math.round(Math.log2(size));
+  if (2 ** level !== size || start % size) {
+    const split = start + below(size);
+    return nodeHash(await subtree(start, split), await subtree(split, stop));
+  }
+  const high = Math.floor(level / 8);
+  const first = start / WIDTH ** high;
+  const count = size / WIDTH ** high;
+  const bytes = await tile(high, Math.floor(first / WIDTH));
+  const at = (first % WIDTH) * 32;
+  return rootOf(Array.from({ length: count }, (_, n) => bytes.slice(at + n * 32, at + n * 32 + 32)));
+}
+
+async function inclusion(index, start, stop) {
+  if (stop - start === 1) return [];
+  const split = start + below(stop - start);
+  return index < split
+    ? [...await inclusion(index, start, split), await subtree(split, stop)]
+    : [...await inclusion(index, split, stop), await subtree(start, split)];
+}
+
+async function rootBy(index, size, hash, path) { // RFC 9162 2.1.3.2
+  let node = index;
+  let last = size - 1;
+  for (const sibling of path) {
+    if (last === 0) return null;
+    if (node % 2 === 1 || node === last) {
+      hash = await nodeHash(sibling, hash);
+      while (node % 2 === 0 && node !== 0) { node = Math.floor(node / 2); last = Math.floor(last / 2); }
+    } else {
+      hash = await nodeHash(hash, sibling);
+    }
+    node = Math.floor(node / 2);
+    last = Math.floor(last / 2);
+  }
+  return last === 0 ? hash : null;
+}
+
+async function rootOfLeaves(leaves) {
+  // Frontier: the roots of complete subtrees, largest first.
+  const stack = [];
+  let count = 0;
+  for (const leaf of leaves) {
+    let hash = await leafHash(leaf);
+    for (let n = count; n % 2 === 1; n = Math.floor(n / 2)) hash = await nodeHash(stack.pop(), hash);
+    stack.push(hash);
+    count += 1;
+  }
+  let root = stack.pop() ?? await sha256();
+  while (stack.length) root = await nodeHash(stack.pop(), root);
+  return root;
+}
+
+// --- the signature ---
+
+async function signedBy(vkey, note) {
+  const [name, id, encoded] = [vkey.split("+")[0], vkey.split("+")[1], vkey.split("+").slice(2).join("+")];
+  const key = from64(encoded);
+  if (key[0] !== 1 || key.length !== 33) throw new Error("this key is none of Ed25519");
+  const hash = (await sha256(new TextEncoder().encode(`${name}\n`), key)).slice(0, 4);
+  if ([...hash].map((b) => b.toString(16).padStart(2, "0")).join("") !== id) throw new Error("this key's id is not its own");
+  const found = note.signatures.find((s) => s.name === name && equal(s.signature.slice(0, 4), hash));
+  if (!found) return false;
+  const key_ = await crypto.subtle.importKey("raw", key.slice(1), { name: "Ed25519" }, false, ["verify"]);
+  return crypto.subtle.verify({ name: "Ed25519" }, key_, found.signature.slice(4), new TextEncoder().encode(note.text));
+}
+
+function verdict(good, text) {
+  const line = document.createElement("li");
+  line.className = good ? "good" : "bad";
+  line.textContent = `${good ? "✓" : "✗"} ${text}`;
+  $("verdict").append(line);
+}
+
+async function verifySignature() {
+  try {
+    verdict(await signedBy($("vkey").value.trim(), log.note), `the checkpoint of ${log.size} entries is signed by this key (Ed25519)`);
+  } catch (error) {
+    verdict(false, `the signature could not be checked: ${error.message}`);
+  }
+}
+
+async function verifyOne() {
+  $("verdict").replaceChildren();
+  const index = Number($("index").value);
+  if (!Number.isInteger(index) || index < 0 || index >= log.size) return verdict(false, `there is no entry ${$("index").value}`);
+  await verifySignature();
+  try {
+    const leaf = (await entriesOf(Math.floor(index / WIDTH)))[index % WIDTH];
+    const path = await inclusion(index, 0, log.size);
+    const root = await rootBy(index, log.size, await leafHash(leaf), path);
+    verdict(root !== null && equal(root, log.note.root), `entry ${index} leads by ${path.length} hashes to the signed root`);
+    verdict(JSON.parse(new TextDecoder().decode(leaf)).seq === index, `the entry says that it is number ${index}`);
+  } catch (error) {
+    verdict(false, `entry ${index} could not be checked: ${error.message}`);
+  }
+}
+
+async function verifyAll() {
+  $("verdict").replaceChildren();
+  await verifySignature();
+  try {
+    const leaves = [];
+    for (let n = 0; n * WIDTH < log.size; n += 1) leaves.push(...await entriesOf(n));
+    verdict(leaves.length === log.size, `${leaves.length} entries are there`);
+    verdict(equal(await rootOfLeaves(leaves), log.note.root), "their hashes, computed anew, give the signed root");
+  } catch (error) {
+    verdict(false, `the entries could not be read: ${error.message}`);
+  }
+}
+
+// --- what is shown ---
+
+function cell(row, text, head = false) {
+  const made = document.createElement(head ? "th" : "td");
+  made.textContent = text;
+  row.append(made);
+}
+
+const hour = (entry) => new Date(entry.t * 3600000).toISOString().slice(0, 16).replace("T", " ");
+const details = ({ v, seq, type, t, ...rest }) => (Object.keys(rest).length ? JSON.stringify(rest) : "");
+
+function showEntries() {
+  const wanted = $("type").value;
+  const chosen = log.entries.filter((entry) => !wanted || entry.type === wanted).reverse();
+  $("entries").replaceChildren(...chosen.slice(0, MOST_ROWS).map((entry) => {
+    const row = document.createElement("tr");
+    [entry.seq, hour(entry), WORDS[entry.type] ?? entry.type, details(entry)].forEach((text) => cell(row, text));
+    return row;
+  }));
+  const left = log.first ? ` The first ${log.first} entries were not loaded: use tactful log fsck for all.` : "";
+  $("more").textContent = `${Math.min(chosen.length, MOST_ROWS)} of ${chosen.length} entries shown.${left}`;
+}
+
+function showDays() {
+  const days = new Map();
+  for (const entry of log.entries) {
+    const state = STATES.indexOf(entry.type);
+    if (state < 0) continue;
+    const day = hour(entry).slice(0, 10);
+    if (!days.has(day)) days.set(day, STATES.map(() => 0));
+    days.get(day)[state] += 1;
+  }
+  const shown = [...days].sort(([a], [b]) => (a < b ? -1 : 1)).slice(-60);
+  if (!shown.length) { $("days").textContent = "No entry tells of a consent, or the log is sealed."; return; }
+  const most = Math.max(...shown.map(([, counts]) => counts.reduce((a, b) => a + b)));
+  const wide = Math.min(60, 900 / shown.length);
+  const bars = shown.map(([day, counts], n) => {
+    let y = 130;
+    const parts = counts.map((count, state) => {
+      const height = (110 * count) / most;
+      y -= height;
+      return `<rect x="${40 + n * wide}" y="${y}" width="${wide * 0.8}" height="${height}" fill="${COLOURS[state]}"/>`;
+    });
+    const label = n % Math.ceil(shown.length / 8) ? "" : `<text x="${40 + n * wide}" y="146">${day.slice(5)}</text>`;
+    return parts.join("") + label;
+  });
+  const legend = STATES.map((state, n) => `<rect x="${40 + n * 150}" y="156" width="10" height="10" fill="${COLOURS[n]}"/><text x="${55 + n * 150}" y="165">${WORDS[state]}</text>`);
+  const rows = shown.map(([day, counts]) => `<tr><th scope="row">${day}</th>${counts.map((count) => `<td>${count}</td>`).join("")}</tr>`);
+  $("days").innerHTML = `<svg viewBox="0 0 960 172" role="img" aria-label="Consent states by day, as in the table"><text x="0" y="25">${most}</text><text x="0" y="130">0</text>${bars.join("")}${legend.join("")}</svg>`
+    + `<details><summary>As a table</summary><table><thead><tr><th scope="col">Day</th>${STATES.map((state) => `<th scope="col">${WORDS[state]}</th>`).join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></details>`;
+}
+
+function showKeys() {
+  const rows = log.entries.filter((entry) => KEYS.includes(entry.type)).map((entry) => {
+    const row = document.createElement("tr");
+    [hour(entry), WORDS[entry.type], entry.seq, details(entry)].forEach((text) => cell(row, text));
+    return row;
+  });
+  $("keys").replaceChildren(...rows);
+}
+
+function showCheckpoint() {
+  const facts = {
+    Log: log.note.origin, Entries: log.size, Root: to64(log.note.root),
+    Signatures: log.note.signatures.map((s) => `${s.name} (${s.signature.length === 68 ? "Ed25519" : `${s.signature.length - 4} bytes`})`).join(", "),
+  };
+  $("checkpoint").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => {
+    const [term, text] = [document.createElement("dt"), document.createElement("dd")];
+    term.textContent = name;
+    text.textContent = value;
+    return [term, text];
+  }));
+  const own = log.entries.filter((entry) => entry.type === "key.add" && entry.data?.vkey).map((entry) => entry.data.vkey);
+  $("vkey").value ||= own.find((vkey) => from64(vkey.split("+").slice(2).join("+"))[0] === 1) ?? "";
+  $("index").max = log.size - 1;
+  $("index").value = log.size - 1;
+}
+
+// --- files to take away ---
+
+function save(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+function toCsv() {
+  const quote = (value) => `"${String(value ?? "").replace(/"/g, '""').replace(/^[=+\-@\t]/, "'$&")}"`;
+  const head = ["seq", "hour", "type", "commit", "ct", "key", "data"];
+  const rows = log.entries.map((e) => [e.seq, hour(e), e.type, e.commit, e.ct, e.key, e.data ? JSON.stringify(e.data) : ""].map(quote).join(","));
+  return [head.join(","), ...rows, ""].join("\r\n");
+}
+
+function toBundle() {
+  return `${JSON.stringify({
+    format: "tactful-evidence-v1", saved: new Date().toISOString(), vkey: $("vkey").value.trim(),
+    checkpoint: log.note.note, first: log.first, entries: log.leaves.map(to64),
+    keys: log.entries.filter((entry) => KEYS.includes(entry.type)),
+    verified: [...$("verdict").children].map((line) => line.textContent),
+  }, null, 1)}\n`;
+}
+
+// --- opening ---
+
+async function open(event) {
+  event.preventDefault();
+  log.key = $("key").value.trim();
+  log.tiles.clear();
+  $("verdict").replaceChildren();
+  $("state").textContent = "Reading…";
+  try {
+    log.note = readNote(await load("/log/checkpoint"));
+    log.size = log.note.size;
+    const tiles = Math.ceil(log.size / WIDTH);
+    const start = Math.max(0, tiles - MOST_TILES);
+    log.first = start * WIDTH;
+    log.leaves = [];
+    for (let n = start; n < tiles; n += 1) log.leaves.push(...await entriesOf(n));
+    log.entries = log.leaves.map((leaf, n) => entry(leaf, log.first + n));
+    const types = [...new Set(log.entries.map((entry) => entry.type))].sort();
+    $("type").replaceChildren(new Option("all entries", ""), ...types.map((type) => new Option(WORDS[type] ?? type, type)));
+    for (const show of [showCheckpoint, showDays, showEntries, showKeys]) show();
+    $("opened").hidden = false;
+    $("state").textContent = `${log.size} entries.`;
+  } catch (error) {
+    $("opened").hidden = true;
+    $("state").textContent = `The log could not be read: ${error.message}`;
+  }
+}
+
+$("open").addEventListener("submit", open);
+$("verify").addEventListener("click", verifyOne);
+$("verify-all").addEventListener("click", verifyAll);
+$("type").addEventListener("change", showEntries);
+$("csv").addEventListener("click", () => save("consent-log.csv", "text/csv", toCsv()));
+$("jsonl").addEventListener("click", () => save("consent-log.jsonl", "application/jsonl", log.entries.map((e) => `${JSON.stringify(e)}\n`).join("")));
+$("bundle").addEventListener("click", () => save("consent-log-evidence.json", "application/json", toBundle()));

@@ -1,0 +1,225 @@
+"""The auditor's page, in a real browser over a real log: what it shows and verifies, and what it does not let pass."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+from werkzeug.test import Client
+
+from engine.config import CONSENT_KEYS, Config
+from engine.consent_log import ConsentLog
+from engine.keys import create_key
+from engine.store import SqliteStore
+from engine.web import create_app
+from privacy.consent_log import leaf
+from privacy.inventory import load
+from privacy.keyring import Keyring
+from tests.engine.web.conftest import NOW, FakeServices
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+STATES = ("consent.grant", "consent.grant", "consent.refuse", "consent.withdraw", "subject.erase")
+LEAVES = 600  # three tiles of entries, of two full ones and a part
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class House:
+    """The app over a real log with entries of three days."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = SqliteStore(folder / "tactful.db")
+        config = Config(data_dir=folder, key_dir=folder / "keys", public_url="http://ads.example")
+        keys = Keyring.open(config.key_dir, CONSENT_KEYS, random=secrets.token_bytes)
+        self.log = ConsentLog(
+            config,
+            self.store,
+            keys,
+            now=lambda: NOW + timedelta(days=3),
+            monotonic=iter(range(0, 10**9, 1000)).__next__,
+            random_bytes=secrets.token_bytes,
+        )
+        self.log.record()
+        makers = [
+            partial(
+                leaf,
+                type=STATES[n % len(STATES)],
+                at=NOW + timedelta(hours=n * 72 // LEAVES),
+                commit=secrets.token_bytes(32),
+            )
+            for n in range(LEAVES)
+        ]
+        with self.store.writing() as db:
+            self.log.leaves.append(db, makers)
+        self.log.step()
+        services = FakeServices(self.store)
+        services.consent_log = self.log
+        self.app = create_app(config, services)
+        self.key = create_key(self.store, "compliance", None, "test", NOW, secrets.token_bytes)
+        self.tiles = folder / "log" / "tile"
+        self.services = services
+
+    def close(self) -> None:
+        self.log.close()
+        self.services.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("audit"))
+    yield house
+    house.close()
+
+
+def test_the_page_asks_no_other_host_and_holds_no_entry(house: House) -> None:
+    client = Client(house.app)
+    for path in ("/audit", "/audit/audit.css", "/audit/audit.js"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert not re.search(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]", answer.text), path
+        assert "Set-Cookie" not in answer.headers
+    page = client.get("/audit").text
+    for what in load().never:
+        assert what.split(",")[0].split("'")[0] in page
+    assert client.post("/audit").status_code == 405
+
+
+def test_the_log_behind_the_page_is_for_the_compliance_scope(house: House) -> None:
+    client = Client(house.app)
+    assert client.get("/log/checkpoint").status_code == 401
+    assert client.get("/log/checkpoint", headers={"Authorization": f"Bearer {house.key}"}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def address(house: House) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, house.app, handler_class=Quiet)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None and not os.environ.get("TACTFUL_REQUIRE_ALL"):
+        pytest.skip("needs Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str, house: House) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1200, "height": 1600})
+    page = context.new_page()
+    page.asked = []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.goto(f"{address}/audit")
+    yield page
+    assert page.errors == []
+    assert all(url.startswith((address, "blob:")) for url in page.asked)
+    context.close()
+
+
+def opened(page: Any, key: str) -> Any:
+    page.fill("#key", key)
+    page.click("text=Open the log")
+    page.locator("#state", has_text=re.compile("entries|could not")).wait_for()
+    return page
+
+
+def verdicts(page: Any, button: str, lines: int) -> list[str]:
+    page.click(button)
+    page.locator("#verdict li").nth(lines - 1).wait_for()
+    return page.locator("#verdict li").all_text_contents()
+
+
+def test_the_page_shows_the_log_and_verifies_any_entry(page: Any, house: House) -> None:
+    opened(page, house.key)
+    size = house.log.leaves.count()
+    assert page.text_content("#state") == f"{size} entries."
+    assert page.locator("#keys tr").count() == size - LEAVES
+    page.click("summary")
+    days = [row.split() for row in page.locator("#days tbody tr").all_inner_texts()]
+    assert sum(sum(map(int, counts)) for _, *counts in days) == LEAVES
+    for index in (0, 1, 255, 256, 511, 512, size - 1):
+        page.fill("#index", str(index))
+        told = verdicts(page, "#verify", 3)
+        assert [line[0] for line in told] == ["✓"] * 3, told
+    told = verdicts(page, "#verify-all", 3)
+    assert [line[0] for line in told] == ["✓"] * 3, told
+    if folder := os.environ.get("TACTFUL_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/audit.png", full_page=True)
+
+
+def test_a_wrong_key_opens_nothing(page: Any) -> None:
+    opened(page, "tactful_" + "x" * 40)
+    assert "401" in page.text_content("#state")
+    assert not page.is_visible("#opened")
+
+
+def test_another_key_of_the_log_is_told(page: Any, house: House) -> None:
+    opened(page, house.key)
+    vkey = page.input_value("#vkey")
+    page.fill("#vkey", vkey[:-2] + ("A=" if vkey[-2] != "A" else "E="))
+    told = verdicts(page, "#verify", 3)
+    assert told[0].startswith("✗")
+
+
+@pytest.mark.parametrize("which", ["entries/000", "0/000"])
+def test_a_changed_tile_is_told(page: Any, house: House, which: str) -> None:
+    sound = (house.tiles / which).read_bytes()
+    entry = json.loads(house.log.leaves.read(9, 10)[0])["commit"].encode()
+    neighbour = bytes([sound[8 * 32] ^ 1])  # the hash of entry 8, the first on the path of entry 9
+    hashes = sound[: 8 * 32] + neighbour + sound[8 * 32 + 1 :]
+    changed = sound.replace(entry, b"0" * 64) if which.startswith("entries") else hashes
+    assert changed != sound
+    page.route("**/log/tile/" + which, lambda route: route.fulfill(body=changed))
+    opened(page, house.key)
+    page.fill("#index", "9")
+    told = verdicts(page, "#verify", 3)
+    assert [line[0] for line in told] == ["✓", "✗", "✓"], told
+
+
+def test_what_is_saved_is_what_the_log_holds(page: Any, house: House, tmp_path: Path) -> None:
+    opened(page, house.key)
+
+    def saved(button: str) -> str:
+        with page.expect_download() as download:
+            page.click(button)
+        target = tmp_path / "saved"
+        download.value.save_as(target)
+        return target.read_text("utf-8")
+
+    leaves = [json.loads(entry) for entry in house.log.leaves.read(0, 10**6)]
+    assert [json.loads(line) for line in saved("#jsonl").splitlines()] == leaves
+    rows = list(csv.DictReader(io.StringIO(saved("#csv"))))
+    assert [(int(row["seq"]), row["type"]) for row in rows] == [(e["seq"], e["type"]) for e in leaves]
+    bundle = json.loads(saved("#bundle"))
+    assert bundle["checkpoint"].encode() == house.log.files.checkpoint()
+    assert len(bundle["entries"]) == len(leaves)
