@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -24,6 +25,11 @@ from engine.config import Config
 from engine.errors import EngineError, ServeError
 from privacy.errors import PrivacyError
 
+SLOW = 60  # threads of a worker, besides those that work, in which requests wait for their bodies
+HEADERS_S = 10  # a connection that sends no whole head of a request for so long is closed
+CONNECTIONS = 8192  # of a worker, where the limit of open files lets it; more wait to be accepted
+BACKLOG = 4096  # that wait to be accepted
+OWN_FILES = 512  # that a worker has open besides
 STOP_S = 10  # requests in flight may finish; then a worker is killed
 # Adds routes to a worker's Flask app over its services, and returns the query parameters that they read. It
 # imports what it needs when it is called: the main process stays small, and forks no threads.
@@ -53,6 +59,7 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
     """Open the services of this process and make its WSGI app; warm up beside the first requests."""
     from prometheus_client.multiprocess import mark_process_dead  # after METRICS_VARIABLE is set
 
+    from engine.intake import Intake
     from engine.services import open_services
     from engine.web.app import create_app
 
@@ -62,8 +69,16 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
     services = open_services(config)
     Finalize(None, services.close, exitpriority=10)  # atexit does not run in children of multiprocessing
     app = create_app(config, services, folder, extend)
+    intake = Intake(
+        app,
+        turns=config.threads,
+        threads=config.threads + SLOW,
+        patience_s=config.body_s,
+        monotonic=services.monotonic,
+    )
+    threading.Thread(target=intake.watch, args=(threading.Event(),), name="intake", daemon=True).start()
     threading.Thread(target=_warm_up, args=(services,), name="warm-up", daemon=True).start()
-    return app
+    return intake
 
 
 def _warm_up(services: Any) -> None:
@@ -103,23 +118,39 @@ def _open_or_stop(config: Config, folder: Path, extend: Extend | None) -> Any:
         if not (folder / _OPENED).exists():
             os.kill(os.getppid(), signal.SIGTERM)
         raise SystemExit(1) from error
-    (folder / _OPENED).touch()
+    with suppress(FileNotFoundError):  # the main process is gone with its folder: we are told to stop, too
+        (folder / _OPENED).touch()
     return app
+
+
+def _connections() -> int:
+    """Return how many connections a worker may hold, after asking for as many files as they need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else max(128, min(CONNECTIONS, soft - OWN_FILES))
 
 
 def run_granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
     """Serve the WSGI app that each worker loads, until SIGTERM."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
     granian = Granian(
         "tactful",
         address=config.host,
         port=config.port,
         interface=Interfaces.WSGI,
+        websockets=False,
         http=HTTPModes.http1,
         workers=config.workers,
-        blocking_threads=config.threads,
+        blocking_threads=config.threads + SLOW,
+        backlog=BACKLOG,
+        backpressure=_connections(),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_S * 1000),
         respawn_failed_workers=True,
         respawn_interval=1.0,
         workers_kill_timeout=STOP_S,
@@ -141,7 +172,9 @@ def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:
                 "bind": f"{config.host}:{config.port}",
                 "workers": config.workers,
                 "worker_class": "gthread",
-                "threads": max(2, config.threads),
+                "threads": config.threads + SLOW,
+                "worker_connections": _connections(),
+                "backlog": BACKLOG,
                 "graceful_timeout": STOP_S,
                 "accesslog": None,
                 "control_socket_disable": True,
