@@ -6,13 +6,16 @@ Nothing is opened before a worker is a process of its own: threads and maps do n
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import resource
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -30,6 +33,8 @@ HEADERS_S = 10  # a connection that sends no whole head of a request for so long
 CONNECTIONS = 8192  # of a worker, where the limit of open files lets it; more wait to be accepted
 BACKLOG = 4096  # that wait to be accepted
 OWN_FILES = 512  # that a worker has open besides
+FOLLOW_S = 1.0  # between a worker's looks whether the main process lives
+ENDING_S = 3.0  # for a worker that is told to stop while it opens its services
 STOP_S = 10  # requests in flight may finish; then a worker is killed
 # Adds routes to a worker's Flask app over its services, and returns the query parameters that they read. It
 # imports what it needs when it is called: the main process stays small, and forks no threads.
@@ -44,6 +49,7 @@ def serve(config: Config, server: str = "granian", *, extend: Extend | None = No
     Raises ServeError where the address is taken or no worker can open its services.
     """
     _check_address(config)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server sets its own
     folder = Path(tempfile.mkdtemp(prefix="tactful-"))
     os.environ[METRICS_VARIABLE] = str(folder)
     try:
@@ -111,16 +117,42 @@ def _check_address(config: Config) -> None:
 
 def _open_or_stop(config: Config, folder: Path, extend: Extend | None) -> Any:
     """Open the app; where no worker ever could, tell the main process why and stop it."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        stopped.set()
+        ending = threading.Timer(
+            ENDING_S, os._exit, (0,)
+        )  # a callback may have swallowed what is raised here
+        ending.daemon = True
+        ending.start()
+        raise SystemExit(0)
+
+    # Until the server sets its own: a worker has inherited those of the main process, which end nothing here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    threading.Thread(target=_follow, args=(os.getppid(),), name="follow", daemon=True).start()
     try:
         app = open_app(config, folder, extend)
     except (EngineError, ContextError, PrivacyError, OSError, ImportError) as error:
+        if stopped.is_set():  # an import turned the end into an error of its own
+            raise SystemExit(0) from error
         (folder / _REFUSED).write_text(str(error))
         if not (folder / _OPENED).exists():
             os.kill(os.getppid(), signal.SIGTERM)
         raise SystemExit(1) from error
+    if stopped.is_set():
+        raise SystemExit(0)
     with suppress(FileNotFoundError):  # the main process is gone with its folder: we are told to stop, too
         (folder / _OPENED).touch()
     return app
+
+
+def _follow(parent: int) -> None:
+    """Stop this worker when the main process is gone, killed: nobody else would, and the port stays taken."""
+    while os.getppid() == parent:
+        time.sleep(FOLLOW_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _connections() -> int:
@@ -156,7 +188,15 @@ def run_granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
         workers_kill_timeout=STOP_S,
         log_access=False,  # an access log would keep addresses and query strings
     )
-    granian.serve(target_loader=load, wrap_loader=False)
+
+    def unless_stopped() -> Any:
+        if granian.interrupt_signal:  # told so between the fork and here, by the main process' handler
+            raise SystemExit(0)
+        return load()
+
+    # Many threads are meant: most of them wait.
+    logging.getLogger("_granian").addFilter(lambda record: "seems quite high" not in record.getMessage())
+    granian.serve(target_loader=unless_stopped, wrap_loader=False)
 
 
 def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:

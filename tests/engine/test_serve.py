@@ -31,6 +31,7 @@ def open_services(config):
     from engine.store import SqliteStore
     from tests.engine.web.conftest import FakeServices
 
+    time.sleep({opening_s})
     if {broken}:
         raise StoreError("tactful.db: damaged: restore a backup")
     services = FakeServices(SqliteStore(Path({store!r})))
@@ -74,7 +75,7 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, slow_s: float = 0, broken: bool = False, server: str = "granian"
+    folder: Path, slow_s: float = 0, broken: bool = False, server: str = "granian", opening_s: float = 0
 ) -> Iterator[Served]:
     keys = seed_catalogue(folder / "catalog.db")
     with socket.socket() as free:
@@ -82,7 +83,13 @@ def served(
         port = free.getsockname()[1]
     log = folder / "log"
     script = SCRIPT.format(
-        store=str(folder / "catalog.db"), port=port, slow_s=slow_s, broken=broken, log=str(log), server=server
+        store=str(folder / "catalog.db"),
+        port=port,
+        slow_s=slow_s,
+        broken=broken,
+        log=str(log),
+        server=server,
+        opening_s=opening_s,
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -157,6 +164,31 @@ def test_senders_that_never_end_are_answered_408_and_keep_nobody_waiting(tmp_pat
         with socket.create_connection(("127.0.0.1", service.port), timeout=20) as broken:
             broken.sendall(head + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n")
             assert broken.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("server", ["granian", "gunicorn"])
+def test_a_service_that_is_stopped_while_it_opens_ends_at_once(tmp_path: Path, server: str) -> None:
+    if server == "gunicorn":
+        pytest.importorskip("gunicorn")
+    with served(tmp_path, server=server, opening_s=60) as service:
+        time.sleep(2.5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=8) == 0
+
+
+def test_workers_do_not_outlive_a_main_process_that_was_killed(tmp_path: Path) -> None:
+    with served(tmp_path) as service:
+        until_ready(service)
+        service.process.kill()
+        service.process.wait()
+        for _ in range(200):
+            try:
+                service.get("/healthz")
+            except OSError:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("a worker still answers")
 
 
 def test_services_that_cannot_be_opened_stop_the_start_and_say_why(tmp_path: Path) -> None:
