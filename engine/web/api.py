@@ -19,6 +19,7 @@ from flask import Flask, Request, Response, request
 from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
+from engine.errors import StoreError
 from engine.keys import Caller
 from engine.web.faults import Fault, Malformed, faults_of
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression; half of it as sent with gzip
+RETRY_S = 5  # after which to try what the store could not do
 PROBLEM_TYPE = "application/problem+json"
 # Answers hold nothing to run, to frame or to keep.
 SAFE_HEADERS = (
@@ -288,7 +290,7 @@ class Api:
                 body=body,
                 answer=answer,
                 statuses=statuses,
-                problems=tuple(sorted({*problems, 500})),
+                problems=tuple(sorted({*problems, 500, 503})),
                 media=media,
                 path_schemas=path or {},
                 query_schemas=query or {},
@@ -316,6 +318,12 @@ class Api:
                 response = problem(refused)
             except HTTPException as error:
                 response = _http_problem(error)
+            except StoreError as error:  # a full disk, say: decisions go on from memory meanwhile
+                log.error("%s failed: %s", title, error)
+                retry = {"Retry-After": str(RETRY_S)}
+                response = problem(
+                    Refused(503, "The store cannot be used now", "Nothing was changed.", (), retry)
+                )
             except Exception as error:
                 log.error("%s failed: %s", title, fault_line(error))
                 response = problem(Refused(500, "Internal server error"))
