@@ -108,12 +108,7 @@ class Admission:
         known = self._pinned.get(publisher.id)
         if known is not None and (known[0] is publisher or known[0].issuers == publisher.issuers):
             return known[1]
-        issuers = {
-            name: [public_key(jwk.x, "x") for jwk in jwks.keys]
-            for name, jwks in publisher.issuers.items()
-            if name != self._issuer.name  # nobody else speaks in the service's name
-        }
-        pins = pin({**issuers, self._issuer.name: [self._issuer.key]})
+        pins = pins_of(publisher, self._issuer)
         self._pinned[publisher.id] = publisher, pins
         return pins
 
@@ -139,6 +134,16 @@ class Admission:
             capped=capped,
             used=(*(("exposure",) if capped else ()), *sorted(f"{key}:{value}" for key, value in chosen)),
         )
+
+
+def pins_of(publisher: Publisher, issuer: Issuer) -> Pins:
+    """Arrange the keys of a publisher's own issuers and of the service's."""
+    issuers = {
+        name: [public_key(jwk.x, "x") for jwk in jwks.keys]
+        for name, jwks in publisher.issuers.items()
+        if name != issuer.name  # nobody else speaks in the service's name
+    }
+    return pin({**issuers, issuer.name: [issuer.key]})
 
 
 def _is_read(snapshot: Snapshot, key: str, value: str) -> bool:

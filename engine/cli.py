@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from engine.campaign import Publisher
     from engine.change import Change
     from engine.config import Config
     from engine.keys import Caller
@@ -456,6 +457,104 @@ def inventory_export(format: Any) -> None:
 @main.group()
 def consent() -> None:
     """See to readers' consents."""
+
+
+@consent.command("issue")
+@click.option("--publisher", required=True, help="Id of the publisher.")
+@click.option(
+    "--sub", help="What the publisher calls the reader; - reads it from standard input; none: one is drawn."
+)
+@click.option(
+    "--purpose", "purposes", required=True, multiple=True, help="A purpose agreed to; give one for each."
+)
+@click.option(
+    "--notice", required=True, type=click.Path(path_type=Path), help="File of the notice that was shown."
+)
+@click.option("--language", required=True, help="The notice's language (BCP 47).")
+@click.option("--notice-version", required=True, help="The publisher's name for the notice.")
+@click.option("--expressed-by", default="signed form", show_default=True, help="How the reader agreed.")
+@click.option(
+    "--days", type=click.IntRange(1, 365), default=180, show_default=True, help="How long it stands."
+)
+def consent_issue(
+    publisher: str, sub: str | None, purposes: tuple[str, ...], notice: Path, **said: Any
+) -> None:
+    """Record that a reader agrees, and print the tokens that go with it as JSON.
+
+    Example: tactful consent issue --publisher daily-planet --purpose ads.select.first_party --notice notice.txt
+    --language en --notice-version 3
+    """
+    import hashlib
+
+    import msgspec
+
+    from engine.consents import Grant
+    from privacy.consent import PURPOSES
+    from privacy.errors import FieldError
+    from privacy.records import Notice
+
+    if unknown := sorted({*purposes} - PURPOSES):
+        raise FieldError("purpose", ", ".join(unknown), f"one of {', '.join(sorted(PURPOSES))}")
+    shown = {
+        "text_sha256": hashlib.sha256(notice.read_bytes()).hexdigest(),
+        "language": said["language"],
+        "version": said["notice_version"],
+    }
+    try:
+        checked = msgspec.convert(shown, Notice)
+    except msgspec.ValidationError as error:
+        raise FieldError("notice", str(error), "a BCP 47 language and a version such as 2026-11") from None
+    with _rights() as rights:
+        found = _publisher(rights.store, publisher)
+        asked = Grant(frozenset(purposes), checked, said["expressed_by"], said["days"])  # type: ignore[arg-type]  # checked
+        done = rights.consents.grant(found, None if sub is None else _sub(sub), asked)
+    told = {
+        "record_id": done.record,
+        "sub": done.sub,
+        "generation": done.row.generation,
+        "token": done.token,
+        "expires": done.row.expires.isoformat(),
+        "rights_token": done.rights_token,
+    }
+    _show(told, True, ())
+
+
+@consent.command("decode")
+@click.argument("token")
+@as_json
+def consent_decode(token: str, as_json: bool) -> None:
+    """Print what a consent token says, and whether it would act now. - reads it from standard input.
+
+    Exits 1 where it would not. Example: tactful consent decode - < token.txt
+    """
+    from functools import partial
+
+    from engine.admission import pins_of
+    from engine.consents import restriction
+    from privacy.consent_token import Verifier, claimed
+    from privacy.gate import DENIALS, Checks, Denied, attested
+
+    text = _sub(token)
+    claims = claimed(text)
+    id = str(claims.get("aud", "")).removeprefix("ctx:")
+    with _rights() as rights:
+        publisher = _publisher(rights.store, id)
+        mac, restrict = partial(rights.keyring.mac, "subject"), restriction(_config())
+        checks = Checks(Verifier(), rights.consents.store, restrict, mac, 1)
+        pins = pins_of(publisher, rights.consents.issuer)
+        try:
+            because = f"for {', '.join(sorted(attested(text, id, checks, pins, _now())[2]))}"
+            acts = True
+        except Denied as denied:
+            because, acts = f"{denied.reason}: {DENIALS[denied.reason]}", False
+    told = {"claims": claims, "acts": acts, "because": because}
+    _show(
+        told,
+        as_json,
+        (f"{name}: {value}" for name, value in {**claims, "acts": acts, "because": because}.items()),
+    )
+    if not acts:
+        sys.exit(FOUND)
 
 
 @consent.command("withdraw")
@@ -965,6 +1064,16 @@ def _rights() -> Iterator[Rights]:
 
     with _store() as store, open_rights(_config(), store, now=_now) as rights:
         yield rights
+
+
+def _publisher(store: SqliteStore, id: str) -> Publisher:
+    from engine.campaign import Publisher
+    from engine.errors import UnknownPublisher
+
+    found = store.find("publisher", [id]).get(id)
+    if not isinstance(found, Publisher):
+        raise UnknownPublisher(id)
+    return found
 
 
 def _sub(given: str) -> str:

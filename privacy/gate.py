@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from privacy import iab
 from privacy.consent import IN_FORCE, Consent, Consented, Purpose, Standings
-from privacy.consent_token import OPAQUE, Pins, TokenError, Verifier
+from privacy.consent_token import OPAQUE, Pins, Token, TokenError, Verifier
 from privacy.errors import FieldError, PrivacyError
 from privacy.page_url import canonical
 from privacy.user_agent import read
@@ -412,22 +412,11 @@ def admit(
         raise Denied("special")
     if not page_known:
         raise Denied("page")
-    try:
-        token = checks.verifier.verify(claim.token, visit.publisher, pins, int(now.timestamp()))
-    except TokenError as error:
-        raise Denied(error.reason) from None
     if claim.nonce is None or not OPAQUE.fullmatch(claim.nonce):
         raise Denied("nonce")
-    subject = subject_of(checks.mac, visit.publisher, token.subject)
-    standing = checks.standings.standing(visit.publisher, subject)
-    if standing is None:
-        raise Denied("unknown")
-    if standing.generation != token.generation:
-        raise Denied("withdrawn")
-    if standing.state not in IN_FORCE or standing.expires <= now:
-        raise Denied("lapsed")
+    token, subject, agreed = attested(claim.token, visit.publisher, checks, pins, now)
     purposes, invalid = checks.restrict(
-        token.purposes & standing.purposes,
+        agreed,
         tcf=claim.tcf,
         gpp=claim.gpp,
         gpp_sid=claim.gpp_sid,
@@ -453,6 +442,28 @@ def admit(
     if fault is not None:
         raise fault
     return Consented(cast(T, value), consent)
+
+
+def attested(
+    text: str, publisher: str, checks: Checks, pins: Pins, now: datetime
+) -> tuple[Token, str, frozenset[Purpose]]:
+    """Return what a token says, its subject's keyed hash, and the purposes that token and consent agree on.
+
+    One indexed read, and none for a token that does not verify. Raises Denied.
+    """
+    try:
+        token = checks.verifier.verify(text, publisher, pins, int(now.timestamp()))
+    except TokenError as error:
+        raise Denied(error.reason) from None
+    subject = subject_of(checks.mac, publisher, token.subject)
+    standing = checks.standings.standing(publisher, subject)
+    if standing is None:
+        raise Denied("unknown")
+    if standing.generation != token.generation:
+        raise Denied("withdrawn")
+    if standing.state not in IN_FORCE or standing.expires <= now:
+        raise Denied("lapsed")
+    return token, subject, token.purposes & standing.purposes
 
 
 def subject_of(mac: Callable[[bytes], bytes], publisher: str, sub: str) -> str:

@@ -9,14 +9,16 @@ import json
 from collections import Counter
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.admission import Admission
 from privacy import iab, jose
-from privacy.consent import PURPOSES, Standing
+from privacy.consent import PURPOSES, Consent, Consented, Standing
 from privacy.consent_token import Issuer, Status, Verifier
 from privacy.gate import Checks, subject_of
 from tests.world import NOW
+
+T = TypeVar("T")
 
 ISS = "https://ads.example"
 SUB = "s" * 22
@@ -65,6 +67,11 @@ def signed(header: bytes | dict[str, Any], payload: bytes | dict[str, Any], issu
 
 def header(**more: Any) -> dict[str, Any]:
     return {"alg": "Ed25519", "typ": "consent+jwt", "kid": jose.jwk(ISSUER.key)["kid"]} | more
+
+
+def under_consent(value: T) -> Consented[T]:
+    """Give what the gate would, where it matters only that it did."""
+    return Consented(value, Consent("planet", "0" * 64, PURPOSES, NOW + timedelta(hours=1), RECORD))
 
 
 class MemoryStandings:

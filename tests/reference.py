@@ -49,6 +49,8 @@ def may_run(
         return False
     if set(campaign.categories) & {*publisher.block_categories, *placement.block_categories}:
         return False
+    if campaign.id in context.told.capped:
+        return False
     avoid = campaign.suitability.avoid
     if context.page.sensitive and (avoid is None or context.page.sensitive & set(avoid)):
         return False
@@ -63,7 +65,7 @@ def _targeted(t: Targeting, creative: Creative, context: Context, topics: frozen
     there = context.clock.at.astimezone(ZoneInfo(t.timezone)) if t.timezone else context.clock.at
     weather = context.weather
     seen = [v for v in (weather.condition, weather.temperature) if v] if weather else []
-    place, page = context.place, context.page
+    place, page, told = context.place, context.page, context.told
     size_ok = creative.size is None or (
         (not t.sizes.include or creative.size in t.sizes.include) and creative.size not in t.sizes.exclude
     )
@@ -79,6 +81,9 @@ def _targeted(t: Targeting, creative: Creative, context: Context, topics: frozen
         and meets(t.countries, [place.country or ""], known=place.country is not None)
         and meets(t.regions, [place.region or ""], known=place.region is not None)
         and meets(t.publishers, [context.publisher])
+        and meets(t.cohorts, told.cohorts)
+        and meets(t.journey_stages, [told.journey_stage or ""], known=told.journey_stage is not None)
+        and meets(t.loyalty_tiers, [told.loyalty_tier or ""], known=told.loyalty_tier is not None)
         and meets(t.formats, [creative.format])
         and size_ok
         and (t.min_floor_micros or 0) <= floor

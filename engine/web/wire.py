@@ -117,7 +117,7 @@ class WeatherBody(Struct, frozen=True, forbid_unknown_fields=True):
     temperature_c: Annotated[float, Meta(ge=-90, le=60)] | None = None
 
 
-class ConsentBody(Struct, frozen=True, forbid_unknown_fields=True):
+class ClaimBody(Struct, frozen=True, forbid_unknown_fields=True):
     """A reader's consent. A token that is not good in every way is as good as none: the answer is the same."""
 
     token: Annotated[str, Meta(description="compact JWS, typ consent+jwt")] | None = None
@@ -145,7 +145,7 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
     time: TimeBody | None = None
     place: Place | None = None
     weather: WeatherBody | None = None
-    consent: ConsentBody | None = None
+    consent: ClaimBody | None = None
     regs: RegsBody = RegsBody()
     # The reader's, under their consent: skipped unparsed where there is none. A factory, since no schema tells a Raw.
     signals: Raw = msgspec.field(default_factory=Raw)

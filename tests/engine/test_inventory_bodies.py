@@ -16,7 +16,7 @@ def names(prefix: str, kind: type) -> set[str]:
 def test_the_inventory_lists_what_bodies_state_of_readers() -> None:
     stated = {item.name for item in load().items if item.section == "stated"}
     assert stated == (
-        names("consent", wire.ConsentBody)
+        names("consent", wire.ClaimBody)
         | names("regs", wire.RegsBody)
         | names("signals", Signals)
         | names("grant", consents.ConsentBody)

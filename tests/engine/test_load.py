@@ -37,6 +37,8 @@ BANNER = {
     "kind": "creative", "id": "b1", "campaign": "ride", "format": "banner", "size": [40, 20],
     "landing_url": "https://bikes.example/", "image": {"file": "rad.png", "alt": "A bike"},
 }  # fmt: skip
+KEY = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"  # RFC 8037, A.2
+ISSUER = "https://daily.example"
 TIME = "2026-01-02T00:00:00Z"
 PUBLISHER = {"kind": "publisher", "id": "daily", "name": "Daily", "domains": ["daily.example"]}
 GOOD = [NATIVE, PUBLISHER, CAMPAIGN, ADVERTISER]  # in any order
@@ -224,7 +226,8 @@ def test_errors_of_meaning_are_told_all_at_once(store: SqliteStore, folder: Path
                 ("topics", "2"), ("languages", "EN"), ("languages", "deu"), ("devices", "fridge"),
                 ("platforms", "dos"), ("parts_of_day", "noon"), ("weekdays", "monday"), ("weather", "sun"),
                 ("countries", "de"), ("countries", "DEU"), ("regions", "Berlin"), ("publishers", "Daily"),
-                ("formats", "video"), ("keywords", "a\u202eb"),
+                ("formats", "video"), ("keywords", "a\u202eb"), ("cohorts", "Priced"),
+                ("journey_stages", "bought"), ("loyalty_tiers", "jane@mail.example"),
             )
         ),
         ({**CAMPAIGN, "targeting": {"sizes": {"include": [[0, 1]]}}}, "targeting.sizes.include[0][0]"),
@@ -242,6 +245,20 @@ def test_errors_of_meaning_are_told_all_at_once(store: SqliteStore, folder: Path
         ({**PUBLISHER, "categories": {"cars": "car"}}, "categories['cars']"),
         ({**PUBLISHER, "block_categories": ["x"]}, "block_categories[0]"),
         ({**PUBLISHER, "rate_per_s": 0}, "rate_per_s"),
+        ({**CAMPAIGN, "frequency_cap": 0}, "frequency_cap"),
+        ({**CAMPAIGN, "frequency_cap": 256}, "frequency_cap"),
+        ({**PUBLISHER, "issuers": {"daily.example": {"keys": [{"x": KEY}]}}}, "issuers"),
+        *(
+            ({**PUBLISHER, "issuers": {ISSUER: {"keys": keys}}}, f"issuers{place}")
+            for keys, place in (
+                ([{"x": KEY, "kid": "mine"}], f"['{ISSUER}'].keys[0].kid"),
+                ([{"x": KEY}, {"x": KEY[:-1] + "p"}], f"['{ISSUER}'].keys[1].x"),
+                ([{"x": KEY, "d": KEY}], "[...].keys[0]"),
+                ([{"x": KEY, "alg": "EdDSA"}], "[...].keys[0].alg"),
+                ([{"x": KEY, "kty": "RSA"}], "[...].keys[0].kty"),
+                ([], "[...].keys"),
+            )
+        ),
         ({**ADVERTISER, "domains": ["bikes"]}, "domains[0]"),
         ({**ADVERTISER, "domains": [f"{'ü' * 50}.{'ü' * 20}.example"]}, "domains[0]"),  # longer in punycode
         ({**NATIVE, "headline": " "}, "headline"),

@@ -5,10 +5,12 @@ import pytest
 
 from contexts.context import (
     CONDITIONS,
+    INTENTS,
     PARTS_OF_DAY,
     SENSITIVE,
     TEMPERATURES,
     WEEKDAYS,
+    Admitted,
     PlaceFacts,
     WeatherFacts,
 )
@@ -17,6 +19,7 @@ from engine.change import Approval, content_hash
 from engine.decision import Placement
 from engine.retrieve import eligible, predicates
 from privacy.visit import DEVICE_CLASSES, PLATFORMS, Device
+from tests.consent import under_consent
 from tests.reference import may_run
 from tests.world import NOW, World, advertiser, campaign, creative, publisher, topics
 
@@ -24,6 +27,7 @@ TOPICS = ("483", "492", "210", "1")
 KEYWORDS = ("espresso", "road bike", "tent")
 LANGUAGES = ("en", "de", "fr")
 ZONES = ("Europe/Berlin", "Asia/Tokyo", "America/Los_Angeles")
+COHORTS, TIERS = ("priced", "read"), ("gold", "silver")
 SIZES = ((300, 250), (728, 90), (160, 600))
 
 
@@ -50,6 +54,9 @@ def some_targeting(chance):
         countries=some_rule(chance, ("DE", "FR", "US")),
         regions=some_rule(chance, ("DE-BE", "DE-BY", "FR-IDF")),
         publishers=some_rule(chance, ("planet", "gazette")),
+        cohorts=some_rule(chance, COHORTS),
+        journey_stages=some_rule(chance, INTENTS),
+        loyalty_tiers=some_rule(chance, TIERS),
         formats=some_rule(chance, ("native", "banner")),
         sizes=SizeRule(exclude=(chance.choice(SIZES),)) if chance.random() < 0.2 else SizeRule(),
         min_floor_micros=chance.choice((None, None, 500_000)),
@@ -125,6 +132,16 @@ def some_context(world, chance):
         weather=chance.choice((None, weather)),
         at=NOW + timedelta(hours=chance.randint(0, 200)),
         timezone=chance.choice(ZONES),
+        consented=chance.choice((None, under_consent(some_signals(chance)))),
+    )
+
+
+def some_signals(chance):
+    return Admitted(
+        cohorts=tuple(chance.sample(COHORTS, k=chance.randint(0, 2))),
+        journey_stage=chance.choice((None, *INTENTS)),
+        loyalty_tier=chance.choice((None, *TIERS)),
+        capped=tuple(chance.sample([f"c{i}" for i in range(25)], k=chance.choice((0, 0, 3)))),
     )
 
 
@@ -134,7 +151,7 @@ def test_bitmaps_say_what_the_rules_say(tmp_path, seed):
     world, publishers, campaigns, creatives, approvals = some_world(tmp_path, chance)
     view = world.view
     ran = 0
-    for _ in range(60):
+    for _ in range(200):
         context = some_context(world, chance)
         placement = Placement(
             "top",
@@ -184,3 +201,28 @@ def test_each_rule_that_excludes_is_named(tmp_path):
     rules = predicates(view, world.context("a page"), frozenset(), Placement("top"))
     kept_out = {name for name, words in rules if not words[0] & 1}
     assert kept_out == {"part of day: evening", "country: DE"}
+
+
+def test_a_rule_on_consented_signals_that_excludes_is_named(tmp_path):
+    world = World(tmp_path)
+    rules = Targeting(
+        cohorts=Rule(include=("priced",)),
+        journey_stages=Rule(include=("decision",)),
+        loyalty_tiers=Rule(exclude=("gold",)),
+    )
+    world.put(publisher(), advertiser(), campaign(targeting=rules, frequency_cap=3), creative())
+
+    def kept_out(**signals):
+        context = world.context("a page", consented=under_consent(Admitted(**signals)))
+        found = predicates(world.view, context, frozenset(), Placement("top"))
+        return {name for name, words in found if not words[0] & 1}
+
+    assert kept_out() == {"cohort: none that the campaign asks for", "journey stage: unknown"}
+    assert kept_out(cohorts=("priced",), journey_stage="decision") == set()
+    assert kept_out(cohorts=("priced",), journey_stage="awareness", loyalty_tier="gold") == {
+        "journey stage: awareness",
+        "loyalty tier: gold",
+    }
+    assert kept_out(cohorts=("priced",), journey_stage="decision", capped=("spring",)) == {
+        "frequency cap of campaign spring"
+    }
