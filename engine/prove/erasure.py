@@ -15,7 +15,7 @@ import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -28,11 +28,11 @@ from engine.consent_log import LOG_FOLDER
 from engine.consents import Grant
 from engine.errors import EngineError, NotFound
 from engine.log_files import SIGNED
+from engine.prove.erasure_planted import PLANTED, Plant
 from engine.rights import Rights, open_rights
 from engine.store import SqliteStore
 from engine.store.sqlite import copy_database
 from privacy.consent import PURPOSES
-from privacy.consent_log import leaf
 from privacy.erasure import opening_key
 from privacy.errors import PrivacyError
 from privacy.pseudonym import id_secret, normal
@@ -46,7 +46,6 @@ _SHORTEST = 16  # bytes that are searched for: shorter ones are found by chance
 _LOG = "service.log"
 _PROOF = Publisher(id="proof", name="The Proof", domains=("www.proof.example",))
 _GRANT = Grant(PURPOSES, Notice("5e" * 32, "en", "proof-1"), "button of the proof", 30)
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def prove_erasure(config: Config, planted: bool = True) -> Verdict:
     """Prove it on copies of this deployment's state, or of none; with `planted`, measure the proof."""
     with tempfile.TemporaryDirectory(prefix="tactful-proof-") as name:
         folder = Path(name)
-        verdict = prove(_copied(config, folder / "sound"))
+        verdict = prove(copied(config, folder / "sound"))
         if not planted:
             return verdict
         return replace(verdict, planted=score(config, folder))
@@ -96,13 +95,13 @@ def score(config: Config, folder: Path) -> dict[str, bool]:
     """Plant each fault in turn, in a copy of its own, and say whether it was found."""
     found = {}
     for number, (name, plant) in enumerate(PLANTED.items()):
-        verdict = prove(_copied(config, folder / str(number)), plant)
+        verdict = prove(copied(config, folder / str(number)), plant)
         found[name] = not verdict.holds
         shutil.rmtree(folder / str(number))
     return found
 
 
-def prove(config: Config, plant: Callable[[Rights, Path], None] | None = None) -> Verdict:
+def prove(config: Config, plant: Plant | None = None) -> Verdict:
     """Erase a reader in the installation that `config` names, which is changed by it, and look for it."""
     state = config.data_dir.parent
     clock = _Clock()
@@ -268,7 +267,7 @@ def _logged(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _copied(config: Config, folder: Path) -> Config:
+def copied(config: Config, folder: Path) -> Config:
     """Copy a deployment's state, as far as it concerns readers; an empty one where there is none."""
     data, keys = folder / "data", folder / "keys"
     data.mkdir(parents=True)
@@ -283,150 +282,3 @@ def _copied(config: Config, folder: Path) -> Config:
                 shutil.copy(path, keys / path.name)
     # Subjects' keys stay where they are: the proof brings readers of its own.
     return replace(config, data_dir=data, key_dir=keys)
-
-
-# --- planted faults: each makes an erasure that is none ---
-
-
-def _keep_key(rights: Rights, state: Path) -> None:
-    rights.consents.keys.destroy = lambda subject: None  # type: ignore[method-assign]
-
-
-def _leave_key_log(rights: Rights, state: Path) -> None:
-    rights.consents.keys.file.scrub = lambda needles=(): None  # type: ignore[attr-defined]
-
-
-def _leave_log(rights: Rights, state: Path) -> None:
-    rights.consents.store.scrub = lambda needles, erase_ids: None  # type: ignore[method-assign]
-
-
-def _keep_rows(sql: str) -> Callable[[Rights, Path], None]:
-    """Put back what the erasure deleted of a table."""
-
-    def plant(rights: Rights, state: Path) -> None:
-        erase = rights.consents.store.erase
-
-        def keep(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
-            rows = rights.store.rows(f"SELECT * FROM {sql} WHERE subject = ?", (subject,))  # noqa: S608 - a constant
-            index = erase(publisher, subject, erase_id, tombstone, until)
-            with rights.store.writing() as db:
-                for row in rows:
-                    marks = ", ".join("?" * len(row))
-                    db.execute(f"INSERT INTO {sql} VALUES ({marks})", row)  # noqa: S608 - a constant
-            return index
-
-        rights.consents.store.erase = keep  # type: ignore[method-assign]
-
-    return plant
-
-
-def _log_sub(rights: Rights, state: Path) -> None:
-    erase = rights.consents.erase
-
-    def tell(publisher: str, sub: str) -> Any:
-        log.info("erasing %s of %s", sub, publisher)
-        return erase(publisher, sub)
-
-    rights.consents.erase = tell  # type: ignore[method-assign]
-
-
-def _name_in_tombstone(rights: Rights, state: Path) -> None:
-    erase = rights.consents.store.erase
-
-    def name(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
-        def told(index: int) -> bytes:
-            return leaf(index, "subject.erase", _START, data={"id": erase_id, "subject": subject})
-
-        return erase(publisher, subject, erase_id, told, until)
-
-    rights.consents.store.erase = name  # type: ignore[method-assign]
-
-
-def _tell_nobody(rights: Rights, state: Path) -> None:
-    erase = rights.consents.store.erase
-
-    def silent(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
-        def told(index: int) -> bytes:
-            return leaf(index, "config.change", _START)
-
-        return erase(publisher, subject, erase_id, told, until)
-
-    rights.consents.store.erase = silent  # type: ignore[method-assign]
-
-
-def _copy_keys(rights: Rights, state: Path) -> None:
-    withdraw = rights.consents.withdraw
-
-    def copy(publisher: str, sub: str, expressed_by: str) -> Any:
-        rights.consents.keys.back_up(state / "keys" / "subjects.copy", _START)
-        return withdraw(publisher, sub, expressed_by)
-
-    rights.consents.withdraw = copy  # type: ignore[method-assign]
-
-
-def _delete_leaves(rights: Rights, state: Path) -> None:
-    erase = rights.consents.store.erase
-
-    def rewrite(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
-        seqs = [index for index, _ in rights.consents.store.events(subject)]
-        index = erase(publisher, subject, erase_id, tombstone, until)
-        with rights.store.writing() as db:
-            db.executemany("UPDATE log_leaves SET leaf = ? WHERE seq = ?", [(b"{}", seq) for seq in seqs])
-        return index
-
-    rights.consents.store.erase = rewrite  # type: ignore[method-assign]
-
-
-def _remember_export(rights: Rights, state: Path) -> None:
-    export = rights.consents.export
-    kept: dict[str, Any] = {}
-
-    def cached(publisher: str, sub: str) -> dict[str, Any]:
-        if sub not in kept:
-            kept[sub] = export(publisher, sub)
-        return kept[sub]  # type: ignore[no-any-return]
-
-    rights.consents.export = cached  # type: ignore[method-assign]
-
-
-def _keep_email(rights: Rights, state: Path) -> None:
-    note = rights.weeks.shared.note
-
-    def keep(publisher: str, subject: str, pairs: Any, now: datetime, *, person: bytes | None = None) -> None:
-        (state / "data" / "persons").write_bytes(person or b"")
-        note(publisher, subject, pairs, now, person=person)
-
-    rights.weeks.shared.note = keep  # type: ignore[method-assign]
-
-
-def _leave_gap(rights: Rights, state: Path) -> None:
-    """Leave in the file what moving rows between pages can leave there, and do not look for it."""
-    scrub = rights.store.scrub
-    erase = rights.consents.store.erase
-
-    def moved(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
-        index = erase(publisher, subject, erase_id, tombstone, until)
-        scrub((b"bytes that stand in no file of it",))
-        with rights.store.path.open("ab") as file:
-            file.write(subject.encode())
-        return index
-
-    rights.consents.store.erase = moved  # type: ignore[method-assign]
-    rights.store.scrub = lambda needles: None  # type: ignore[method-assign]
-
-
-PLANTED: Mapping[str, Callable[[Rights, Path], None]] = {
-    "the key is kept": _keep_key,
-    "the key stays in the write-ahead log": _leave_key_log,
-    "rows stay in the write-ahead log": _leave_log,
-    "the ciphertexts are kept": _keep_rows("consent_events"),
-    "the consent is kept": _keep_rows("consents"),
-    "the publisher's name for the reader is logged": _log_sub,
-    "the tombstone names the pseudonym": _name_in_tombstone,
-    "there is no tombstone": _tell_nobody,
-    "the keys were copied aside": _copy_keys,
-    "leaves are overwritten": _delete_leaves,
-    "the export is answered from memory": _remember_export,
-    "the hash of the e-mail address is kept": _keep_email,
-    "a page's gap holds the row": _leave_gap,
-}

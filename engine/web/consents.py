@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from engine.campaign import Id, Publisher
 from engine.consents import Consents, Grant
-from engine.errors import NotFound
+from engine.errors import NotFound, StoreError
 from engine.keys import Caller
 from engine.web.api import Api, Body, Refused, reply
 from engine.web.decisions import MEDIA, cors
@@ -171,16 +171,20 @@ class ConsentDesk:
                 fault = Fault("Authorization", f"a key of scope {caller.scope}", "a key of the publisher")
                 raise Refused(403, "Key of another scope", None, (fault,))
             return self.publisher(body.publisher, caller).id, body.sub
-        publisher = self.publisher(body.publisher, None)
-        if arrival.origin is not None and not Origins.belongs(arrival.origin, publisher):
+        publisher = self._publishers().get(body.publisher)
+        if arrival.origin is not None and (
+            publisher is None or not Origins.belongs(arrival.origin, publisher)
+        ):
             fault = Fault("Origin", "an origin that is not the publisher's", "one that it registered")
             raise Refused(403, "Foreign origin", None, (fault,))
-        if body.token is not None:
-            return publisher.id, self._read_token(body.token, publisher)
-        rights = self.rights(body.rights_token or "")
-        if rights.publisher != publisher.id:
-            raise _no_right("rights_token")
-        return publisher.id, rights.subject
+        if body.rights_token is not None:  # good also where the publisher has left
+            rights = self.rights(body.rights_token)
+            if rights.publisher != body.publisher:
+                raise _no_right("rights_token")
+            return rights.publisher, rights.subject
+        if publisher is None:
+            raise _no_right("token")
+        return publisher.id, self._read_token(body.token or "", publisher)
 
     def rights(self, token: str) -> Rights:
         """Return for whom a rights token speaks. Raises Refused."""
@@ -227,7 +231,8 @@ def add_consents(api: Api, desk: ConsentDesk) -> None:
             if body.sub is not None:
                 fault = Fault("sub", "a value", "nothing: a refusal is recorded without an identifier")
                 raise Refused(422, "Invalid body", None, (fault,))
-            receipt = desk.consents.refuse(publisher, asked)
+            with _told():
+                receipt = desk.consents.refuse(publisher, asked)
             return reply(ConsentAnswer("ConsentRefused", ReceiptAnswer(receipt.index)), 201)
         with _told():
             given = desk.consents.grant(publisher, body.sub, asked)
@@ -325,6 +330,8 @@ def _told() -> Iterator[None]:
         raise Refused(422, "Invalid body", None, (Fault(error.field, error.got, error.expected),)) from None
     except NotFound:
         raise Refused(404, "Unknown", "Nothing is recorded of this subject.") from None
+    except StoreError:  # what was begun is finished by itself within minutes
+        raise Refused(503, "The store is busy", None, headers={"Retry-After": "60"}) from None
 
 
 def _no_right(field: str) -> Refused:

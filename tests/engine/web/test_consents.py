@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine.admission import Admission
+from engine.errors import StoreError
 from privacy import iab
 from privacy.consent_token import Verifier
 from privacy.gate import Checks
@@ -194,6 +195,27 @@ def test_a_rights_token_of_one_publisher_is_none_at_another(desk: Service) -> No
     rights = given(desk)["rights_token"]
     errors(desk.call("POST", ERASE, body={"publisher": "globe", "rights_token": rights}), 403)
     assert export(desk, rights).status_code == 200
+
+
+def test_the_rights_of_a_reader_outlive_its_publisher(desk: Service) -> None:
+    rights = given(desk)["rights_token"]
+    desk.services.registered.pop("planet")
+    ask = {"publisher": "planet", "rights_token": rights}
+    assert desk.call("POST", WITHDRAW, body=ask).status_code == 200
+    assert export(desk, rights).status_code == 200
+    assert desk.call("POST", ERASE, body=ask).status_code == 200
+
+
+def test_a_store_that_is_busy_says_so(desk: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    rights = given(desk)["rights_token"]
+
+    def busy(*_: Any) -> None:
+        raise StoreError("busy")
+
+    monkeypatch.setattr(desk.services.consents.store, "scrub", busy)
+    answer = desk.call("POST", ERASE, body={"publisher": "planet", "rights_token": rights})
+    errors(answer, 503)
+    assert answer.headers["Retry-After"] == "60" and export(desk, rights).status_code == 404
 
 
 def test_without_the_keys_of_consent_its_routes_say_so_and_pages_are_answered(service: Service) -> None:
