@@ -66,15 +66,19 @@ class SqliteSharedRows:
 
     def forget(self, publisher: str, subjects: Sequence[tuple[int, Pseudonym]]) -> int:
         """Delete the rows of a subject by its (epoch, pseudonym)s, from the disk; return how many went."""
+        of = "epoch = ? AND publisher = ? AND subject = ?"
+        gone, traces = 0, [subject for _, subject in subjects]
         with self.file.writing() as db:
-            gone = sum(
-                db.execute(
-                    "DELETE FROM shared_values WHERE epoch = ? AND publisher = ? AND subject = ?",
+            for epoch, subject in subjects:
+                rows = db.execute(
+                    f"DELETE FROM shared_values WHERE {of} RETURNING person",  # noqa: S608 - a constant
                     (epoch, publisher, subject),
-                ).rowcount
-                for epoch, subject in subjects
-            )
-        self.file.scrub([subject for _, subject in subjects])  # also where an earlier try could not
+                ).fetchall()
+                gone += len(rows)
+                for person in {person for (person,) in rows}:  # another subject of theirs may stay
+                    if not db.execute("SELECT 1 FROM shared_values WHERE person = ?", (person,)).fetchone():
+                        traces.append(Pseudonym(person))
+        self.file.scrub(traces)  # also where an earlier try could not
         return gone
 
     def sweep(self, before: int, closed: Iterable[tuple[int, str]]) -> None:

@@ -184,3 +184,19 @@ def test_settings_are_shown_with_their_origin(shell: Shell) -> None:
     rows = {row["setting"]: row for row in shell.json("config", "show")}
     assert rows["data_dir"]["origin"] == "TACTFUL_DATA_DIR"
     assert rows["deadline_ms"] == rows["deadline_ms"] | {"value": "50", "origin": "default"}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonld", "dpia", "roles", "svg"])
+def test_the_records_of_processing_name_the_operator_and_the_publishers(
+    seeded_shell: Shell, form: str
+) -> None:
+    told = seeded_shell(
+        "inventory", "export", "--format", form, TACTFUL_OPERATOR="Example Media, Berlin"
+    ).stdout
+    assert "Example Media, Berlin" in told
+    assert form == "svg" or "planet" in told.lower()
+
+
+def test_records_can_be_written_before_there_is_a_database(shell: Shell) -> None:
+    assert "TO BE STATED" in shell("inventory", "export").stdout
+    assert not shell.database.exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import fields
 
 from contexts.first_party import Signals
-from engine.web import consents, wire
+from engine.web import consents, deletions, wire
 from privacy.inventory import load
 
 
@@ -21,4 +21,5 @@ def test_the_inventory_lists_what_bodies_state_of_readers() -> None:
         | names("signals", Signals)
         | names("grant", consents.ConsentBody)
         | names("subject", consents.SubjectBody)
+        | names("deletion", deletions.DeletionBody)
     )

@@ -70,7 +70,7 @@ def test_a_destruction_that_a_reader_kept_from_ending_is_told_and_ended_later(tm
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM epoch_keys").fetchone()
     keys.file._connection().execute("PRAGMA busy_timeout = 50")
-    with pytest.raises(StoreError, match="scrubbed"):
+    with pytest.raises(StoreError, match="try again"):
         keys.destroy(end)
     assert key in bytes_of(tmp_path)
     reader.execute("COMMIT")
@@ -98,7 +98,7 @@ def test_rows_of_a_forgotten_subject_are_gone_to_the_byte(tmp_path):
         rows.note(5, "daily", subject, subject, {("cohort", "a"): b"1", ("cohort", "b"): b"2"}, 4)
     assert rows.counts(5, "daily") == {("cohort", "a"): 2, ("cohort", "b"): 2}
     assert gone in bytes_of(tmp_path)
-    assert rows.forget("weekly", [(5, gone)]) == 0
+    assert rows.forget("daily", [(5, Pseudonym(secrets.token_bytes(16)))]) == 0
     assert rows.forget("daily", [(4, gone), (5, gone)]) == 2
     assert gone not in bytes_of(tmp_path)
     assert stays in bytes_of(tmp_path)
@@ -123,4 +123,33 @@ def test_two_subjects_of_one_person_count_once(tmp_path):
     for _ in range(3):
         rows.note(5, "daily", Pseudonym(secrets.token_bytes(16)), person, {("cohort", "a"): b"1"}, 4)
     assert rows.counts(5, "daily") == {("cohort", "a"): 1}
+    rows.close()
+
+
+def test_a_person_is_gone_to_the_byte_with_the_last_of_their_subjects(tmp_path):
+    rows = SqliteSharedRows(tmp_path / "shared.db")
+    person, first, second = (Pseudonym(secrets.token_bytes(16)) for _ in range(3))
+    for subject in (first, second):
+        rows.note(5, "daily", subject, person, {("cohort", "a"): b"1"}, 4)
+    rows.forget("daily", [(5, first)])
+    assert first not in bytes_of(tmp_path)
+    assert person in bytes_of(tmp_path)
+    rows.forget("daily", [(5, second)])
+    assert person not in bytes_of(tmp_path)
+    rows.close()
+
+
+def test_rows_go_to_the_byte_also_among_many(tmp_path):
+    rows = SqliteSharedRows(tmp_path / "shared.db")
+    subjects = [Pseudonym(secrets.token_bytes(16)) for _ in range(600)]
+    for subject in subjects:
+        rows.note(5, "daily", subject, subject, {("cohort", "a"): subject[:8]}, 4)
+    for subject in subjects[::10]:
+        rows.forget("daily", [(5, subject)])
+    left = bytes_of(tmp_path)
+    assert not [subject for subject in subjects[::10] if subject in left]
+    assert rows.counts(5, "daily") == {("cohort", "a"): 540}
+    rows.sweep(6, [])
+    left = bytes_of(tmp_path)
+    assert not [subject for subject in subjects if subject in left]
     rows.close()

@@ -11,6 +11,7 @@ from tests.engine.web.conftest import CALLERS, Service, errors
 # Public by design. A route that is added here has to be one that anybody may call.
 PUBLIC = {
     *("openapi", "decide", "preflight", "image", "healthz", "readyz", "gpc_support", "consent_statuses"),
+    *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }
 # Of a reader, who holds no key: by a token that the service gave; and by name with the publisher's key alone.
