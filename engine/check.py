@@ -124,8 +124,14 @@ class Findings:
 # --- form ---
 
 
-def parse(data: bytes | object, line: int = 0) -> tuple[Entity | None, list[CatalogError]]:
-    """Return the entity that JSON bytes or plain values stand for, or all that is wrong in its form."""
+def parse(
+    data: bytes | object, line: int = 0, *, thorough: bool = True
+) -> tuple[Entity | None, list[CatalogError]]:
+    """Return the entity that JSON bytes or plain values stand for, or all that is wrong in its form.
+
+    To find it all takes a hundred times as long as to see that something is wrong: one error says so where
+    the search is not `thorough`.
+    """
     try:
         try:
             entity: Entity = (
@@ -134,6 +140,8 @@ def parse(data: bytes | object, line: int = 0) -> tuple[Entity | None, list[Cata
             return entity, []
         except msgspec.ValidationError as error:
             first = str(error)
+            if not thorough:
+                return None, [CatalogError("(line)", first, "an object of its kind", line)]
             value = msgspec.json.decode(data) if isinstance(data, bytes) else data
     except RecursionError:
         return None, [CatalogError("(line)", "values nested too deeply", "an object", line)]

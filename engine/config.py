@@ -71,7 +71,12 @@ class Config:
     )
     workers: int = _setting(1, "worker processes", _whole(1, 256))
     threads: int = _setting(
-        4, "threads that answer requests in each worker; a client that sends slowly holds one", _whole(1, 256)
+        4,
+        "requests that each worker works on at once; those whose body is still coming do not count",
+        _whole(1, 256),
+    )
+    body_s: int = _setting(
+        10, "seconds within which a request's body has to come; then the answer is 408", _whole(2, 600)
     )
     currency: str = _setting(
         "EUR", "the one currency of all amounts, ISO 4217", _matching("[A-Z]{3}", "three capitals")

@@ -37,12 +37,12 @@ class CatalogError(EngineError):
 
 
 class CatalogErrors(EngineError):
-    """All that is wrong with a file or an object. `total` counts also those that were not kept."""
+    """What is wrong with a file or an object: all, or the first of at least `total` errors."""
 
     def __init__(self, errors: Sequence[CatalogError], total: int) -> None:
         self.errors = tuple(errors)
         self.total = total
-        more = f"\n… and {total - len(errors)} more" if total > len(errors) else ""
+        more = f"\n… and at least {total - len(errors)} more" if total > len(errors) else ""
         super().__init__("\n".join(map(str, errors)) + more)
 
 

@@ -43,7 +43,7 @@ from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
 MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
 MAX_DEPTH = 32  # of nested values in YAML
-MAX_KEPT = 1000  # errors and warnings kept; more are counted
+MAX_KEPT = 1000  # errors and warnings kept; further lines are only counted where their form is wrong
 BATCH = 1000  # creatives checked between two looks into the store
 IN_MEMORY = 2**20  # bytes of changes kept in memory before they go to a temporary file
 
@@ -289,12 +289,14 @@ class _Planner:
         for line, data in self.source:
             if isinstance(data, CatalogError):
                 continue  # told on the second reading
-            entity, errors = parse(data, line)
+            entity, errors = parse(data, line, thorough=False)
             if errors and not isinstance(data, bytes):
                 self._note_broken(data)
             elif errors:
                 self._note_broken(_quiet_json(cast(bytes, data)))
             if entity is None or isinstance(entity, Creative) or not self._is_first(entity, line):
+                continue
+            if self.is_full:
                 continue
             found = Findings(line)
             kind = kind_of(entity)
@@ -338,10 +340,11 @@ class _Planner:
             if isinstance(data, CatalogError):
                 self._refuse(data)
                 continue
-            entity, errors = parse(data, line)
+            full = self.is_full  # the file is refused: what is left is counted by its form alone
+            entity, errors = parse(data, line, thorough=not full)
             for error in errors:
                 self._refuse(error)
-            if isinstance(entity, Creative) and self._is_first(entity, line):
+            if isinstance(entity, Creative) and self._is_first(entity, line) and not full:
                 yield entity, line
 
     def _add_creatives(self, batch: list[tuple[Creative, int]]) -> None:
@@ -415,6 +418,10 @@ class _Planner:
         where = f"line {found.line}: " if found.line else ""
         for warning in found.warnings[: MAX_KEPT - len(self.plan.warnings)]:
             self.plan.warnings.append(f"{where}{kind} {id}: {warning}")
+
+    @property
+    def is_full(self) -> bool:
+        return self.total >= MAX_KEPT
 
     def _refuse(self, error: CatalogError) -> None:
         self.total += 1

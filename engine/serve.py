@@ -6,12 +6,16 @@ Nothing is opened before a worker is a process of its own: threads and maps do n
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import resource
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -24,6 +28,13 @@ from engine.config import Config
 from engine.errors import EngineError, ServeError
 from privacy.errors import PrivacyError
 
+SLOW = 60  # threads of a worker, besides those that work, in which requests wait for their bodies
+HEADERS_S = 10  # a connection that sends no whole head of a request for so long is closed
+CONNECTIONS = 8192  # of a worker, where the limit of open files lets it; more wait to be accepted
+BACKLOG = 4096  # that wait to be accepted
+OWN_FILES = 512  # that a worker has open besides
+FOLLOW_S = 1.0  # between a worker's looks whether the main process lives
+ENDING_S = 3.0  # for a worker that is told to stop while it opens its services
 STOP_S = 10  # requests in flight may finish; then a worker is killed
 # Adds routes to a worker's Flask app over its services, and returns the query parameters that they read. It
 # imports what it needs when it is called: the main process stays small, and forks no threads.
@@ -38,6 +49,7 @@ def serve(config: Config, server: str = "granian", *, extend: Extend | None = No
     Raises ServeError where the address is taken or no worker can open its services.
     """
     _check_address(config)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server sets its own
     folder = Path(tempfile.mkdtemp(prefix="tactful-"))
     os.environ[METRICS_VARIABLE] = str(folder)
     try:
@@ -53,6 +65,7 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
     """Open the services of this process and make its WSGI app; warm up beside the first requests."""
     from prometheus_client.multiprocess import mark_process_dead  # after METRICS_VARIABLE is set
 
+    from engine.intake import Intake
     from engine.services import open_services
     from engine.web.app import create_app
 
@@ -62,8 +75,16 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
     services = open_services(config)
     Finalize(None, services.close, exitpriority=10)  # atexit does not run in children of multiprocessing
     app = create_app(config, services, folder, extend)
+    intake = Intake(
+        app,
+        turns=config.threads,
+        threads=config.threads + SLOW,
+        patience_s=config.body_s,
+        monotonic=services.monotonic,
+    )
+    threading.Thread(target=intake.watch, args=(threading.Event(),), name="intake", daemon=True).start()
     threading.Thread(target=_warm_up, args=(services,), name="warm-up", daemon=True).start()
-    return app
+    return intake
 
 
 def _warm_up(services: Any) -> None:
@@ -96,36 +117,86 @@ def _check_address(config: Config) -> None:
 
 def _open_or_stop(config: Config, folder: Path, extend: Extend | None) -> Any:
     """Open the app; where no worker ever could, tell the main process why and stop it."""
+    stopped = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        stopped.set()
+        ending = threading.Timer(
+            ENDING_S, os._exit, (0,)
+        )  # a callback may have swallowed what is raised here
+        ending.daemon = True
+        ending.start()
+        raise SystemExit(0)
+
+    # Until the server sets its own: a worker has inherited those of the main process, which end nothing here.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    threading.Thread(target=_follow, args=(os.getppid(),), name="follow", daemon=True).start()
     try:
         app = open_app(config, folder, extend)
     except (EngineError, ContextError, PrivacyError, OSError, ImportError) as error:
+        if stopped.is_set():  # an import turned the end into an error of its own
+            raise SystemExit(0) from error
         (folder / _REFUSED).write_text(str(error))
         if not (folder / _OPENED).exists():
             os.kill(os.getppid(), signal.SIGTERM)
         raise SystemExit(1) from error
-    (folder / _OPENED).touch()
+    if stopped.is_set():
+        raise SystemExit(0)
+    with suppress(FileNotFoundError):  # the main process is gone with its folder: we are told to stop, too
+        (folder / _OPENED).touch()
     return app
+
+
+def _follow(parent: int) -> None:
+    """Stop this worker when the main process is gone, killed: nobody else would, and the port stays taken."""
+    while os.getppid() == parent:
+        time.sleep(FOLLOW_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _connections() -> int:
+    """Return how many connections a worker may hold, after asking for as many files as they need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return CONNECTIONS if soft == resource.RLIM_INFINITY else max(128, min(CONNECTIONS, soft - OWN_FILES))
 
 
 def run_granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
     """Serve the WSGI app that each worker loads, until SIGTERM."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
 
     granian = Granian(
         "tactful",
         address=config.host,
         port=config.port,
         interface=Interfaces.WSGI,
+        websockets=False,
         http=HTTPModes.http1,
         workers=config.workers,
-        blocking_threads=config.threads,
+        blocking_threads=config.threads + SLOW,
+        backlog=BACKLOG,
+        backpressure=_connections(),
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_S * 1000),
         respawn_failed_workers=True,
         respawn_interval=1.0,
         workers_kill_timeout=STOP_S,
         log_access=False,  # an access log would keep addresses and query strings
     )
-    granian.serve(target_loader=load, wrap_loader=False)
+
+    def unless_stopped() -> Any:
+        if granian.interrupt_signal:  # told so between the fork and here, by the main process' handler
+            raise SystemExit(0)
+        return load()
+
+    # Many threads are meant: most of them wait.
+    logging.getLogger("_granian").addFilter(lambda record: "seems quite high" not in record.getMessage())
+    granian.serve(target_loader=unless_stopped, wrap_loader=False)
 
 
 def run_wsgi(load: Callable[[], Any], config: Config) -> None:
@@ -148,7 +219,9 @@ def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:
                 "bind": f"{config.host}:{config.port}",
                 "workers": config.workers,
                 "worker_class": "gthread",
-                "threads": max(2, config.threads),
+                "threads": config.threads + SLOW,
+                "worker_connections": _connections(),
+                "backlog": BACKLOG,
                 "graceful_timeout": STOP_S,
                 "accesslog": None,
                 "control_socket_disable": True,

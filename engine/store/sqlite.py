@@ -509,7 +509,9 @@ class SqliteStore:
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot be written: {error}") from error
+            raise StoreError(
+                f"{self.path}: cannot be written ({error}): {_remedy(error, 'try again, or check the disk')}"
+            ) from error
 
     def scrub(self, needles: Sequence[bytes]) -> None:
         """Rid the file of these bytes, whose rows are deleted; `()` rids it of all that no row holds.
@@ -561,9 +563,8 @@ class SqliteStore:
                     self._migrate(db)
         except sqlite3.Error as error:
             self.close()
-            raise StoreError(
-                f"{self.path}: cannot be opened ({error}): check path and rights, or restore a backup"
-            ) from error
+            remedy = _remedy(error, "check path and rights, or restore a backup")
+            raise StoreError(f"{self.path}: cannot be opened ({error}): {remedy}") from error
         except StoreError:
             self.close()
             raise
@@ -599,7 +600,9 @@ class SqliteStore:
         return db
 
     def _unreadable(self, error: sqlite3.Error) -> StoreError:
-        return StoreError(f"{self.path}: cannot be read ({error}): check the disk, or restore a backup")
+        return StoreError(
+            f"{self.path}: cannot be read ({error}): {_remedy(error, 'check the disk, or restore a backup')}"
+        )
 
 
 class CatalogReader:
@@ -850,6 +853,17 @@ def carry_over(old: Path, new: Path) -> None:
         db.close()
 
 
+def _remedy(error: sqlite3.Error, otherwise: str) -> str:
+    """Say what to do about an error: mostly it is known by its kind alone that the disk is full."""
+    code = getattr(error, "sqlite_errorcode", 0)  # misuse of the module has none
+    return "make room on its disk" if _is_full(code) else otherwise
+
+
+def _is_full(code: int) -> bool:
+    # A limit on the size of files or of a user's share shows as a write that fails.
+    return code == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_WRITE
+
+
 def in_use(path: Path) -> bool:
     """Say whether a connection is open to this database, of any process."""
     db = sqlite3.connect(path, timeout=0.2, isolation_level=None)
@@ -869,7 +883,7 @@ def in_use(path: Path) -> bool:
 def copy_database(source: Path, target: Path) -> None:
     """Write a consistent copy of a database, in use or not, into a new file that stands alone; check it.
 
-    Raises StoreError where the source cannot be read or the copy is damaged.
+    Raises StoreError where the source cannot be read, the copy has no room, or is damaged.
     """
     original = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
     copy = sqlite3.connect(target, isolation_level=None)
@@ -881,6 +895,10 @@ def copy_database(source: Path, target: Path) -> None:
         faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
         faults += [f"{row[0]}: hanging reference" for row in copy.execute("PRAGMA foreign_key_check")][:5]
     except sqlite3.Error as error:
+        if _is_full(getattr(error, "sqlite_errorcode", 0)):
+            raise StoreError(
+                f"{target.parent}: no room for a copy of {source}: make room, or name another disk"
+            ) from error
         faults = [str(error)]
     finally:
         original.close()

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 from flask import Flask, Request, Response, request
 from msgspec import Struct
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
+from engine.errors import StoreError
 from engine.keys import Caller
 from engine.web.faults import Fault, Malformed, faults_of
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression; half of it as sent with gzip
+RETRY_S = 5  # after which to try what the store could not do
 PROBLEM_TYPE = "application/problem+json"
 # Answers hold nothing to run, to frame or to keep.
 SAFE_HEADERS = (
@@ -136,7 +138,10 @@ class Body(Generic[T]):
 
     def read(self, sent: Request) -> T:
         """Return the checked body. Raises Refused with every fault."""
-        data = self.read_bytes(sent)
+        return self.decoded(self.read_bytes(sent))
+
+    def decoded(self, data: bytes) -> T:
+        """Check a body's bytes. Raises Refused with every fault."""
         try:
             return self._decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -245,7 +250,7 @@ class Api:
                     return given
                 return reply(given) if answer is not None else Response(b"", 204, SAFE_HEADERS)
 
-            known = ((401, 403) if wanted else ()) + ((400, 413, 415, 422) if reader is not None else ())
+            known = ((401, 403) if wanted else ()) + ((400, 408, 413, 415, 422) if reader is not None else ())
             self.raw(
                 rule,
                 method,
@@ -297,7 +302,7 @@ class Api:
                 body=body,
                 answer=answer,
                 statuses=statuses,
-                problems=tuple(sorted({*problems, 500})),
+                problems=tuple(sorted({*problems, 500, 503})),
                 media=media,
                 path_schemas=path or {},
                 query_schemas=query or {},
@@ -326,6 +331,12 @@ class Api:
                 response = problem(refused)
             except HTTPException as error:
                 response = _http_problem(error)
+            except StoreError as error:  # a full disk, say: decisions go on from memory meanwhile
+                log.error("%s failed: %s", title, error)
+                retry = {"Retry-After": str(RETRY_S)}
+                response = problem(
+                    Refused(503, "The store cannot be used now", "Nothing was changed.", (), retry)
+                )
             except Exception as error:
                 log.error("%s failed: %s", title, fault_line(error))
                 response = problem(Refused(500, "Internal server error"))
@@ -402,23 +413,24 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
 
 
 def _sent_bytes(sent: Request, limit: int) -> bytes:
-    """Read the body: at once where its length is stated, through a limited stream where it is chunked."""
-    length = sent.environ.get("CONTENT_LENGTH")
-    data: bytes
-    if length is None:
-        sent.max_content_length = limit + 1  # Werkzeug cuts a chunked body there, and says nothing
-        try:
-            data = sent.get_data(cache=False)
-        except RequestEntityTooLarge:
-            raise _too_large(limit, "bytes") from None
-        if len(data) > limit:
-            raise _too_large(limit, "bytes")
-        return data
-    if len(length) > 12 or int(length) > limit:
+    """Read the body: as much as is stated, or to its end where it is chunked. Raises Refused."""
+    stated, body = sent.environ.get("CONTENT_LENGTH"), sent.environ["wsgi.input"]
+    if stated is not None and (len(stated) > 12 or int(stated) > limit):
         raise _too_large(limit, "bytes")
-    data = sent.environ["wsgi.input"].read(int(length))
-    if len(data) != int(length):
-        fault = Fault("$", f"{len(data)} bytes", f"{length} bytes, as Content-Length says")
+    if stated is None and not sent.environ.get("wsgi.input_terminated"):
+        return b""  # without a length there is no body, unless the server knows where one ends
+    try:
+        data: bytes = body.read(limit + 1 if stated is None else int(stated))
+    except TimeoutError:
+        fault = Fault("$", "a body that came too slowly", "the whole body within seconds")
+        raise Refused(408, "Request timeout", None, (fault,), {"Connection": "close"}) from None
+    except OSError:
+        fault = Fault("$", "a body that breaks off", "a whole body, in chunks or of the stated length")
+        raise Refused(400, "Incomplete body", None, (fault,), {"Connection": "close"}) from None
+    if stated is None and len(data) > limit:
+        raise _too_large(limit, "bytes")
+    if stated is not None and len(data) != int(stated):
+        fault = Fault("$", f"{len(data)} bytes", f"{stated} bytes, as Content-Length says")
         raise Refused(400, "Incomplete body", None, (fault,))
     return data
 

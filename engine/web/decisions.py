@@ -120,11 +120,12 @@ class Decisions:
 
     def decide(self) -> Response:
         """Choose creatives that fit a page view."""
-        started = self._monotonic()
         sent = request._get_current_object()  # type: ignore[attr-defined]  # Werkzeug's documented way past the proxy
         arrival: Arrival = sent.environ[ARRIVAL]
         try:
-            body = self._body.read(sent)
+            data = self._body.read_bytes(sent)
+            started = self._monotonic()  # what a sender takes is no time of ours
+            body = self._body.decoded(data)
             self._admit(sent, arrival, body.publisher)
             visit = visit_of(arrival, body, trusted=arrival.api_key is not None)
             answer, failed = self._answer(visit, body, started + self._deadline_s)
@@ -219,7 +220,7 @@ class Decisions:
 
 def add_decisions(api: Api, decisions: Decisions) -> None:
     """Add the route."""
-    problems = (400, 403, 404, 413, 415, 422, 429)
+    problems = (400, 403, 404, 408, 413, 415, 422, 429)
     api.raw(
         PATH,
         "POST",

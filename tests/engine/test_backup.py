@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +70,71 @@ def test_a_backup_of_a_running_store_is_one_file_and_comes_back_whole(store: Sql
     assert restored.image(PICTURE.hash) == (PICTURE.data, "image/png")
     assert restored.vectors("mini", ["h"])["h"].tolist() == [1, 1, 1, 1]
     restored.close()
+
+
+def test_backups_under_writes_hold_one_moment_each(store: SqliteStore, tmp_path: Path):
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            pair = [Advertiser(f"{side}{number}", "A", ("a.example",)) for side in ("left", "right")]
+            store.write([Change(None, one) for one in pair], [], store.versions(), "test", NOW)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    try:
+        for number in range(5):
+            backup(store, tmp_path / f"{number}.db")
+            restore(tmp_path / f"{number}.db", tmp_path / f"{number}-restored.db")
+            copy = SqliteStore(tmp_path / f"{number}-restored.db")
+            with copy.read() as reader:
+                ids = {one.id for batch in reader.advertisers() for one in batch}
+            copy.close()
+            left, right = (
+                {id.removeprefix(side) for id in ids if id.startswith(side)} for side in ("left", "right")
+            )
+            assert left == right
+            seen.add(len(ids))
+    finally:
+        stop.set()
+        writer.join()
+    assert len(seen) > 1  # there were writes between
+
+
+@pytest.mark.parametrize("command", ["backup", "load"])
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+    store: SqliteStore, tmp_path: Path, command: str
+):
+    file = tmp_path / "catalogue.ndjson"
+    with file.open("w") as lines:
+        for number in range(9000):
+            lines.write(
+                f'{{"kind":"advertiser","id":"n{number}","name":"{"N" * 100}","domains":["n{number}.example"]}}\n'
+            )
+    words = ["backup", str(tmp_path / "backup.db")] if command == "backup" else ["load", str(file)]
+    (tmp_path / "keys").mkdir(mode=0o700)
+    environ = {"TACTFUL_DATA_DIR": str(store.path.parent), "TACTFUL_KEY_DIR": str(tmp_path / "keys")}
+    before = store.versions()
+
+    def run(most: int) -> subprocess.CompletedProcess[str]:
+        script = (
+            "import resource, sys; from engine.cli import main;"
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); main(sys.argv[1:])"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", script, *words], env=os.environ | environ, text=True, capture_output=True
+        )
+
+    told = run(200_000)
+    assert told.returncode == 3, told
+    assert "room" in told.stderr
+    assert not (tmp_path / "backup.db").exists()
+    assert not [path for path in tmp_path.rglob(".tactful-*")]
+    assert store.versions() == before
+    assert run(2**40).returncode == 0
 
 
 def test_nothing_is_overwritten_without_force(store: SqliteStore, tmp_path: Path):

@@ -31,9 +31,11 @@ def open_services(config):
     from engine.store import SqliteStore
     from tests.engine.web.conftest import FakeServices
 
+    time.sleep({opening_s})
     if {broken}:
         raise StoreError("tactful.db: damaged: restore a backup")
     services = FakeServices(SqliteStore(Path({store!r})))
+    services.monotonic = time.monotonic
     services.warm_up = lambda: None
     services.close = lambda: Path({log!r}).open("a").write("closed\\n")
     decide = services.engine.decide
@@ -46,7 +48,7 @@ def open_services(config):
 sys.modules["engine.services"] = types.SimpleNamespace(open_services=open_services)
 from engine.serve import serve
 try:
-    serve(Config(port={port}, workers=2, deadline_ms=1000), {server!r})
+    serve(Config(port={port}, workers=2, deadline_ms=1000, body_s=2), {server!r})
 except EngineError as error:
     sys.exit(f"refused: {{error}}")
 """
@@ -73,7 +75,7 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, slow_s: float = 0, broken: bool = False, server: str = "granian"
+    folder: Path, slow_s: float = 0, broken: bool = False, server: str = "granian", opening_s: float = 0
 ) -> Iterator[Served]:
     keys = seed_catalogue(folder / "catalog.db")
     with socket.socket() as free:
@@ -81,7 +83,13 @@ def served(
         port = free.getsockname()[1]
     log = folder / "log"
     script = SCRIPT.format(
-        store=str(folder / "catalog.db"), port=port, slow_s=slow_s, broken=broken, log=str(log), server=server
+        store=str(folder / "catalog.db"),
+        port=port,
+        slow_s=slow_s,
+        broken=broken,
+        log=str(log),
+        server=server,
+        opening_s=opening_s,
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -123,6 +131,64 @@ def test_workers_count_together_and_finish_what_they_began(tmp_path: Path, serve
         assert '"placement":"a"' in answers[0]
         assert service.process.wait(timeout=20) == 0
     assert service.log.read_text() == "closed\n" * 2
+
+
+@pytest.mark.parametrize("server", ["granian", "gunicorn"])
+def test_senders_that_never_end_are_answered_408_and_keep_nobody_waiting(tmp_path: Path, server: str) -> None:
+    if server == "gunicorn":
+        pytest.importorskip("gunicorn")
+    head = b"POST /v1/decisions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    begun = (
+        b"Content-Length: 99\r\n\r\n",
+        b"Content-Length: 99\r\n\r\n" + BODY[:20],
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n" + BODY[:5] + b"\r\n",
+    )
+    with served(tmp_path, server=server) as service:
+        until_ready(service)
+        slow = [socket.create_connection(("127.0.0.1", service.port), timeout=20) for _ in range(24)]
+        for number, sender in enumerate(slow):
+            sender.sendall(head + begun[number % 3])
+        time.sleep(0.2)
+        began = time.monotonic()
+        for _ in range(20):
+            assert '"placement":"a"' in service.decide()
+        assert time.monotonic() - began < 1.5  # before anyone's patience ends
+        for number, sender in enumerate(slow):
+            if number % 3 == 0:  # what goes on without an end is no better than what ends
+                sender.sendall(b" ")
+            with sender, sender.makefile("rb") as told:
+                answer = told.read()
+            assert answer.startswith(b"HTTP/1.1 408 "), answer
+            assert b"problem+json" in answer
+        assert '"placement":"a"' in service.decide()
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as broken:
+            broken.sendall(head + b"Transfer-Encoding: chunked\r\n\r\nno number\r\n")
+            assert broken.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("server", ["granian", "gunicorn"])
+def test_a_service_that_is_stopped_while_it_opens_ends_at_once(tmp_path: Path, server: str) -> None:
+    if server == "gunicorn":
+        pytest.importorskip("gunicorn")
+    with served(tmp_path, server=server, opening_s=60) as service:
+        time.sleep(2.5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=8) == 0
+
+
+def test_workers_do_not_outlive_a_main_process_that_was_killed(tmp_path: Path) -> None:
+    with served(tmp_path) as service:
+        until_ready(service)
+        service.process.kill()
+        service.process.wait()
+        for _ in range(200):
+            try:
+                service.get("/healthz")
+            except OSError:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("a worker still answers")
 
 
 def test_services_that_cannot_be_opened_stop_the_start_and_say_why(tmp_path: Path) -> None:
