@@ -100,7 +100,7 @@ def real_service(models: Path) -> MakeService:
         models.mkdir(parents=True, exist_ok=True)
         (data / "models").symlink_to(models, target_is_directory=True)
         config = Config(data_dir=data, key_dir=folder / "keys", public_url="https://ads.example")
-        _fill(config, clock())
+        fill(config, clock())
         services = Services(config, now=clock, monotonic=lambda: clock().timestamp(), random_bytes=chance)
         consent(services, clock())
         services.warm_up()
@@ -152,7 +152,8 @@ def consent(services: Services, now: datetime) -> None:
     weeks.shared.tend({PUBLISHER: ()}, now)
 
 
-def _fill(config: Config, now: datetime) -> None:
+def fill(config: Config, now: datetime) -> None:
+    """Make a small catalogue: a campaign for everybody, and one for readers who let it be said what they did."""
     store = open_store(f"sqlite:///{config.database}")
     suits_all = Suitability(avoid=(), accept_unknown=True)
     lines = ("Tyres for every road", "A jacket that keeps you dry", "Tours with company")

@@ -1,0 +1,115 @@
+"""From a reader's agreement to its end, through the real services of two workers over one state folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from engine.config import Config
+from engine.keys import create_key
+from engine.prove.consents import COHORT
+from engine.prove.service import PUBLISHER, consent, fill, requests
+from engine.services import Services
+from engine.web import create_app
+
+NOW = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
+SIGNALS = {"cohorts": [COHORT]}
+GRANT = {
+    "publisher": PUBLISHER,
+    "purposes": ["ads.select.first_party"],
+    "notice": {"text_sha256": "0" * 64, "language": "en", "version": "3"},
+    "expressed_by": "a button",
+}
+
+
+class Worker:
+    """The service as one process has it."""
+
+    def __init__(self, config: Config) -> None:
+        self.services = Services(config, now=lambda: NOW)
+        self.services.warm_up()
+        self.client = Client(create_app(config, self.services))
+
+    def post(self, path: str, body: Any, key: str | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return self.client.post(path, json=body, headers=headers)
+
+    def decide(self, **more: Any) -> Any:
+        answer = self.post("/v1/decisions", {**json.loads(requests()[0].body), **more})
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Worker, str]]:
+    folder = tmp_path_factory.mktemp("flow")
+    config = Config(
+        data_dir=folder / "data", key_dir=folder / "keys", public_url="https://ads.example", deadline_ms=5000
+    )
+    config.data_dir.mkdir()
+    fill(config, NOW)
+    first = Worker(config)
+    consent(first.services, NOW)
+    second = Worker(config)
+    for worker in (first, second):
+        assert worker.services.weeks is not None
+        worker.services.weeks.shared.tend({PUBLISHER: ()}, NOW)
+    key = create_key(first.services.store, "publisher", PUBLISHER, "test", NOW, bytes)
+    for worker in (first, second):
+        worker.services.refresh()
+    yield first, second, key
+    for worker in (first, second):
+        worker.services.close()
+
+
+def test_a_consent_acts_until_it_is_withdrawn_in_any_worker(workers: tuple[Worker, Worker, str]) -> None:
+    first, second, key = workers
+    given = first.post("/v1/consents", GRANT, key).json
+    sent = iter(range(1, 100))
+
+    def asked(worker: Worker) -> Any:
+        nonce = f"{next(sent):032x}"
+        return worker.decide(consent={"token": given["token"], "nonce": nonce}, signals=SIGNALS)["privacy"]
+
+    for worker in (first, second):
+        told = asked(worker)
+        assert (told["basis"], told["signals_used"]) == ("consent", [f"cohort:{COHORT}"])
+        assert told["receipt"] == given["record_id"]
+    withdrawn = first.post(
+        "/v1/consents/withdraw", {"publisher": PUBLISHER, "rights_token": given["rights_token"]}
+    )
+    assert withdrawn.status_code == 200, withdrawn.text
+    for worker in (second, first):
+        assert asked(worker) == {"basis": "context", "gpc": None, "signals_used": [], "receipt": None}
+
+
+def test_a_nonce_that_one_worker_saw_is_used_up_in_the_other(workers: tuple[Worker, Worker, str]) -> None:
+    first, second, key = workers
+    given = first.post("/v1/consents", GRANT, key).json
+    said = {"consent": {"token": given["token"], "nonce": "f" * 32}, "signals": SIGNALS}
+    assert first.decide(**said)["privacy"]["basis"] == "consent"
+    assert second.decide(**said)["privacy"]["basis"] == "context"
+
+
+def test_without_a_key_of_consent_signals_are_off_and_pages_get_theirs(tmp_path: Path) -> None:
+    config = Config(data_dir=tmp_path / "data", key_dir=tmp_path / "keys", public_url="https://ads.example")
+    config.data_dir.mkdir()
+    fill(config, NOW)
+    Services(config, now=lambda: NOW).close()
+    (config.key_dir / "issuer.key").unlink()
+    worker = Worker(config)
+    try:
+        assert worker.client.get("/readyz").json["consent_log"]
+        token = "e30.e30." + "A" * 86
+        told = worker.decide(consent={"token": token, "nonce": "f" * 32}, signals=SIGNALS)
+        assert told["privacy"]["basis"] == "context"
+        assert told["decisions"]
+        assert worker.client.get("/v1/consents/status").status_code == 404
+    finally:
+        worker.services.close()
