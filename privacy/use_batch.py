@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from privacy.checkpoint import Checkpoint, decode64, encode64
@@ -60,6 +61,14 @@ def prove_use(receipts: Sequence[bytes], wanted: bytes, leaf: str, proof: str) -
         raise LogError("receipt: stands not in this batch") from None
     path = inclusion_proof(place, len(receipts), nodes_of([leaf_hash(one) for one in receipts]))
     return UseProof(encode64(wanted), place, len(receipts), tuple(map(encode64, path)), leaf, proof)
+
+
+def read_use_proof(data: bytes) -> UseProof:
+    """Read a proof as JSON, verifying nothing. Raises LogError."""
+    try:
+        return msgspec.json.decode(data, type=UseProof)
+    except ValueError as error:
+        raise LogError(f"proof: {error}") from error
 
 
 def verify_use(told: UseProof, policy: LogPolicy) -> Checkpoint:

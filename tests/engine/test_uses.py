@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import pytest
+from click.testing import CliRunner, Result
 
+from engine.cli import main
+from engine.config import CONSENT_KEYS
 from engine.consent_log import receipt as receipt_of_leaf
 from engine.store.consents_sqlite import SqliteConsents
 from engine.store.uses_sqlite import KEPT
 from privacy.errors import LogError
+from privacy.gate import hashes_of
+from privacy.keyring import Keyring
 from privacy.use_batch import FEWEST, prove_use, receipt, verify_use
 from tests.engine.log_world import LogWorld
 
@@ -98,3 +104,33 @@ def test_batches_go_when_their_time_is_over_and_their_leaves_stay(world):
     assert consents.forget(world.time + KEPT + timedelta(hours=1))["use_batches"] == 1
     assert world.log.uses.find(wanted) is None
     assert len(batches(world)) == 1
+
+
+def test_the_command_proves_a_use_by_what_the_publisher_has_and_another_checks_it(world):
+    keys = Keyring.open(world.config.key_dir, CONSENT_KEYS, random=bytes)
+    token_id, nonce = "5f1e8a4e00004000800000000000aaaa", "00112233445566778899aabbccddeeff"
+    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents.use(
+        "planet",
+        *hashes_of(partial(keys.mac, "subject"), token_id, nonce),
+        world.time + timedelta(hours=1),
+        9,
+    )
+    environ = {"TACTFUL_DATA_DIR": str(world.config.data_dir), "TACTFUL_KEY_DIR": str(world.config.key_dir)}
+
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(main, [str(word) for word in words], env=environ)
+
+    world.log.step()
+    assert run("log", "use", token_id, nonce).exit_code == 1
+    world.later(60)
+    world.log.step()
+    told = run("log", "use", token_id, nonce)
+    assert told.exit_code == 0, told.output
+    (world.folder / "use.json").write_text(told.stdout)
+    (world.folder / "policy.txt").write_text(run("log", "policy").stdout)
+    check = ("log", "verify", world.folder / "use.json", "--policy", world.folder / "policy.txt")
+    assert run(*check).stdout.startswith("use of ads.example/log at")
+    (world.folder / "use.json").write_text(told.stdout.replace('"place":', '"place":1'))
+    assert run(*check).exit_code == 1
+    assert run("log", "use", token_id, nonce[::-1]).exit_code == 1
