@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -49,6 +49,7 @@ _EXPECTED = {
     "held": "server or device",
     "id": "a type (email, phone or customer) and a value",
 }
+_WORDS = (*INTENTS, *get_args(Held), *get_args(IdType))
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?([a-z_]*)[^`]*`\Z")
 
 WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # what a registered word looks like
@@ -146,8 +147,9 @@ def parse(raw: bytes, registered: FirstParty, campaigns: Container[str] = ()) ->
         raise FieldError("signals", f"{len(raw)} bytes", f"at most {MOST_BYTES}")
     try:
         value = json.loads(raw, object_pairs_hook=_Pairs)
+        screened = {*_WORDS, *registered.cohorts, *registered.loyalty_tiers}  # at the load of the publisher
         for path, text in _texts(value):
-            found = raw_identifier(text)
+            found = None if text in screened else raw_identifier(text)
             if found is not None and not (path == "signals.exposure" and text in campaigns):
                 raise FieldError(
                     path, found, "a word of the registered vocabulary; identifiers go into signals.id"

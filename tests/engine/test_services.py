@@ -242,3 +242,21 @@ def test_the_weather_source_is_the_configured_one(setting, name):
     source = weather_source(Config(weather=setting))
     assert (None if source is None else type(source).__name__) == name
     assert type(weather_source(Config(weather="metno", contact="a@b.example"))).__name__ == "MetNorway"
+
+
+def test_a_damaged_file_of_weekly_keys_turns_consented_signals_off_and_nothing_else(config, caplog):
+    store = open_store(f"sqlite:///{config.database}")
+    put(store, publisher(), advertiser(), campaign(), creative(headline="Bicycles for every road"))
+    store.close()
+    config.key_dir.mkdir(mode=0o700)
+    (config.key_dir / "epochs.db").write_bytes(b"no database " * 1000)
+    services = Services(config, now=lambda: NOW, monotonic=Ticker(1e-4))
+    services.tend_weeks()
+    assert services.admission is None
+    assert "epochs.db" in caplog.text
+    visit = enter(Arrival(), "planet", title="Bicycles", text="A long ride on a bicycle over the hills.")
+    answer = services.engine.decide(
+        visit, [Placement("top")], explain=False, deadline=services.monotonic() + 9
+    )
+    assert [filled.placement for filled in answer.decisions] == ["top"]
+    services.close()
