@@ -60,7 +60,7 @@ def _append(folder: Path, rounds: int, batch: int) -> bool:
     try:
         rows["peer: pymerkle SqliteTree"] = (_pymerkle(folder / "peer", batch), [])
     except ImportError:
-        print("no pymerkle: pip install '.[bench]'", file=sys.stderr)
+        print("no pymerkle: pip install '.[test]'", file=sys.stderr)
     for _ in range(rounds):
         for run, times in rows.values():
             started = time.perf_counter()

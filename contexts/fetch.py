@@ -12,11 +12,13 @@ import json
 import re
 import socket
 import ssl
+import threading
 import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.robotparser import RobotFileParser
@@ -33,6 +35,7 @@ _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ROBOTS_BYTES = 500_000  # RFC 9309, 2.5: at least 500 KiB are to be parsed
 _ROBOTS_KEPT = 1_000  # hosts
+_HANGING = 4  # lookups of a publisher that may wait for a resolver that does not answer
 _MAX_TAGS = 40_000  # trafilatura needs seconds for more; articles have a few thousand
 _HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
@@ -67,7 +70,7 @@ _NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the addresses of a host by the system's resolver. Raises OSError."""
+    """Return the addresses of a host by the system's resolver, however long that takes. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(info[4][0]) for info in found))
 
@@ -94,6 +97,40 @@ class FetchPolicy:
     def covers(self, host: str) -> bool:
         """Tell whether a host is registered or lies under a registered domain."""
         return any(host == domain or host.endswith("." + domain) for domain in self.domains)
+
+
+class _Lookups:
+    """Asks a resolver in threads of their own: it cannot be called back, so it is left behind at the deadline.
+
+    While `most` lookups hang, further ones are refused: what waits for a dead resolver stays bounded.
+    """
+
+    def __init__(self, resolve: Resolver, most: int = _HANGING) -> None:
+        self._resolve = resolve
+        self._free = threading.Semaphore(most)
+
+    def addresses(self, host: str, port: int, within_s: float) -> list[str]:
+        """Return the addresses of a host. Raises OSError; TimeoutError where none came in time."""
+        if not self._free.acquire(blocking=False):
+            raise TimeoutError(f"too many lookups hang already, not asked for {host}")
+        answer: SimpleQueue[list[str] | Exception] = SimpleQueue()
+
+        def look_up() -> None:
+            try:
+                answer.put(list(self._resolve(host, port)))
+            except Exception as error:  # noqa: BLE001 - raised below, in the thread that asked
+                answer.put(error)
+            finally:
+                self._free.release()
+
+        threading.Thread(target=look_up, name="lookup", daemon=True).start()
+        try:
+            found = answer.get(timeout=within_s)
+        except Empty:
+            raise TimeoutError(f"no address of {host} within {within_s:.1f} s") from None
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +163,11 @@ class Fetcher:
     policy: FetchPolicy
     clock: Callable[[], float] = time.monotonic
     _robots: OrderedDict[str, tuple[float, RobotFileParser]] = field(default_factory=OrderedDict)
+    _lookups: _Lookups = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what asks the policy's resolver."""
+        self._lookups = _Lookups(self.policy.resolve)
 
     def fetch(self, url: str) -> PageText:
         """Return what a page of a registered publisher says.
@@ -206,7 +248,7 @@ class Fetcher:
         return rules
 
     def _get(self, target: _Target, deadline: float, max_bytes: int, types: tuple[str, ...]) -> _Response:
-        backend = _CheckedBackend(self.policy, deadline, self.clock)
+        backend = _CheckedBackend(self.policy, self._lookups, deadline, self.clock)
         headers: dict[str | bytes, str | bytes] = {
             "Host": target.host if target.port in (80, 443) else f"{target.host}:{target.port}",
             "User-Agent": self.policy.user_agent,
@@ -278,8 +320,11 @@ def read_article(source: str) -> PageText:
 class _CheckedBackend(httpcore.NetworkBackend):
     """Connects to checked addresses only, and lets nothing last beyond the deadline."""
 
-    def __init__(self, policy: FetchPolicy, deadline: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, policy: FetchPolicy, lookups: _Lookups, deadline: float, clock: Callable[[], float]
+    ) -> None:
         self._policy = policy
+        self._lookups = lookups
         self._deadline = deadline
         self._clock = clock
         self._inner = httpcore.SyncBackend()
@@ -293,7 +338,9 @@ class _CheckedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            addresses = list(self._policy.resolve(host, port))
+            addresses = self._lookups.addresses(host, port, _left(self._deadline, self._clock))
+        except TimeoutError:
+            raise
         except (OSError, UnicodeError) as error:
             raise FetchError("dns", f"{host} has no address") from error
         if not addresses:

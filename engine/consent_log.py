@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import base64
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from engine.campaign import Publisher
 from engine.config import CONSENT_KEYS, CONSENT_SETTINGS, Config
-from engine.errors import ConfigError
+from engine.errors import ConfigError, EngineError
 from engine.log_client import Witnesses
 from engine.log_files import LogFiles
 from engine.log_record import LoggedKey, record_state
-from engine.log_writer import LogWriter, try_step
+from engine.log_writer import LogWriter
 from engine.store import SqliteStore
 from engine.store.log_sqlite import SqliteLeaves
-from privacy.checkpoint import Signer, encode64, read_checkpoint, read_note
-from privacy.errors import KeyringError, LogError
+from engine.store.uses_sqlite import SqliteUses
+from privacy.checkpoint import Signer, read_checkpoint, read_note
+from privacy.errors import KeyringError, LogError, PrivacyError
 from privacy.keyring import Keyring
 from privacy.log_policy import LogPolicy, read_policy
 from privacy.merkle import inclusion_proof
 from privacy.rejudge import POLICY
 from privacy.tiles import tile_nodes
 from privacy.tlog_proof import Proof
+
+log = logging.getLogger(__name__)
 
 LOG_FOLDER = "log"  # in the data folder, and the path below which the service answers for the log
 
@@ -46,6 +52,7 @@ class ConsentLog:
         """Take `missing`, which says why there are no keys, and `more_keys`, which others' keys verify consent."""
         self.public = config.log_profile == "public"
         self.leaves = SqliteLeaves(store, random_bytes if self.public else None)
+        self.uses = SqliteUses(store, self.leaves, random_bytes)
         self.files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
         self.writer: LogWriter | None = None
         self._missing = missing
@@ -53,6 +60,7 @@ class ConsentLog:
         self._store = store
         self._now = now
         self._more_keys = more_keys
+        self._told: Sequence[LoggedKey] = ()
         if keys is not None:
             witnesses = read_witnesses(config)
             signers = log_signers(keys, store.settle("log_origin", origin_of(config)))
@@ -76,9 +84,18 @@ class ConsentLog:
         return self._missing if self.writer is None else self.writer.fault
 
     def step(self) -> None:
-        """Publish what is due, if this process writes the log."""
-        if self.writer is not None:
-            try_step(self.writer)
+        """Publish what is due, if this process writes the log; where disk or store are away, the next step does."""
+        if self.writer is None:
+            return
+        try:
+            self.writer.step()
+            if self.writer.is_open:
+                self.uses.batch(self._now())
+                if self._more_keys() != self._told:
+                    self.record()
+        except (EngineError, PrivacyError, OSError) as error:
+            self.writer.fault = f"the consent log is not signed: {error}"
+            log.error("consent log: %s", self.writer.fault)
 
     def proof(self, index: int) -> str | None:
         """Return the .tlog-proof of a leaf by the checkpoint that is published, None where that does not cover it."""
@@ -87,14 +104,16 @@ class ConsentLog:
 
     def record(self) -> None:
         """Tell the log of keys, settings and policy that it does not know."""
+        more = self._more_keys()
         record_state(
             self._store,
             self.leaves,
-            (*self._own_keys, *self._more_keys()),
+            (*self._own_keys, *more),
             consent_settings(self._config),
             POLICY,
             self._now(),
         )
+        self._told = more
 
     def close(self) -> None:
         """Let another process write."""
@@ -137,12 +156,24 @@ def origin_of(config: Config) -> str:
 def issuer_key(seed: bytes) -> LoggedKey:
     """Describe the key by which the service signs its own consent tokens, as the JWK that verifies them."""
     public = Signer.ed25519("issuer", seed).verifier.public
-    return jwk_key("issuer", {"kty": "OKP", "crv": "Ed25519", "x": _base64url(public)}, public)
+    return _jwk_key(public, {})
 
 
-def jwk_key(use: str, jwk: Mapping[str, Any], public: bytes) -> LoggedKey:
-    """Describe a key that is given as a JWK; `public` is its 32 bytes."""
-    return LoggedKey(sha256(public).digest(), {"use": use, "jwk": dict(jwk)})
+def publishers_keys(publishers: Iterable[Publisher]) -> tuple[LoggedKey, ...]:
+    """Describe the keys that publishers accept of others who issue consent tokens, and for whom each speaks."""
+    speaks: dict[bytes, dict[str, list[str]]] = {}
+    for publisher in publishers:
+        for issuer, jwks in publisher.issuers.items():
+            for jwk in jwks.keys:
+                public = base64.urlsafe_b64decode(jwk.x + "=")
+                speaks.setdefault(public, {}).setdefault(publisher.id, []).append(issuer)
+    return tuple(_jwk_key(public, {"publishers": told}) for public, told in sorted(speaks.items()))
+
+
+def _jwk_key(public: bytes, says: Mapping[str, Any]) -> LoggedKey:
+    x = base64.urlsafe_b64encode(public).decode().rstrip("=")
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": x}
+    return LoggedKey(sha256(public).digest(), {"use": "issuer", "jwk": jwk, **says})
 
 
 def read_witnesses(config: Config) -> LogPolicy | None:
@@ -158,7 +189,3 @@ def read_witnesses(config: Config) -> LogPolicy | None:
 def consent_settings(config: Config) -> dict[str, str]:
     """Return the settings that decide what consent allows, as text."""
     return {name: str(getattr(config, name)) for name in CONSENT_SETTINGS}
-
-
-def _base64url(data: bytes) -> str:
-    return encode64(data).rstrip("=").replace("+", "-").replace("/", "_")

@@ -352,25 +352,26 @@ class Consents:
 
     def export(self, publisher: str, sub: str) -> dict[str, Any]:
         """Give all that is recorded of a subject, as JSON-LD. Raises NotFound where there is nothing."""
+        openings = self.openings(publisher, sub)
+        events = [records.decode(opening.record.encode()) for opening in openings]
+        return records.json_ld(events, openings, subject=sub, service_url=self._url)
+
+    def openings(self, publisher: str, sub: str) -> list[Opening]:
+        """Return what was recorded of a subject with its proofs, oldest first. Raises NotFound."""
         subject = self.subject_of(publisher, sub)
         row, key = self.store.find(publisher, subject), self.keys.get(subject)
         if row is None or key is None:
             raise _unknown()
-        events: list[Event] = []
-        openings: list[Opening] = []
-        for index, ciphertext in self.store.events(subject):
-            record = unseal(key.key, index, ciphertext)
-            events.append(records.decode(record))
-            openings.append(
-                Opening(
-                    index=index,
-                    record=record.decode(),
-                    key=opening_key(key.key).hex(),
-                    leaf=self.log.leaf(index).decode(),
-                    proof=self.log.proof(index),
-                )
+        return [
+            Opening(
+                index=index,
+                record=unseal(key.key, index, ciphertext).decode(),
+                key=opening_key(key.key).hex(),
+                leaf=self.log.leaf(index).decode(),
+                proof=self.log.proof(index),
             )
-        return records.json_ld(events, openings, subject=sub, service_url=self._url)
+            for index, ciphertext in self.store.events(subject)
+        ]
 
     def erase(self, publisher: str, sub: str) -> Erased:
         """Erase a subject: its records, its key, and every byte of them in our files. Raises NotFound.

@@ -20,7 +20,6 @@ from engine.log_audit import audit
 from engine.log_files import LOCK, LogFiles, Signed, write_durably
 from privacy.checkpoint import Checkpoint, Note, Signature, Signer, sign_note
 from privacy.consent_log import LeafStore
-from privacy.errors import PrivacyError
 from privacy.log_policy import NONE, LogPolicy
 from privacy.merkle import consistency_proof
 from privacy.tiles import Tile, TileBuilder, tile_nodes
@@ -81,6 +80,11 @@ class LogWriter:
     def origin(self) -> str:
         """Return the log's name."""
         return self.signers[0].verifier.name
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether this process writes the log."""
+        return self._builder is not None
 
     def step(self) -> None:
         """Become the writer if nobody is, and publish what is due."""
@@ -193,19 +197,10 @@ class LogWriter:
         self.fault = f"the consent log is not signed: {faults[0]}{more}; run `tactful log fsck`"
         self._refused_at = self._monotonic()
         write_durably(self.files.folder / _REFUSED, self.fault.encode())
-        log.error(self.fault)
+        log.error("consent log: %s", self.fault)
 
     def _told_fault(self) -> str | None:
         try:
             return (self.files.folder / _REFUSED).read_text("utf-8")
         except OSError:
             return None
-
-
-def try_step(writer: LogWriter) -> None:
-    """Take a step; where disk or store are away, the next one tries again."""
-    try:
-        writer.step()
-    except (EngineError, PrivacyError, OSError) as error:
-        writer.fault = f"the consent log is not signed: {error}"
-        log.error(writer.fault)

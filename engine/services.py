@@ -28,7 +28,7 @@ from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
-from engine.consent_log import ConsentLog, open_consent_keys
+from engine.consent_log import ConsentLog, open_consent_keys, publishers_keys
 from engine.consents import Consents, open_consents, restriction
 from engine.decide import Engine
 from engine.deletions import Deletions
@@ -98,6 +98,7 @@ class Services:
             monotonic=monotonic,
             random_bytes=random_bytes,
             missing=missing,
+            more_keys=lambda: publishers_keys(self.publishers().values()),
         )
         recipe = open_recipe(config)
         self.encoder = recipe.encoder

@@ -16,12 +16,14 @@ from contexts.taxonomy import ad_products, content_taxonomy
 from engine.check import Known
 from engine.config import KEY_PURPOSES, Config, make_folder
 from engine.demo.magazine import CATALOG, HERE
+from engine.errors import CatalogConflict
 from engine.load import apply, open_source, plan
 from engine.serve import serve
 from engine.store import SqliteStore
 from privacy.keyring import Keyring
 
 READY_WITHIN_S = 120
+TRIES = 3  # how often the catalogue is planned anew where another process changed it meanwhile
 
 
 def demo_config(state: Path, port: int) -> Config:
@@ -42,8 +44,15 @@ def prepare(config: Config, now: datetime) -> list[str]:
     said = list(Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created)
     store = SqliteStore(config.database)
     try:
-        with plan(open_source(CATALOG), store, Known(content_taxonomy(), ad_products())) as planned:
-            apply(planned, store, "demo", now)
+        known = Known(content_taxonomy(), ad_products())
+        for left in reversed(range(TRIES)):
+            with plan(open_source(CATALOG), store, known) as planned:
+                try:
+                    apply(planned, store, "demo", now)
+                    break
+                except CatalogConflict:  # another demo prepares the same state: against what it made
+                    if not left:
+                        raise
     finally:
         store.close()
     return said

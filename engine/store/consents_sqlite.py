@@ -14,8 +14,10 @@ from typing import Any, cast
 
 from engine.errors import StoreError
 from engine.store.sqlite import PAGE_WAIT_S, SqliteStore
+from engine.store.uses_sqlite import forget_batches, note_use
 from privacy.consent import Purpose, Standing, State
 from privacy.consent_log import LeafStore, Maker
+from privacy.use_batch import receipt
 
 STATUS_STEP = 65_536  # statuses are drawn from a range that grows by so many, as the published list does
 _DRAWS = 64
@@ -68,6 +70,8 @@ class SqliteConsents:
                 "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)",
                 (jti, nonce, _time(expires)),
             )
+            if done.rowcount == 1:
+                note_use(db, receipt(jti, nonce))
             return done.rowcount == 1
 
     # --- reading ---
@@ -203,6 +207,7 @@ class SqliteConsents:
             for table, column in (("token_uses", "expires"), ("ended_statuses", "until")):
                 sql = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants
                 gone[table] = db.execute(sql, (_time(now),)).rowcount
+            gone["use_batches"] = forget_batches(db, now)
         return gone
 
     def _draw(self, db: sqlite3.Connection) -> int:

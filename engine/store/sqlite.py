@@ -142,6 +142,11 @@ MIGRATIONS: tuple[str, ...] = (
         query TEXT PRIMARY KEY, at TEXT NOT NULL, costs TEXT NOT NULL, body BLOB NOT NULL
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE uses_waiting (receipt BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE use_batches (seq INTEGER PRIMARY KEY, hour INTEGER NOT NULL, receipts BLOB NOT NULL);
+    CREATE INDEX use_batches_by_hour ON use_batches (hour)
+    """,
 )
 
 _TABLES: dict[Kind, str] = {
@@ -834,7 +839,16 @@ def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 
 
 # What a restored backup must not take back: what readers decided since, and the log that tells of it.
-CARRIED = ("consents", "consent_events", "ended_statuses", "token_uses", "unscrubbed", "log_leaves")
+CARRIED = (
+    "consents",
+    "consent_events",
+    "ended_statuses",
+    "token_uses",
+    "unscrubbed",
+    "log_leaves",
+    "uses_waiting",
+    "use_batches",
+)
 
 
 def carry_over(old: Path, new: Path) -> None:

@@ -320,3 +320,25 @@ def test_a_page_is_read_in_the_charset_that_it_names(site: Site) -> None:
     body = "<html><head><meta charset=iso-8859-1><title>Caf\u00e9</title></head><body>x</body></html>"
     site.pages["/c"] = (200, {"Content-Type": "text/html"}, body.encode("iso-8859-1"))
     assert Fetcher(site.policy()).fetch(site.url("/c")).title == "Caf\u00e9"
+
+
+def test_a_resolver_that_hangs_holds_nobody_beyond_the_deadline(site: Site) -> None:
+    site.html("/a")
+    answers, asked = threading.Event(), []
+
+    def hanging(host: str, port: int) -> list[str]:
+        asked.append(host)
+        answers.wait(20)
+        return ["127.0.0.1"]
+
+    fetcher = Fetcher(replace(site.policy(), resolve=hanging, timeout_s=0.2))
+    began = time.monotonic()
+    assert {refused(fetcher, site.url("/a")) for _ in range(9)} == {"timeout"}
+    assert time.monotonic() - began < 5
+    assert len(asked) < 9  # what hangs is bounded, and the rest refused at once
+    answers.set()
+    for _ in range(100):
+        time.sleep(0.05)
+        if len([one for one in threading.enumerate() if one.name == "lookup"]) == 0:
+            break
+    assert fetcher.fetch(site.url("/a")).title == "Tulips"

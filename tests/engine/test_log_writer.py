@@ -8,6 +8,8 @@ import sqlite3
 
 import pytest
 
+from engine.campaign import Jwk, Jwks, Publisher
+from engine.consent_log import publishers_keys
 from engine.log_audit import audit, published_checkpoint
 from engine.log_files import LogFiles
 from privacy.checkpoint import read_checkpoint, read_note, verify_note
@@ -51,6 +53,24 @@ def test_a_second_start_tells_nothing_anew_and_a_changed_setting_is_told(world):
     public.log.step()
     assert types(public)[5:] == ["config.change"]
     public.close()
+
+
+def test_a_publisher_s_issuer_is_told_of_when_it_comes_and_when_it_goes(world):
+    jwks = Jwks((Jwk(x="A" * 43),))
+    publishers = [Publisher("planet", "Planet", ("planet.test",), issuers={"https://cmp.test": jwks})]
+    world.log._more_keys = lambda: publishers_keys(publishers)
+    world.log.step()
+    assert types(world) == ["key.add"] * 4 + ["config.change", "policy.change"]
+    told = json.loads(world.leaves.read(3, 4)[0])["data"]
+    assert (told["use"], told["jwk"]["x"]) == ("issuer", "A" * 43)
+    assert told["publishers"] == {"planet": ["https://cmp.test"]}
+    publishers.append(Publisher("globe", "Globe", ("globe.test",), issuers={"https://cmp.test": jwks}))
+    world.log.step()
+    world.log.step()
+    assert types(world)[6:] == ["key.add"]
+    publishers.clear()
+    world.log.step()
+    assert types(world)[7:] == ["key.retire"]
 
 
 def test_what_is_appended_is_signed_within_a_minute(world):

@@ -21,7 +21,7 @@ from privacy.tiles import ENTRIES, TileBuilder
 HERE = Path(__file__).parent / "elsewhere"
 GOPATH = Path("/usr/share/gocode")  # where Debian puts Go's libraries
 SUMDB = GOPATH / "src/golang.org/x/mod/sumdb"
-PACKAGES = ("@sigstore/verify", "@sigstore/core", "@noble/post-quantum")
+PACKAGES = ("@sigstore/verify", "@noble/post-quantum")
 ORIGIN = "ads.example/log"
 ED25519 = Signer.ed25519(ORIGIN, b"l" * 32)
 ML_DSA = Signer.ml_dsa_44(ORIGIN, b"c" * 32)
