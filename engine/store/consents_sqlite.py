@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from engine.errors import StoreError
-from engine.store.sqlite import SqliteStore
+from engine.store.sqlite import PAGE_WAIT_S, SqliteStore
 from engine.store.uses_sqlite import forget_batches, note_use
 from privacy.consent import Purpose, Standing, State
 from privacy.consent_log import LeafStore, Maker
@@ -62,7 +62,7 @@ class SqliteConsents:
     def use(self, publisher: str, jti: str, nonce: str, expires: datetime, most: int) -> bool:
         """Note one use of a token; False where the nonce was used before, or the token `most` times."""
         # A jti is 128 bits drawn by its issuer and hashed under our key: it is no two publishers'.
-        with self._store.writing() as db:
+        with self._store.writing(PAGE_WAIT_S) as db:
             used = db.execute("SELECT count(*) FROM token_uses WHERE jti = ?", (jti,)).fetchone()[0]
             if used >= most:
                 return False
