@@ -28,7 +28,7 @@ from engine.config import Config
 from engine.errors import EngineError, ServeError
 from privacy.errors import PrivacyError
 
-SLOW = 60  # threads of a worker, besides those that work, in which requests wait for their bodies
+SLOW = 12  # threads of a worker, besides those that work, in which requests wait for their bodies
 HEADERS_S = 10  # a connection that sends no whole head of a request for so long is closed
 CONNECTIONS = 8192  # of a worker, where the limit of open files lets it; more wait to be accepted
 BACKLOG = 4096  # that wait to be accepted
