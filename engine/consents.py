@@ -96,6 +96,9 @@ class ConsentStore(Standings, Protocol):
     def unscrubbed(self) -> list[str]:
         """Return the erasures whose bytes may still stand in the files."""
 
+    def tell_uses(self, now: datetime) -> int | None:
+        """Tell the log of the uses that it was not told of, by one root; return the index of the leaf, None for none."""
+
     def forget(self, now: datetime) -> dict[str, int]:
         """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
 
@@ -390,8 +393,10 @@ class Consents:
 
     def tend(self) -> dict[str, int]:
         """Do what is due every minute or so; return how much of each."""
+        now = self._now()
+        self.store.tell_uses(now)
         done = {"erasures finished": self.sweep(), "consents expired": self.expire()}
-        return done | self.store.forget(self._now())
+        return done | self.store.forget(now)
 
     def purge(self) -> dict[str, int]:
         """Let go of all whose declared time is over; return how much of each."""

@@ -319,7 +319,7 @@ class Services:
             self.weeks.tend(snapshot.publishers, snapshot.caps, now)
 
     def tend_consents(self) -> None:
-        """End consents whose time is over, finish what a process left unfinished, forget tokens that expired."""
+        """Tell the log of uses, end consents whose time is over, finish erasures, forget tokens that expired."""
         if self.consents is not None:
             self.consents.tend()
 

@@ -7,7 +7,7 @@ hash; what was recorded of it stands beside as ciphertext, under a key that is k
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -15,10 +15,12 @@ from typing import Any, cast
 from engine.errors import StoreError
 from engine.store.sqlite import SqliteStore
 from privacy.consent import Purpose, Standing, State
-from privacy.consent_log import LeafStore, Maker
+from privacy.consent_log import LeafStore, Maker, leaf
+from privacy.merkle import Frontier, leaf_hash
 
 STATUS_STEP = 65_536  # statuses are drawn from a range that grows by so many, as the published list does
 _DRAWS = 64
+_UNTOLD = "SELECT jti, nonce FROM token_uses WHERE leaf IS NULL"
 
 _COLUMNS = "record, generation, state, purposes, expires, ended, status_idx"
 
@@ -137,8 +139,8 @@ class SqliteConsents:
 
             def make(index: int) -> bytes:  # the log may ask again, for a later index: the last answer stands
                 nonlocal noted
-                leaf, noted = note(after, index)
-                return leaf
+                made, noted = note(after, index)
+                return made
 
             [seq] = self._leaves.append(db, [make])
             db.execute(
@@ -196,12 +198,31 @@ class SqliteConsents:
         """Return the erasures whose bytes may still stand in the file: the process that did them ended early."""
         return [row[0] for row in self._store.rows("SELECT erase_id FROM unscrubbed")]
 
+    def tell_uses(self, now: datetime) -> int | None:
+        """Tell the log of the uses that it was not told of, by one root; return the index of the leaf, None for none.
+
+        How many there were it does not say, nor in which order they came.
+        """
+        if not self._store.rows(f"{_UNTOLD} LIMIT 1"):
+            return None
+        with self._store.writing() as db:
+            uses = db.execute(f"{_UNTOLD} ORDER BY jti, nonce").fetchall()
+            if not uses:  # another process was faster
+                return None
+            data = {"root": uses_root(uses).hex()}
+            [seq] = self._leaves.append(db, [lambda index: leaf(index, "decision.batch", now, data=data)])
+            db.execute("UPDATE token_uses SET leaf = ? WHERE leaf IS NULL", (seq,))
+            return seq
+
     def forget(self, now: datetime) -> dict[str, int]:
-        """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
+        """Delete the uses and ended statuses of tokens that have expired; return how many of each.
+
+        A use goes once the log was told of it.
+        """
         gone = {}
         with self._store.writing() as db:
-            for table, column in (("token_uses", "expires"), ("ended_statuses", "until")):
-                sql = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants
+            for table, due in (("token_uses", "leaf IS NOT NULL AND expires"), ("ended_statuses", "until")):
+                sql = f"DELETE FROM {table} WHERE {due} < ?"  # noqa: S608 - constants
                 gone[table] = db.execute(sql, (_time(now),)).rowcount
         return gone
 
@@ -221,6 +242,14 @@ class SqliteConsents:
             if used is None:
                 return drawn
         raise StoreError("status list: no free place was drawn: the source of chance is broken")
+
+
+def uses_root(uses: Iterable[tuple[str, str]]) -> bytes:
+    """Return the RFC 6962 root over uses, as (keyed hash of the jti, of the nonce), smallest first."""
+    tree = Frontier()
+    for jti, nonce in sorted(uses):
+        tree.append(leaf_hash(f"{jti} {nonce}".encode()))
+    return tree.root()
 
 
 def _find(db: sqlite3.Connection, publisher: str, subject: str) -> ConsentRow | None:

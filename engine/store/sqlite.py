@@ -139,6 +139,10 @@ MIGRATIONS: tuple[str, ...] = (
         query TEXT PRIMARY KEY, at TEXT NOT NULL, costs TEXT NOT NULL, body BLOB NOT NULL
     ) WITHOUT ROWID
     """,
+    """
+    ALTER TABLE token_uses ADD COLUMN leaf INTEGER;
+    CREATE INDEX token_uses_untold ON token_uses (jti, nonce) WHERE leaf IS NULL
+    """,
 )
 
 _TABLES: dict[Kind, str] = {
