@@ -97,7 +97,7 @@ class ConsentStore(Standings, Protocol):
         """Return the erasures whose bytes may still stand in the files."""
 
     def tell_uses(self, now: datetime) -> int | None:
-        """Tell the log of the uses that it was not told of, by one root; return the index of the leaf, None for none."""
+        """Tell the log of the uses that it was not told of, by one root; return the index of the leaf, if any."""
 
     def forget(self, now: datetime) -> dict[str, int]:
         """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
@@ -129,6 +129,9 @@ class KeptKeys(SubjectKeys, Protocol):
 
     def put_back(self, source: Path, told: Callable[[Iterable[str]], frozenset[str]], now: datetime) -> int:
         """Take over what keys a copy holds and the file does not, save those whose erasure was told."""
+
+    def check(self) -> None:
+        """Look whether the file is still there and sound. Raises StoreError."""
 
     def close(self) -> None:
         """Close what is open."""
@@ -429,6 +432,11 @@ class Consents:
                 self._end(publisher, subject, "ConsentWithdrawn", "consent.withdraw", None, noted)
                 withdrawn += 1
         return Reconciled(erased, withdrawn, destroyed)
+
+    def check(self) -> None:
+        """Look whether consents and keys can be read. Raises StoreError."""
+        self.store.find("", "")
+        self.keys.check()
 
     def close(self) -> None:
         """Close the file of keys."""
