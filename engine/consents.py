@@ -499,7 +499,7 @@ class Consents:
         assert row is not None  # noqa: S101 - decide raises where there is none
         if index is not None:
             self.keys.raise_generation(subject, row.generation)
-            self._forget(publisher, subject, now)
+        self._forget(publisher, subject, now)  # also what an earlier try could not
         return row, index
 
     def _erase(self, publisher: str, subject: str) -> Erased:
@@ -515,11 +515,13 @@ class Consents:
         index = self.store.erase(publisher, subject, erase_id, tombstone, now + _TOKEN_LIFE)
         if index is None:
             raise _unknown()
-        self._forget(publisher, subject, now)
-        self.keys.destroy(subject)
         # SQLite may cut a long value in two: a piece of it is enough to be found.
         pieces = [piece for text in ciphertexts for piece in (text[:_PIECE], text[-_PIECE:]) if piece]
-        self.store.scrub([subject.encode(), *pieces], [erase_id])
+        try:
+            self._forget(publisher, subject, now)
+        finally:  # a file that fails keeps nothing else from being erased
+            self.keys.destroy(subject)
+            self.store.scrub([subject.encode(), *pieces], [erase_id])
         return Erased(erase_id, index)
 
     def _last_event(self, subject: str, key: SubjectKey | None) -> Event | None:

@@ -80,7 +80,7 @@ def test_a_withdrawal_ends_all_tokens_and_is_told_once(desk):
     assert desk.consents.store.statuses()[1] == [given.row.status_idx]
     assert desk.consents.withdraw("planet", SUB, "link").index is None
     assert desk.leaf_types() == ["consent.grant", "consent.withdraw"] and done.index == 1
-    assert desk.forgotten == [("planet", desk.consents.subject_of("planet", SUB))]
+    assert set(desk.forgotten) == {("planet", desk.consents.subject_of("planet", SUB))}
 
 
 def test_who_agrees_anew_gets_a_new_record_and_no_old_token_back(desk):
@@ -267,6 +267,23 @@ def test_a_lost_key_keeps_nobody_from_withdrawing(desk):
     assert desk.standing().state == "ConsentWithdrawn"
     with pytest.raises(NotFound):
         desk.consents.export("planet", SUB)
+
+
+def test_what_could_not_be_forgotten_is_tried_again_and_keeps_nothing_else_back(desk):
+    desk.grant()
+    subject = desk.consents.subject_of("planet", SUB)
+    desk.fails = StoreError("shared.db: damaged")
+    with pytest.raises(StoreError):
+        desk.consents.withdraw("planet", SUB, "link")
+    assert desk.standing().state == "ConsentWithdrawn"
+    desk.fails = None
+    desk.consents.withdraw("planet", SUB, "link")
+    assert desk.forgotten == [("planet", subject)] * 2
+    desk.fails = StoreError("shared.db: damaged")
+    with pytest.raises(StoreError):
+        desk.consents.erase("planet", SUB)
+    assert desk.consents.keys.get(subject) is None
+    assert not [name for name, data in desk.files().items() if subject.encode() in data]
 
 
 def test_a_nonce_is_good_once_and_a_token_so_often(desk):
