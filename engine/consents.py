@@ -629,13 +629,15 @@ def open_consents(
     `proof` gives a leaf's .tlog-proof, where there is one; `forget` drops what else is held of a subject.
     """
     seed = keyring.key("issuer")
+    # The first name stands, whatever the URL becomes: a reader's rights token is good for a year and more.
+    name = store.settle("issuer", config.base_url)
     return Consents(
         SqliteConsents(store, leaves, random_bytes=random_bytes),
         SqliteSubjectKeys(config.key_dir / FILE, now=now, random_bytes=random_bytes),
         LeafLog(leaves, proof),
         mac=lambda message: keyring.mac("subject", message),
-        issuer=Issuer(config.base_url, seed),
-        rights=RightsDesk(config.base_url, seed),
+        issuer=Issuer(name, seed),
+        rights=RightsDesk(name, seed),
         restrict=restriction(config),
         forget=forget,
         service_url=config.base_url,
