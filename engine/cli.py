@@ -667,24 +667,31 @@ def log_receipt(index: int, leaf: Path | None) -> None:
 
 @log_group.command("verify")
 @click.argument("proof", type=click.Path(path_type=Path))
-@click.argument("leaf", type=click.Path(path_type=Path))
+@click.argument("leaf", type=click.Path(path_type=Path), required=False)
 @policy_file
-def log_verify(proof: Path, leaf: Path, policy: Path) -> None:
-    """Check offline that a proof shows a leaf in a log that the policy trusts.
+def log_verify(proof: Path, leaf: Path | None, policy: Path) -> None:
+    """Check offline that a proof shows a LEAF in a log that the policy trusts; or a use, of which PROOF tells all.
 
     Exits 1 where it does not. Example: tactful log verify 17.tlog-proof 17.leaf --policy policy.txt
     """
     from privacy.errors import LogError
     from privacy.log_policy import read_policy
     from privacy.tlog_proof import read_proof, verify_proof
+    from privacy.use_batch import read_use_proof, verify_use
 
     trusted = read_policy(policy.read_text("utf-8"))
+    data = proof.read_bytes()
     try:
-        read = read_proof(proof.read_bytes())
-        checkpoint = verify_proof(read, leaf.read_bytes(), trusted)
+        if data.startswith(b"{"):
+            checkpoint, what = verify_use(read_use_proof(data), trusted), "use"
+        elif leaf is None:
+            raise click.UsageError("name the LEAF that the proof is to show")
+        else:
+            read = read_proof(data)
+            checkpoint, what = verify_proof(read, leaf.read_bytes(), trusted), f"entry {read.index}"
     except LogError as error:
         _fail(error, FOUND)
-    click.echo(f"entry {read.index} of {checkpoint.origin} at {checkpoint.size} entries: verified")
+    click.echo(f"{what} of {checkpoint.origin} at {checkpoint.size} entries: verified")
 
 
 @log_group.command("fsck")
@@ -755,6 +762,53 @@ def log_monitor(
         if every_s is None:
             return
         time.sleep(every_s)
+
+
+@log_group.command("use")
+@click.argument("token_id")
+@click.argument("nonce")
+def log_use(token_id: str, nonce: str) -> None:
+    """Print the proof that the use of a token, by its jti and the request's nonce, was told to the log.
+
+    `tactful log verify` checks it. Example: tactful log use 5f1e8a4e00004000800000000000aaaa MDEyMzQ1Njc4OWFiY2RlZg
+    """
+    import msgspec
+
+    with _consent_log() as log:
+        proof = log.use_proof(token_id, nonce)
+    click.echo(msgspec.json.encode(proof).decode())
+
+
+@log_group.command("evidence")
+@click.option("--publisher", required=True, help="Id of the publisher.")
+@subject_option
+@click.option("--purpose", required=True, help="Such as ads.select.first_party.")
+@click.option(
+    "--at",
+    required=True,
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]),
+    help="The moment to be judged, with an offset from UTC.",
+)
+def log_evidence(publisher: str, sub: str, purpose: str, at: datetime) -> None:
+    """Print the evidence of a reader's consent, for `tactful log rejudge`: records, openings, proofs, keys, policy.
+
+    Example: tactful log evidence --publisher daily-planet --sub - --purpose ads.select.first_party
+    --at 2026-11-23T18:05:00+01:00 > evidence.json
+    """
+    import msgspec
+
+    from engine.evidence import bundle
+    from privacy.consent import PURPOSES
+    from privacy.errors import FieldError
+    from privacy.rejudge import Question
+
+    if purpose not in PURPOSES:
+        raise FieldError("purpose", repr(purpose), f"one of {', '.join(sorted(PURPOSES))}")
+    with _rights() as rights:
+        openings = rights.consents.openings(publisher, _sub(sub))
+        question = Question(publisher, purpose, at.isoformat())
+        told = bundle(rights.log.leaves, rights.log.files, openings, question)
+    click.echo(msgspec.json.encode(told).decode())
 
 
 @log_group.command("rejudge")

@@ -19,6 +19,7 @@ from engine.log_record import LoggedKey, record_state
 from engine.log_writer import LogWriter
 from engine.store import SqliteStore
 from engine.store.log_sqlite import SqliteLeaves
+from engine.store.uses_sqlite import SqliteUses
 from privacy.checkpoint import Signer, read_checkpoint, read_note
 from privacy.errors import KeyringError, LogError, PrivacyError
 from privacy.keyring import Keyring
@@ -51,6 +52,7 @@ class ConsentLog:
         """Take `missing`, which says why there are no keys, and `more_keys`, which others' keys verify consent."""
         self.public = config.log_profile == "public"
         self.leaves = SqliteLeaves(store, random_bytes if self.public else None)
+        self.uses = SqliteUses(store, self.leaves, random_bytes)
         self.files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
         self.writer: LogWriter | None = None
         self._missing = missing
@@ -87,8 +89,10 @@ class ConsentLog:
             return
         try:
             self.writer.step()
-            if self.writer.is_open and self._more_keys() != self._told:
-                self.record()
+            if self.writer.is_open:
+                self.uses.batch(self._now())
+                if self._more_keys() != self._told:
+                    self.record()
         except (EngineError, PrivacyError, OSError) as error:
             self.writer.fault = f"the consent log is not signed: {error}"
             log.error("consent log: %s", self.writer.fault)

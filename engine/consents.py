@@ -96,9 +96,6 @@ class ConsentStore(Standings, Protocol):
     def unscrubbed(self) -> list[str]:
         """Return the erasures whose bytes may still stand in the files."""
 
-    def tell_uses(self, now: datetime) -> int | None:
-        """Tell the log of the uses that it was not told of, by one root; return the index of the leaf, if any."""
-
     def forget(self, now: datetime) -> dict[str, int]:
         """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
 
@@ -358,25 +355,26 @@ class Consents:
 
     def export(self, publisher: str, sub: str) -> dict[str, Any]:
         """Give all that is recorded of a subject, as JSON-LD. Raises NotFound where there is nothing."""
+        openings = self.openings(publisher, sub)
+        events = [records.decode(opening.record.encode()) for opening in openings]
+        return records.json_ld(events, openings, subject=sub, service_url=self._url)
+
+    def openings(self, publisher: str, sub: str) -> list[Opening]:
+        """Return what was recorded of a subject with its proofs, oldest first. Raises NotFound."""
         subject = self.subject_of(publisher, sub)
         row, key = self.store.find(publisher, subject), self.keys.get(subject)
         if row is None or key is None:
             raise _unknown()
-        events: list[Event] = []
-        openings: list[Opening] = []
-        for index, ciphertext in self.store.events(subject):
-            record = unseal(key.key, index, ciphertext)
-            events.append(records.decode(record))
-            openings.append(
-                Opening(
-                    index=index,
-                    record=record.decode(),
-                    key=opening_key(key.key).hex(),
-                    leaf=self.log.leaf(index).decode(),
-                    proof=self.log.proof(index),
-                )
+        return [
+            Opening(
+                index=index,
+                record=unseal(key.key, index, ciphertext).decode(),
+                key=opening_key(key.key).hex(),
+                leaf=self.log.leaf(index).decode(),
+                proof=self.log.proof(index),
             )
-        return records.json_ld(events, openings, subject=sub, service_url=self._url)
+            for index, ciphertext in self.store.events(subject)
+        ]
 
     def erase(self, publisher: str, sub: str) -> Erased:
         """Erase a subject: its records, its key, and every byte of them in our files. Raises NotFound.
@@ -396,10 +394,8 @@ class Consents:
 
     def tend(self) -> dict[str, int]:
         """Do what is due every minute or so; return how much of each."""
-        now = self._now()
-        self.store.tell_uses(now)
         done = {"erasures finished": self.sweep(), "consents expired": self.expire()}
-        return done | self.store.forget(now)
+        return done | self.store.forget(self._now())
 
     def purge(self) -> dict[str, int]:
         """Let go of all whose declared time is over; return how much of each."""

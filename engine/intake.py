@@ -64,12 +64,17 @@ class Intake:
         threads: int,
         patience_s: float,
         monotonic: Callable[[], float],
+        heads: bool = False,
     ) -> None:
-        """Take the app, how many requests it works on at once, and how many threads the server has."""
+        """Take the app, how many requests it works on at once, and how many threads the server has.
+
+        `heads`: the server's threads wait for the heads of requests, too, which is not seen here.
+        """
         self._app = app
         self._threads = threads
         self._patience_s = patience_s
         self._monotonic = monotonic
+        self._heads = heads
         self._turns: SimpleQueue[None] = SimpleQueue()
         for _ in range(turns):
             self._turns.put(None)
@@ -104,7 +109,9 @@ class Intake:
         """
         now = self._monotonic()
         waits_s = [now - began for began in list(self._reading.values())]
-        pressed = len(waits_s) > self._threads * PRESSED
+        if self._heads:
+            waits_s = [self._patience_s] * self._threads  # any of them may wait, for as long
+        pressed = len(self._reading) > self._threads * PRESSED
         patience_s = PRESSED_S if pressed else self._patience_s
         if not waits_s or max(waits_s) < (LOOK_S if pressed else PRESSED_S):
             self._since.clear()

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from filelock import FileLock, Timeout
 
 from engine.config import CONSENT_KEYS, Config
-from engine.consent_log import LOG_FOLDER, log_signers
-from engine.errors import LogRefused
+from engine.consent_log import LOG_FOLDER, log_signers, receipt
+from engine.errors import LogRefused, NotFound
 from engine.log_audit import Audit, audit
 from engine.log_files import LOCK, LogFiles
 from engine.log_repair import repair
 from engine.store import SqliteStore
 from engine.store.log_sqlite import SqliteLeaves
+from engine.store.uses_sqlite import SqliteUses
 from privacy.errors import LogError
+from privacy.gate import hashes_of
 from privacy.keyring import Keyring
 from privacy.log_policy import LogPolicy
+from privacy.use_batch import UseProof, prove_use
+from privacy.use_batch import receipt as receipt_of_use
 
 
 class Upkeep:
@@ -33,6 +39,22 @@ class Upkeep:
             raise LogError("there is no consent log yet: it begins when the service first starts")
         keys = Keyring.open(self._config.key_dir, CONSENT_KEYS, random=_no_chance)
         return LogPolicy(tuple(signer.verifier for signer in log_signers(keys, origin)), {}, {})
+
+    def use_proof(self, token_id: str, nonce: str) -> UseProof:
+        """Prove that a use was told of. Raises NotFound where it was not, or no checkpoint covers it yet."""
+        keys = Keyring.open(self._config.key_dir, CONSENT_KEYS, random=_no_chance)
+        wanted = receipt_of_use(*hashes_of(partial(keys.mac, "subject"), token_id, nonce))
+        found = SqliteUses(self._store, self.leaves, _no_chance).find(wanted)
+        if found is None:
+            raise NotFound(
+                "no use of this token under this nonce was told to the log, or it was too long ago"
+            )
+        seq, receipts = found
+        proof = receipt(self.files, seq)
+        if proof is None:
+            raise NotFound(f"entry {seq}: no published checkpoint covers it yet")
+        leaf = self.leaves.read(seq, seq + 1)[0].decode()
+        return prove_use(receipts, wanted, leaf, proof.encode().decode())
 
     def audit(self) -> Audit:
         """Recompute the log from all its entries."""

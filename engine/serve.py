@@ -54,14 +54,14 @@ def serve(config: Config, server: str = "granian", *, extend: Extend | None = No
     os.environ[METRICS_VARIABLE] = str(folder)
     try:
         with suppress(SystemExit):  # how both servers return
-            _SERVERS[server](partial(_open_or_stop, config, folder, extend), config, folder)
+            _SERVERS[server](partial(_open_or_stop, config, folder, extend, server), config, folder)
         if (folder / _REFUSED).exists() and not (folder / _OPENED).exists():
             raise ServeError((folder / _REFUSED).read_text())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
+def open_app(config: Config, folder: Path, extend: Extend | None = None, *, heads: bool = False) -> Any:
     """Open the services of this process and make its WSGI app; warm up beside the first requests."""
     from prometheus_client.multiprocess import mark_process_dead  # after METRICS_VARIABLE is set
 
@@ -81,6 +81,7 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None) -> Any:
         threads=config.threads + SLOW,
         patience_s=config.body_s,
         monotonic=services.monotonic,
+        heads=heads,
     )
     threading.Thread(target=intake.watch, args=(threading.Event(),), name="intake", daemon=True).start()
     threading.Thread(target=_warm_up, args=(services,), name="warm-up", daemon=True).start()
@@ -115,7 +116,7 @@ def _check_address(config: Config) -> None:
         ) from error
 
 
-def _open_or_stop(config: Config, folder: Path, extend: Extend | None) -> Any:
+def _open_or_stop(config: Config, folder: Path, extend: Extend | None, server: str) -> Any:
     """Open the app; where no worker ever could, tell the main process why and stop it."""
     stopped = threading.Event()
 
@@ -133,7 +134,7 @@ def _open_or_stop(config: Config, folder: Path, extend: Extend | None) -> Any:
         signal.signal(number, stop)
     threading.Thread(target=_follow, args=(os.getppid(),), name="follow", daemon=True).start()
     try:
-        app = open_app(config, folder, extend)
+        app = open_app(config, folder, extend, heads=server == "gunicorn")
     except (EngineError, ContextError, PrivacyError, OSError, ImportError) as error:
         if stopped.is_set():  # an import turned the end into an error of its own
             raise SystemExit(0) from error

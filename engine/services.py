@@ -22,6 +22,7 @@ from contexts.page_vector import better_vector
 from contexts.place import Atlas
 from contexts.taxonomy import content_taxonomy
 from contexts.weather import Source, WeatherTable
+from contexts.weather_shared import SharedSource
 from engine.admission import Admission
 from engine.background import Background
 from engine.build_apart import Builder
@@ -54,6 +55,8 @@ ID_BYTES = 12  # of an answer's id
 PREPARE_S = 86_400.0  # between looks at the calendar: years end, and pages are forgotten
 LOG_S = 1.0  # between looks whether the consent log is to be signed
 TEND_S = 60.0  # between looks whether a week is over
+WEATHER = "weather.json"  # of the places of publishers: one worker asks for it
+FRESH = 0.75  # of the time between refreshes: what another worker was told so lately is not asked for again
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
@@ -333,7 +336,7 @@ class Services:
             self.weeks.tend(snapshot.publishers, snapshot.caps, now)
 
     def tend_consents(self) -> None:
-        """Tell the log of uses, end consents whose time is over, finish erasures, forget tokens that expired."""
+        """End consents whose time is over, finish what a process left unfinished, forget tokens that expired."""
         if self.consents is not None:
             self.consents.tend()
 
@@ -411,8 +414,13 @@ def weather_source(config: Config) -> Source | None:
             "no weather but what callers state: MET Norway asks for a contact, and none is configured"
         )
         return None
-    if kind == "metno":
-        return weather_sources.MetNorway(contact=config.contact or "")
-    if kind == "open-meteo":
-        return weather_sources.OpenMeteo()
-    return weather_sources.FileSource(Path(path)) if kind == "file" else None
+    if kind == "file":
+        return weather_sources.FileSource(Path(path))
+    if kind == "none":
+        return None
+    asked = (
+        weather_sources.MetNorway(contact=config.contact or "")
+        if kind == "metno"
+        else weather_sources.OpenMeteo()
+    )
+    return SharedSource(asked, config.data_dir / WEATHER, config.weather_refresh_s * FRESH)

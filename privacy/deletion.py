@@ -27,7 +27,7 @@ from privacy.errors import FieldError, PrivacyError
 VERSION = "1.0"
 IDENTIFIER = "tactful-sub"  # the one type of identifier: what a publisher calls its reader here
 FORMAT = "plaintext"
-LONGEST = 16_384  # characters of a request
+LONGEST = 8_192  # characters of a request
 REQUEST_LIFE_S = 86_400  # a request may be so old
 ORIGIN_LIFE_S = 45 * 86_400  # and what it hands on: CCPA gives 45 days to answer a reader
 

@@ -97,6 +97,17 @@ def test_a_nonce_that_one_worker_saw_is_used_up_in_the_other(workers: tuple[Work
     assert second.decide(**said)["privacy"]["basis"] == "context"
 
 
+def test_while_another_process_writes_a_page_is_decided_without_consent(
+    workers: tuple[Worker, Worker, str],
+) -> None:
+    first, second, key = workers
+    given = first.post("/v1/consents", GRANT, key).json
+    said = {"consent": {"token": given["token"], "nonce": "e" * 32}, "signals": SIGNALS}
+    with second.services.store.writing():
+        assert first.decide(**said)["privacy"]["basis"] == "context"
+    assert first.decide(**said)["privacy"]["basis"] == "consent"  # nothing was used up
+
+
 def test_without_a_key_of_consent_signals_are_off_and_pages_get_theirs(tmp_path: Path) -> None:
     config = Config(data_dir=tmp_path / "data", key_dir=tmp_path / "keys", public_url="https://ads.example")
     config.data_dir.mkdir()

@@ -7,20 +7,20 @@ hash; what was recorded of it stands beside as ciphertext, under a key that is k
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from engine.errors import StoreError
-from engine.store.sqlite import SqliteStore
+from engine.store.sqlite import PAGE_WAIT_S, SqliteStore
+from engine.store.uses_sqlite import forget_batches, note_use
 from privacy.consent import Purpose, Standing, State
-from privacy.consent_log import LeafStore, Maker, leaf
-from privacy.merkle import Frontier, leaf_hash
+from privacy.consent_log import LeafStore, Maker
+from privacy.use_batch import receipt
 
 STATUS_STEP = 65_536  # statuses are drawn from a range that grows by so many, as the published list does
 _DRAWS = 64
-_UNTOLD = "SELECT jti, nonce FROM token_uses WHERE leaf IS NULL"
 
 _COLUMNS = "record, generation, state, purposes, expires, ended, status_idx"
 
@@ -57,16 +57,14 @@ class SqliteConsents:
     def standing(self, publisher: str, subject: str) -> Standing | None:
         """Return how a subject's consent stands; one indexed read."""
         row = self.find(publisher, subject)
-        return (
-            None
-            if row is None
-            else Standing(row.generation, row.state, row.purposes, row.expires, row.record)
-        )
+        if row is None:
+            return None
+        return Standing(row.generation, row.state, row.purposes, row.expires, row.record)
 
     def use(self, publisher: str, jti: str, nonce: str, expires: datetime, most: int) -> bool:
         """Note one use of a token; False where the nonce was used before, or the token `most` times."""
         # A jti is 128 bits drawn by its issuer and hashed under our key: it is no two publishers'.
-        with self._store.writing() as db:
+        with self._store.writing(PAGE_WAIT_S) as db:
             used = db.execute("SELECT count(*) FROM token_uses WHERE jti = ?", (jti,)).fetchone()[0]
             if used >= most:
                 return False
@@ -74,6 +72,8 @@ class SqliteConsents:
                 "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)",
                 (jti, nonce, _time(expires)),
             )
+            if done.rowcount == 1:
+                note_use(db, receipt(jti, nonce))
             return done.rowcount == 1
 
     # --- reading ---
@@ -143,8 +143,8 @@ class SqliteConsents:
 
             def make(index: int) -> bytes:  # the log may ask again, for a later index: the last answer stands
                 nonlocal noted
-                made, noted = note(after, index)
-                return made
+                leaf, noted = note(after, index)
+                return leaf
 
             [seq] = self._leaves.append(db, [make])
             db.execute(
@@ -202,32 +202,14 @@ class SqliteConsents:
         """Return the erasures whose bytes may still stand in the file: the process that did them ended early."""
         return [row[0] for row in self._store.rows("SELECT erase_id FROM unscrubbed")]
 
-    def tell_uses(self, now: datetime) -> int | None:
-        """Tell the log of the uses that it was not told of, by one root; return the index of the leaf, None for none.
-
-        How many there were it does not say, nor in which order they came.
-        """
-        if not self._store.rows(f"{_UNTOLD} LIMIT 1"):
-            return None
-        with self._store.writing() as db:
-            uses = db.execute(f"{_UNTOLD} ORDER BY jti, nonce").fetchall()
-            if not uses:  # another process was faster
-                return None
-            data = {"root": uses_root(uses).hex()}
-            [seq] = self._leaves.append(db, [lambda index: leaf(index, "decision.batch", now, data=data)])
-            db.execute("UPDATE token_uses SET leaf = ? WHERE leaf IS NULL", (seq,))
-            return seq
-
     def forget(self, now: datetime) -> dict[str, int]:
-        """Delete the uses and ended statuses of tokens that have expired; return how many of each.
-
-        A use goes once the log was told of it.
-        """
+        """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
         gone = {}
         with self._store.writing() as db:
-            for table, due in (("token_uses", "leaf IS NOT NULL AND expires"), ("ended_statuses", "until")):
-                sql = f"DELETE FROM {table} WHERE {due} < ?"  # noqa: S608 - constants
+            for table, column in (("token_uses", "expires"), ("ended_statuses", "until")):
+                sql = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants
                 gone[table] = db.execute(sql, (_time(now),)).rowcount
+            gone["use_batches"] = forget_batches(db, now)
         return gone
 
     def _draw(self, db: sqlite3.Connection) -> int:
@@ -246,14 +228,6 @@ class SqliteConsents:
             if used is None:
                 return drawn
         raise StoreError("status list: no free place was drawn: the source of chance is broken")
-
-
-def uses_root(uses: Iterable[tuple[str, str]]) -> bytes:
-    """Return the RFC 6962 root over uses, as (keyed hash of the jti, of the nonce), smallest first."""
-    tree = Frontier()
-    for jti, nonce in sorted(uses):
-        tree.append(leaf_hash(f"{jti} {nonce}".encode()))
-    return tree.root()
 
 
 def _find(db: sqlite3.Connection, publisher: str, subject: str) -> ConsentRow | None:

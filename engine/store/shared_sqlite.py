@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from engine.store.side_file import SideFile
+from engine.store.sqlite import PAGE_WAIT_S
 from privacy.pseudonym import Pseudonym
 
 FILE = "shared.db"
@@ -43,7 +44,7 @@ class SqliteSharedRows:
         sql = "SELECT key, value, rank FROM shared_values WHERE epoch = ? AND publisher = ? AND subject = ?"
         if not _change(self.file.rows(sql, of), ranks, most)[0]:
             return  # the usual case costs one read
-        with self.file.writing() as db:
+        with self.file.writing(PAGE_WAIT_S) as db:
             come, go = _change(db.execute(sql, of).fetchall(), ranks, most)
             db.executemany(
                 "DELETE FROM shared_values WHERE epoch = ? AND publisher = ? AND subject = ?"

@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.errors import StoreError
 from engine.store.scrub import rewrite, scrub
+from engine.store.sqlite import begin
 
 BUSY_TIMEOUT_S = 30.0
 FILE_MODE = 0o600
@@ -46,11 +47,14 @@ class SideFile:
             raise StoreError(f"{self.path}: cannot be read: {error}") from error
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the one write transaction of the file: committed at the end, undone where anything is raised."""
+    def writing(self, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+        """Hold the one write transaction of the file: committed at the end, undone where anything is raised.
+
+        Another writer is waited for `wait_s` seconds.
+        """
         try:
             db = self._connection()
-            db.execute("BEGIN IMMEDIATE")
+            begin(db, wait_s, BUSY_TIMEOUT_S)
             try:
                 yield db
                 db.execute("COMMIT")

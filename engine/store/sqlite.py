@@ -33,6 +33,9 @@ from engine.store.scrub import rewrite, scrub
 APPLICATION_ID = 0x54414354  # "TACT": tells our files from other SQLite files
 BATCH = 1000  # rows read or written at a time
 BUSY_TIMEOUT_S = 30.0  # how long a writer waits for another one
+PAGE_WAIT_S = (
+    0.05  # how long a page view waits for one: after that it is decided without its reader's consent
+)
 UNUSED_IMAGE_DAYS = 1  # pages that were answered before a change may still load the old picture
 
 # Migration N takes a database from schema N to schema N + 1. Never edit one that was released; append.
@@ -140,8 +143,9 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID
     """,
     """
-    ALTER TABLE token_uses ADD COLUMN leaf INTEGER;
-    CREATE INDEX token_uses_untold ON token_uses (jti, nonce) WHERE leaf IS NULL
+    CREATE TABLE uses_waiting (receipt BLOB PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE use_batches (seq INTEGER PRIMARY KEY, hour INTEGER NOT NULL, receipts BLOB NOT NULL);
+    CREATE INDEX use_batches_by_hour ON use_batches (hour)
     """,
 )
 
@@ -495,15 +499,15 @@ class SqliteStore:
             raise self._unreadable(error) from error
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
         """Hold the one write transaction of the file: committed at the end, undone where anything is raised.
 
-        What must come true together is written inside one of these; they do not nest. Raises StoreError, and
-        sqlite3.IntegrityError as it comes.
+        What must come true together is written inside one of these; they do not nest. Another writer is waited for
+        `wait_s` seconds. Raises StoreError, and sqlite3.IntegrityError as it comes.
         """
         try:
             db = self._connection()
-            db.execute("BEGIN IMMEDIATE")
+            begin(db, wait_s, BUSY_TIMEOUT_S)
             try:
                 yield db
                 db.execute("COMMIT")
@@ -661,6 +665,18 @@ class CatalogReader:
         rows = self.db.execute(f"SELECT json FROM {_TABLES[kind]} ORDER BY id")  # noqa: S608 - a constant
         for batch in _batches(rows, BATCH):
             yield tuple(_entity(kind, row[0]) for row in batch)
+
+
+def begin(db: sqlite3.Connection, wait_s: float, usual_s: float) -> None:
+    """Begin a write transaction, waiting so long for another writer, whatever the connection usually does."""
+    if wait_s == usual_s:
+        db.execute("BEGIN IMMEDIATE")
+        return
+    db.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {round(usual_s * 1000)}")
 
 
 def _schema(db: sqlite3.Connection) -> int:
@@ -823,7 +839,16 @@ def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
 
 
 # What a restored backup must not take back: what readers decided since, and the log that tells of it.
-CARRIED = ("consents", "consent_events", "ended_statuses", "token_uses", "unscrubbed", "log_leaves")
+CARRIED = (
+    "consents",
+    "consent_events",
+    "ended_statuses",
+    "token_uses",
+    "unscrubbed",
+    "log_leaves",
+    "uses_waiting",
+    "use_batches",
+)
 
 
 def carry_over(old: Path, new: Path) -> None:

@@ -145,6 +145,58 @@ def test_a_monitor_follows_a_log_that_grows_and_notices_one_that_does_not_contin
     assert "rolled back from 800 leaves to 300" in told.stderr
 
 
+@pytest.fixture
+def served(shell):
+    """Serve the log's folder as a plain web server does, to those who show a key."""
+
+    def app(environ, start_response):
+        path = shell.world.files.folder / environ["PATH_INFO"].removeprefix("/log/")
+        if environ.get("HTTP_AUTHORIZATION") != "Bearer key":
+            start_response("401 Unauthorized", [])
+            return [b""]
+        start_response("200 OK" if path.is_file() else "404 Not Found", [])
+        return [path.read_bytes() if path.is_file() else b""]
+
+    server = make_server("127.0.0.1", 0, app)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}/log/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_monitor_follows_over_http_with_a_key_and_across_partial_tiles_that_are_gone(shell, served):
+    watch = (
+        "log",
+        "monitor",
+        served,
+        "--policy",
+        shell.policy,
+        "--seen",
+        shell.folder / "seen",
+        "--stale-s",
+        10**9,
+    )
+    assert "answered 401" in shell.run(*watch).stderr
+    key = ("--key-file", shell.file("key", "key\n"))
+    assert shell.run(*watch, *key).exit_code == 0
+    for count in (100, 300):
+        shell.world.append(count)
+        shell.world.later(60)
+        shell.world.log.step()
+        told = shell.run(*watch, *key)
+        assert told.exit_code == 0, told.output
+    assert "700 entries" in told.stdout
+    shell.world.append(100)
+    shell.world.later(60)
+    shell.world.log.step()
+    (shell.world.files.folder / "tile/0/002").write_bytes(b"short")
+    assert "got 5 bytes" in shell.run(*watch, *key).stderr
+    (shell.world.files.folder / "checkpoint").unlink()
+    assert "has no checkpoint" in shell.run(*watch, *key).stderr
+
+
 def test_a_monitor_notices_another_history_of_the_same_log(shell):
     watch = ("log", "monitor", shell.world.files.folder, "--policy", shell.policy, "--stale-s", 10**9)
     seen = ("--seen", shell.folder / "seen")

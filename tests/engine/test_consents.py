@@ -316,46 +316,7 @@ def test_a_nonce_is_good_once_and_a_token_so_often(desk):
         False,
     ]
     assert store.use("planet", "k", "a", until, 2)
-    assert store.forget(until + DAY)["token_uses"] == 0  # the log does not know of them yet
-    store.tell_uses(desk.now)
     assert store.forget(until + DAY)["token_uses"] == 3
-
-
-def test_the_log_is_told_of_consented_uses_by_one_root_and_not_how_many(desk):
-    store, until = desk.consents.store, desk.now + DAY
-    assert store.tell_uses(desk.now) is None
-    uses = [(f"{j:064x}", f"{n:064x}") for j in (2, 1) for n in (3, 1, 2)]
-    for jti, nonce in uses:
-        store.use("planet", jti, nonce, until, 50)
-    store.use("planet", *uses[0], until, 50)  # a replay is no use
-    desk.consents.tend()
-    [leaf] = desk.leaves.read(0, 9)
-    told = json.loads(leaf)
-    hashes = [hashlib.sha256(f"\0{jti} {nonce}".encode()).digest() for jti, nonce in sorted(uses)]
-    assert told == {
-        "v": 1,
-        "seq": 0,
-        "type": "decision.batch",
-        "t": int(desk.now.timestamp()) // 3600,
-        "data": {"root": slow_root(hashes).hex()},
-    }
-    desk.consents.tend()
-    assert desk.leaves.count() == 1
-    store.use("planet", uses[0][0], "f" * 64, until, 50)
-    other = Desk(desk.folder, seed="other")
-    other.consents.tend()  # another process tells of it
-    other.close()
-    assert json.loads(desk.leaves.read(1, 2)[0])["data"]["root"] != told["data"]["root"]
-    assert store.forget(until + DAY)["token_uses"] == 7
-
-
-def slow_root(hashes):
-    """RFC 6962, 2.1, as it is written."""
-    if len(hashes) == 1:
-        return hashes[0]
-    k = 1 << (len(hashes) - 1).bit_length() - 1
-    left, right = slow_root(hashes[:k]), slow_root(hashes[k:])
-    return hashlib.sha256(b"\1" + left + right).digest()
 
 
 def test_places_in_the_status_list_are_drawn_over_its_whole_length(desk):

@@ -8,9 +8,10 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from engine.cli import main
+from engine.consent_log import ConsentLog
 from engine.errors import NotFound
 from engine.evidence import bundle
 from privacy import records
@@ -20,6 +21,7 @@ from privacy.errors import LogError
 from privacy.records import Event, Notice, Opening, Party
 from privacy.rejudge import Question, judge, read_bundle
 from tests.engine.log_world import START, LogWorld
+from tests.rights import SUB, Desk
 
 SELECT = "ads.select.first_party"
 KEY = b"k" * 32
@@ -221,3 +223,44 @@ def test_other_keys_than_those_that_are_relied_on_judge_nothing(story):
     data = story.evidence()
     with pytest.raises(LogError, match="no log of this policy"):
         judge(read_bundle(data), replace(policy, logs=()))
+
+
+def test_a_real_consent_s_evidence_is_judged_from_the_commands_alone(tmp_path):
+    desk = Desk(tmp_path, now=START)
+    log = ConsentLog(
+        desk.config,
+        desk.store,
+        desk.keyring,
+        now=lambda: desk.now,
+        monotonic=lambda: desk.now.timestamp(),
+        random_bytes=desk.chance,
+    )
+    log.step()
+    desk.grant()
+    desk.now += timedelta(days=3)
+    desk.consents.withdraw("planet", SUB, "link")
+    desk.now += timedelta(minutes=1)
+    log.step()
+    environ = {"TACTFUL_DATA_DIR": str(desk.config.data_dir), "TACTFUL_KEY_DIR": str(desk.config.key_dir)}
+    environ["TACTFUL_PUBLIC_URL"] = "https://ads.example"
+
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(main, [str(word) for word in words], env=environ)
+
+    policy = tmp_path / "policy.txt"
+    policy.write_text(run("log", "policy").stdout)
+    for days, code, because in ((1, 0, "records ConsentGiven"), (4, 1, "records ConsentWithdrawn")):
+        at = (START + timedelta(days=days)).isoformat()
+        asked = ("--publisher", "planet", "--sub", SUB, "--purpose", SELECT, "--at", at)
+        told = run("log", "evidence", *asked)
+        assert told.exit_code == 0, told.output
+        (tmp_path / "evidence.json").write_text(told.stdout)
+        told = run("log", "rejudge", tmp_path / "evidence.json", "--policy", policy)
+        assert (told.exit_code, because in told.stdout) == (code, True), told.output
+    assert run("log", "evidence", *asked[:-3], "anything", *asked[-2:]).exit_code == 2
+    desk.consents.erase("planet", SUB)
+    assert run("log", "evidence", *asked).exit_code == 1
+    # What was handed out before still holds.
+    assert run("log", "rejudge", tmp_path / "evidence.json", "--policy", policy).exit_code == 1
+    log.close()
+    desk.close()

@@ -238,12 +238,13 @@ def test_vectors_kept_as_files_survive_and_damage_counts_as_absence(tmp_path):
 
 @pytest.mark.parametrize(
     ("setting", "name"),
-    [("none", None), ("metno", None), ("open-meteo", "OpenMeteo"), ("file:w.json", "FileSource")],
+    [("none", None), ("metno", None), ("open-meteo", "open-meteo"), ("file:w.json", "file")],
 )
 def test_the_weather_source_is_the_configured_one(setting, name):
     source = weather_source(Config(weather=setting))
-    assert (None if source is None else type(source).__name__) == name
-    assert type(weather_source(Config(weather="metno", contact="a@b.example"))).__name__ == "MetNorway"
+    assert (None if source is None else source.name) == name
+    metno = weather_source(Config(weather="metno", contact="a@b.example"))
+    assert metno is not None and metno.name == "met-norway"
 
 
 def test_a_damaged_file_of_weekly_keys_turns_consented_signals_off_and_nothing_else(config, caplog):

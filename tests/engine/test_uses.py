@@ -1,0 +1,136 @@
+"""Consented uses are told to the log by the hour; each can be shown to have been told, and their number cannot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from engine.cli import main
+from engine.config import CONSENT_KEYS
+from engine.consent_log import receipt as receipt_of_leaf
+from engine.store.consents_sqlite import SqliteConsents
+from engine.store.uses_sqlite import KEPT
+from privacy.errors import LogError
+from privacy.gate import hashes_of
+from privacy.keyring import Keyring
+from privacy.use_batch import FEWEST, prove_use, receipt, verify_use
+from tests.engine.log_world import LogWorld
+
+HOUR = 3600
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = LogWorld(tmp_path)
+    made.log.step()
+    yield made
+    made.close()
+
+
+def use(world: LogWorld, number: int) -> bytes:
+    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    jti, nonce = f"{number:064x}", "0" * 64
+    assert consents.use("planet", jti, nonce, world.time + timedelta(hours=1), 50)
+    return receipt(jti, nonce)
+
+
+def batches(world: LogWorld) -> list[dict]:
+    leaves = map(json.loads, world.leaves.read(0, world.leaves.count()))
+    return [leaf for leaf in leaves if leaf["type"] == "decision.batch"]
+
+
+def test_uses_of_an_hour_are_told_in_one_leaf_that_tells_no_number(world):
+    use(world, 1)
+    world.log.step()
+    assert len(batches(world)) == 1
+    for number in range(2, 9):
+        use(world, number)
+        world.later(60)
+        world.log.step()
+    assert len(batches(world)) == 1
+    world.later(HOUR)
+    world.log.step()
+    first, second = batches(world)
+    assert set(first) == set(second) == {"v", "seq", "type", "t", "commit"}
+    sizes = world.store.rows("SELECT length(receipts) / 32 FROM use_batches")
+    assert sizes == [(FEWEST,), (FEWEST,)]
+    world.later(HOUR)
+    world.log.step()
+    assert len(batches(world)) == 2
+
+
+def test_a_replayed_use_is_told_once(world):
+    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    until = world.time + timedelta(hours=1)
+    for _ in range(3):
+        consents.use("planet", "a" * 64, "b" * 64, until, 50)
+    assert world.store.rows("SELECT count(*) FROM uses_waiting") == [(1,)]
+
+
+def test_a_use_is_proved_to_have_been_told_and_another_is_not(world):
+    wanted = use(world, 7)
+    world.log.step()
+    world.later(60)
+    world.log.step()
+    seq, receipts = world.log.uses.find(wanted)
+    leaf = world.leaves.read(seq, seq + 1)[0].decode()
+    told = prove_use(receipts, wanted, leaf, receipt_of_leaf(world.files, seq).encode().decode())
+    assert verify_use(told, world.writer.policy).origin == "ads.example/log"
+    assert world.log.uses.find(receipt("f" * 64, "0" * 64)) is None
+    for damage in (
+        {"receipt": "A" * 43 + "="},
+        {"place": told.place + 1},
+        {"size": told.size * 2},
+        {"path": told.path[:-1]},
+        {"leaf": leaf.replace('"t":', '"t":1')},
+    ):
+        with pytest.raises(LogError):
+            verify_use(msgspec.structs.replace(told, **damage), world.writer.policy)
+    with pytest.raises(LogError):
+        verify_use(told, replace(world.writer.policy, logs=world.writer.policy.logs[:0]))
+
+
+def test_batches_go_when_their_time_is_over_and_their_leaves_stay(world):
+    wanted = use(world, 7)
+    world.log.step()
+    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    assert consents.forget(world.time + KEPT)["use_batches"] == 0
+    assert consents.forget(world.time + KEPT + timedelta(hours=1))["use_batches"] == 1
+    assert world.log.uses.find(wanted) is None
+    assert len(batches(world)) == 1
+
+
+def test_the_command_proves_a_use_by_what_the_publisher_has_and_another_checks_it(world):
+    keys = Keyring.open(world.config.key_dir, CONSENT_KEYS, random=bytes)
+    token_id, nonce = "5f1e8a4e00004000800000000000aaaa", "00112233445566778899aabbccddeeff"
+    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents.use(
+        "planet",
+        *hashes_of(partial(keys.mac, "subject"), token_id, nonce),
+        world.time + timedelta(hours=1),
+        9,
+    )
+    environ = {"TACTFUL_DATA_DIR": str(world.config.data_dir), "TACTFUL_KEY_DIR": str(world.config.key_dir)}
+
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(main, [str(word) for word in words], env=environ)
+
+    world.log.step()
+    assert run("log", "use", token_id, nonce).exit_code == 1
+    world.later(60)
+    world.log.step()
+    told = run("log", "use", token_id, nonce)
+    assert told.exit_code == 0, told.output
+    (world.folder / "use.json").write_text(told.stdout)
+    (world.folder / "policy.txt").write_text(run("log", "policy").stdout)
+    check = ("log", "verify", world.folder / "use.json", "--policy", world.folder / "policy.txt")
+    assert run(*check).stdout.startswith("use of ads.example/log at")
+    (world.folder / "use.json").write_text(told.stdout.replace('"place":', '"place":1'))
+    assert run(*check).exit_code == 1
+    assert run("log", "use", token_id, nonce[::-1]).exit_code == 1
