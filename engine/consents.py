@@ -127,6 +127,9 @@ class KeptKeys(SubjectKeys, Protocol):
     def put_back(self, source: Path, told: Callable[[Iterable[str]], frozenset[str]], now: datetime) -> int:
         """Take over what keys a copy holds and the file does not, save those whose erasure was told."""
 
+    def check(self) -> None:
+        """Look whether the file is still there and sound. Raises StoreError."""
+
     def close(self) -> None:
         """Close what is open."""
 
@@ -426,6 +429,11 @@ class Consents:
                 withdrawn += 1
         return Reconciled(erased, withdrawn, destroyed)
 
+    def check(self) -> None:
+        """Look whether consents and keys can be read. Raises StoreError."""
+        self.store.find("", "")
+        self.keys.check()
+
     def close(self) -> None:
         """Close the file of keys."""
         self.keys.close()
@@ -487,7 +495,7 @@ class Consents:
         assert row is not None  # noqa: S101 - decide raises where there is none
         if index is not None:
             self.keys.raise_generation(subject, row.generation)
-            self._forget(publisher, subject, now)
+        self._forget(publisher, subject, now)  # also what an earlier try could not
         return row, index
 
     def _erase(self, publisher: str, subject: str) -> Erased:
@@ -503,11 +511,13 @@ class Consents:
         index = self.store.erase(publisher, subject, erase_id, tombstone, now + _TOKEN_LIFE)
         if index is None:
             raise _unknown()
-        self._forget(publisher, subject, now)
-        self.keys.destroy(subject)
         # SQLite may cut a long value in two: a piece of it is enough to be found.
         pieces = [piece for text in ciphertexts for piece in (text[:_PIECE], text[-_PIECE:]) if piece]
-        self.store.scrub([subject.encode(), *pieces], [erase_id])
+        try:
+            self._forget(publisher, subject, now)
+        finally:  # a file that fails keeps nothing else from being erased
+            self.keys.destroy(subject)
+            self.store.scrub([subject.encode(), *pieces], [erase_id])
         return Erased(erase_id, index)
 
     def _last_event(self, subject: str, key: SubjectKey | None) -> Event | None:
@@ -615,13 +625,15 @@ def open_consents(
     `proof` gives a leaf's .tlog-proof, where there is one; `forget` drops what else is held of a subject.
     """
     seed = keyring.key("issuer")
+    # The first name stands, whatever the URL becomes: a reader's rights token is good for a year and more.
+    name = store.settle("issuer", config.base_url)
     return Consents(
         SqliteConsents(store, leaves, random_bytes=random_bytes),
         SqliteSubjectKeys(config.key_dir / FILE, now=now, random_bytes=random_bytes),
         LeafLog(leaves, proof),
         mac=lambda message: keyring.mac("subject", message),
-        issuer=Issuer(config.base_url, seed),
-        rights=RightsDesk(config.base_url, seed),
+        issuer=Issuer(name, seed),
+        rights=RightsDesk(name, seed),
         restrict=restriction(config),
         forget=forget,
         service_url=config.base_url,

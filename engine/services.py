@@ -42,6 +42,7 @@ from engine.recipe import VectorFiles, open_recipe
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
 from engine.store import SqliteStore, open_store
+from engine.store.subjects_sqlite import FILE as SUBJECTS
 from engine.weeks import Weeks
 from privacy.consent_token import Verifier
 from privacy.gate import Checks
@@ -146,13 +147,14 @@ class Services:
         self.deletions: Deletions | None = None
         self.admission: Admission | None = None
         self.status_list: StatusList | None = None
-        if self.consent_keys is None:
-            log.error("consented signals are off: %s", missing)
-        else:
+        self._consents_fault = missing
+        if self.consent_keys is not None:
             try:
                 self._open_consents(self.consent_keys)
             except StoreError as error:  # pages get their creatives still
-                log.error("consented signals are off: %s", error)
+                self._consents_fault = str(error)
+        if self._consents_fault is not None:
+            log.error("consented signals are off: %s", self._consents_fault)
         self._atlas = atlas
         self._keys = KeyTable(self.store.keys())
         self._keys_version = self.store.versions().keys
@@ -162,6 +164,12 @@ class Services:
 
     def _open_consents(self, keys: Keyring) -> None:
         config = self.config
+        subjects = config.key_dir / SUBJECTS
+        if not subjects.exists() and self.store.rows("SELECT 1 FROM consents LIMIT 1"):
+            raise StoreError(
+                f"{subjects}: this file of keys is gone. Put it back: `tactful restore-keys`; or make an empty file "
+                "there, and what was recorded before can be shown to nobody"
+            )
         weeks = self.weeks = Weeks.open(
             config, self.store, self.consent_log.leaves, now=self.now, random_bytes=self._random_bytes
         )
@@ -192,7 +200,7 @@ class Services:
             weeks.shared,
             now=self.now,
             most=config.max_signals,
-            off=self.consent_log.fault,
+            off=self.consents_off,
         )
         status_uri = config.base_url + STATUS_PATH
         self.status_list = StatusList(consents.issuer, status_uri, consents.store.statuses, self.now)
@@ -212,6 +220,10 @@ class Services:
     def unready(self) -> str | None:
         """Return why decisions are not yet good, or None."""
         return None if self._ready.is_set() else "warming up"
+
+    def consents_off(self) -> str | None:
+        """Return why consented signals are off, or None: a key, a file beside the store, or the log is not sound."""
+        return self._consents_fault or self.consent_log.fault()
 
     def warm_up(self) -> None:
         """Touch what the first requests would otherwise wait for."""
@@ -260,14 +272,16 @@ class Services:
         for step in (self.catalog.switch, self._adopt_newest, self._refresh_keys, self.pages.poll):
             self._try(step)
 
-    def _try(self, step: Callable[[], object]) -> None:
-        """Take a step; the store may be busy or away, and the next round tries again."""
+    def _try(self, step: Callable[[], object]) -> str | None:
+        """Take a step; the store may be busy or away, and the next round tries again. Return what failed."""
         try:
             step()
         except Exception as error:
             # Only our own errors are told in words: others may quote what they were given.
             told = str(error) if isinstance(error, EngineError) else type(error).__name__
             log.error("%s failed: %s", getattr(step, "__name__", "step"), told)
+            return told
+        return None
 
     def _adopt_newest(self) -> None:
         self._adopt(self.catalog.view(self.now()).snapshot)
@@ -326,11 +340,24 @@ class Services:
         if self.consents is not None:
             self.consents.tend()
 
+    def tend(self) -> None:
+        """Do what is due of weeks and consents; while their files are not sound, consented signals are off."""
+        for step in (self.tend_weeks, self.tend_consents):
+            self._try(step)
+        if self.admission is not None:  # what could not be opened asks for a new start
+            self._consents_fault = self._try(self.check_consents)
+
+    def check_consents(self) -> None:
+        """Look whether what consents are held against can be read. Raises StoreError."""
+        if self.weeks is not None:
+            self.weeks.check()
+        if self.consents is not None:
+            self.consents.check()
+
     def _tend_for_ever(self) -> None:
         # Apart from the looks: the first noise takes a second to load.
         while True:
-            for step in (self.tend_weeks, self.tend_consents):
-                self._try(step)
+            self.tend()
             if self._stopping.wait(TEND_S):
                 return
 

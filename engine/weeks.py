@@ -8,6 +8,7 @@ from typing import Self
 
 from engine.campaign import Publisher
 from engine.config import Config
+from engine.errors import StoreError
 from engine.shared_values import SharedValues
 from engine.store import SqliteStore
 from engine.store.budget_sqlite import FILE as MARK
@@ -38,7 +39,14 @@ class Weeks:
         now: Callable[[], datetime],
         random_bytes: Callable[[int], bytes],
     ) -> Self:
-        """Open the files, made where there are none. Raises StoreError that names the one which is damaged."""
+        """Open the files, made where there are none. Raises StoreError that names the one which is damaged or lost."""
+        made, counted = config.key_dir / EPOCHS, config.data_dir / SHARED
+        if counted.exists() and not made.exists():
+            # Under a new key everybody would count a second time.
+            raise StoreError(
+                f"{made}: this file of keys is gone. Put it back from your copy; or delete {counted}, and the "
+                "week's counts begin anew"
+            )
         budget = SqliteBudget(store, config.key_dir / MARK, leaves, now)
         keys = SqliteEpochKeys(config.key_dir / EPOCHS, random_bytes)
         rows = SqliteSharedRows(config.data_dir / SHARED)
@@ -52,6 +60,11 @@ class Weeks:
         self._keys.destroy(now)
         registered = {p.id: p.first_party for p in publishers.values() if p.first_party}
         self.shared.tend({id: vocabulary.pairs(caps) for id, vocabulary in registered.items()}, now)
+
+    def check(self) -> None:
+        """Look whether the files are still there and sound. Raises StoreError."""
+        self._keys.file.check()
+        self._rows.file.check()
 
     def close(self) -> None:
         """Close the files."""

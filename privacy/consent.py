@@ -51,6 +51,7 @@ class Standing:
     state: State
     purposes: frozenset[Purpose]
     expires: datetime
+    record: str  # UUID of its record: a consent that is given anew after its end has a new one
 
 
 class Standings(Protocol):

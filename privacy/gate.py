@@ -459,7 +459,8 @@ def attested(
     standing = checks.standings.standing(publisher, subject)
     if standing is None:
         raise Denied("unknown")
-    if standing.generation != token.generation:
+    # The record as well: who is erased and agrees anew may come to a generation that was there before.
+    if (standing.generation, standing.record) != (token.generation, token.record):
         raise Denied("withdrawn")
     if standing.state not in IN_FORCE or standing.expires <= now:
         raise Denied("lapsed")

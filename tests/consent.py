@@ -83,6 +83,7 @@ class MemoryStandings:
             "state": "ConsentGiven",
             "purposes": PURPOSES,
             "expires": NOW + timedelta(days=30),
+            "record": RECORD,
         }
         self.of = {("planet", subject_of(mac, "planet", SUB)): Standing(**given | standing)}
         self.reads = 0

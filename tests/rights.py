@@ -44,6 +44,7 @@ class Desk:
     now: datetime = NOW
     seed: str = "chance"
     forgotten: list[tuple[str, str]] = field(default_factory=list)
+    fails: Exception | None = None  # what keeps the rest from being forgotten
 
     def __post_init__(self) -> None:
         self.config = Config(
@@ -60,13 +61,18 @@ class Desk:
             self.leaves,
             self.keyring,
             proof=lambda index: None,
-            forget=lambda publisher, subject, now: self.forgotten.append((publisher, subject)),
+            forget=self._forget,
             now=lambda: self.now,
             random_bytes=self.chance,
         )
 
     def grant(self, sub: str | None = SUB, **more):
         return self.consents.grant(PLANET, sub, grant(**more))
+
+    def _forget(self, publisher: str, subject: str, now: datetime) -> None:
+        self.forgotten.append((publisher, subject))
+        if self.fails is not None:
+            raise self.fails
 
     def standing(self, sub: str = SUB):
         return self.consents.store.standing("planet", self.consents.subject_of("planet", sub))

@@ -57,7 +57,9 @@ class SqliteConsents:
     def standing(self, publisher: str, subject: str) -> Standing | None:
         """Return how a subject's consent stands; one indexed read."""
         row = self.find(publisher, subject)
-        return None if row is None else Standing(row.generation, row.state, row.purposes, row.expires)
+        if row is None:
+            return None
+        return Standing(row.generation, row.state, row.purposes, row.expires, row.record)
 
     def use(self, publisher: str, jti: str, nonce: str, expires: datetime, most: int) -> bool:
         """Note one use of a token; False where the nonce was used before, or the token `most` times."""

@@ -16,6 +16,7 @@ from engine.store.sqlite import begin
 
 BUSY_TIMEOUT_S = 30.0
 FILE_MODE = 0o600
+_MAGIC = b"SQLite format 3\0"
 
 
 class SideFile:
@@ -83,6 +84,17 @@ class SideFile:
         """Say whether the write-ahead log holds nothing."""
         log = self.path.with_name(self.path.name + "-wal")
         return not log.exists() or not log.stat().st_size
+
+    def check(self) -> None:
+        """Look whether the file is still there and sound. Raises StoreError."""
+        try:
+            with self.path.open("rb") as file:
+                sound = file.read(len(_MAGIC)) == _MAGIC
+        except OSError as error:
+            raise StoreError(f"{self.path}: cannot be read: {error.strerror}") from error
+        if not sound:
+            raise StoreError(f"{self.path}: damaged: it is no SQLite file any more")
+        self.rows("SELECT count(*) FROM sqlite_schema")
 
     def close(self) -> None:
         """Close the connections of all threads; the file must not be used after."""

@@ -145,6 +145,10 @@ class SqliteSubjectKeys:
             )
         return done.rowcount
 
+    def check(self) -> None:
+        """Look whether the file is still there and sound. Raises StoreError."""
+        self.file.check()
+
     def close(self) -> None:
         """Close the file."""
         self.file.close()

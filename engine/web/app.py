@@ -83,6 +83,9 @@ class Services(Protocol):
     def unready(self) -> str | None:
         """Return why decisions are not yet good, or None."""
 
+    def consents_off(self) -> str | None:
+        """Return why consented signals are off, or None."""
+
     def now(self) -> datetime:
         """Return the time, aware."""
 
@@ -151,7 +154,7 @@ def create_app(
     add_published(api, services.status_list)
     add_consents(api, ConsentDesk(services.consents, services.admission, services.publishers, caller_of))
     add_deletions(api, lambda: services.deletions)
-    add_health(api, metrics, services.unready, services.consent_log.fault)
+    add_health(api, metrics, services.unready, services.consents_off, services.consent_log.fault)
     app.extensions["tactful"] = api
     query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware

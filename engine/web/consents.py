@@ -135,9 +135,7 @@ class ConsentDesk:
     def consents(self) -> Consents:
         """Return the consents. Raises Refused where they are off."""
         if self._consents is None:
-            raise Refused(
-                503, "Consent is off", "The service's keys are not complete.", headers={"Retry-After": "60"}
-            )
+            raise _off()
         return self._consents
 
     def publisher(self, id: str, caller: Caller | None) -> Publisher:
@@ -196,7 +194,7 @@ class ConsentDesk:
 
     def _read_token(self, text: str, publisher: Publisher) -> str:
         if self._tokens is None:
-            raise _no_right("token")
+            raise _off()
         try:
             return self._tokens.token(text, publisher).subject
         except TokenError:
@@ -332,6 +330,12 @@ def _told() -> Iterator[None]:
         raise Refused(404, "Unknown", "Nothing is recorded of this subject.") from None
     except StoreError:  # what was begun is finished by itself within minutes
         raise Refused(503, "The store is busy", None, headers={"Retry-After": "60"}) from None
+
+
+def _off() -> Refused:
+    return Refused(
+        503, "Consent is off", "The service's keys are not complete.", headers={"Retry-After": "60"}
+    )
 
 
 def _no_right(field: str) -> Refused:

@@ -30,9 +30,10 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(Struct, frozen=True, omit_defaults=True):
-    """The process answers. `consent_log` says why the consent log is not signed: consented signals are off then."""
+    """The process answers. `consents` says why consented signals are off, `consent_log` why the log is not signed."""
 
     status: str
+    consents: str | None = None
     consent_log: str | None = None
 
 
@@ -116,11 +117,16 @@ class Metrics:
 
 
 def add_health(
-    api: Api, metrics: Metrics, unready: Callable[[], str | None], log_fault: Callable[[], str | None]
+    api: Api,
+    metrics: Metrics,
+    unready: Callable[[], str | None],
+    consents_off: Callable[[], str | None],
+    log_fault: Callable[[], str | None],
 ) -> None:
     """Add /healthz, /readyz and /metrics.
 
-    `unready` gives the reason while the service cannot decide well, `log_fault` why the consent log is not signed.
+    `unready` gives the reason while the service cannot decide well, `consents_off` why consented signals do not act,
+    `log_fault` why the consent log is not signed.
     """
 
     @api.route("/healthz", "GET", answer=Health)
@@ -133,7 +139,7 @@ def add_health(
         """Say whether decisions can be asked for."""
         if reason := unready():
             raise Refused(503, "Not ready", reason, headers={"Retry-After": "1"})
-        return Health("ready", log_fault())
+        return Health("ready", consents_off(), log_fault())
 
     @api.route("/metrics", "GET", scopes=("operator",), answer=str, answer_media="text/plain")
     def read_metrics(caller: object) -> Response:

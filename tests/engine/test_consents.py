@@ -7,11 +7,13 @@ import json
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from engine.consents import open_consents
 from engine.errors import NotFound, StoreError
 from privacy.consent_token import Verifier, pin
 from privacy.erasure import commitment, unseal
@@ -80,7 +82,7 @@ def test_a_withdrawal_ends_all_tokens_and_is_told_once(desk):
     assert desk.consents.store.statuses()[1] == [given.row.status_idx]
     assert desk.consents.withdraw("planet", SUB, "link").index is None
     assert desk.leaf_types() == ["consent.grant", "consent.withdraw"] and done.index == 1
-    assert desk.forgotten == [("planet", desk.consents.subject_of("planet", SUB))]
+    assert set(desk.forgotten) == {("planet", desk.consents.subject_of("planet", SUB))}
 
 
 def test_who_agrees_anew_gets_a_new_record_and_no_old_token_back(desk):
@@ -267,6 +269,42 @@ def test_a_lost_key_keeps_nobody_from_withdrawing(desk):
     assert desk.standing().state == "ConsentWithdrawn"
     with pytest.raises(NotFound):
         desk.consents.export("planet", SUB)
+
+
+def test_what_could_not_be_forgotten_is_tried_again_and_keeps_nothing_else_back(desk):
+    desk.grant()
+    subject = desk.consents.subject_of("planet", SUB)
+    desk.fails = StoreError("shared.db: damaged")
+    with pytest.raises(StoreError):
+        desk.consents.withdraw("planet", SUB, "link")
+    assert desk.standing().state == "ConsentWithdrawn"
+    desk.fails = None
+    desk.consents.withdraw("planet", SUB, "link")
+    assert desk.forgotten == [("planet", subject)] * 2
+    desk.fails = StoreError("shared.db: damaged")
+    with pytest.raises(StoreError):
+        desk.consents.erase("planet", SUB)
+    assert desk.consents.keys.get(subject) is None
+    assert not [name for name, data in desk.files().items() if subject.encode() in data]
+
+
+def test_tokens_outlive_a_move_of_the_service_to_another_url(desk):
+    given = desk.grant()
+    moved = open_consents(
+        replace(desk.config, public_url="https://moved.example"),
+        desk.store,
+        desk.leaves,
+        desk.keyring,
+        proof=lambda index: None,
+        forget=lambda *subject: None,
+        now=lambda: desk.now,
+        random_bytes=desk.chance,
+    )
+    assert moved.read_rights(given.rights_token).subject == SUB
+    assert moved.issuer.name == desk.consents.issuer.name == "https://ads.example"
+    again = moved.grant(PLANET, SUB, grant())
+    assert token_of(desk, again).status.uri == "https://moved.example/v1/consents/status"
+    moved.close()
 
 
 def test_a_nonce_is_good_once_and_a_token_so_often(desk):

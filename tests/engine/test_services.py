@@ -15,6 +15,7 @@ from engine.campaign import Advertiser, Campaign, Publisher
 from engine.catalog import Catalog
 from engine.change import Change
 from engine.config import Config
+from engine.consents import Grant
 from engine.creative import Creative
 from engine.decision import Placement
 from engine.errors import StoreError
@@ -23,6 +24,7 @@ from engine.recipe import VectorFiles, open_recipe
 from engine.services import Services, weather_source
 from engine.store import open_store
 from privacy.gate import Arrival, enter
+from tests.rights import NOTICE
 from tests.world import NOW, Ticker, advertiser, campaign, creative, publisher
 
 ENGINE = Path(__file__).parents[2] / "engine"
@@ -255,9 +257,49 @@ def test_a_damaged_file_of_weekly_keys_turns_consented_signals_off_and_nothing_e
     services.tend_weeks()
     assert services.admission is None
     assert "epochs.db" in caplog.text
+    assert "epochs.db" in (services.consents_off() or "")
     visit = enter(Arrival(), "planet", title="Bicycles", text="A long ride on a bicycle over the hills.")
     answer = services.engine.decide(
         visit, [Placement("top")], explain=False, deadline=services.monotonic() + 9
     )
     assert [filled.placement for filled in answer.decisions] == ["top"]
+    services.close()
+
+
+@pytest.mark.parametrize("file", ["keys/epochs.db", "keys/subjects.db", "data/shared.db"])
+@pytest.mark.parametrize("fault", ["damaged", "gone"])
+def test_a_file_of_consents_that_fails_meanwhile_turns_them_off_until_it_is_back(config, file, fault):
+    services = Services(config, now=lambda: NOW, monotonic=Ticker(1e-4))
+    path = config.data_dir.parent / file
+    services.consent_log.step()
+    services.tend()
+    assert services.consents_off() is None
+    sound = path.read_bytes()
+    path.unlink()
+    if fault == "damaged":
+        path.write_bytes(b"no database " * 1000)
+    services.tend()
+    assert path.name in (services.consents_off() or "")
+    path.write_bytes(sound)
+    services.tend()
+    assert services.consents_off() is None
+    services.close()
+
+
+def test_a_lost_file_of_keys_is_not_made_anew_behind_what_rests_on_it(config):
+    services = Services(config, now=lambda: NOW, monotonic=Ticker(1e-4))
+    planet, asked = publisher(), Grant(frozenset({"ads.select.first_party"}), NOTICE, "button", 30)
+    assert services.consents is not None
+    services.consents.grant(planet, None, asked)
+    services.close()
+    for name in ("subjects.db", "epochs.db"):
+        moved = (config.key_dir / name).rename(config.key_dir / "elsewhere")
+        services = Services(config, now=lambda: NOW, monotonic=Ticker(1e-4))
+        assert (services.admission, services.consents) == (None, None)
+        services.tend()
+        assert f"{name}: this file of keys is gone" in (services.consents_off() or "")
+        services.close()
+        moved.rename(config.key_dir / name)
+    services = Services(config, now=lambda: NOW, monotonic=Ticker(1e-4))
+    assert services.admission is not None
     services.close()

@@ -125,6 +125,7 @@ class FakeServices:
         self.status_list: StatusList | None = None
         self.clock = 1000.0
         self.reason: str | None = None
+        self.consents_off = self.consent_log.fault
         self.registered = {p.id: p for batch in _publishers(store) for p in batch}
         self._ids = 0
 

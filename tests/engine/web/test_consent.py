@@ -196,6 +196,7 @@ def test_on_a_page_about_an_article_9_topic_signals_change_nothing(shop: Shop) -
     ("reason", "standing"),
     [
         ("withdrawn", {"generation": 2}),
+        ("withdrawn", {"record": "11111111-2222-4333-8444-555555555555"}),
         ("lapsed", {"state": "ConsentWithdrawn"}),
         ("lapsed", {"state": "ConsentRefused"}),
         ("lapsed", {"expires": NOW}),

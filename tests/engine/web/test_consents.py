@@ -223,6 +223,8 @@ def test_without_the_keys_of_consent_its_routes_say_so_and_pages_are_answered(se
     off = Service(service.services, service.keys)
     errors(off.call("POST", RECORD, key="planet", body=body()), 503)
     errors(off.call("POST", WITHDRAW, key="planet", body={"publisher": "planet", "sub": SUB}), 503)
+    token = {"publisher": "planet", "token": "a.b.c"}  # it may be good: who sends it shall try again
+    errors(off.call("POST", WITHDRAW, body=token), 503)
     assert off.decide().status_code == 200
 
 

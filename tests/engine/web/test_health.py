@@ -29,7 +29,7 @@ def test_a_log_that_is_not_signed_is_told_of_and_decisions_are_still_ready(servi
     service.services.consent_log.reason = "rolled back"
     answer = service.client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json == {"status": "ready", "consent_log": "rolled back"}
+    assert answer.json == {"status": "ready", "consents": "rolled back", "consent_log": "rolled back"}
 
 
 def test_counters_name_routes_and_outcomes_and_nobody(service: Service) -> None:
