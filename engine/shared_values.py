@@ -15,7 +15,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from privacy.budget import Charge, QueryId, SpendStore, canonical, query_id
+from privacy.budget import Charge, QueryId, SpendStore, query_id
+from privacy.canonical import canonical
 from privacy.errors import BudgetSpent, KeyDestroyed
 from privacy.noise import laplace
 from privacy.pseudonym import EpochKeys, Pseudonym, epoch_of, epoch_start, pseudonym, pseudonym_in

@@ -8,7 +8,7 @@ const COLOURS = ["#2563eb", "#9ca3af", "#d97706", "#a16207", "#b3261e"];
 const KEYS = ["key.add", "key.retire", "policy.change", "config.change"];
 const WORDS = {
   "consent.grant": "consent given", "consent.refuse": "consent refused", "consent.withdraw": "consent withdrawn",
-  "consent.expire": "consent ran out", "subject.erase": "a reader erased", "key.add": "key in use",
+  "consent.expire": "consent ran out", "subject.erase": "a reader erased", "deletion.answer": "deletion request answered", "key.add": "key in use",
   "key.retire": "key retired", "policy.change": "policy changed", "config.change": "settings changed",
   "dp.release": "noisy counts released", "decision.batch": "consented use", "sealed": "sealed",
 };
