@@ -486,7 +486,10 @@ def _groups(inventory: Inventory, activity: Activity) -> list[list[Item]]:
 
 
 def _lines(group: Sequence[Item]) -> list[str]:
-    return [_HEADS[group[0].section], *wrap(", ".join(item.name for item in group), 50, break_on_hyphens=False)]
+    return [
+        _HEADS[group[0].section],
+        *wrap(", ".join(item.name for item in group), 50, break_on_hyphens=False),
+    ]
 
 
 def _height(text: Sequence[str]) -> int:

@@ -107,7 +107,7 @@ def read_bundle(data: bytes) -> Bundle:
         raise LogError(f"bundle: got {len(data)} bytes, expected at most {MOST_BYTES}")
     try:
         return msgspec.json.decode(data, type=Bundle)
-    except ValueError as error:  # msgspec's own, and bytes that are no UTF-8
+    except (ValueError, RecursionError) as error:  # msgspec's own, and bytes that are no UTF-8
         raise LogError(f"bundle: {error}") from error
 
 
