@@ -17,7 +17,7 @@ from engine.campaign import Publisher
 from engine.snapshot import Snapshot
 from engine.targeting import LEVELS
 from privacy import gate
-from privacy.consent import Consent, Consented
+from privacy.consent import IN_FORCE, Consent, Consented
 from privacy.consent_token import Issuer, Pins, Token, pin
 from privacy.gate import Checks, Claim, Denied
 from privacy.jose import public_key
@@ -36,11 +36,19 @@ class SharedValues(Protocol):
         """Say whether a value may act."""
 
     def note(
-        self, publisher: str, subject: str, pairs: Sequence[Value], now: datetime, *, person: bytes | None
+        self,
+        publisher: str,
+        subject: str,
+        pairs: Sequence[Value],
+        now: datetime,
+        *,
+        person: bytes | None,
+        still: Callable[[], bool],
     ) -> None:
         """Count a reader for each value in the running epoch; those of one `person` count once.
 
         `person` is what `pseudonym.id_secret` gave for the identifier that came with the signals, if any did.
+        `still` says whether the consent stands: who is erased meanwhile is not counted.
         """
 
 
@@ -91,9 +99,15 @@ class Admission:
             special=bool(page.special),
             read=read,
         )
+        consent = consented.consent
+
+        def still() -> bool:
+            standing = self._checks.standings.standing(publisher.id, consent.subject)
+            return standing is not None and standing.state in IN_FORCE
+
         for values, person in said:
             try:
-                self._values.note(publisher.id, consented.consent.subject, values, now, person=person)
+                self._values.note(publisher.id, consent.subject, values, now, person=person, still=still)
             except Exception as error:  # what is not counted acts later; this decision stands
                 log.error("signals not counted: %s", type(error).__name__)
         return consented

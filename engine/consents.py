@@ -27,8 +27,9 @@ from engine.store.consents_sqlite import ConsentRow, Note, SqliteConsents
 from engine.store.sqlite import SqliteStore
 from engine.store.subjects_sqlite import FILE, SqliteSubjectKeys
 from privacy import iab, records
+from privacy.canonical import canonical
 from privacy.consent import IN_FORCE, Purpose, Standings, State
-from privacy.consent_log import LeafStore, LeafType, Maker, canonical, leaf
+from privacy.consent_log import LeafStore, LeafType, Maker, leaf
 from privacy.consent_token import LEEWAY_S, LONGEST_LIFE_S, OPAQUE, Issuer, Status
 from privacy.erasure import (
     NONCE_BYTES,

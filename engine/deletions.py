@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -14,6 +15,7 @@ from engine.campaign import Publisher
 from engine.consents import Consents
 from engine.errors import NotFound
 from privacy import jose
+from privacy.consent_log import leaf
 from privacy.deletion import (
     FORMAT,
     IDENTIFIER,
@@ -57,7 +59,8 @@ class Deletions:
     def answer(self, request: str) -> tuple[Code, str]:
         """Carry out what an rqJWT asks for, and return the result code with the signed acJWT.
 
-        The code is 0 also where nothing is kept of the subject: whoever asks is not told who is known here.
+        The code is 0 also where nothing is kept of the subject: whoever asks is not told who is known here. What
+        was carried out is told to the log, by the hashes of both JWTs; what nobody proved leaves nothing there.
         """
         now = self._now()
         codes: list[Code] = []
@@ -75,7 +78,15 @@ class Deletions:
         code = _told(codes or [_refusal(request, now)])
         domain = urlsplit(self._url).hostname or self._url
         id = self._random(16).hex()
-        return code, acknowledge(request, code, issuer=domain, seed=self._seed, id=id, at=now)
+        acknowledged = acknowledge(request, code, issuer=domain, seed=self._seed, id=id, at=now)
+        if code == 0:
+            told = {"request": _sha256(request), "answer": _sha256(acknowledged)}
+            self._consents.store.append(lambda index: leaf(index, "deletion.answer", now, data=told))
+        return code, acknowledged
+
+
+def _sha256(jwt: str) -> str:
+    return hashlib.sha256(jwt.encode()).hexdigest()
 
 
 def _pins(publisher: Publisher) -> Callable[[str], Sequence[Key]]:

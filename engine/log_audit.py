@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from engine.errors import LogRefused
 from engine.log_files import LogFiles
 from privacy.checkpoint import Checkpoint, read_checkpoint, read_note
-from privacy.consent_log import LeafStore, canonical
+from privacy.consent_log import LeafStore, is_canonical
 from privacy.errors import LogError
 from privacy.log_policy import LogPolicy
 from privacy.merkle import consistency_proof, verify_consistency
@@ -145,9 +145,9 @@ def _compare(files: LogFiles, tile: Tile, data: bytes, faults: list[str]) -> Non
 def _check_leaf(index: int, leaf: bytes, faults: list[str]) -> None:
     try:
         fields = json.loads(leaf)
-        if canonical(fields) != leaf or fields.get("seq") != index or fields.get("v") != 1:
+        if not is_canonical(leaf, fields) or fields.get("seq") != index or fields.get("v") != 1:
             faults.append(f"leaf {index}: is not canonical, or does not know its index")
-    except (ValueError, AttributeError, LogError):
+    except (ValueError, AttributeError, RecursionError):
         faults.append(f"leaf {index}: is no canonical JSON")
 
 

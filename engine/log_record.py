@@ -10,8 +10,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
+from privacy.canonical import canonical
 from privacy.checkpoint import Verifier
-from privacy.consent_log import LeafStore, LeafType, Maker, canonical, leaf
+from privacy.consent_log import LeafStore, LeafType, Maker, leaf
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ def purge(config: Config, rights: Rights, now: datetime, copies: Path | None = N
     Any process may do so beside the service, which does most of it by itself as time goes on. Raises
     StoreError where a file is in use for too long.
     """
+    rights.log.uses.batch(now)
     gone = rights.store.purge(now, pages_before=now - timedelta(days=config.page_days))
     rights.weeks.tend({}, {}, now)
     gone |= rights.consents.purge()

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from privacy.budget import Charge, QueryId, SpendStore, canonical, query_id
+from privacy.budget import Charge, QueryId, SpendStore, query_id
+from privacy.canonical import canonical
 from privacy.errors import BudgetSpent, KeyDestroyed
 from privacy.noise import laplace
 from privacy.pseudonym import EpochKeys, Pseudonym, epoch_of, epoch_start, pseudonym, pseudonym_in
@@ -44,8 +45,13 @@ class SharedRows(Protocol):
         person: Pseudonym,
         ranks: Mapping[Pair, bytes],
         most: int,
+        still: Callable[[], bool],
     ) -> None:
-        """Keep of a subject's pairs, those kept before and these, the `most` of the lowest ranks."""
+        """Keep of a subject's pairs, those kept before and these, the `most` of the lowest ranks.
+
+        `still` is asked once no `forget` can come between its answer and the rows: nothing is kept where it is
+        false.
+        """
 
     def counts(self, epoch: int, publisher: str) -> dict[Pair, int]:
         """Return how many persons share each pair, of those that anyone has."""
@@ -76,12 +82,13 @@ class SharedValues:
         now: datetime,
         *,
         person: bytes | None = None,
+        still: Callable[[], bool] = lambda: True,
     ) -> None:
         """Note that a consented subject has these values in the running week; a repeat costs one read.
 
         `subject` is the consent's, `person` what `pseudonym.id_secret` gave for an identifier, where there is one:
-        subjects of one person count once. Of both only pseudonyms of the week are kept. Raises StoreError and
-        KeyDestroyed.
+        subjects of one person count once. Of both only pseudonyms of the week are kept, and none where the consent
+        does not stand any more, as `still` says. Raises StoreError and KeyDestroyed.
         """
         pairs = tuple(pairs)
         if not pairs:
@@ -89,7 +96,7 @@ class SharedValues:
         named = self._subject(publisher, subject, epoch_of(now), now)
         ranks = {pair: _rank(named, pair) for pair in pairs}
         who = named if person is None else pseudonym(self._keys, publisher, PURPOSE, b"id\0" + person, now)
-        self._rows.note(epoch_of(now), publisher, named, who, ranks, MOST_VALUES)
+        self._rows.note(epoch_of(now), publisher, named, who, ranks, MOST_VALUES, still)
 
     def forget(self, publisher: str, subject: str, now: datetime) -> int:
         """Delete what is noted of a subject, from the disk; return how many rows went. Raises StoreError."""

@@ -7,11 +7,12 @@ that was not paid for.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
+
+from privacy.canonical import canonical
 
 _SCOPE = re.compile(r"[a-z0-9._-]+(?:/[a-z0-9._-]+)*")
 
@@ -63,20 +64,3 @@ def query_id(query: Mapping[str, Json]) -> QueryId:
     Numbers are whole; a caller sorts lists whose order means nothing.
     """
     return QueryId(hashlib.sha256(canonical(query)).hexdigest())
-
-
-def canonical(value: Json) -> bytes:
-    """Write a value in the one way of RFC 8785, for text and whole numbers. Raises ValueError for other numbers."""
-    _refuse_floats(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _refuse_floats(value: Json) -> None:
-    if isinstance(value, float):
-        raise ValueError(f"got {value!r}, expected whole numbers only: floats have several spellings")
-    if isinstance(value, Mapping):
-        for inner in value.values():
-            _refuse_floats(inner)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for inner in value:
-            _refuse_floats(inner)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol, get_args
 
+from privacy.canonical import canonical
 from privacy.errors import LogError
 
 LeafType = Literal[
@@ -16,6 +17,7 @@ LeafType = Literal[
     "consent.withdraw",
     "consent.expire",
     "subject.erase",
+    "deletion.answer",
     "key.add",
     "key.retire",
     "policy.change",
@@ -28,13 +30,12 @@ SEALED = "sealed"
 SEALED_TYPES = frozenset(
     {
         *("consent.grant", "consent.refuse", "consent.withdraw", "consent.expire"),
-        *("subject.erase", "decision.batch"),
+        *("subject.erase", "deletion.answer", "decision.batch"),
     }
 )
 PADDED_TO = 64  # leaves an hour, or a multiple, in a log that everybody may read
 MOST_LEAF_BYTES = 65_535  # entry bundles count a leaf's bytes in 16 bits
 _HASH_BYTES = 32
-_SAFE_INTEGER = 2**53 - 1  # RFC 8785 writes numbers as doubles do: exact up to here
 
 # Gives the leaf that stands at an index of the log. It may be asked for more than one index: the last one counts.
 Maker = Callable[[int], bytes]
@@ -83,9 +84,13 @@ def leaf(
                 raise LogError(f"{name}: got {len(hash)} bytes, expected {_HASH_BYTES}")
             fields[name] = hash.hex()
     if data is not None:
-        _check(data, "data")
         fields["data"] = data
-    written = _ENCODER.encode(fields).encode("ascii")
+    try:
+        written = canonical(fields)
+    except ValueError as error:
+        raise LogError(f"leaf: {error}") from None
+    if not written.isascii():
+        raise LogError("leaf: got text beyond ASCII, expected ASCII")
     if len(written) > MOST_LEAF_BYTES:
         raise LogError(f"leaf: got {len(written)} bytes, expected at most {MOST_LEAF_BYTES}")
     return written
@@ -121,38 +126,9 @@ def _sealed(seq: int, hour: int, commit: str | None, ct: str | None, random: Cal
     return canonical(fields | hashes)
 
 
-def canonical(value: Any) -> bytes:
-    """Write JSON in the one way that RFC 8785 allows, of text in ASCII, integers, lists, mappings, true, false, null.
-
-    Raises LogError for anything else, so that equal values have equal bytes in every language.
-    """
-    _check(value, "value")
-    return _ENCODER.encode(value).encode("ascii")
-
-
-_ENCODER = json.JSONEncoder(
-    default=dict, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-)
-
-
-def _check(value: Any, where: str) -> None:
-    if isinstance(value, str):
-        if not value.isascii():
-            raise LogError(f"{where}: got text beyond ASCII, expected ASCII")
-    elif isinstance(value, bool) or value is None:
-        pass
-    elif isinstance(value, int):
-        if abs(value) > _SAFE_INTEGER:
-            raise LogError(f"{where}: got an integer of {value.bit_length()} bits, expected at most 53")
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            if not isinstance(name, str) or not name.isascii():
-                raise LogError(f"{where}: got a name that is no ASCII text")
-            _check(item, f"{where}.{name}")
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            _check(item, f"{where}[{number}]")
-    else:
-        raise LogError(
-            f"{where}: got {value.__class__.__name__}, expected text, integer, list, mapping or none"
-        )
+def is_canonical(written: bytes, fields: Any) -> bool:
+    """Say whether a leaf that reads as these fields is written in the one way it can be."""
+    try:
+        return written.isascii() and canonical(fields) == written
+    except ValueError:
+        return False

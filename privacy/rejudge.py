@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from privacy.checkpoint import Checkpoint
 from privacy.consent import IN_FORCE, TCF_PURPOSE, Purpose
-from privacy.consent_log import SEALED, LeafType, canonical
+from privacy.consent_log import SEALED, LeafType, is_canonical
 from privacy.erasure import commitment
 from privacy.errors import ErasureError, LogError
 from privacy.log_policy import LogPolicy
@@ -107,7 +107,7 @@ def read_bundle(data: bytes) -> Bundle:
         raise LogError(f"bundle: got {len(data)} bytes, expected at most {MOST_BYTES}")
     try:
         return msgspec.json.decode(data, type=Bundle)
-    except ValueError as error:  # msgspec's own, and bytes that are no UTF-8
+    except (ValueError, RecursionError) as error:  # msgspec's own, and bytes that are no UTF-8
         raise LogError(f"bundle: {error}") from error
 
 
@@ -201,8 +201,8 @@ def _proved(leaf: str, proof: str, policy: LogPolicy, trees: dict[tuple[str, int
     try:
         fields = json.loads(leaf)
         told = _Told(read.index, fields["type"], fields["t"], fields)
-        sound = canonical(fields) == leaf.encode() and fields["seq"] == read.index and type(told.hour) is int
-    except (ValueError, TypeError, KeyError) as error:
+        sound = is_canonical(leaf.encode(), fields) and fields["seq"] == read.index and type(told.hour) is int
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise LogError(f"entry {read.index}: got no leaf of a consent log") from error
     if not sound:
         raise LogError(f"entry {read.index}: is not canonical, or does not know its place")

@@ -112,7 +112,9 @@ class MemoryValues:
     def shared(self, publisher: str, key: str, value: str) -> bool:
         return value not in self.rare
 
-    def note(self, publisher: str, subject: str, pairs: Any, now: datetime, *, person: bytes | None) -> None:
+    def note(
+        self, publisher: str, subject: str, pairs: Any, now: datetime, *, person: bytes | None, still: Any
+    ) -> None:
         self.persons.append(person)
         self.noted.update((publisher, *pair) for pair in pairs)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,32 @@ def test_a_nonce_that_one_worker_saw_is_used_up_in_the_other(workers: tuple[Work
     said = {"consent": {"token": given["token"], "nonce": "f" * 32}, "signals": SIGNALS}
     assert first.decide(**said)["privacy"]["basis"] == "consent"
     assert second.decide(**said)["privacy"]["basis"] == "context"
+
+
+@pytest.mark.parametrize("end", ["/v1/subject/erase", "/v1/consents/withdraw"])
+def test_who_goes_between_a_request_s_admission_and_its_count_is_not_counted(
+    workers: tuple[Worker, Worker, str], monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    first, second, key = workers
+    given = first.post("/v1/consents", GRANT, key).json
+    assert first.services.weeks is not None
+    shared = first.services.weeks.shared
+    note = shared.note
+
+    def late(*arguments: Any, **more: Any) -> None:
+        gone = second.post(end, {"publisher": PUBLISHER, "rights_token": given["rights_token"]})
+        assert gone.status_code == 200, gone.text
+        note(*arguments, **more)
+
+    def rows() -> list[Any]:
+        with closing(sqlite3.connect(first.services.config.data_dir / "shared.db")) as db:
+            return db.execute("SELECT subject FROM shared_values").fetchall()
+
+    before = rows()
+    monkeypatch.setattr(shared, "note", late)
+    told = first.decide(consent={"token": given["token"], "nonce": "d" * 32}, signals=SIGNALS)
+    assert told["privacy"]["basis"] == "consent"  # it was in force when it was asked for
+    assert rows() == before
 
 
 def test_while_another_process_writes_a_page_is_decided_without_consent(

@@ -33,7 +33,7 @@ from engine.store import open_store
 from engine.store.consents_sqlite import ConsentRow
 from engine.web import create_app
 from privacy import jose
-from privacy.budget import canonical
+from privacy.canonical import canonical
 from privacy.consent import PURPOSES, State
 from privacy.consent_log import leaf
 from privacy.errors import KeyringError

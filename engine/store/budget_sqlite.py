@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from engine.store.sqlite import SqliteStore
-from privacy.budget import Charge, QueryId, canonical
+from privacy.budget import Charge, QueryId
+from privacy.canonical import canonical
 from privacy.consent_log import LeafStore, leaf
 from privacy.errors import BudgetSpent
 

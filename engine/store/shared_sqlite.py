@@ -5,7 +5,7 @@ It is no part of a backup: a row lives until its epoch is closed or its subject 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from engine.store.side_file import SideFile
@@ -38,13 +38,17 @@ class SqliteSharedRows:
         person: Pseudonym,
         ranks: Mapping[Pair, bytes],
         most: int,
+        still: Callable[[], bool],
     ) -> None:
-        """Keep of a subject's pairs, those kept before and these, the `most` of the lowest ranks."""
+        """Keep of a subject's pairs, those kept before and these, the `most` of the lowest ranks, if `still` holds."""
         of = (epoch, publisher, subject)
         sql = "SELECT key, value, rank FROM shared_values WHERE epoch = ? AND publisher = ? AND subject = ?"
         if not _change(self.file.rows(sql, of), ranks, most)[0]:
             return  # the usual case costs one read
         with self.file.writing(PAGE_WAIT_S) as db:
+            # Asked under the lock: a consent that ends after this answer is forgotten after this transaction.
+            if not still():
+                return
             come, go = _change(db.execute(sql, of).fetchall(), ranks, most)
             db.executemany(
                 "DELETE FROM shared_values WHERE epoch = ? AND publisher = ? AND subject = ?"

@@ -12,6 +12,7 @@ from importlib.resources import files
 from flask import Response
 
 from engine.web.api import Api
+from privacy.consent import PURPOSES
 from privacy.inventory import load
 
 _FILES = {
@@ -36,7 +37,9 @@ def add_audit(api: Api) -> None:
     folder = files("engine").joinpath("web", "static", "audit")
     texts = {name: folder.joinpath(name).read_text("utf-8") for name in _FILES}
     never = "\n".join(f"<li>{escape(what)}</li>" for what in load().never)
-    texts["audit.html"] = texts["audit.html"].replace("<!--never-->", never)
+    purposes = "\n".join(f"<option>{escape(purpose)}</option>" for purpose in sorted(PURPOSES))
+    page = texts["audit.html"].replace("<!--never-->", never).replace("<!--purposes-->", purposes)
+    texts["audit.html"] = page
 
     def answer(name: str) -> Response:
         return Response(texts[name], 200, _HEADERS, content_type=_FILES[name])

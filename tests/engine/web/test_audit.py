@@ -18,10 +18,13 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
+from click.testing import CliRunner
 from werkzeug.test import Client
 
+from engine.cli import main
 from engine.config import CONSENT_KEYS, Config
 from engine.consent_log import ConsentLog
+from engine.consents import open_consents
 from engine.keys import create_key
 from engine.store import SqliteStore
 from engine.web import create_app
@@ -29,6 +32,7 @@ from privacy.consent_log import leaf
 from privacy.inventory import load
 from privacy.keyring import Keyring
 from tests.engine.web.conftest import NOW, FakeServices
+from tests.rights import PLANET, SUB, grant
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -57,6 +61,20 @@ class House:
             random_bytes=secrets.token_bytes,
         )
         self.log.record()
+        consents = open_consents(
+            config,
+            self.store,
+            self.log.leaves,
+            keys,
+            proof=self.log.proof,
+            forget=lambda *_: None,
+            now=lambda: NOW,
+            random_bytes=secrets.token_bytes,
+        )
+        consents.grant(PLANET, SUB, grant())
+        self.export = folder / "export.jsonld"
+        self.export.write_text(json.dumps(consents.export("planet", SUB)))  # not yet in a checkpoint
+        consents.close()
         makers = [
             partial(
                 leaf,
@@ -163,10 +181,10 @@ def test_the_page_shows_the_log_and_verifies_any_entry(page: Any, house: House) 
     opened(page, house.key)
     size = house.log.leaves.count()
     assert page.text_content("#state") == f"{size} entries."
-    assert page.locator("#keys tr").count() == size - LEAVES
+    assert page.locator("#keys tr").count() == size - LEAVES - 1
     page.click("summary")
     days = [row.split() for row in page.locator("#days tbody tr").all_inner_texts()]
-    assert sum(sum(map(int, counts)) for _, *counts in days) == LEAVES
+    assert sum(sum(map(int, counts)) for _, *counts in days) == LEAVES + 1
     for index in (0, 1, 255, 256, 511, 512, size - 1):
         page.fill("#index", str(index))
         told = verdicts(page, "#verify", 3)
@@ -206,20 +224,56 @@ def test_a_changed_tile_is_told(page: Any, house: House, which: str) -> None:
     assert [line[0] for line in told] == ["✓", "✗", "✓"], told
 
 
+def saved_by(page: Any, folder: Path, button: str) -> str:
+    with page.expect_download() as download:
+        page.click(button)
+    target = folder / "saved"
+    download.value.save_as(target)
+    return target.read_text("utf-8")
+
+
 def test_what_is_saved_is_what_the_log_holds(page: Any, house: House, tmp_path: Path) -> None:
     opened(page, house.key)
-
-    def saved(button: str) -> str:
-        with page.expect_download() as download:
-            page.click(button)
-        target = tmp_path / "saved"
-        download.value.save_as(target)
-        return target.read_text("utf-8")
-
+    saved = partial(saved_by, page, tmp_path)
     leaves = [json.loads(entry) for entry in house.log.leaves.read(0, 10**6)]
     assert [json.loads(line) for line in saved("#jsonl").splitlines()] == leaves
     rows = list(csv.DictReader(io.StringIO(saved("#csv"))))
     assert [(int(row["seq"]), row["type"]) for row in rows] == [(e["seq"], e["type"]) for e in leaves]
-    bundle = json.loads(saved("#bundle"))
-    assert bundle["checkpoint"].encode() == house.log.files.checkpoint()
-    assert len(bundle["entries"]) == len(leaves)
+
+
+@pytest.mark.parametrize(
+    ("days", "purpose", "in_force"),
+    [
+        (4, "ads.select.first_party", True),
+        (4, "measure.first_party", False),
+        (1, "ads.select.first_party", False),
+    ],
+)
+def test_what_is_saved_of_a_consent_is_judged_offline(
+    page: Any, house: House, tmp_path: Path, days: int, purpose: str, in_force: bool
+) -> None:
+    opened(page, house.key)
+    page.fill("#publisher", "planet")
+    page.select_option("#purpose", purpose)
+    page.fill("#at", (NOW + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S"))
+    page.set_input_files("#export", house.export)
+    (tmp_path / "evidence.json").write_text(saved_by(page, tmp_path, "#bundle"))
+    assert house.log.writer is not None
+    (tmp_path / "policy.txt").write_text(house.log.writer.policy.text())
+    command = ["log", "rejudge", tmp_path / "evidence.json", "--policy", tmp_path / "policy.txt", "--json"]
+    told = CliRunner().invoke(main, [str(word) for word in command], env={"TACTFUL_DATA_DIR": "/nonexistent"})
+    assert told.exit_code == (0 if in_force else 1), told.output
+    assert json.loads(told.stdout)["in_force"] is in_force
+
+
+def test_a_file_that_is_no_export_is_refused_in_words(page: Any, house: House, tmp_path: Path) -> None:
+    opened(page, house.key)
+    for number, text in enumerate(
+        ("{", "[]", '{"@graph": 7}', '{"@graph": [{"dpv:hasConsentStatus": [{}]}]}')
+    ):
+        (tmp_path / f"{number}.json").write_text(text)
+        page.fill("#publisher", "planet")
+        page.set_input_files("#export", tmp_path / f"{number}.json")
+        page.evaluate("document.querySelector('#bundle-state').textContent = ''")
+        page.click("#bundle")
+        page.locator("#bundle-state", has_text="no export of a reader").wait_for(timeout=5000)

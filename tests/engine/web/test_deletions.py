@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -92,6 +93,22 @@ def test_the_resource_says_where_and_how(service: Service) -> None:
 def test_a_request_of_the_publisher_or_its_partner_is_carried_out(asked: Service, issuer: str) -> None:
     assert code_of(asked, request(issuer)) == 0
     assert not known(asked, "planet") and known(asked, "globe")
+
+
+def test_the_log_is_told_of_both_jwts_by_hash_and_of_nothing_that_nobody_proved(asked: Service) -> None:
+    leaves = asked.services.consents.log._leaves
+    before = leaves.count()
+    assert code_of(asked, "a.b.c") == 3
+    assert leaves.count() == before
+    token = request()
+    answer = asked.call("POST", PATH, body={"rqJWT": token}).json["acJWT"]
+    told = [json.loads(leaf) for leaf in leaves.read(before, before + 9)]
+    assert [one["type"] for one in told] == ["subject.erase", "deletion.answer"]
+    hashes = {
+        name: hashlib.sha256(text.encode()).hexdigest()
+        for name, text in (("request", token), ("answer", answer))
+    }
+    assert told[1]["data"] == hashes
 
 
 def test_who_is_not_known_is_acknowledged_alike(asked: Service) -> None:

@@ -8,7 +8,7 @@ const COLOURS = ["#2563eb", "#9ca3af", "#d97706", "#a16207", "#b3261e"];
 const KEYS = ["key.add", "key.retire", "policy.change", "config.change"];
 const WORDS = {
   "consent.grant": "consent given", "consent.refuse": "consent refused", "consent.withdraw": "consent withdrawn",
-  "consent.expire": "consent ran out", "subject.erase": "a reader erased", "key.add": "key in use",
+  "consent.expire": "consent ran out", "subject.erase": "a reader erased", "deletion.answer": "deletion request answered", "key.add": "key in use",
   "key.retire": "key retired", "policy.change": "policy changed", "config.change": "settings changed",
   "dp.release": "noisy counts released", "decision.batch": "consented use", "sealed": "sealed",
 };
@@ -231,7 +231,8 @@ function showEntries() {
     [entry.seq, hour(entry), WORDS[entry.type] ?? entry.type, details(entry)].forEach((text) => cell(row, text));
     return row;
   }));
-  const left = log.first ? ` The first ${log.first} entries were not loaded: use tactful log fsck for all.` : "";
+  const [from, to] = log.skipped;
+  const left = from < to ? ` Entries ${from} to ${to - 1} were not loaded: use tactful log fsck for all.` : "";
   $("more").textContent = `${Math.min(chosen.length, MOST_ROWS)} of ${chosen.length} entries shown.${left}`;
 }
 
@@ -286,6 +287,7 @@ function showCheckpoint() {
   }));
   const own = log.entries.filter((entry) => entry.type === "key.add" && entry.data?.vkey).map((entry) => entry.data.vkey);
   $("vkey").value ||= own.find((vkey) => from64(vkey.split("+").slice(2).join("+"))[0] === 1) ?? "";
+  $("at").value ||= new Date().toISOString().slice(0, 19);
   $("index").max = log.size - 1;
   $("index").value = log.size - 1;
 }
@@ -307,13 +309,42 @@ function toCsv() {
   return [head.join(","), ...rows, ""].join("\r\n");
 }
 
-function toBundle() {
-  return `${JSON.stringify({
-    format: "tactful-evidence-v1", saved: new Date().toISOString(), vkey: $("vkey").value.trim(),
-    checkpoint: log.note.note, first: log.first, entries: log.leaves.map(to64),
-    keys: log.entries.filter((entry) => KEYS.includes(entry.type)),
-    verified: [...$("verdict").children].map((line) => line.textContent),
-  }, null, 1)}\n`;
+// What privacy.rejudge reads: every part under a proof of the one checkpoint that is shown.
+async function proofOf(index) {
+  const path = await inclusion(index, 0, log.size);
+  return ["c2sp.org/tlog-proof@v1", `index ${index}`, ...path.map(to64), "", log.note.note].join("\n");
+}
+
+const named = (opening, name) => opening[`tactful:${name}`];
+
+async function openings(file) {
+  if (!file) return [];
+  const found = JSON.parse(await file.text())["@graph"].flatMap((record) => record["dpv:hasConsentStatus"].map((status) => status["tactful:opening"]));
+  return Promise.all(found.map(async (opening) => {
+    const index = named(opening, "index");
+    if (!(index < log.size)) throw new Error(`entry ${index} is not in the checkpoint that was opened: open the log again later`);
+    return { index, record: named(opening, "record"), key: named(opening, "key"), leaf: named(opening, "leaf"), proof: await proofOf(index) };
+  }));
+}
+
+async function toBundle() {
+  const question = { publisher: $("publisher").value.trim(), purpose: $("purpose").value, at: `${$("at").value}Z` };
+  const events = await openings($("export").files[0]);
+  const entries = [];
+  for (const [n, found] of log.entries.entries()) {
+    if (KEYS.includes(found.type)) entries.push({ leaf: new TextDecoder().decode(log.leaves[n]), proof: await proofOf(found.seq) });
+  }
+  return `${JSON.stringify({ format: "tactful-evidence-v1", question, events, log: entries }, null, 1)}\n`;
+}
+
+async function saveBundle(event) {
+  event.preventDefault();
+  try {
+    save("consent-evidence.json", "application/json", await toBundle());
+    $("bundle-state").textContent = "Saved. To judge it: tactful log rejudge consent-evidence.json --policy POLICY";
+  } catch (error) {
+    $("bundle-state").textContent = `No evidence was saved: ${error instanceof TypeError || error instanceof SyntaxError ? "this file is no export of a reader" : error.message}`;
+  }
 }
 
 // --- opening ---
@@ -328,11 +359,15 @@ async function open(event) {
     log.note = readNote(await load("/log/checkpoint"));
     log.size = log.note.size;
     const tiles = Math.ceil(log.size / WIDTH);
-    const start = Math.max(0, tiles - MOST_TILES);
-    log.first = start * WIDTH;
+    const start = Math.max(1, tiles - MOST_TILES);
+    log.skipped = [WIDTH, start * WIDTH];
     log.leaves = [];
-    for (let n = start; n < tiles; n += 1) log.leaves.push(...await entriesOf(n));
-    log.entries = log.leaves.map((leaf, n) => entry(leaf, log.first + n));
+    log.entries = [];
+    for (let n = 0; n < tiles; n = n ? n + 1 : start) { // the first keys and the first policy stand in the first tile
+      const leaves = await entriesOf(n);
+      log.entries.push(...leaves.map((leaf, k) => entry(leaf, n * WIDTH + k)));
+      log.leaves.push(...leaves);
+    }
     const types = [...new Set(log.entries.map((entry) => entry.type))].sort();
     $("type").replaceChildren(new Option("all entries", ""), ...types.map((type) => new Option(WORDS[type] ?? type, type)));
     for (const show of [showCheckpoint, showDays, showEntries, showKeys]) show();
@@ -350,4 +385,4 @@ $("verify-all").addEventListener("click", verifyAll);
 $("type").addEventListener("change", showEntries);
 $("csv").addEventListener("click", () => save("consent-log.csv", "text/csv", toCsv()));
 $("jsonl").addEventListener("click", () => save("consent-log.jsonl", "application/jsonl", log.entries.map((e) => `${JSON.stringify(e)}\n`).join("")));
-$("bundle").addEventListener("click", () => save("consent-log-evidence.json", "application/json", toBundle()));
+$("evidence").addEventListener("submit", saveBundle);
