@@ -20,6 +20,11 @@ def bytes_of(folder):
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
+def stands():
+    """The consent whose values are noted stands all the while."""
+    return True
+
+
 @pytest.fixture
 def keys(tmp_path):
     keys = SqliteEpochKeys(tmp_path / "epochs.db", secrets.token_bytes)
@@ -95,7 +100,7 @@ def test_rows_of_a_forgotten_subject_are_gone_to_the_byte(tmp_path):
     rows = SqliteSharedRows(tmp_path / "shared.db")
     gone, stays = (Pseudonym(secrets.token_bytes(16)) for _ in range(2))
     for subject in (gone, stays):
-        rows.note(5, "daily", subject, subject, {("cohort", "a"): b"1", ("cohort", "b"): b"2"}, 4)
+        rows.note(5, "daily", subject, subject, {("cohort", "a"): b"1", ("cohort", "b"): b"2"}, 4, stands)
     assert rows.counts(5, "daily") == {("cohort", "a"): 2, ("cohort", "b"): 2}
     assert gone in bytes_of(tmp_path)
     assert rows.forget("daily", [(5, Pseudonym(secrets.token_bytes(16)))]) == 0
@@ -111,8 +116,8 @@ def test_of_a_subjects_values_only_the_lowest_ranks_are_kept_in_whatever_order_t
     ranks = {("cohort", str(n)): bytes([n]) for n in range(9)}
     subject = Pseudonym(secrets.token_bytes(16))
     for pair in sorted(ranks, key=lambda pair: ranks[pair], reverse=True):
-        rows.note(5, "daily", subject, subject, {pair: ranks[pair]}, 4)
-        rows.note(5, "daily", subject, subject, {pair: ranks[pair]}, 4)
+        rows.note(5, "daily", subject, subject, {pair: ranks[pair]}, 4, stands)
+        rows.note(5, "daily", subject, subject, {pair: ranks[pair]}, 4, stands)
     assert set(rows.counts(5, "daily")) == {("cohort", str(n)) for n in range(4)}
     rows.close()
 
@@ -121,7 +126,7 @@ def test_two_subjects_of_one_person_count_once(tmp_path):
     rows = SqliteSharedRows(tmp_path / "shared.db")
     person = Pseudonym(secrets.token_bytes(16))
     for _ in range(3):
-        rows.note(5, "daily", Pseudonym(secrets.token_bytes(16)), person, {("cohort", "a"): b"1"}, 4)
+        rows.note(5, "daily", Pseudonym(secrets.token_bytes(16)), person, {("cohort", "a"): b"1"}, 4, stands)
     assert rows.counts(5, "daily") == {("cohort", "a"): 1}
     rows.close()
 
@@ -130,7 +135,7 @@ def test_a_person_is_gone_to_the_byte_with_the_last_of_their_subjects(tmp_path):
     rows = SqliteSharedRows(tmp_path / "shared.db")
     person, first, second = (Pseudonym(secrets.token_bytes(16)) for _ in range(3))
     for subject in (first, second):
-        rows.note(5, "daily", subject, person, {("cohort", "a"): b"1"}, 4)
+        rows.note(5, "daily", subject, person, {("cohort", "a"): b"1"}, 4, stands)
     rows.forget("daily", [(5, first)])
     assert first not in bytes_of(tmp_path)
     assert person in bytes_of(tmp_path)
@@ -143,7 +148,7 @@ def test_rows_go_to_the_byte_also_among_many(tmp_path):
     rows = SqliteSharedRows(tmp_path / "shared.db")
     subjects = [Pseudonym(secrets.token_bytes(16)) for _ in range(600)]
     for subject in subjects:
-        rows.note(5, "daily", subject, subject, {("cohort", "a"): subject[:8]}, 4)
+        rows.note(5, "daily", subject, subject, {("cohort", "a"): subject[:8]}, 4, stands)
     for subject in subjects[::10]:
         rows.forget("daily", [(5, subject)])
     left = bytes_of(tmp_path)
