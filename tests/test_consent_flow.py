@@ -55,7 +55,10 @@ class Worker:
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Worker, str]]:
     folder = tmp_path_factory.mktemp("flow")
     config = Config(
-        data_dir=folder / "data", key_dir=folder / "keys", public_url="https://ads.example", deadline_ms=10_000
+        data_dir=folder / "data",
+        key_dir=folder / "keys",
+        public_url="https://ads.example",
+        deadline_ms=10_000,
     )
     config.data_dir.mkdir()
     fill(config, NOW)
