@@ -679,8 +679,8 @@ def log_verify(proof: Path, leaf: Path | None, policy: Path) -> None:
     from privacy.tlog_proof import read_proof, verify_proof
     from privacy.use_batch import read_use_proof, verify_use
 
-    trusted = read_policy(policy.read_text("utf-8"))
-    data = proof.read_bytes()
+    trusted = read_policy(_text(policy))
+    data = _bytes(proof)
     try:
         if data.startswith(b"{"):
             checkpoint, what = verify_use(read_use_proof(data), trusted), "use"
@@ -688,7 +688,7 @@ def log_verify(proof: Path, leaf: Path | None, policy: Path) -> None:
             raise click.UsageError("name the LEAF that the proof is to show")
         else:
             read = read_proof(data)
-            checkpoint, what = verify_proof(read, leaf.read_bytes(), trusted), f"entry {read.index}"
+            checkpoint, what = verify_proof(read, _bytes(leaf), trusted), f"entry {read.index}"
     except LogError as error:
         _fail(error, FOUND)
     click.echo(f"{what} of {checkpoint.origin} at {checkpoint.size} entries: verified")
@@ -747,11 +747,11 @@ def log_monitor(
     from privacy.errors import LogError
     from privacy.log_policy import read_policy
 
-    trusted = read_policy(policy.read_text("utf-8"))
-    key = key_file.read_text("ascii").strip() if key_file else None
+    trusted = read_policy(_text(policy))
+    key = _text(key_file).strip() if key_file else None
     source = HttpSource(log, key) if log.startswith(("http://", "https://")) else FolderSource(Path(log))
     while True:
-        before = seen.read_bytes() if seen.exists() else None
+        before = _bytes(seen) if seen.exists() else None
         try:
             note = follow(source, trusted, before, int(_now().timestamp()), stale_s)
         except LogError as error:
@@ -825,9 +825,9 @@ def log_rejudge(bundle: Path, policy: Path, as_json: bool) -> None:
     from privacy.log_policy import read_policy
     from privacy.rejudge import judge, read_bundle
 
-    trusted = read_policy(policy.read_text("utf-8"))
+    trusted = read_policy(_text(policy))
     try:
-        judgement = judge(read_bundle(bundle.read_bytes()), trusted)
+        judgement = judge(read_bundle(_bytes(bundle)), trusted)
     except LogError as error:
         click.echo("the evidence does not hold: nothing follows from it", err=True)
         _fail(error, FOUND)
@@ -857,7 +857,7 @@ def log_witness(name: str, policy: Path, state: Path, host: str, port: int) -> N
     from privacy.keyring import Keyring
     from privacy.log_policy import read_policy
 
-    logs = watched(read_policy(policy.read_text("utf-8")))
+    logs = watched(read_policy(_text(policy)))
     signer = witness_signer(name, Keyring.open(state / "keys", (KEY,), random=secrets.token_bytes))
     click.echo(f"witness {name.rpartition('/')[2]} {signer.verifier.vkey()} http://{host}:{port}")
 
@@ -1298,6 +1298,27 @@ def _outline(value: Any, indent: str = "") -> Iterator[str]:
         else:
             shown = "-" if item is None or item in ([], (), {}) else item
             yield f"{indent}{name}: {shown}"
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a file of the log that came from elsewhere. Raises LogError for one that is far too large."""
+    from privacy.errors import LogError
+    from privacy.rejudge import MOST_BYTES
+
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise LogError(f"{path}: got more than {MOST_BYTES} bytes")
+    return data
+
+
+def _text(path: Path) -> str:
+    from privacy.errors import LogError
+
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError:
+        raise LogError(f"{path}: got bytes that are no UTF-8") from None
 
 
 def _fail(error: Exception, code: int) -> None:

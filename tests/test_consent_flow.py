@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
+from engine.backup import backup, restore
 from engine.config import Config
 from engine.keys import create_key
 from engine.prove.consents import COHORT
@@ -52,7 +55,10 @@ class Worker:
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Worker, str]]:
     folder = tmp_path_factory.mktemp("flow")
     config = Config(
-        data_dir=folder / "data", key_dir=folder / "keys", public_url="https://ads.example", deadline_ms=5000
+        data_dir=folder / "data",
+        key_dir=folder / "keys",
+        public_url="https://ads.example",
+        deadline_ms=10_000,
     )
     config.data_dir.mkdir()
     fill(config, NOW)
@@ -150,5 +156,67 @@ def test_without_a_key_of_consent_signals_are_off_and_pages_get_theirs(tmp_path:
         assert told["privacy"]["basis"] == "context"
         assert told["decisions"]
         assert worker.client.get("/v1/consents/status").status_code == 404
+    finally:
+        worker.services.close()
+
+
+def test_after_an_erasure_over_http_no_file_holds_the_reader_and_nothing_is_exported(
+    workers: tuple[Worker, Worker, str],
+) -> None:
+    first, second, key = workers
+    given = first.post("/v1/consents", GRANT, key).json
+    rights = {"Authorization": f"Bearer {given['rights_token']}"}
+    said = {"token": given["token"], "nonce": "ab" * 16}
+    address = "jane.doe@mail.example"
+    signals = {**SIGNALS, "id": {"type": "email", "value": address}}
+    assert second.decide(consent=said, signals=signals)["privacy"]["basis"] == "consent"
+    consents, folder = first.services.consents, first.services.config.data_dir.parent
+    assert consents is not None
+    subject = consents.subject_of(PUBLISHER, given["sub"])
+    held = consents.keys.get(subject)
+    assert held is not None
+    needles = [subject.encode(), bytes.fromhex(subject), held.key, given["receipt"]["key"].encode()]
+    needles += [text.encode() for text in (given["sub"], given["token"], said["nonce"], address)]
+
+    def found() -> set[str]:
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        return {path.name for path in files if any(needle in path.read_bytes() for needle in needles)}
+
+    assert found() >= {"subjects.db-wal", "tactful.db-wal"}
+    assert first.client.get("/v1/subject/export", headers=rights).status_code == 200
+    erased = first.post("/v1/subject/erase", {"publisher": PUBLISHER, "rights_token": given["rights_token"]})
+    assert erased.status_code == 200, erased.text
+    assert found() == set()
+    assert second.client.get("/v1/subject/export", headers=rights).status_code == 404
+    assert (
+        second.decide(consent={**said, "nonce": "cd" * 16}, signals=SIGNALS)["privacy"]["basis"] == "context"
+    )
+
+
+def test_a_restored_backup_decides_as_the_service_did(
+    workers: tuple[Worker, Worker, str], tmp_path: Path
+) -> None:
+    first, _, _ = workers
+    config = first.services.config
+    sent = [json.loads(request.body) for request in requests()[:4] if request.method == "POST"]
+
+    def answers(worker: Worker) -> list[Any]:
+        said = [worker.decide(**body) for body in sent]
+        assert not any(one["degraded"] for one in said), "this machine is too slow to compare decisions"
+        return [{name: told for name, told in one.items() if name != "request_id"} for one in said]
+
+    before = answers(first)
+    assert any(one["decisions"] for one in before)
+    backup(first.services.store, tmp_path / "copy.db")
+    shutil.copytree(config.key_dir, tmp_path / "keys")
+    again = replace(config, data_dir=tmp_path / "data", key_dir=tmp_path / "keys")
+    again.data_dir.mkdir()
+    restore(tmp_path / "copy.db", again.database)
+    worker = Worker(again)
+    try:
+        after = answers(worker)
+        for one in (*before, *after):
+            one.pop("snapshot")  # the restored store is newer than the one it came from
+        assert after == before
     finally:
         worker.services.close()

@@ -4,6 +4,8 @@ On copies of the deployment's state, under its own settings: readers agree, one 
 leaves a trace, exports, withdraws and is erased. Then every file of the copy is searched for its key, what the
 key gives, its pseudonym, the publisher's name for it, its e-mail address and their hashes; and what was proved
 before must still be proved. How much this finds is itself measured, by faults planted in the erasure.
+
+The calls do not go through HTTP; that the routes keep nothing either is searched for in tests/test_consent_flow.py.
 """
 
 from __future__ import annotations

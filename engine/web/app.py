@@ -152,7 +152,10 @@ def create_app(
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)
-    add_consents(api, ConsentDesk(services.consents, services.admission, services.publishers, caller_of))
+    desk = ConsentDesk(
+        services.consents, services.admission, services.publishers, caller_of, services.consent_log.fault
+    )
+    add_consents(api, desk)
     add_deletions(api, lambda: services.deletions)
     add_health(api, metrics, services.unready, services.consents_off, services.consent_log.fault)
     app.extensions["tactful"] = api

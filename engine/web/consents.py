@@ -126,7 +126,10 @@ class ConsentDesk:
         tokens: Tokens | None,
         publishers: Callable[[], Mapping[str, Publisher]],
         caller_of: Callable[[Request], Caller | None],
+        fault: Callable[[], str | None],
     ) -> None:
+        """Take `fault`, which says why the log is not signed, or None."""
+        self._fault = fault
         self._consents, self._tokens = consents, tokens
         self._publishers, self._caller_of = publishers, caller_of
         self._body: Body[SubjectBody] = Body(SubjectBody, MEDIA)
@@ -137,6 +140,17 @@ class ConsentDesk:
         if self._consents is None:
             raise _off()
         return self._consents
+
+    def recorder(self) -> Consents:
+        """Return the consents, to record an answer in a log that holds. Raises Refused.
+
+        Where the log does not, its next entry may be one that others hold another proof of. What ends a consent
+        is taken all the same.
+        """
+        if self._fault() is not None:
+            detail = "Nothing is agreed to until it is; see /readyz."
+            raise Refused(503, "The consent log is not signed", detail, headers={"Retry-After": "60"})
+        return self.consents
 
     def publisher(self, id: str, caller: Caller | None) -> Publisher:
         """Return a publisher in whose name the caller may speak. Raises Refused."""
@@ -216,6 +230,7 @@ def add_consents(api: Api, desk: ConsentDesk) -> None:
     def record_consent(caller: Caller, body: ConsentBody) -> Response:
         """Record that a reader agreed or refused; a consent is answered with its tokens."""
         publisher = desk.publisher(body.publisher, caller)
+        consents = desk.recorder()
         asked = Grant(
             purposes=frozenset(body.purposes),
             notice=body.notice,
@@ -230,10 +245,10 @@ def add_consents(api: Api, desk: ConsentDesk) -> None:
                 fault = Fault("sub", "a value", "nothing: a refusal is recorded without an identifier")
                 raise Refused(422, "Invalid body", None, (fault,))
             with _told():
-                receipt = desk.consents.refuse(publisher, asked)
+                receipt = consents.refuse(publisher, asked)
             return reply(ConsentAnswer("ConsentRefused", ReceiptAnswer(receipt.index)), 201)
         with _told():
-            given = desk.consents.grant(publisher, body.sub, asked)
+            given = consents.grant(publisher, body.sub, asked)
         row, receipt = given.row, given.receipt
         answer = ConsentAnswer(
             state=row.state,

@@ -264,3 +264,19 @@ def test_a_real_consent_s_evidence_is_judged_from_the_commands_alone(tmp_path):
     assert run("log", "rejudge", tmp_path / "evidence.json", "--policy", policy).exit_code == 1
     log.close()
     desk.close()
+
+
+@pytest.mark.parametrize("what", ["huge", "no text", "deep", "empty"])
+@pytest.mark.parametrize("which", ["evidence.json", "policy.txt"])
+def test_a_hostile_file_is_refused_in_words(story, tmp_path, what, which):
+    (tmp_path / "evidence.json").write_bytes(story.evidence())
+    (tmp_path / "policy.txt").write_text(story.world.writer.policy.text())
+    with (tmp_path / which).open("wb") as file:
+        if what == "huge":
+            file.truncate(1 << 40)  # a hole
+        else:
+            file.write({"no text": b"\xff\xfe", "deep": b'{"format":' + b"[" * 10**6, "empty": b""}[what])
+    files = (str(tmp_path / "evidence.json"), "--policy", str(tmp_path / "policy.txt"))
+    told = CliRunner().invoke(main, ["log", "rejudge", *files])
+    assert told.exit_code == (1 if which == "evidence.json" else 3)
+    assert isinstance(told.exception, SystemExit) and "error: " in told.stderr

@@ -234,3 +234,18 @@ def test_nothing_that_a_reader_sends_is_logged(desk: Service, caplog) -> None:
         export(desk, token)
         desk.call("POST", ERASE, body={"publisher": "planet", "rights_token": token})
     assert SUB not in caplog.text and told["rights_token"][:40] not in caplog.text
+
+
+def test_where_the_log_is_not_signed_nothing_is_agreed_to_and_everything_can_be_ended(desk: Service) -> None:
+    first, other = given(desk), given(desk, sub=SUB[::-1])
+    desk.services.consent_log.reason = "rolled back"
+    leaves = desk.services.leaves.count()
+    for state in ("given", "refused"):
+        sub = SUB if state == "given" else None
+        answer = desk.call("POST", RECORD, key="planet", body=body(state=state, sub=sub))
+        assert answer.status_code == 503 and answer.headers["Retry-After"]
+        assert "readyz" in answer.json["detail"]
+    assert desk.services.leaves.count() == leaves
+    told = {"publisher": "planet", "rights_token": first["rights_token"]}
+    assert desk.client.post("/v1/consents/withdraw", json=told).status_code == 200
+    assert desk.client.post(ERASE, json={**told, "rights_token": other["rights_token"]}).status_code == 200

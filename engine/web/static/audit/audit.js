@@ -4,7 +4,7 @@ const WIDTH = 256; // entries, or hashes, of a full tile
 const MOST_TILES = 400; // of entries that are loaded, the latest ones
 const MOST_ROWS = 1000; // that are shown
 const STATES = ["consent.grant", "consent.refuse", "consent.withdraw", "consent.expire", "subject.erase"];
-const COLOURS = ["#2563eb", "#9ca3af", "#d97706", "#a16207", "#b3261e"];
+const COLOURS = ["#2563eb", "#9ca3af", "#d97706", "#7c3aed", "#b3261e"];
 const KEYS = ["key.add", "key.retire", "policy.change", "config.change"];
 const WORDS = {
   "consent.grant": "consent given", "consent.refuse": "consent refused", "consent.withdraw": "consent withdrawn",
@@ -221,7 +221,8 @@ function cell(row, text, head = false) {
 }
 
 const hour = (entry) => new Date(entry.t * 3600000).toISOString().slice(0, 16).replace("T", " ");
-const details = ({ v, seq, type, t, ...rest }) => (Object.keys(rest).length ? JSON.stringify(rest) : "");
+const short = (_, value) => (typeof value === "string" && value.length > 100 ? `${value.slice(0, 60)}… (${value.length} characters: save JSONL)` : value);
+const details = ({ v, seq, type, t, ...rest }) => (Object.keys(rest).length ? JSON.stringify(rest, short) : "");
 
 function showEntries() {
   const wanted = $("type").value;
