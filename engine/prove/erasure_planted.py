@@ -123,23 +123,9 @@ def _remember_export(rights: Rights, state: Path) -> None:
 def _keep_email(rights: Rights, state: Path) -> None:
     note = rights.weeks.shared.note
 
-<<<<<<< HEAD
     def keep(*said: Any, person: bytes | None = None, **more: Any) -> None:
         (state / "data" / "persons").write_bytes(person or b"")
         note(*said, person=person, **more)
-=======
-    def keep(
-        publisher: str,
-        subject: str,
-        pairs: Any,
-        now: datetime,
-        *,
-        person: bytes | None = None,
-        still: Callable[[], bool] = lambda: True,
-    ) -> None:
-        (state / "data" / "persons").write_bytes(person or b"")
-        note(publisher, subject, pairs, now, person=person, still=still)
->>>>>>> breaklog
 
     rights.weeks.shared.note = keep  # type: ignore[method-assign]
 
