@@ -28,7 +28,7 @@ from engine.config import Config
 from engine.errors import EngineError, ServeError
 from privacy.errors import PrivacyError
 
-SLOW = 12  # threads of a worker, besides those that work, in which requests wait for their bodies
+SLOW = 28  # threads of a worker, besides those that work, in which requests wait for their bodies
 HEADERS_S = 10  # a connection that sends no whole head of a request for so long is closed
 CONNECTIONS = 8192  # of a worker, where the limit of open files lets it; more wait to be accepted
 BACKLOG = 4096  # that wait to be accepted
@@ -46,7 +46,7 @@ _OPENED, _REFUSED = "opened", "refused"  # files by which the first workers tell
 def serve(config: Config, server: str = "granian", *, extend: Extend | None = None) -> None:
     """Serve until SIGTERM or SIGINT; `extend` adds to each worker's app.
 
-    Raises ServeError where the address is taken or no worker can open its services.
+    Raises ServeError where the address is taken, no worker can open its services, or workers die again at once.
     """
     _check_address(config)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server sets its own
@@ -166,7 +166,7 @@ def _connections() -> int:
     return CONNECTIONS if soft == resource.RLIM_INFINITY else max(128, min(CONNECTIONS, soft - OWN_FILES))
 
 
-def run_granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
+def run_granian(load: Callable[[], Any], config: Config, folder: Path | None = None) -> None:
     """Serve the WSGI app that each worker loads, until SIGTERM."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
@@ -197,14 +197,18 @@ def run_granian(load: Callable[[], Any], config: Config, folder: Path) -> None:
 
     # Many threads are meant: most of them wait.
     logging.getLogger("_granian").addFilter(lambda record: "seems quite high" not in record.getMessage())
-    granian.serve(target_loader=unless_stopped, wrap_loader=False)
+    with suppress(
+        SystemExit
+    ):  # how it returns, with an error where workers die again as soon as they are started
+        granian.serve(target_loader=unless_stopped, wrap_loader=False)
+    if not granian.interrupt_signal:
+        raise ServeError("workers died again as soon as they were started: the lines above say of what")
 
 
 def run_wsgi(load: Callable[[], Any], config: Config) -> None:
-    """Serve another app than the service's, until SIGTERM. Raises ServeError where the address is taken."""
+    """Serve another app than the service's, until SIGTERM. Raises ServeError as `serve` does."""
     _check_address(config)
-    with suppress(SystemExit):
-        run_granian(load, config, Path())
+    run_granian(load, config)
 
 
 def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:

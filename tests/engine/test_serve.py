@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -69,8 +71,12 @@ class Served:
         return self._read(urllib.request.Request(url, BODY, headers))
 
     def _read(self, request: urllib.request.Request) -> str:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return str(answer.read().decode())
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
+            raise
 
 
 @contextmanager
@@ -189,6 +195,23 @@ def test_workers_do_not_outlive_a_main_process_that_was_killed(tmp_path: Path) -
             time.sleep(0.05)
         else:
             pytest.fail("a worker still answers")
+
+
+def test_workers_that_die_again_at_once_end_the_service_with_an_error(tmp_path: Path) -> None:
+    with served(tmp_path) as service:
+        until_ready(service)
+        for _ in range(100):
+            for pid in (
+                Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
+            ):
+                if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(int(pid), signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                service.process.wait(0.3)
+                break
+        told, _ = service.process.communicate(timeout=20)
+        assert service.process.returncode == 1
+        assert "workers died again as soon as they were started" in told
 
 
 def test_services_that_cannot_be_opened_stop_the_start_and_say_why(tmp_path: Path) -> None:
