@@ -18,7 +18,7 @@ from schemathesis.config import SchemathesisConfig
 
 from engine.store import SqliteStore
 from privacy.visit import COUNTRIES
-from tests.engine.web.conftest import FakeServices, Service, request, seed_catalogue
+from tests.engine.web.conftest import FakeServices, Service, admission_of, request, seed_catalogue
 
 # Formats that JSON Schema leaves to their owners, and one that the schema narrows by a pattern.
 schemathesis.openapi.format("iana-timezone", st.sampled_from(sorted(available_timezones())))
@@ -52,6 +52,7 @@ CONFIG = SchemathesisConfig.from_dict(
 def opened(folder: Path) -> Iterator[Service]:
     keys = seed_catalogue(folder / "catalog.db")
     services = FakeServices(SqliteStore(folder / "catalog.db"))
+    services.admission = admission_of(services)
     yield Service(services, keys)
     services.close()
 

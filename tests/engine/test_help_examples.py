@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -23,7 +24,12 @@ from tests.engine.test_cli import commands
 ROOT = Path(__file__).parents[2]
 _EXAMPLE = re.compile(r"Example: ((?:[A-Z_]+=\S+ )*tactful [^.\n]*(?:\.[^.\s][^.\n]*)*)")
 SERVING = ("serve", "demo")  # they run until they are stopped
-ELSEWHERE = ("prove",)  # takes minutes; tests/test_no_identity.py makes the same proof
+# Run elsewhere: what takes minutes (test_no_identity and test_prove_log make the same proofs), and what names a reader,
+# a leaf of a published log or a folder of the machine (test_cli_log, test_cli_rights, test_cli_consent).
+ELSEWHERE = (
+    *(("prove",), ("log",), ("subject",), ("consent", "withdraw")),
+    *(("purge",), ("backup-keys",), ("restore-keys",)),
+)
 # What an example may exit with besides 0: what it found is told by it.
 FINDS = {"diagnose": (0, 1)}
 ARTICLE = (
@@ -65,6 +71,7 @@ def shell(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     (folder / "catalogue.ndjson").write_text(CATALOGUE)
     (folder / "request.json").write_text(REQUEST)
     (folder / "article.html").write_text(ARTICLE)
+    (folder / "notice.txt").write_text("We use what you read here to choose advertisements, if you agree.")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TACTFUL_")}
     environ |= {
         "PATH": f"{folder / 'bin'}{os.pathsep}{environ['PATH']}",
@@ -109,9 +116,11 @@ def test_every_example_runs_as_written(shell: tuple[Path, dict[str, str]]) -> No
     assert run(shell, "tactful load catalogue.ndjson").returncode == 0
     key = run(shell, "tactful keys create publisher --tenant daily-planet").stdout.split("_")[2]
     for line in examples():
-        if words(line)[0] in (*SERVING, *ELSEWHERE):
+        if words(line)[0] in SERVING or any(words(line)[: len(path)] == [*path] for path in ELSEWHERE):
             continue
         told = run(shell, line.replace(KEY, key))
+        if words(line)[:2] == ["consent", "issue"]:
+            (folder / "token.txt").write_text(json.loads(told.stdout)["token"])
         assert told.returncode in FINDS.get(words(line)[0], (0,)), (
             line,
             told.stdout[-500:],

@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from engine.admission import Admission
 from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Change
 from engine.config import CONSENT_KEYS, Config
@@ -30,6 +32,9 @@ from engine.store import SqliteStore
 from engine.store.log_sqlite import SqliteLeaves
 from engine.web import create_app
 from engine.web.decisions import Admits
+from privacy import iab
+from privacy.consent_token import Verifier
+from privacy.gate import Checks
 from privacy.keyring import Keyring
 from privacy.visit import Visit
 
@@ -90,6 +95,25 @@ class FakeLog:
 
     def fault(self) -> str | None:
         return self.reason
+
+
+class Shared:
+    """Everybody shares every value."""
+
+    def shared(self, publisher: str, key: str, value: str) -> bool:
+        return True
+
+    def note(self, *_: Any, **__: Any) -> None:
+        """Forget it."""
+
+
+def admission_of(services: FakeServices) -> Admission:
+    """Give what reads consent tokens over the consents that these services keep."""
+    consents = services.consents
+    assert consents is not None
+    restrict = partial(iab.restrict, role="publisher", vendor_id=None)
+    checks = Checks(Verifier(), consents.store, restrict, consents._mac, 50)
+    return Admission(checks, consents.issuer, Shared(), now=services.now, most=2)
 
 
 class FakeServices:

@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 
-from engine.admission import Admission
 from engine.errors import StoreError
-from privacy import iab
-from privacy.consent_token import Verifier
-from privacy.gate import Checks
-from tests.engine.web.conftest import NOW, ORIGIN, Service, errors
+from tests.engine.web.conftest import NOW, ORIGIN, Service, admission_of, errors
 
 RECORD, WITHDRAW = "/v1/consents", "/v1/consents/withdraw"
 EXPORT, ERASE = "/v1/subject/export", "/v1/subject/erase"
 SUB = "reader-0123456789abcdef"
 
 
-class Shared:
-    """Everybody shares every value."""
-
-    def shared(self, publisher: str, key: str, value: str) -> bool:
-        return True
-
-    def note(self, *_: Any, **__: Any) -> None:
-        """Forget it."""
-
-
 @pytest.fixture
 def desk(service: Service) -> Service:
     """Give a service that reads consent tokens."""
-    consents = service.services.consents
-    assert consents is not None
-    restrict = partial(iab.restrict, role="publisher", vendor_id=None)
-    checks = Checks(Verifier(), consents.store, restrict, consents._mac, 50)
-    admission = Admission(checks, consents.issuer, Shared(), now=service.services.now, most=2)
-    service.services.admission = admission
+    service.services.admission = admission_of(service.services)
     return Service(service.services, service.keys)
 
 
