@@ -27,7 +27,7 @@ from engine.log_audit import audit, follow
 from engine.log_client import FolderSource
 from engine.log_files import CHECKPOINT, SIGNED, Signed
 from engine.store import SqliteStore
-from engine.store.sqlite import copy_database
+from engine.store.copy_sqlite import copy_database
 from privacy.checkpoint import Checkpoint, Note, read_checkpoint, read_note, sign_note
 from privacy.consent_log import leaf
 from privacy.errors import LogError

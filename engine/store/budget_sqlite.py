@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.store.sqlite import SqliteStore
+from engine.store.file_sqlite import SqliteFile
 from privacy.budget import Charge, QueryId
 from privacy.canonical import canonical
 from privacy.consent_log import LeafStore, leaf
@@ -26,9 +26,7 @@ FILE_MODE = 0o600
 class SqliteBudget:
     """Satisfies SpendStore."""
 
-    def __init__(
-        self, store: SqliteStore, mark: Path, leaves: LeafStore, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, store: SqliteFile, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> None:
         """Take the store, the file of the high-water mark and the log. Raises StoreError."""
         self._store, self._leaves, self._now = store, leaves, now
         self._mark = HighWater(mark)

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from engine.errors import StoreError
-from engine.store.sqlite import PAGE_WAIT_S, SqliteStore
+from engine.store.file_sqlite import SqliteFile
+from engine.store.forms import PAGE_WAIT_S
 from engine.store.uses_sqlite import forget_batches, note_use
 from privacy.consent import Purpose, Standing, State
 from privacy.consent_log import LeafStore, Maker
@@ -47,9 +48,7 @@ Note = Callable[[ConsentRow, int], tuple[bytes, bytes]]
 class SqliteConsents:
     """Satisfies privacy.consent.Standings, and keeps what stands behind it."""
 
-    def __init__(
-        self, store: SqliteStore, leaves: LeafStore, *, random_bytes: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, store: SqliteFile, leaves: LeafStore, *, random_bytes: Callable[[int], bytes]) -> None:
         self._store, self._leaves, self._random = store, leaves, random_bytes
 
     # --- at a request ---

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from engine.store.sqlite import SqliteStore
+from engine.store.file_sqlite import SqliteFile
 from privacy.consent_log import PADDED_TO, Maker, dummy, hour_of, seal
 
 _LAST = "SELECT max(seq) FROM log_leaves"
@@ -17,14 +17,14 @@ _RECORDED = "log-recorded"  # setting: keys, settings and policy as the log was 
 class SqliteLeaves:
     """Satisfies LeafStore. With `random`, the log is one that everybody may read: sealed, and padded by the hour."""
 
-    def __init__(self, store: SqliteStore, random: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, store: SqliteFile, random: Callable[[int], bytes] | None = None) -> None:
         self._store = store
         self._random = random
 
     def append(self, db: sqlite3.Connection, makers: Sequence[Maker]) -> list[int]:
-        """Append within the transaction that `SqliteStore.writing` gave; return the indexes."""
+        """Append within the transaction that `SqliteFile.writing` gave; return the indexes."""
         if not db.in_transaction:
-            raise ValueError("db: got a connection without a transaction, expected SqliteStore.writing()'s")
+            raise ValueError("db: got a connection without a transaction, expected SqliteFile.writing()'s")
         seq = _count(db.execute(_LAST).fetchall())
         if self._random is None:
             rows = [(number, make(number)) for number, make in enumerate(makers, seq)]

@@ -376,15 +376,15 @@ def test_a_newer_schema_is_refused_with_the_remedy(store: SqliteStore):
 
 
 def test_an_older_schema_is_brought_forward_with_its_rows(store: SqliteStore, monkeypatch):
-    from engine.store import sqlite
+    from engine.store import file_sqlite
 
     fill(store)
     store.close()
     newer = (
-        *sqlite.MIGRATIONS,
+        *file_sqlite.MIGRATIONS,
         "ALTER TABLE creatives ADD COLUMN note TEXT; UPDATE creatives SET note = 'kept'",
     )
-    monkeypatch.setattr(sqlite, "MIGRATIONS", newer)
+    monkeypatch.setattr(file_sqlite, "MIGRATIONS", newer)
     reopened = open_store(f"sqlite:///{store.path}")
     assert len(ids(reopened)) == 3
     reopened.close()
