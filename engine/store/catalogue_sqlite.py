@@ -96,7 +96,8 @@ class SqliteCatalogue(SqliteFile):
     ) -> list[tuple[int, str, str, str, str, bytes | None, bytes | None]]:
         """Return (seq, at, actor, kind, id, before, after) of the changes past `after`, oldest first."""
         sql = (
-            'SELECT seq, at, actor, kind, id, before, "after" FROM journal WHERE seq > ? ORDER BY seq LIMIT ?'
+            'SELECT seq, at, actor, kind, id, CAST(before AS BLOB), CAST("after" AS BLOB) FROM journal'
+            " WHERE seq > ? ORDER BY seq LIMIT ?"
         )
         return self.rows(sql, (after, limit))
 
@@ -158,9 +159,20 @@ class SqliteCatalogue(SqliteFile):
                     " ON CONFLICT DO UPDATE SET state = excluded.state, updated = excluded.updated",
                     (*key, approval.state, at),
                 )
-                before = None if row is None else json_text(row[0])
+                before = None if row is None else msgspec.json.encode(row[0])
                 journal(
-                    db, [(at, actor, "approval", "/".join(key), before, json_text(approval.state), catalog)]
+                    db,
+                    [
+                        (
+                            at,
+                            actor,
+                            "approval",
+                            "/".join(key),
+                            before,
+                            msgspec.json.encode(approval.state),
+                            catalog,
+                        )
+                    ],
                 )
             bump(db, live=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -13,14 +13,17 @@ import numpy as np
 
 from contexts.context import PageFacts, Vector
 from engine.change import KINDS, Entity, Kind, content_hash
+from engine.consent_row import ConsentRow
 from engine.errors import StoreError
 from engine.keys import ApiKey, Scope
+from privacy.consent import Purpose, State
 
 BATCH = 1000  # rows read or written at a time
 BUSY_TIMEOUT_S = 30.0  # how long a writer waits for another one
 PAGE_WAIT_S = (
     0.05  # how long a page view waits for one: after that it is decided without its reader's consent
 )
+KEPT = timedelta(days=35)  # how long it can be shown which receipts a batch of uses has
 UNUSED_IMAGE_DAYS = 1  # pages that were answered before a change may still load the old picture
 TABLES: dict[Kind, str] = {
     "publisher": "publishers",
@@ -63,6 +66,22 @@ def key_of(row: tuple[str, Scope, str | None, str, str, str | None, str | None])
     )
 
 
+def consent_of(publisher: str, subject: str, row: tuple[Any, ...]) -> ConsentRow:
+    """Read a consent's columns: record, generation, state, purposes, expires, ended, status_idx."""
+    record, generation, state, purposes, expires, ended, status = row
+    return ConsentRow(
+        publisher=publisher,
+        subject=subject,
+        record=record,
+        generation=generation,
+        state=cast(State, state),
+        purposes=frozenset(cast("list[Purpose]", purposes.split())),
+        expires=datetime.fromisoformat(expires),
+        ended=None if ended is None else datetime.fromisoformat(ended),
+        status_idx=status,
+    )
+
+
 def facts_of(facts: bytes, vector: bytes | None) -> PageFacts:
     """Read a page's facts and its vector."""
     page = _FACTS.decode(facts)
@@ -79,6 +98,11 @@ def moment(at: datetime) -> str:
     if at.tzinfo is None:
         raise ValueError("got a time without a zone, expected an aware one")
     return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def second(at: datetime) -> str:
+    """Write a time to the second so that text order is time order. Requires an aware time."""
+    return at.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def json_text(value: object) -> str:

@@ -27,7 +27,7 @@ def bump(
 
 def journal(
     db: sqlite3.Connection,
-    entries: Sequence[tuple[str, str, str, str, bytes | str | None, bytes | str | None, int]],
+    entries: Sequence[tuple[str, str, str, str, bytes | None, bytes | None, int]],
 ) -> None:
     """Note (at, actor, kind, id, before, after, catalogue version) of changes."""
     db.executemany(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
+import msgspec
+
 from engine.keys import ApiKey
 from engine.store.file_sqlite import SqliteFile
-from engine.store.forms import json_text, key_of, moment
+from engine.store.forms import key_of, moment
 from engine.store.journal_sqlite import bump, journal, versions
 
 
@@ -34,8 +36,8 @@ class SqliteKeys(SqliteFile):
                     " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET expires = excluded.expires",
                     (key.id, key.scope, key.tenant, key.secret_hash, moment(key.created), expires),
                 )
-                before = None if row is None else json_text({"expires": row[0]})
-                after = json_text({"scope": key.scope, "tenant": key.tenant, "expires": expires})
+                before = None if row is None else msgspec.json.encode({"expires": row[0]})
+                after = msgspec.json.encode({"scope": key.scope, "tenant": key.tenant, "expires": expires})
                 journal(db, [(moment(now), actor, "key", key.id, before, after, catalog)])
             bump(db, keys=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from engine.store.file_sqlite import SqliteFile
 from privacy.consent_log import PADDED_TO, Maker, dummy, hour_of, seal
@@ -60,13 +60,14 @@ class SqliteLeaves:
                 _, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
         return first or None
 
-    def put_back(self, db: sqlite3.Connection, seq: int, leaf: bytes) -> bool:
-        """Put a leaf where it was signed to stand, within the caller's transaction; say whether it was not there."""
+    def put_back(self, leaves: Iterable[bytes]) -> int:
+        """Put the first leaves where they were signed to stand; return how many were not there."""
         sql = (
             "INSERT INTO log_leaves (seq, leaf) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET leaf = excluded.leaf WHERE leaf != excluded.leaf"
         )
-        return db.execute(sql, (seq, leaf)).rowcount > 0
+        with self._store.writing() as db:
+            return sum(db.execute(sql, (seq, leaf)).rowcount for seq, leaf in enumerate(leaves))
 
     def recorded(self, db: sqlite3.Connection) -> bytes | None:
         """Return what `record` kept last, within the caller's transaction."""

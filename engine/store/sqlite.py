@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import cast
 
+from engine.store.budget_sqlite import SqliteBudget
 from engine.store.catalogue_sqlite import SqliteCatalogue
+from engine.store.consents_sqlite import SqliteConsents
 from engine.store.forms import UNUSED_IMAGE_DAYS, moment
 from engine.store.images_sqlite import SqliteImages
 from engine.store.journal_sqlite import bump
 from engine.store.keys_sqlite import SqliteKeys
+from engine.store.log_sqlite import SqliteLeaves
 from engine.store.pages_sqlite import SqlitePages
+from engine.store.uses_sqlite import SqliteUses
+from privacy.consent_log import LeafStore
 
 
 class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages):
@@ -28,6 +35,24 @@ class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages):
             db.execute("INSERT OR IGNORE INTO settings (name, value) VALUES (?, ?)", (name, value))
             row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
             return cast(str, row[0])
+
+    # --- the stores beside, which keep their tables in the same file ---
+
+    def leaves(self, random: Callable[[int], bytes] | None = None) -> SqliteLeaves:
+        """Return the leaves of the consent log; with `random`, of one that everybody may read."""
+        return SqliteLeaves(self, random)
+
+    def uses(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> SqliteUses:
+        """Return the receipts of consented uses."""
+        return SqliteUses(self, leaves, random_bytes)
+
+    def consents(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> SqliteConsents:
+        """Return the consents."""
+        return SqliteConsents(self, leaves, random_bytes=random_bytes)
+
+    def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> SqliteBudget:
+        """Return the ledger of privacy loss, raised to what its mark says."""
+        return SqliteBudget(self, mark, leaves, now)
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
         """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""

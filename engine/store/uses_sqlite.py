@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from engine.store.file_sqlite import SqliteFile
+from engine.store.forms import KEPT
 from privacy.consent_log import LeafStore, leaf
 from privacy.merkle import HASH_BYTES
 from privacy.use_batch import batch_root, fill
 
 _BATCHES = 10  # that are read at a time
-KEPT = timedelta(days=35)  # how long it can be shown which receipts a batch has
 
 
 def note_use(db: sqlite3.Connection, receipt: bytes) -> None:

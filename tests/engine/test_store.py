@@ -202,7 +202,7 @@ def test_an_approval_moves_live_and_is_journaled(store: SqliteStore):
     with store.read() as reader:
         assert list(reader.approvals()) == [(Approval("daily", "c000000", "rejected"),)]
     last = store.journal()[-1]
-    assert last[3:] == ("approval", "daily/c000000", '"approved"', '"rejected"')
+    assert last[3:] == ("approval", "daily/c000000", b'"approved"', b'"rejected"')
 
 
 def test_a_picture_outlives_its_creative_by_a_day(store: SqliteStore):
