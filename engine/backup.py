@@ -91,13 +91,15 @@ def restore_into(source: Path, url: str, force: bool = False) -> None:
         closing(open_store(url)) as store,
         _alone(store),
     ):
-        if not force and not _is_empty(store):
+        empty = _is_empty(store)
+        if not force and not empty:
             raise StoreError("the database holds a store already: name another one, or force it")
         copy, old = Path(name) / "copy.db", Path(name) / "old.db"
         copy_database(source, copy)
         _pass_by(copy, store.versions())
-        write_copy(store, old)
-        carry_over(old, copy)
+        if not empty:
+            write_copy(store, old)
+            carry_over(old, copy)
         with closing(SqliteStore(copy)) as restored, restored.dump() as tables:
             store.fill(tables)
 

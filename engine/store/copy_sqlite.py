@@ -144,4 +144,5 @@ def _tables(db: sqlite3.Connection) -> list[tuple[str, dict[str, str]]]:
 def _all(db: sqlite3.Connection, table: str, columns: dict[str, str]) -> Iterator[tuple[Any, ...]]:
     # SQLite keeps text in a column of bytes where it is given some.
     named = (f'CAST("{name}" AS BLOB)' if type == "BLOB" else f'"{name}"' for name, type in columns.items())
-    yield from db.execute(f"SELECT {', '.join(named)} FROM {table}")  # noqa: S608 - a table's own names
+    for row in db.execute(f"SELECT {', '.join(named)} FROM {table}"):  # noqa: S608, UP028 - a table's own names;
+        yield row  # `yield from` would close the cursor of a reader that stops, when its connection is gone
