@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace as with_
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -205,10 +207,11 @@ def test_page_facts_are_numbered_in_the_order_in_which_they_come_true(store: Pos
     late = threading.Thread(target=other.put_pages, args=([facts("late")], NOW))
     with store.writing() as db:
         hold(db, Room.PAGES)
-        db.execute(
-            "INSERT INTO pages (content_hash, encoder_id, facts, created)"
-            """ VALUES ('early', 'mini', '{"content_hash":"early","encoder_id":"mini","vector":null,"topics":[]}', '2026')"""
+        early = msgspec.json.encode(with_(facts("early"), vector=None))
+        insert = (
+            "INSERT INTO pages (content_hash, encoder_id, facts, created) VALUES (%s, 'mini', %s, '2026')"
         )
+        db.execute(insert, ("early", early))
         late.start()
         time.sleep(0.3)
         assert store.last_page() == 0
