@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.config import Config
     from engine.keys import Caller
     from engine.log_upkeep import Upkeep
-    from engine.rights import Rights
+    from engine.rights import Rights, RightsStore
     from engine.services import Services
     from engine.store import SqliteStore
     from privacy.visit import Visit
@@ -1120,7 +1120,7 @@ def _rights() -> Iterator[Rights]:
         yield rights
 
 
-def _publisher(store: SqliteStore, id: str) -> Publisher:
+def _publisher(store: RightsStore, id: str) -> Publisher:
     from engine.campaign import Publisher
     from engine.errors import UnknownPublisher
 

@@ -165,7 +165,8 @@ class Services:
     def _open_consents(self, keys: Keyring) -> None:
         config = self.config
         subjects = config.key_dir / SUBJECTS
-        if not subjects.exists() and self.store.rows("SELECT 1 FROM consents LIMIT 1"):
+        known = self.store.consents(self.consent_log.leaves, self._random_bytes).any()
+        if known and not subjects.exists():
             raise StoreError(
                 f"{subjects}: this file of keys is gone. Put it back: `tactful restore-keys`; or make an empty file "
                 "there, and what was recorded before can be shown to nobody"
