@@ -14,7 +14,7 @@ from contexts.topic_vectors import TopicVectors
 from engine.background import Background
 from engine.cache import Bounded
 from engine.catalog import Catalog, View
-from engine.decision import Answer, Filled, PageAnswer, Placement, PrivacyAnswer, Ranked
+from engine.decision import Answer, Filled, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
@@ -135,7 +135,7 @@ class Engine:
             chosen = share_out(ranked, [p.count for p in placements])
             chosen = self._add_house(scene, placements, chosen)
             choice = self._choice(scene, placements, chosen, explain=explain)
-            if not late:
+            if not late and is_usual(placements):
                 scene.kept.choices.put(key, choice)
         return Answer(
             request_id=self._request_id(),
@@ -189,7 +189,8 @@ class Engine:
             candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
             for at, best in zip(missing, candidates, strict=True):
                 made = found[at] = Shortlist(view.snapshot, best)
-                kept.put(keys[at], made)
+                if is_usual(placements):
+                    kept.put(keys[at], made)
         return found  # type: ignore[return-value]  # none is missing any more
 
     def soft(self, scene: Scene) -> Soft:

@@ -16,7 +16,7 @@ from contexts.errors import FactError
 from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.decide import Admit
-from engine.decision import Answer, CreativeAnswer, Placement, PrivacyAnswer
+from engine.decision import Answer, CreativeAnswer, Placement, PrivacyAnswer, is_usual
 from engine.errors import Forgotten
 from engine.keys import Caller
 from engine.limits import RateLimits
@@ -158,7 +158,7 @@ class Decisions:
                     self._admit(sent, arrival, body.publisher)
                 asked = asked_of(arrival, body)
                 answer, failed = self._answer(asked, started + self._deadline_s)
-                if asked.claim is None and not failed:
+                if asked.claim is None and not failed and is_usual(asked.placements):
                     self._asked.put(key, asked._replace(visit=without_words(asked.visit)))
         except Refused as refused:
             refused.headers |= dict(cors(arrival.origin))

@@ -169,6 +169,21 @@ def test_a_known_body_is_read_anew_where_its_words_are_needed(small):
     assert posted(small, app, **body)[1]["page"]["keyphrases"] == ["derailleur"]
 
 
+def test_a_body_that_names_very_much_is_not_kept(small):
+    blocked = {
+        "advertisers": [f"nobody-{n}" for n in range(60)],
+        "categories": [f"none-{n}" for n in range(60)],
+    }
+    body = {"placements": [{"id": "top", "block": blocked}], "page": {"text": "Bicycles on a dry road."}}
+    kept = small.engine.scene(enter(Arrival(), "planet", title="Bicycles"), small.monotonic() + 1.0).kept
+    before = len(kept.choices), len(kept.shortlists)
+    app = create_app(small.config, small)
+    assert posted(small, app, **body) == posted(small, app, **body)
+    assert (len(kept.choices), len(kept.shortlists)) == before
+    posted(small, app, page=body["page"])
+    assert len(kept.choices) == before[0] + 1
+
+
 def test_a_known_body_of_a_publisher_that_is_gone_is_refused(small):
     app = create_app(small.config, small)
     body = {"page": {"text": "Bicycles on a dry road."}}
