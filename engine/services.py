@@ -218,6 +218,10 @@ class Services:
         """Return an id for an answer; it says nothing."""
         return self._random_bytes(ID_BYTES).hex()
 
+    def new_secret(self) -> bytes:
+        """Return 32 random bytes for what a process keeps in memory alone."""
+        return self._random_bytes(32)
+
     def unready(self) -> str | None:
         """Return why decisions are not yet good, or None."""
         return None if self._ready.is_set() else "warming up"
