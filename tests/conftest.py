@@ -57,6 +57,16 @@ def postgres() -> Iterator[Server]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def setting(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """Give the setting `store` for each kind of store: what holds for one has to hold for the other."""
+    yield from _setting(request)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def module_setting(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Give the same to all tests of a module."""
+    yield from _setting(request)
+
+
+def _setting(request: pytest.FixtureRequest) -> Iterator[str | None]:
     if request.param == "sqlite":
         yield None
         return
