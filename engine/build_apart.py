@@ -28,6 +28,7 @@ class Order(msgspec.Struct, frozen=True):
     """What a builder is told, as JSON on its standard input."""
 
     data_dir: str
+    store: str | None  # may hold a password, which is why orders come by standard input
     encoder: str | None
     base_url: str
     folder: str
@@ -58,6 +59,7 @@ class Builder:
             return
         order = Order(
             str(self._config.data_dir.resolve()),
+            self._config.store,
             self._config.encoder,
             self._config.base_url,
             str(folder.resolve()),
@@ -86,13 +88,15 @@ def main() -> None:
     os.nice(NICENESS)
     single_thread()
     # No key is needed or read here.
-    config = Config(data_dir=Path(order.data_dir), encoder=order.encoder, public_url=order.base_url)
+    config = Config(
+        data_dir=Path(order.data_dir), store=order.store, encoder=order.encoder, public_url=order.base_url
+    )
     folder = Path(order.folder)
     try:
         recipe = open_recipe(config)
         if not folder.name.endswith(recipe.digest):
             raise BuildError(f"{folder}: ordered of another recipe than this process has ({recipe.digest})")
-        store = open_store(f"sqlite:///{config.database}")
+        store = open_store(config.store_url)
         try:
             build(store, recipe, folder, Path(order.previous) if order.previous else None)
         finally:

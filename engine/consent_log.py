@@ -18,7 +18,7 @@ from engine.log_client import Witnesses
 from engine.log_files import LogFiles
 from engine.log_record import LoggedKey, RecordStore, record_state
 from engine.log_repair import RepairStore
-from engine.log_writer import Closing, LogWriter
+from engine.log_writer import Alone, Closing, LogWriter
 from privacy.checkpoint import Signer, read_checkpoint, read_note
 from privacy.consent_log import LeafStore
 from privacy.errors import KeyringError, LogError, PrivacyError
@@ -63,6 +63,9 @@ class LogStore(Protocol):
     def uses(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> Uses:
         """Return the receipts of uses."""
 
+    def writer_lock(self) -> Alone | None:
+        """Return the right to write the log; None where a lock file beside it is enough."""
+
 
 class ConsentLog:
     """What a process has of the log. Leaves can be appended also where keys are missing and nothing is signed."""
@@ -104,6 +107,7 @@ class ConsentLog:
                 signers,
                 now=now,
                 monotonic=monotonic,
+                alone=store.writer_lock(),
                 closing=self.leaves if self.public else None,
                 opened=self.record,
                 witnessing=Witnesses(witnesses) if witnesses else None,

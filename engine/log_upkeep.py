@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -13,6 +15,7 @@ from engine.errors import LogRefused, NotFound
 from engine.log_audit import Audit, audit
 from engine.log_files import LOCK, LogFiles
 from engine.log_repair import repair
+from engine.log_writer import Alone
 from privacy.errors import LogError
 from privacy.gate import hashes_of
 from privacy.keyring import Keyring
@@ -68,10 +71,21 @@ class Upkeep:
     def repair(self) -> list[str]:
         """Put the log right; return what was done. Raises LogRefused where the service runs, or no copy is sound."""
         try:
-            with FileLock(self.files.folder / LOCK, blocking=False):
+            with FileLock(self.files.folder / LOCK, blocking=False), _alone(self._store.writer_lock()):
                 return repair(self.leaves, self.files, self.policy())
         except Timeout:
             raise LogRefused("a service writes the log: stop it first") from None
+
+
+@contextmanager
+def _alone(lock: Alone | None) -> Iterator[None]:
+    if lock is not None and not lock.take():
+        raise LogRefused("a service on another machine writes the log: stop it first")
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def _no_chance(count: int) -> bytes:

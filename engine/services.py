@@ -41,7 +41,7 @@ from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
-from engine.store import SqliteStore, open_store
+from engine.store import open_store
 from engine.store.subjects_sqlite import FILE as SUBJECTS
 from engine.weeks import Weeks
 from privacy.consent_token import Verifier
@@ -87,7 +87,7 @@ class Services:
         data = config.data_dir
         data.mkdir(parents=True, exist_ok=True)
         self.keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=random_bytes)
-        self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
+        self.store = open_store(config.store_url)
         currency = self.store.settle("currency", config.currency)
         if currency != config.currency:
             raise ConfigError(

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine.backup import copy_store_of
 from engine.config import CONSENT_KEYS, Config
 from engine.consent_log import LOG_FOLDER, ConsentLog, receipt
 from engine.errors import EngineError
@@ -27,7 +28,6 @@ from engine.log_audit import audit, follow
 from engine.log_client import FolderSource
 from engine.log_files import CHECKPOINT, SIGNED, Signed
 from engine.store import SqliteStore, tamper_sqlite
-from engine.store.copy_sqlite import copy_database
 from privacy.checkpoint import Checkpoint, Note, read_checkpoint, read_note, sign_note
 from privacy.consent_log import leaf
 from privacy.errors import LogError
@@ -79,7 +79,7 @@ def prove_log(config: Config, now: datetime, planted: bool = True) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="tactful-proof-") as name:
         folder = Path(name)
         _copy(config, folder)
-        verdict = _sound(replace(config, data_dir=folder / "data", key_dir=folder / "keys"), now)
+        verdict = _sound(replace(config, store=None, data_dir=folder / "data", key_dir=folder / "keys"), now)
         if not planted:
             return verdict
         return replace(verdict, planted=score(folder / "planted"))
@@ -124,8 +124,7 @@ def _copy(config: Config, folder: Path) -> None:
             if path.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
-    if config.database.exists():
-        copy_database(config.database, data / config.database.name)
+    copy_store_of(config, data / config.database.name)
 
 
 def _sound(config: Config, now: datetime) -> Verdict:

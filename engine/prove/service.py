@@ -154,7 +154,7 @@ def consent(services: Services, now: datetime) -> None:
 
 def fill(config: Config, now: datetime) -> None:
     """Make a small catalogue: a campaign for everybody, and one for readers who let it be said what they did."""
-    store = open_store(f"sqlite:///{config.database}")
+    store = open_store(config.store_url)
     suits_all = Suitability(avoid=(), accept_unknown=True)
     lines = ("Tyres for every road", "A jacket that keeps you dry", "Tours with company")
     entities: list[Entity] = [

@@ -160,20 +160,8 @@ class SqliteCatalogue(SqliteFile):
                     (*key, approval.state, at),
                 )
                 before = None if row is None else msgspec.json.encode(row[0])
-                journal(
-                    db,
-                    [
-                        (
-                            at,
-                            actor,
-                            "approval",
-                            "/".join(key),
-                            before,
-                            msgspec.json.encode(approval.state),
-                            catalog,
-                        )
-                    ],
-                )
+                after = msgspec.json.encode(approval.state)
+                journal(db, [(at, actor, "approval", "/".join(key), before, after, catalog)])
             bump(db, live=True)
 
     def approvals_of(self, publisher: str, creatives: Sequence[str]) -> dict[str, ApprovalState]:

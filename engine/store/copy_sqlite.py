@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from engine.errors import StoreError
-from engine.store.file_sqlite import APPLICATION_ID, is_full
-from engine.store.forms import BUSY_TIMEOUT_S
+from engine.store.file_sqlite import APPLICATION_ID, SqliteFile, is_full
+from engine.store.forms import BUSY_TIMEOUT_S, Rows
 
-# What a restored backup must not take back: what readers decided since, and the log that tells of it.
+# What a restored backup must not take back: what readers decided since, what was told, and the log of both.
 CARRIED = (
     "consents",
     "consent_events",
@@ -19,6 +22,8 @@ CARRIED = (
     "log_leaves",
     "uses_waiting",
     "use_batches",
+    "budget",
+    "releases",
 )
 
 
@@ -94,3 +99,50 @@ def copy_database(source: Path, target: Path) -> None:
         copy.close()
     if faults:
         raise StoreError(f"{source}: damaged ({'; '.join(faults)}): use another backup")
+
+
+class SqliteCopies(SqliteFile):
+    """Gives all rows to another store, or takes them from one, of whichever kind."""
+
+    @contextmanager
+    def dump(self) -> Iterator[Iterator[Rows]]:
+        """Give the rows of every table, all of one moment, each table's once it is asked for. Raises StoreError."""
+        with self.reading() as db:
+            yield (Rows(table, tuple(columns), _all(db, table, columns)) for table, columns in _tables(db))
+
+    def fill(self, tables: Iterable[Rows]) -> None:
+        """Put these rows in the place of all that there are, or change nothing.
+
+        Raises StoreError where a table is not as it is here.
+        """
+        with self.writing() as db:
+            db.execute("PRAGMA defer_foreign_keys = ON")  # until this transaction ends
+            ours = dict(_tables(db))
+            for table in ours:
+                db.execute(f"DELETE FROM {table}")  # noqa: S608 - a table's own name
+            for table, columns, rows in tables:
+                if table in ours and set(columns) == set(ours[table]):
+                    names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
+                    db.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)  # noqa: S608 - names
+                elif table in ours or next(rows, None) is not None:
+                    raise StoreError(
+                        f"{self.path}: table {table} is not of this release: upgrade both stores"
+                    )
+
+
+def _tables(db: sqlite3.Connection) -> list[tuple[str, dict[str, str]]]:
+    """Return (table, its columns with their types) in the order in which they were made."""
+    names = db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+    )
+    return [
+        (name, dict(db.execute("SELECT name, type FROM pragma_table_info(?)", (name,)).fetchall()))
+        for (name,) in names.fetchall()
+    ]
+
+
+def _all(db: sqlite3.Connection, table: str, columns: dict[str, str]) -> Iterator[tuple[Any, ...]]:
+    # SQLite keeps text in a column of bytes where it is given some.
+    named = (f'CAST("{name}" AS BLOB)' if type == "BLOB" else f'"{name}"' for name, type in columns.items())
+    for row in db.execute(f"SELECT {', '.join(named)} FROM {table}"):  # noqa: S608, UP028 - a table's own names;
+        yield row  # `yield from` would close the cursor of a reader that stops, when its connection is gone

@@ -31,7 +31,7 @@ class SqliteFile:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: list[sqlite3.Connection] = []
-        self._prepare()
+        self.migrated_from = self._prepare()
 
     def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
         """Return the rows of one statement that only reads. Raises StoreError."""
@@ -87,6 +87,10 @@ class SqliteFile:
         else:
             rewrite(db, self.path)
 
+    def schema(self) -> int:
+        """Return the number of migrations that the tables went through."""
+        return _schema(self._connection())
+
     def close(self) -> None:
         """Close the connections of all threads; the store must not be used after."""
         with self._lock:
@@ -95,7 +99,8 @@ class SqliteFile:
             self._open.clear()
         self._local = threading.local()
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> int:
+        """Bring the tables to this release's schema; return which they had."""
         try:
             db = self._connection()
             # Tables are counted first: whoever makes them sets the id with them, in one transaction.
@@ -113,6 +118,7 @@ class SqliteFile:
             if schema < len(MIGRATIONS):
                 with self.writing():
                     self._migrate(db)
+            return schema
         except sqlite3.Error as error:
             self.close()
             remedy = _remedy(error, "check path and rights, or restore a backup")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -37,6 +37,14 @@ _DECODERS: dict[Kind, msgspec.json.Decoder[Any]] = {
 }
 _FACTS = msgspec.json.Decoder(PageFacts)
 _T = TypeVar("_T")
+
+
+class Rows(NamedTuple):
+    """What a table holds, on its way from one store to another."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
 
 
 def entity_of(kind: Kind, data: bytes) -> Entity:
@@ -110,8 +118,17 @@ def json_text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def findable(texts: Iterable[str]) -> list[str]:
+    """Leave out texts that no store can hold, and so none can find: with a NUL or half a surrogate pair."""
+    return [text for text in texts if _is_whole(text)]
+
+
 def batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     """Yield the items in lists of at most `size`."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
+
+
+def _is_whole(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)

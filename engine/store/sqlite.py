@@ -10,6 +10,7 @@ from typing import cast
 from engine.store.budget_sqlite import SqliteBudget
 from engine.store.catalogue_sqlite import SqliteCatalogue
 from engine.store.consents_sqlite import SqliteConsents
+from engine.store.copy_sqlite import SqliteCopies
 from engine.store.forms import UNUSED_IMAGE_DAYS, moment
 from engine.store.images_sqlite import SqliteImages
 from engine.store.journal_sqlite import bump
@@ -20,7 +21,7 @@ from engine.store.uses_sqlite import SqliteUses
 from privacy.consent_log import LeafStore
 
 
-class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages):
+class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, SqliteCopies):
     """The catalogue, its keys, its pictures, and what was computed from it, in one file."""
 
     def setting(self, name: str) -> str | None:
@@ -45,6 +46,9 @@ class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages):
     def uses(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> SqliteUses:
         """Return the receipts of consented uses."""
         return SqliteUses(self, leaves, random_bytes)
+
+    def writer_lock(self) -> None:
+        """Return nothing: whoever has the file is on the machine of the lock file beside the log."""
 
     def consents(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> SqliteConsents:
         """Return the consents."""
