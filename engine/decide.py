@@ -18,7 +18,7 @@ from engine.decision import Answer, Filled, PageAnswer, Placement, PrivacyAnswer
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
-from engine.reasons import page_answer, reasons, score_of
+from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import (
     LIST_LENGTH,
     Mood,
@@ -65,6 +65,7 @@ class Kept:
     focused: Bounded[PageFacts, Vector] = field(default_factory=lambda: Bounded(4096))
     softs: Bounded[Key, Soft] = field(default_factory=lambda: Bounded(4096))
     answers: Bounded[Key, Filled] = field(default_factory=lambda: Bounded(16_384))
+    about: Bounded[tuple[PageFacts, int], str] = field(default_factory=lambda: Bounded(16_384))
     choices: Bounded[Key, Choice] = field(default_factory=lambda: Bounded(4096))
     page_lists: Bounded[Key, PageList] = field(default_factory=lambda: Bounded(1024))
     asked: Bounded[Key, int] = field(default_factory=lambda: Bounded(1024))  # searches without a page list
@@ -306,7 +307,7 @@ class Engine:
         if found is None:
             snapshot = scene.view.snapshot
             record = snapshot.record(pick.row)
-            why = reasons(snapshot, scene.context, self.soft(scene), self.topics, pick)
+            why = reasons(snapshot, scene.context, self.soft(scene), pick, self._about(scene, pick.row))
             found = Filled(
                 placement=placement,
                 creative=msgspec.Raw(record.creative),
@@ -316,6 +317,15 @@ class Engine:
                 house=snapshot.entry(pick.row).house,
             )
             scene.kept.answers.put(key, found)
+        return found
+
+    def _about(self, scene: Scene, row: int) -> str:
+        """Say which of the page's topics is nearest to a creative."""
+        page, kept = scene.context.page, scene.kept.about
+        found = kept.get((page, row))
+        if found is None:
+            found = nearest_topic(scene.view.snapshot, page, self.topics, row)
+            kept.put((page, row), found)
         return found
 
 

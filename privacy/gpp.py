@@ -78,7 +78,7 @@ class GppString:
     sections: Mapping[int, Section]
 
 
-@lru_cache(maxsize=128)  # in memory only, as with TC strings
+@lru_cache(maxsize=256)  # in memory only, as with TC strings
 def decode(text: str) -> GppString:
     """Return what a GPP string says. Raises StringError where its form breaks any rule."""
     return read(text)

@@ -72,7 +72,7 @@ class ConsentString:
     publisher: PublisherPurposes | None = None
 
 
-@lru_cache(maxsize=128)  # in memory only; a page's calls come in bursts with the same string
+@lru_cache(maxsize=256)  # in memory only; a page's calls come in bursts with the same string
 def decode(text: str) -> ConsentString:
     """Return what a TC string says. Raises StringError where its form breaks any rule."""
     return read(text)
