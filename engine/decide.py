@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from msgspec.structs import replace as replaced
 
 from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
@@ -127,11 +126,14 @@ class Engine:
         chosen = share_out(ranked, [p.count for p in placements])
         chosen = self._add_house(scene, placements, chosen)
         degraded = late or scene.context.page.pending
-        answer = self._answer(scene, visit, placements, chosen, explain=explain, degraded=degraded)
-        if test or self._recorder is None:
-            return answer
-        filled = self._recorder.record(scene, visit, placements, ranked, chosen, answer.decisions)
-        return replaced(answer, decisions=filled)
+        filled = tuple(
+            self._filled(scene, placement.id, pick, explain)
+            for placement, picks in zip(placements, chosen, strict=True)
+            for pick in picks
+        )
+        if self._recorder is not None and not test:
+            filled = self._recorder.record(scene, visit, placements, ranked, chosen, filled)
+        return self._answer(scene, visit, placements, chosen, filled, explain=explain, degraded=degraded)
 
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
@@ -272,17 +274,14 @@ class Engine:
         visit: Visit,
         placements: Sequence[Placement],
         chosen: Sequence[Sequence[Ranked]],
+        filled: tuple[Filled, ...],
         *,
         explain: bool,
         degraded: bool,
     ) -> Answer:
         return Answer(
             request_id=self._request_id(),
-            decisions=tuple(
-                self._filled(scene, placement.id, pick, explain)
-                for placement, picks in zip(placements, chosen, strict=True)
-                for pick in picks
-            ),
+            decisions=filled,
             unfilled=tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
             degraded=degraded,
             missing=scene.context.missing,
