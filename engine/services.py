@@ -43,6 +43,7 @@ from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
+from engine.purge import purge_events
 from engine.record import Recorder
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
@@ -365,8 +366,9 @@ class Services:
         self._prepared = self.monotonic()
 
     def _forget(self) -> None:
-        """Drop what the store knows of pages for longer than it may."""
+        """Drop what the store knows of pages, and raw days of events, for longer than it may."""
         self.store.forget_pages(self.now() - timedelta(days=self.config.page_days))
+        purge_events(self.events, self.money, self.now())
 
     def _look_for_ever(self) -> None:
         self._try(self._forget)
