@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli_money import invoice, money
+
 if TYPE_CHECKING:
     from engine.campaign import Publisher
     from engine.change import Change
     from engine.config import Config
     from engine.keys import Caller
     from engine.log_upkeep import Upkeep
-    from engine.rights import Rights
+    from engine.rights import Rights, RightsStore
     from engine.services import Services
     from engine.store import SqliteStore
     from privacy.visit import Visit
@@ -73,6 +75,9 @@ def main() -> None:
     Settings are TACTFUL_ environment variables: see `tactful config show`.
     """
 
+
+main.add_command(money)
+main.add_command(invoice)
 
 # --- serving ---
 
@@ -1120,7 +1125,7 @@ def _rights() -> Iterator[Rights]:
         yield rights
 
 
-def _publisher(store: SqliteStore, id: str) -> Publisher:
+def _publisher(store: RightsStore, id: str) -> Publisher:
     from engine.campaign import Publisher
     from engine.errors import UnknownPublisher
 

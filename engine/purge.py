@@ -9,8 +9,6 @@ from engine.config import Config
 from engine.events import EventStore, oldest_kept
 from engine.money import MoneyStore
 from engine.rights import Rights
-from engine.store.events_sqlite import SqliteEvents
-from engine.store.money_sqlite import SqliteMoney
 from engine.store.subjects_sqlite import copied_on, is_over
 
 
@@ -24,7 +22,7 @@ def purge(config: Config, rights: Rights, now: datetime, copies: Path | None = N
     gone = rights.store.purge(now, pages_before=now - timedelta(days=config.page_days))
     rights.weeks.tend({}, {}, now)
     gone |= rights.consents.purge()
-    gone |= purge_events(SqliteEvents(rights.store), SqliteMoney(rights.store), now)
+    gone |= purge_events(rights.store.events(), rights.store.money(), now)
     if copies is not None:
         gone["copies of subject keys"] = _purge_copies(copies, now)
     return gone

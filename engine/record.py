@@ -27,7 +27,7 @@ from privacy.event_token import RANDOM_BYTES
 from privacy.visit import DEVICE_CLASSES
 
 if TYPE_CHECKING:
-    from engine.decide import Scene
+    from engine.decide import Choice, Scene
     from privacy.visit import Visit
 
 IMPRESSION, VIEWABLE, CLICK = LETTERS["impression"], LETTERS["viewable"], LETTERS["click"]
@@ -35,7 +35,8 @@ EVENTS_PATH = "/v1/events/"
 CLICK_PATH = "/v1/click/"
 PIXEL = ".gif"
 QUARTER_MS = 900_000
-PLANS = 16_384
+PLANS = 4096
+CREATIVES = 65_536
 _LINK_END = b'\\"'
 
 
@@ -53,6 +54,13 @@ class Notes(Protocol):
         """Keep it soon, or drop it."""
 
 
+class Shown(NamedTuple):
+    """What was chosen for a placement."""
+
+    row: int
+    price_micros: int  # of the event that is paid for
+
+
 class _Place(NamedTuple):
     """What one placement is recorded with, whenever it is shown."""
 
@@ -64,19 +72,12 @@ class _Place(NamedTuple):
     packed: bytes
 
 
-class _Plan(NamedTuple):
-    """What a decision is recorded with that may be made again; `of` keeps alive what it is known by."""
-
-    places: tuple[_Place, ...]
-    asked: int
-    of: tuple[object, ...]
-
-
 class _Kept(NamedTuple):
-    """What was worked out over one snapshot."""
+    """What was worked out over one snapshot. A key of `plans` names an object by its id, which a plan keeps alive."""
 
     snapshot: Snapshot
-    plans: Bounded[tuple[object, ...], _Plan]
+    plans: Bounded[tuple[int, str, bool], tuple[Choice, tuple[_Place, ...]]]
+    creatives: Bounded[int, tuple[str, list[bytes]]]  # row → its id, and its JSON without its own link
 
 
 class Recorder:
@@ -102,106 +103,78 @@ class Recorder:
         self._days: dict[str, tuple[int, int]] = {}  # zone → (quarter of an hour, days ahead of UTC)
         self._kept: _Kept | None = None
 
-    def record(
-        self,
-        scene: Scene,
-        visit: Visit,
-        placements: Sequence[Placement],
-        ranked: Sequence[Iterable[Ranked]],
-        chosen: Sequence[Sequence[Ranked]],
-        filled: tuple[Filled, ...],
-    ) -> tuple[Filled, ...]:
+    def record(self, scene: Scene, visit: Visit, choice: Choice) -> tuple[Filled, ...]:
         """Return what fills the placements with the addresses of its events."""
         at_ms = int(self._now().timestamp() * 1000)
-        publisher = scene.view.snapshot.publishers[visit.publisher]
-        section = section_of(publisher, visit.page.url)
-        plan = self._plan(scene, visit, section, placements, ranked, chosen, filled)
+        section = section_of(scene.view.snapshot.publishers[visit.publisher], visit.page.url)
+        places = self._places(scene, visit, section, choice)
         random, day, until = self._random(RANDOM_BYTES), at_ms // DAY_MS, hold_until(at_ms)
         stamped: list[Filled] = []
         counted: list[Event] = []
         write = self._tickets.write
-        for slot, place in enumerate(plan.places):
+        for slot, place in enumerate(places):
             ahead = 0 if place.timezone == "UTC" else self._ahead(place.timezone, at_ms)
             if place.held:
                 self._budgets.show(place.ticket.campaign, day + ahead, until, place.held)
             if self._strict:
-                moment = Moment(at_ms, ahead)
                 view = self._tickets.sealer.view(day, random)
-                counted.append(event_of("impression", moment, place.ticket, view, slot, False))
+                counted.append(event_of("impression", Moment(at_ms, ahead), place.ticket, view, slot, False))
             else:
                 stamped.append(self._stamped(place, write(at_ms, ahead, place.packed, random, slot)))
         if not visit.ivt:
-            self._notes.note(Asked(day, visit.publisher, section, plan.asked, len(plan.places)), counted)
-        return filled if self._strict else tuple(stamped)
+            self._notes.note(Asked(day, visit.publisher, section, choice.asked, len(places)), counted)
+        return choice.filled if self._strict else tuple(stamped)
 
-    def _plan(
-        self,
-        scene: Scene,
-        visit: Visit,
-        section: str,
-        placements: Sequence[Placement],
-        ranked: Sequence[Iterable[Ranked]],
-        chosen: Sequence[Sequence[Ranked]],
-        filled: Sequence[Filled],
-    ) -> _Plan:
-        """Return what this decision is recorded with: made once for the same lists, of which the same was chosen."""
+    def _places(self, scene: Scene, visit: Visit, section: str, choice: Choice) -> tuple[_Place, ...]:
+        """Return what the placements are recorded with; made once for one choice."""
         snapshot, kept = scene.view.snapshot, self._kept
         if kept is None or kept.snapshot is not snapshot:
-            kept = self._kept = _Kept(snapshot, Bounded(PLANS))
-        key = (*map(id, filled), *map(id, ranked), section, visit.ivt)
-        plan = kept.plans.get(key)
-        if plan is None:
-            places = tuple(self._places(scene, visit, section, placements, ranked, chosen, filled))
-            plan = _Plan(places, sum(placement.count for placement in placements), (*filled, *ranked))
-            kept.plans.put(key, plan)
-        return plan
+            kept = self._kept = _Kept(snapshot, Bounded(PLANS), Bounded(CREATIVES))
+        key = (id(choice), section, visit.ivt)
+        found = kept.plans.get(key)
+        if found is None:
+            found = (
+                choice,
+                tuple(
+                    self._place(kept, scene, visit, section, *one)
+                    for one in zip(choice.filled, choice.shown, strict=True)
+                ),
+            )
+            kept.plans.put(key, found)
+        return found[1]
 
-    def _places(
-        self,
-        scene: Scene,
-        visit: Visit,
-        section: str,
-        placements: Sequence[Placement],
-        ranked: Sequence[Iterable[Ranked]],
-        chosen: Sequence[Sequence[Ranked]],
-        filled: Sequence[Filled],
-    ) -> Iterator[_Place]:
-        snapshot, context = scene.view.snapshot, scene.context
-        publisher = snapshot.publishers[context.publisher]
+    def _place(
+        self, kept: _Kept, scene: Scene, visit: Visit, section: str, filled: Filled, shown: Shown
+    ) -> _Place:
+        snapshot, context = kept.snapshot, scene.context
+        entry = snapshot.entry(shown.row)
         condition = None if context.weather is None else context.weather.condition
-        taken: set[int] = set()
-        answered = iter(filled)
-        for placement, shortlist, picks in zip(placements, ranked, chosen, strict=True):
-            floor = max(placement.floor_micros, publisher.floor_micros)
-            for pick in picks:
-                taken.add(pick.row)
-                one, entry = next(answered), snapshot.entry(pick.row)
-                terms, price = entry.terms, 0
-                if not entry.house:
-                    rival = shortlist.rival(pick.row, taken) if isinstance(shortlist, Shortlist) else None
-                    price = event_price(terms, int(snapshot.bid[pick.row]), pick.match, floor, rival)
-                ticket = Ticket(
-                    context.publisher,
-                    section,
-                    str(context.page.topics[0].id) if context.page.topics else "",
-                    entry.id,
-                    snapshot.creative_id(pick.row),
-                    DEVICE_CLASSES.index(context.device.cls),
-                    PARTS_OF_DAY.index(context.clock.part),
-                    WEATHERS.index(condition or ""),
-                    visit.ivt,
-                    KINDS.index(terms.kind),
-                    price,
-                )
-                bounded = terms.bounded and not entry.house and not visit.ivt
-                yield _Place(
-                    one,
-                    bytes(one.creative).split(_link(one.click_url)),
-                    "UTC" if entry.house else terms.timezone,
-                    held(terms.kind, price) if bounded else 0,
-                    ticket,
-                    self._tickets.packed(ticket),
-                )
+        known = kept.creatives.get(shown.row)
+        if known is None:
+            known = snapshot.creative_id(shown.row), bytes(filled.creative).split(_link(filled.click_url))
+            kept.creatives.put(shown.row, known)
+        ticket = Ticket(
+            context.publisher,
+            section,
+            str(context.page.topics[0].id) if context.page.topics else "",
+            entry.id,
+            known[0],
+            DEVICE_CLASSES.index(context.device.cls),
+            PARTS_OF_DAY.index(context.clock.part),
+            WEATHERS.index(condition or ""),
+            visit.ivt,
+            KINDS.index(entry.terms.kind),
+            shown.price_micros,
+        )
+        bounded = entry.terms.bounded and not entry.house and not visit.ivt
+        return _Place(
+            filled,
+            known[1],
+            "UTC" if entry.house else entry.terms.timezone,
+            held(entry.terms.kind, shown.price_micros) if bounded else 0,
+            ticket,
+            self._tickets.packed(ticket),
+        )
 
     def _stamped(self, place: _Place, sealed: str) -> Filled:
         """Return what fills a placement with the addresses of its events; its own link leads through the click's."""
@@ -229,3 +202,23 @@ class Recorder:
 def _link(url: str) -> bytes:
     """Return a link as engine.assemble writes it, within JSON. A URL that is kept or made here has no quotes."""
     return b'href=\\"' + html.escape(url).encode() + _LINK_END
+
+
+def prices(
+    snapshot: Snapshot,
+    publisher: str,
+    placements: Sequence[Placement],
+    ranked: Sequence[Iterable[Ranked]],
+    chosen: Sequence[Sequence[Ranked]],
+) -> Iterator[Shown]:
+    """Yield what was chosen for the placements, in their order, with what it costs (`engine.pricing`)."""
+    taken: set[int] = set()
+    for placement, candidates, picks in zip(placements, ranked, chosen, strict=True):
+        floor = max(placement.floor_micros, snapshot.publishers[publisher].floor_micros)
+        for pick in picks:
+            taken.add(pick.row)
+            entry, price = snapshot.entry(pick.row), 0
+            if not entry.house:
+                rival = candidates.rival(pick.row, taken) if isinstance(candidates, Shortlist) else None
+                price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.match, floor, rival)
+            yield Shown(pick.row, price)

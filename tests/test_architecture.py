@@ -26,7 +26,7 @@ MAY_IMPORT = {
 OWNERS = {
     "PIL": ["engine/demo/canvas.py", "engine/demo/draw.py", "engine/images.py"],
     "astral": ["contexts/clock.py"],
-    "click": ["engine/cli.py"],
+    "click": ["engine/cli.py", "engine/cli_*.py"],
     "cryptography": ["privacy/*.py"],
     "faiss": ["engine/faiss_index.py"],
     "flask": ["engine/web/*.py"],
