@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine import cli_store
+from engine.cli_money import invoice, money
 
 if TYPE_CHECKING:
     from engine.campaign import Publisher
@@ -75,6 +76,9 @@ def main() -> None:
     Settings are TACTFUL_ environment variables: see `tactful config show`.
     """
 
+
+main.add_command(money)
+main.add_command(invoice)
 
 # --- serving ---
 
