@@ -1080,6 +1080,7 @@ def config_show(as_json: bool) -> None:
 
 main.add_command(cli_store.upgrade)
 main.add_command(cli_store.copy_store)
+main.add_command(cli_store.take_over)
 
 
 # --- helpers ---

@@ -31,7 +31,7 @@ from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
 from engine.consent_log import ConsentLog, open_consent_keys, publishers_keys
-from engine.consents import Consents, open_consents, restriction
+from engine.consents import Consents, ConsentStore, open_consents, open_issuer, restriction
 from engine.decide import Engine
 from engine.deletions import Deletions
 from engine.door import Door
@@ -40,6 +40,7 @@ from engine.event_writer import EventWriter
 from engine.events import day_of
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
+from engine.keeper import keeps
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.purge import purge_events
@@ -48,9 +49,10 @@ from engine.record import Recorder
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
 from engine.store import open_store
+from engine.store.high_water import FILE as MARK
 from engine.store.subjects_sqlite import FILE as SUBJECTS
 from engine.tickets import Tickets
-from engine.weeks import Weeks
+from engine.weeks import Weeks, WeeksElsewhere
 from privacy.consent_token import Verifier
 from privacy.event_token import Sealer
 from privacy.gate import Checks
@@ -104,10 +106,11 @@ class Services:
                 f"TACTFUL_CURRENCY is {config.currency}; all amounts in this store are in {currency}"
             )
         self.consent_keys, missing = open_consent_keys(config, random_bytes)
+        self._keeps = config.store is None or keeps(self.store, config.key_dir, random_bytes)
         self.consent_log = ConsentLog(
             config,
             self.store,
-            self.consent_keys,
+            self.consent_keys if self._keeps else None,
             now=now,
             monotonic=monotonic,
             random_bytes=random_bytes,
@@ -168,7 +171,7 @@ class Services:
             request_id=self.new_id,
             recorder=recorder,
         )
-        self.weeks: Weeks | None = None
+        self.weeks: Weeks | WeeksElsewhere | None = None
         self.consents: Consents | None = None
         self.deletions: Deletions | None = None
         self.admission: Admission | None = None
@@ -190,6 +193,29 @@ class Services:
 
     def _open_consents(self, keys: Keyring) -> None:
         config = self.config
+        weeks: Weeks | WeeksElsewhere
+        standings: ConsentStore
+        if self._keeps:
+            weeks, consents = self._keep_consents(keys)
+            standings, issuer = consents.store, consents.issuer
+        else:
+            log.info("consents and their log are kept on another machine: here they are heeded")
+            leaves = self.consent_log.leaves
+            weeks = WeeksElsewhere(self.store.budget(config.key_dir / MARK, leaves, self.now))
+            standings = self.store.consents(leaves, self._random_bytes)
+            issuer = open_issuer(config, self.store, keys)
+        self.weeks = weeks
+        checks = Checks(
+            Verifier(), standings, restriction(config), partial(keys.mac, "subject"), config.token_uses
+        )
+        self.admission = Admission(
+            checks, issuer, weeks.shared, now=self.now, most=config.max_signals, off=self.consents_off
+        )
+        self.status_list = StatusList(issuer, config.base_url + STATUS_PATH, standings.statuses, self.now)
+
+    def _keep_consents(self, keys: Keyring) -> tuple[Weeks, Consents]:
+        """Open what lies beside the store on this machine alone."""
+        config = self.config
         subjects = config.key_dir / SUBJECTS
         known = self.store.consents(self.consent_log.leaves, self._random_bytes).any()
         if known and not subjects.exists():
@@ -197,7 +223,7 @@ class Services:
                 f"{subjects}: this file of keys is gone. Put it back: `tactful restore-keys`; or make an empty file "
                 "there, and what was recorded before can be shown to nobody"
             )
-        weeks = self.weeks = Weeks.open(
+        weeks = Weeks.open(
             config, self.store, self.consent_log.leaves, now=self.now, random_bytes=self._random_bytes
         )
         consents = self.consents = open_consents(
@@ -218,19 +244,7 @@ class Services:
             now=self.now,
             random_bytes=self._random_bytes,
         )
-        checks = Checks(
-            Verifier(), consents.store, restriction(config), partial(keys.mac, "subject"), config.token_uses
-        )
-        self.admission = Admission(
-            checks,
-            consents.issuer,
-            weeks.shared,
-            now=self.now,
-            most=config.max_signals,
-            off=self.consents_off,
-        )
-        status_uri = config.base_url + STATUS_PATH
-        self.status_list = StatusList(consents.issuer, status_uri, consents.store.statuses, self.now)
+        return weeks, consents
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as the snapshot in service has them."""

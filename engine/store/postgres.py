@@ -39,6 +39,15 @@ class PostgresStore(PostgresCatalogue, PostgresPages, PostgresKeys, PostgresImag
             rows = db.execute("SELECT value FROM settings WHERE name = %s", (name,)).fetchall()
             return cast(str, rows[0][0])
 
+    def put_setting(self, name: str, value: str) -> None:
+        """Give a setting another value."""
+        with self.writing() as db:
+            db.execute(
+                "INSERT INTO settings (name, value) VALUES (%s, %s)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
     # --- the stores beside, which keep their tables in the same database ---
 
     def leaves(self, random: Callable[[int], bytes] | None = None) -> PostgresLeaves:

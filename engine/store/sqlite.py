@@ -39,6 +39,15 @@ class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, Sqlite
             row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
             return cast(str, row[0])
 
+    def put_setting(self, name: str, value: str) -> None:
+        """Give a setting another value."""
+        with self.writing() as db:
+            db.execute(
+                "INSERT INTO settings (name, value) VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
     # --- the stores beside, which keep their tables in the same file ---
 
     def leaves(self, random: Callable[[int], bytes] | None = None) -> SqliteLeaves:
