@@ -101,6 +101,13 @@ class IndexFileError(EngineError):
     """A file of a vector index is missing, damaged, or from another version; the message says what to do."""
 
 
+# --- reporting ---
+
+
+class ReportError(EngineError):
+    """A report that cannot be made here; the text says what is missing."""
+
+
 # --- proving ---
 
 
