@@ -120,3 +120,10 @@ class ProofError(EngineError):
 
 class LogRefused(EngineError):
     """The consent log is not signed any further: says what is wrong with it and what to do."""
+
+
+# --- money ---
+
+
+class MoneyError(EngineError):
+    """A booking that cannot be: it would give back what was never billed, or its key stands for another."""

@@ -1,0 +1,97 @@
+"""Events in the catalogue's SQLite file: each once, settled in the transaction that keeps it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+
+from engine.events import Asked, Event, Kept, oldest_kept
+from engine.store.money_sqlite import bound_clicks, settle
+from engine.store.sqlite import SqliteStore
+
+_ASKED_AT_ONCE = 500  # views looked up by one statement
+_INSERT = (
+    "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
+    " weather, ivt, price_micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+
+
+class SqliteEvents:
+    """Satisfies EventStore."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def keep(self, events: Sequence[Event], decided: Iterable[Asked] = ()) -> Kept:
+        """Keep the events that are new and settle them, all or none."""
+        # Of one that is told twice in a batch, as invalid and as not, the invalid one stands: bursts are.
+        once: dict[tuple[bytes, int, str], Event] = {}
+        for event in events:
+            key = event.row[:3]
+            if key not in once or event.row.ivt:
+                once[key] = event
+        fresh = list(once.values())
+        with self._store.writing() as db:
+            new = _keep_new(db, fresh)
+            db.executemany(
+                "INSERT INTO decided (day, publisher, section, asked, filled) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET asked = asked + excluded.asked, filled = filled + excluded.filled",
+                decided,
+            )
+        return Kept(new, len(events) - new)
+
+    def purge(self, now: datetime) -> dict[str, int]:
+        """Delete the raw days that are over; return how many rows of each table."""
+        before = (oldest_kept(now),)
+        with self._store.writing() as db:
+            return {
+                "events": db.execute("DELETE FROM events WHERE day < ?", before).rowcount,
+                "decided": db.execute("DELETE FROM decided WHERE day < ?", before).rowcount,
+                "click_bounds": db.execute("DELETE FROM click_bounds WHERE day < ?", before).rowcount,
+            }
+
+    def put_conversions(self, campaign: str, counts: Sequence[tuple[int, int]]) -> None:
+        """Set (day, count) of a campaign's conversions."""
+        with self._store.writing() as db:
+            db.executemany(
+                "INSERT INTO conversions (campaign, day, count) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET count = excluded.count",
+                [(campaign, day, count) for day, count in counts],
+            )
+
+    def conversions(self, campaign: str) -> list[tuple[int, int]]:
+        """Return (day, count) of a campaign, by day."""
+        return self._store.rows(
+            "SELECT day, count FROM conversions WHERE campaign = ? ORDER BY day", (campaign,)
+        )
+
+
+def _keep_new(db: sqlite3.Connection, events: Sequence[Event]) -> int:
+    """Insert and settle the events that are not kept yet; return how many there were."""
+    if not events:
+        return 0
+    # Most often all are new: then nothing has to be looked up before.
+    db.execute("SAVEPOINT new")
+    priced = settle(db, bound_clicks(db, events))
+    changed = db.total_changes
+    db.executemany(_INSERT, [event.row for event in priced])
+    if db.total_changes - changed < len(events):
+        db.execute("ROLLBACK TO new")
+        known = _known(db, events)
+        events = [event for event in events if event.row[:3] not in known]
+        priced = settle(db, bound_clicks(db, events))
+        db.executemany(_INSERT, [event.row for event in priced])
+    db.execute("RELEASE new")
+    return len(events)
+
+
+def _known(db: sqlite3.Connection, events: Sequence[Event]) -> set[tuple[bytes, int, str]]:
+    """Return the keys of the events of these views that are kept."""
+    views = iter({event.row.view for event in events})
+    found: set[tuple[bytes, int, str]] = set()
+    while some := list(islice(views, _ASKED_AT_ONCE)):
+        marks = ", ".join("?" * len(some))
+        found.update(db.execute(f"SELECT view, slot, kind FROM events WHERE view IN ({marks})", some))  # noqa: S608 - marks
+    return found
