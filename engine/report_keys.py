@@ -18,12 +18,12 @@ from contexts.taxonomy import content_taxonomy
 from engine.campaign import Campaign, Publisher
 from engine.change import Entity, Kind
 from engine.creative import Creative
+from engine.sections import OTHER
 from privacy.release import Axis, Key
 from privacy.special_categories import SPECIAL_CATEGORIES
 from privacy.visit import CONDITIONS, DEVICE_CLASSES
 from privacy.workload import Table
 
-OTHER = "other"  # the section of what lies in none
 UNKNOWN = ""  # a topic or weather that nobody knows
 
 
@@ -101,7 +101,9 @@ def topics() -> Mapping[str, tuple[str, str]]:
         for topic in category.topics
         for below in taxonomy.subtree(topic)  # type: ignore[arg-type]  # the list is of the taxonomy's ids
     }
-    told = {n.id: (taxonomy.tier_1(n.id) if n.id in special else n.id, taxonomy.tier_1(n.id)) for n in taxonomy}
+    told = {
+        n.id: (taxonomy.tier_1(n.id) if n.id in special else n.id, taxonomy.tier_1(n.id)) for n in taxonomy
+    }
     return {**told, UNKNOWN: (UNKNOWN, UNKNOWN)}
 
 
@@ -112,7 +114,7 @@ def keys_of(days: CatalogDays, start: datetime, end: datetime) -> Keys:
     creatives: set[Key] = set()
     for entity in _existed(days, start, end):
         if isinstance(entity, Publisher):
-            named = (*(section.id for section in getattr(entity, "sections", ())), OTHER)
+            named = (*(section.id for section in entity.sections), OTHER)
             sections.update((entity.id, section) for section in named)
         elif isinstance(entity, Campaign):
             if _flies(entity, start, end):

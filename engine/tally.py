@@ -1,7 +1,8 @@
 """The true counts of a day, by one Ibis expression for every engine: DuckDB over rows of the store, or another by URL.
 
 A page view is held to what the workload allows it before anything is counted: slots beyond the first few and further
-clicks do not reach a table. What machines asked for is left out.
+clicks do not reach a table. What machines asked for is left out, by what their own requests show: a flag that depends
+on other page views would let one of them change the counts of many.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import ReportError
+from engine.events import MACHINE
 from privacy.release import Key
 from privacy.workload import MOST_PRICE, SLOTS, Table
 
@@ -56,7 +58,7 @@ def cells(events: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table])
     """
     import ibis
 
-    counted = events.filter((events["day"] == day) & (events["ivt"] == 0) & (events["slot"] >= 0))
+    counted = events.filter((events["day"] == day) & (events["ivt"] != MACHINE) & (events["slot"] >= 0))
     counted = counted.left_join(topics, counted["topic"] == topics["id"])
     within = ibis.window(group_by=[counted["view"], counted["kind"]], order_by=[counted["slot"]])
     counted = counted.mutate(nth=ibis.row_number().over(within))
@@ -71,12 +73,10 @@ def cells(events: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table])
 def _one(table: Table, rows: ir.Table) -> ir.Table:
     import ibis
 
-    empty = ibis.literal("")
-    columns = dict.fromkeys(table.dims)
-    for dim in columns:
-        told_as = dim if dim != "topic" else "alone" if len(table.dims) == 1 else "beside"
-        columns[dim] = rows[told_as].fill_null("")
-    keys = dict(zip((f"k{i}" for i in range(_MOST_DIMS)), [*columns.values(), *[empty] * _MOST_DIMS]))
+    topic = "alone" if len(table.dims) == 1 else "beside"
+    columns = [rows[topic if dim == "topic" else dim].fill_null("") for dim in table.dims]
+    columns += [ibis.literal("")] * (_MOST_DIMS - len(columns))
+    keys = {f"k{number}": column for number, column in enumerate(columns)}
     price = ibis.least(ibis.greatest(rows["price_micros"], ibis.literal(0)), ibis.literal(MOST_PRICE))
     each = price if table.money else ibis.literal(1)
     told = rows.select(table=ibis.literal(table.name), **keys, each=each.cast("int64"))
@@ -164,5 +164,7 @@ def _libraries() -> tuple[Any, Any]:
         import ibis
         import pyarrow
     except ImportError as error:
-        raise ReportError("reports need Ibis and DuckDB: pip install 'tactful[reports]'") from error
+        raise ReportError(
+            "counting needs Ibis and DuckDB, which are not installed: pip install 'ibis-framework[duckdb]'"
+        ) from error
     return ibis, pyarrow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ BATCH = 50_000  # rows
 
 _DAY = (
     "SELECT view, slot, kind, day, publisher, section, topic, campaign, creative, device, part, weather, ivt,"
-    " price_micros FROM events WHERE day = ? AND kind IN ('impression', 'click') AND ivt = 0"
+    " price_micros FROM events WHERE day = ? AND kind IN ('impression', 'click') AND ivt != 1"
 )
 _CHANGES = "SELECT at, kind, id, before FROM journal WHERE at >= ? ORDER BY seq DESC"
 
@@ -43,10 +43,10 @@ class SqliteReportRows:
             yield reader, _changes(reader, since)
 
 
-def _changes(
-    reader: CatalogReader, since: datetime
-) -> Iterator[tuple[datetime, Kind, str, Entity | None]]:
-    for at, kind, id, before in reader.db.execute(_CHANGES, (since.astimezone(UTC).isoformat(timespec="microseconds"),)):
+def _changes(reader: CatalogReader, since: datetime) -> Iterator[tuple[datetime, Kind, str, Entity | None]]:
+    for at, kind, id, before in reader.db.execute(
+        _CHANGES, (since.astimezone(UTC).isoformat(timespec="microseconds"),)
+    ):
         if kind in KINDS:
             entity = None if before is None else msgspec.json.decode(before, type=KINDS[kind])
             yield datetime.fromisoformat(at), kind, id, cast("Entity | None", entity)
