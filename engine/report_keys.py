@@ -101,10 +101,11 @@ def topics() -> Mapping[str, tuple[str, str]]:
         for topic in category.topics
         for below in taxonomy.subtree(topic)  # type: ignore[arg-type]  # the list is of the taxonomy's ids
     }
-    told = {
-        n.id: (taxonomy.tier_1(n.id) if n.id in special else n.id, taxonomy.tier_1(n.id)) for n in taxonomy
-    }
-    return {**told, UNKNOWN: (UNKNOWN, UNKNOWN)}
+    told: dict[str, tuple[str, str]] = {UNKNOWN: (UNKNOWN, UNKNOWN)}
+    for node in taxonomy:
+        tier_1 = taxonomy.tier_1(node.id)
+        told[node.id] = (tier_1 if node.id in special else node.id, tier_1)
+    return told
 
 
 def keys_of(days: CatalogDays, start: datetime, end: datetime) -> Keys:

@@ -49,4 +49,4 @@ def _changes(reader: CatalogReader, since: datetime) -> Iterator[tuple[datetime,
     ):
         if kind in KINDS:
             entity = None if before is None else msgspec.json.decode(before, type=KINDS[kind])
-            yield datetime.fromisoformat(at), kind, id, cast("Entity | None", entity)
+            yield datetime.fromisoformat(at), kind, id, entity
