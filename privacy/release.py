@@ -153,6 +153,21 @@ class Release:
         """Yield each key with its noisy count."""
         return zip(_keys(self.axes), self.counts, strict=True)
 
+    def where(self, wanted: Mapping[str, frozenset[str]]) -> Iterator[tuple[Key, int]]:
+        """Yield the cells whose dimensions have one of the wanted values, without a look at the others."""
+        kept: list[list[tuple[int, Key]]] = []
+        steps: list[int] = []
+        step = 1
+        for axis in reversed(self.axes):
+            limits = [(i, wanted[dim]) for i, dim in enumerate(axis.dims) if dim in wanted]
+            fit = [(n, key) for n, key in enumerate(axis.keys) if all(key[i] in some for i, some in limits)]
+            kept.insert(0, fit)
+            steps.insert(0, step)
+            step *= len(axis.keys)
+        for parts in product(*kept):
+            place = sum(n * size for (n, _), size in zip(parts, steps, strict=True))
+            yield tuple(part for _, key in parts for part in key), self.counts[place]
+
     @cached_property
     def by_key(self) -> Mapping[Key, int]:
         """The noisy counts by key."""

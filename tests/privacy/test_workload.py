@@ -90,6 +90,21 @@ def test_axes_are_multiplied_out():
     assert release.by_key["k2", "2"] == pytest.approx(100_000, abs=2000)
 
 
+def test_wanted_cells_are_found_without_the_others():
+    axes = (Axis(("publisher",), (("a",), ("b",))), *(Axis((d,), (("x",), ("y",), ("z",))) for d in "dpw"))
+    named = tuple(axis._replace(dims=(dim,)) for axis, dim in zip(axes, table("moments").dims, strict=True))
+    release = Release.read(draw(table("moments"), DAY, named, {}))
+    wanted = {"publisher": frozenset("b"), "part": frozenset("xz"), "weather": frozenset("q")}
+    for some in ({}, wanted, {k: v for k, v in wanted.items() if k != "weather"}):
+        slow = [
+            (key, n)
+            for key, n in release.cells()
+            if all(key[release.dims.index(dim)] in values for dim, values in some.items())
+        ]
+        assert list(release.where(some)) == slow
+    assert not list(release.where(wanted))
+
+
 def test_wrong_axes_and_too_many_cells_are_refused():
     with pytest.raises(ReleaseError, match="campaign, topic"):
         draw(table("contexts"), DAY, KEYS, {})
