@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli_report import report
+
 if TYPE_CHECKING:
     from engine.campaign import Publisher
     from engine.change import Change
@@ -58,6 +60,7 @@ class Commands(click.Group):
             errors.CatalogConflict,
             errors.Forbidden,
             errors.NotFound,
+            errors.QueryRefused,
         ) as error:
             _fail(error, FOUND)
         except BrokenPipeError:  # whoever read the output has read enough: click ends quietly
@@ -132,6 +135,9 @@ def init(actor: str) -> None:
             click.echo("An operator's key exists already: `tactful keys list`.")
             return
         _show_key(_new_key(store, "operator", None, actor))
+
+
+main.add_command(report)
 
 
 # --- the catalogue ---

@@ -58,10 +58,12 @@ class Releases:
         self._budget, self._tally, self._days, self._now, self._tables = budget, tally, days, now, tables
 
     def due(self, since: int) -> list[int]:
-        """Return the closed days from `since` on whose tables are not all there, while their events still are."""
+        """Return the closed days from `since` on with tables that are not there and could be: events and budget are."""
         last = last_closed(self._now())
         first = max(since, oldest_kept(self._now()))
-        return [day for day in range(first, last + 1) if any(self._missing(day))]
+        return [
+            day for day in range(first, last + 1) if any(self._has_room(*one) for one in self._missing(day))
+        ]
 
     def release(self, day: int) -> Done:
         """Release what is missing of a day: its tables, and the long ones that end with it.
@@ -76,11 +78,12 @@ class Releases:
                 f"{day_of(oldest_kept(now))} to {day_of(last_closed(now))}"
             )
         done = Done()
-        missing = [(table, first) for table, first in self._missing(day)]
-        for table, first in missing:
-            if not self._has_room(table, first):
+        ready = []
+        for table, first in self._missing(day):
+            if self._has_room(table, first):
+                ready.append((table, first))
+            else:
                 done.refused.append((table.name, first))
-        ready = [one for one in missing if (one[0].name, one[1]) not in done.refused]
         for days in (1, *{table.days for table, _ in ready} - {1}):
             self._release([one for one in ready if one[0].days == days], done)
         return done
@@ -90,7 +93,7 @@ class Releases:
             period = period_of(table, day)
             if day != period[-1] or period[0] < oldest_kept(self._now()):
                 continue
-            if self._budget.kept(query_of(table, period[0])) is None:
+            if not self._budget.keeps(query_of(table, period[0])):
                 yield table, period[0]
 
     def _has_room(self, table: Table, first: int) -> bool:

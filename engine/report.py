@@ -198,7 +198,7 @@ class Released:
 
     def _has(self, wanted: Table, day: int) -> bool:
         query = query_of(wanted, day)
-        if query not in self._there and self._budget.kept(query) is not None:
+        if query not in self._there and self._budget.keeps(query):
             self._there.add(query)  # for ever
         return query in self._there
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from importlib.util import find_spec
 from math import ceil, inf, nextafter, sqrt
 from typing import Any, Literal
 
@@ -150,6 +151,11 @@ def _checked(counts: Sequence[int]) -> Sequence[int]:
         if not -MOST_COUNT <= count <= MOST_COUNT:
             raise ValueError(f"got a count of {count}, expected at most {MOST_COUNT}")
     return counts
+
+
+def is_installed() -> bool:
+    """Say whether there is noise to be had, without loading it."""
+    return find_spec("opendp") is not None
 
 
 def _opendp() -> Any:

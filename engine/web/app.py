@@ -32,6 +32,8 @@ from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
 from engine.web.origins import Origins
 from engine.web.published import add_published
+from engine.web.reports import QUERY_KEYS as REPORT_KEYS
+from engine.web.reports import Reports, add_reports
 from privacy.gate import ARRIVAL, Arrival, Gate
 
 DESCRIPTION = (
@@ -73,6 +75,10 @@ class Services(Protocol):
     @property
     def status_list(self) -> StatusList | None:
         """Signs which consents have ended; None where consents cannot be checked."""
+
+    @property
+    def reporting(self) -> Reports:
+        """Tells of many page views at once."""
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
@@ -149,6 +155,7 @@ def create_app(
     add_decisions(api, decisions)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
+    add_reports(api, services.reporting)
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)
@@ -159,7 +166,7 @@ def create_app(
     add_deletions(api, lambda: services.deletions)
     add_health(api, metrics, services.unready, services.consents_off, services.consent_log.fault)
     app.extensions["tactful"] = api
-    query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
+    query_keys = {*QUERY_KEYS, *REPORT_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
         app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=query_keys
     )

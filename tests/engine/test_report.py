@@ -32,6 +32,9 @@ class Spends:
     def kept(self, query):
         return self.bodies.get(query)
 
+    def keeps(self, query):
+        return query in self.bodies
+
     def spend(self, query, charges, compute):
         if query not in self.bodies:
             for charge in charges:

@@ -27,6 +27,7 @@ from engine.decision import Answer, Filled, Placement, PrivacyAnswer
 from engine.deletions import Deletions
 from engine.keys import KeyTable, Scope, create_key
 from engine.log_files import LogFiles
+from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.store import SqliteStore
 from engine.store.log_sqlite import SqliteLeaves
@@ -147,6 +148,7 @@ class FakeServices:
         )
         self.admission: Admits | None = None
         self.status_list: StatusList | None = None
+        self.reporting = Reporting(config, store, self.leaves, self.now)
         self.clock = 1000.0
         self.reason: str | None = None
         self.consents_off = self.consent_log.fault
