@@ -133,8 +133,8 @@ def report_show(
     _print(None, False, lines(told))
     for invoice in invoices:
         click.echo(
-            f"invoice {invoice.campaign} {invoice.month:%Y-%m} ({invoice.timezone}): "
-            f"{invoice.booked.micros / 1e6:,.6f} {reporting.currency} for {invoice.booked.events:,} events, exactly"
+            f"invoice {invoice.campaign} {invoice.month} ({invoice.timezone}): "
+            f"{invoice.micros / 1e6:,.6f} {invoice.currency} for {invoice.events:,} events, exactly"
         )
 
 

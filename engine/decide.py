@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace as replaced
 
 from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
@@ -19,6 +20,7 @@ from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
 from engine.reasons import page_answer, reasons, score_of
+from engine.record import Recorder
 from engine.retrieve import (
     LIST_LENGTH,
     Mood,
@@ -92,6 +94,7 @@ class Engine:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
+        recorder: Recorder | None = None,
     ) -> None:
         self.catalog = catalog
         self.gatherer = gatherer
@@ -100,6 +103,7 @@ class Engine:
         self._now = now
         self._monotonic = monotonic
         self._request_id = request_id
+        self._recorder = recorder
         self._kept: Kept | None = None
 
     def decide(
@@ -110,11 +114,12 @@ class Engine:
         explain: bool,
         deadline: float,
         admit: Admit | None = None,
+        test: bool = False,
     ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
         `admit` is asked for the reader's consented signals once the page is understood. Past the deadline the best
-        found so far goes out, then house creatives, marked degraded.
+        found so far goes out, then house creatives, marked degraded. A `test` is not recorded.
         Raises UnknownPublisher.
         """
         scene = self.scene(visit, deadline, admit)
@@ -122,7 +127,11 @@ class Engine:
         chosen = share_out(ranked, [p.count for p in placements])
         chosen = self._add_house(scene, placements, chosen)
         degraded = late or scene.context.page.pending
-        return self._answer(scene, visit, placements, chosen, explain=explain, degraded=degraded)
+        answer = self._answer(scene, visit, placements, chosen, explain=explain, degraded=degraded)
+        if test or self._recorder is None:
+            return answer
+        filled = self._recorder.record(scene, visit, placements, ranked, chosen, answer.decisions)
+        return replaced(answer, decisions=filled)
 
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""

@@ -138,3 +138,10 @@ class LogRefused(EngineError):
 
 class MoneyError(EngineError):
     """A booking that cannot be: it would give back what was never billed, or its key stands for another."""
+
+
+# --- events ---
+
+
+class Busy(EngineError):
+    """Events that cannot be kept now: they were not acknowledged, and may be sent again."""

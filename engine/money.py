@@ -65,6 +65,9 @@ class MoneyStore(Protocol):
     def set_caps(self, caps: Mapping[str, Caps]) -> None:
         """Let these campaigns spend so much; what they spent before counts."""
 
+    def capped(self) -> list[str]:
+        """Return the ids of the campaigns that may not spend without bound."""
+
     def lease(self, worker: str, uses: Sequence[Use], now: datetime) -> dict[str, int]:
         """Note what was shown, renew the worker's leases, and return what it may spend of each campaign.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from engine.decision import Ranked
 from engine.retrieve import Candidates
@@ -46,14 +46,37 @@ class Shortlist:
                 yield Ranked(row, -match, -less, self._advertisers[place])
             at = len(order)
 
-    def _peers(self, start: int) -> tuple[tuple[float, float, int, int, int], ...]:
-        """Return the group that begins here, in order: value, match and bid below zero, row, place in the lists."""
-        matches, bids, end = self._matches, self._bids, start + 1
+    def rival(self, row: int, taken: Collection[int]) -> tuple[float, int] | None:
+        """Return (match, bid) of the candidate that a row stands before by its price, or None where it needs none.
+
+        That is the next of its peers, of another advertiser and not in `taken`. The row was iterated before.
+        """
+        order, start = self._order, 0
+        while start < len(order):
+            end = self._end(start)
+            for at in range(start, end):
+                if order[at][3] == row:
+                    own = self._advertisers[order[at][4]]
+                    for _, match, bid, other, place in order[at + 1 : end]:
+                        if self._advertisers[place] != own and other not in taken and match < 0:
+                            return -match, -bid
+                    return None
+            start = end
+        return None
+
+    def _end(self, start: int) -> int:
+        """Return where the group that begins here ends."""
+        matches, end = self._matches, start + 1
         # A negative match times a high bid would fall behind a low one: there the match alone counts.
-        fits = matches[start] > 0
-        least = PEERS * matches[start] if fits else -math.inf
+        least = PEERS * matches[start] if matches[start] > 0 else -math.inf
         while end < len(matches) and matches[end] >= least:
             end += 1
+        return end
+
+    def _peers(self, start: int) -> tuple[tuple[float, float, int, int, int], ...]:
+        """Return the group that begins here, in order: value, match and bid below zero, row, place in the lists."""
+        matches, bids, end = self._matches, self._bids, self._end(start)
+        fits = matches[start] > 0
         return tuple(
             sorted(
                 (

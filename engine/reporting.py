@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from engine.campaign import Campaign
 from engine.config import Config
 from engine.errors import NotFound, QueryRefused
+from engine.invoices import Invoice, invoice, month_of
 from engine.keys import Caller
-from engine.money import Booked
+from engine.money import MoneyStore
 from engine.releases import Done, Releases, last_closed
 from engine.report import REPORTS, Answer, Released, Report, answer, ask
 from engine.report_keys import topics
@@ -29,23 +29,6 @@ from privacy.release import day_number, day_of
 SINCE = "reports_from"  # setting: the day from which on days are released by themselves
 MOST_INVOICES = 100  # beside one report
 OWNERS = {"campaign": "advertiser", "publisher": "publisher"}  # dimension → scope of its tenants
-
-
-class Billing(Protocol):
-    """Exact money."""
-
-    def billed(self, campaign: str, first: int, last: int) -> Booked:
-        """Return what was billed and refunded on the billing days from `first` to `last`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Invoiced:
-    """The exact total of a campaign and a billing month that is over."""
-
-    campaign: str
-    month: date  # its first day
-    timezone: str
-    booked: Booked
 
 
 class Reporting:
@@ -65,7 +48,7 @@ class Reporting:
         self.budget = SqliteBudget(store, config.key_dir / MARK, leaves, now)
         self.released = Released(self.budget)
         self.releases = Releases(self.budget, tally or DuckTally(rows, topics()), rows, now)
-        self._billing: Billing = SqliteMoney(store)
+        self._money: MoneyStore = SqliteMoney(store)
         self.currency = config.currency
 
     def closed(self) -> int:
@@ -116,10 +99,10 @@ class Reporting:
             yield from (one for one in page if isinstance(one, Campaign))
             after = page[-1].id
 
-    def invoices(self, told: Answer) -> Iterator[Invoiced]:
+    def invoices(self, told: Answer) -> Iterator[Invoice]:
         """Yield the exact totals of the campaigns in a report, for the billing months of its days that are over.
 
-        Of a month that still runs nothing is told: from one look to the next it would name what was shown between.
+        Of a month that still runs nothing is told: from one look to the next it would tell what was shown between.
         """
         if "campaign" not in told.query.by:
             return
@@ -138,22 +121,21 @@ class Reporting:
             raise NotFound(f"campaign: got {ascii(campaign[:80])}, expected the id of a campaign")
         flight, now = found.flight, self._now()
         today = day_number(now.astimezone(ZoneInfo(flight.timezone)).date())
-        total = self._billing.billed(campaign, 0, today + 1).micros
+        total = self._money.billed(campaign, 0, today + 1).micros
         spent = Spent(
             flight.budget_micros is not None and total >= flight.budget_micros,
             flight.daily_budget_micros is not None
-            and self._billing.billed(campaign, today, today).micros >= flight.daily_budget_micros,
+            and self._money.billed(campaign, today, today).micros >= flight.daily_budget_micros,
         )
         return state_of(found, spent, self.released, self.closed(), now)
 
-    def _months(self, campaign: Campaign, first: int, last: int) -> Iterator[Invoiced]:
+    def _months(self, campaign: Campaign, first: int, last: int) -> Iterator[Invoice]:
         month = day_of(first).replace(day=1)
         while month <= day_of(last):
-            following = (month + timedelta(days=32)).replace(day=1)
-            if self.closed() > day_number(following):  # its last day is over in every time zone
-                booked = self._billing.billed(campaign.id, day_number(month), day_number(following) - 1)
-                yield Invoiced(campaign.id, month, campaign.flight.timezone, booked)
-            month = following
+            made = invoice(self._money, campaign, month_of(f"{month:%Y-%m}"), self.currency, self._now())
+            if made.final:
+                yield made
+            month = (month + timedelta(days=32)).replace(day=1)
 
 
 def may_see(report: Report, caller: Caller) -> bool:

@@ -25,6 +25,7 @@ from contexts.weather import Source, WeatherTable
 from contexts.weather_shared import SharedSource
 from engine.admission import Admission
 from engine.background import Background
+from engine.budgets import Budgets
 from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
@@ -33,20 +34,28 @@ from engine.consent_log import ConsentLog, open_consent_keys, publishers_keys
 from engine.consents import Consents, open_consents, restriction
 from engine.decide import Engine
 from engine.deletions import Deletions
+from engine.door import Door
 from engine.errors import ConfigError, EngineError, StoreError
+from engine.event_writer import EventWriter
+from engine.events import day_of
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
+from engine.record import Recorder
 from engine.release_apart import Releaser
 from engine.reporting import Reporting
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
 from engine.store import SqliteStore, open_store
+from engine.store.events_sqlite import SqliteEvents
+from engine.store.money_sqlite import SqliteMoney
 from engine.store.subjects_sqlite import FILE as SUBJECTS
+from engine.tickets import Tickets
 from engine.weeks import Weeks
 from privacy.consent_token import Verifier
+from privacy.event_token import Sealer
 from privacy.gate import Checks
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
@@ -59,6 +68,8 @@ LOG_S = 1.0  # between looks whether the consent log is to be signed
 TEND_S = 60.0  # between looks whether a week is over
 WEATHER = "weather.json"  # of the places of publishers: one worker asks for it
 FRESH = 0.75  # of the time between refreshes: what another worker was told so lately is not asked for again
+TICK_S = 1.0  # between looks at budgets
+CLOSED = timedelta(hours=1)  # into a day, nothing is booked on the one before
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
@@ -138,6 +149,21 @@ class Services:
         source = weather_source(config)
         self.weather = WeatherTable(source, interval_s=config.weather_refresh_s) if source else None
         self.clock = Clock(atlas)
+        self.events = SqliteEvents(self.store)
+        self.money = SqliteMoney(self.store)
+        self.budgets = Budgets(self.money, self.new_id(), now=now, monotonic=monotonic)
+        self.writer = EventWriter(self.events)
+        tickets = Tickets(Sealer(self.keyring.key("events")))
+        self.door = Door(tickets, self.writer, now)
+        recorder = Recorder(
+            tickets,
+            self.budgets,
+            self.writer,
+            config.base_url,
+            now=now,
+            random_bytes=random_bytes,
+            strict=config.event_profile == "strict",
+        )
         self.engine = Engine(
             self.catalog,
             Gatherer(self.pages, self.clock, atlas, self.weather),
@@ -146,6 +172,7 @@ class Services:
             now=now,
             monotonic=monotonic,
             request_id=self.new_id,
+            recorder=recorder,
         )
         self.weeks: Weeks | None = None
         self.consents: Consents | None = None
@@ -214,6 +241,12 @@ class Services:
         """Return the publishers as the snapshot in service has them."""
         return self.catalog.view(self.now()).snapshot.publishers
 
+    def landing_url(self, creative: str) -> str | None:
+        """Return where a creative leads, as the snapshot in service has it; None where there is none of this id."""
+        snapshot = self.catalog.view(self.now()).snapshot
+        row = snapshot.row_of(creative)
+        return None if row is None else snapshot.record(row).click_url
+
     def keys(self) -> KeyTable:
         """Return the API keys as they stand."""
         return self._keys
@@ -237,11 +270,14 @@ class Services:
 
     def start(self) -> None:
         """Start the threads that work beside requests."""
+        self._try(self.tick)
+        self.writer.start()
         self.background.start()
         self.pages.background.start()
         self.pages.fetching.start()
         self._thread("refresh", self._look_for_ever)
         self._thread("rebuild", self._rebuild_for_ever)
+        self._thread("budgets", self._tick_for_ever)
         self._thread("expire", self._expire_for_ever)
         self._thread("consent-log", self._log_for_ever)
         self._thread("weeks", self._tend_for_ever)
@@ -261,6 +297,8 @@ class Services:
             queue.stop()
         for thread in self._threads:
             thread.join(5)
+        self.writer.stop()
+        self._try(self.budgets.close)
         self._try(self.pages.poll)
         self.consent_log.close()
         if self.consents is not None:
@@ -274,6 +312,21 @@ class Services:
         self._try(self.catalog.switch)
         self._try(self.catalog.rebuild)
         self._look()
+        self._try(self.tick)
+
+    def tick(self) -> None:
+        """Lease on what campaigns may spend, and stop those whose budget is spent. Raises StoreError."""
+        snapshot = self.catalog.view(self.now()).snapshot
+        out = self.budgets.tick(snapshot)
+        if self.config.event_profile == "strict":  # what is paid for cannot be counted
+            out |= {entry.id for entry in snapshot.manifest.campaigns if entry.terms.kind != "impression"}
+        self.catalog.stop(out)
+
+    def close_days(self) -> None:
+        """Write what was booked on the days that are over into the journal of money. Raises StoreError."""
+        now = self.now()
+        # No token of a day counts any more when half an hour of the next is over.
+        self.money.close(day_of(now - CLOSED), now)
 
     def _look(self) -> None:
         for step in (self.catalog.switch, self._adopt_newest, self._refresh_keys, self.pages.poll):
@@ -349,7 +402,7 @@ class Services:
 
     def tend(self) -> None:
         """Do what is due of weeks and consents; while their files are not sound, consented signals are off."""
-        for step in (self.tend_weeks, self.tend_consents):
+        for step in (self.tend_weeks, self.tend_consents, self.close_days):
             self._try(step)
         if self.admission is not None:  # what could not be opened asks for a new start
             self._consents_fault = self._try(self.check_consents)
@@ -380,6 +433,11 @@ class Services:
     def _release_for_ever(self) -> None:
         while not self._stopping.wait(TEND_S):
             self._try(self.release_due)
+
+    def _tick_for_ever(self) -> None:
+        # Apart from the looks: a budget is watched while the store is asked for other things.
+        while not self._stopping.wait(TICK_S):
+            self._try(self.tick)
 
     def _expire_for_ever(self) -> None:
         # Apart from all that may wait for the store: texts are let go in time.

@@ -11,6 +11,7 @@ from datetime import datetime
 from engine.errors import MoneyError
 from engine.events import BEYOND, TOKEN_S, Event
 from engine.money import ALLOWED_CLICKS, ALLOWED_PER_MILLE, LEASE_S, Booked, Caps, Entry, Use
+from engine.pricing import held
 from engine.store.sqlite import SqliteStore
 
 SHARE = 4  # of what is left of a budget, a worker leases one part in so many
@@ -32,6 +33,11 @@ class SqliteMoney:
                 " WHERE true ON CONFLICT (campaign) DO UPDATE SET total = excluded.total, daily = excluded.daily",
                 [(campaign, cap.total, cap.daily) for campaign, cap in caps.items()],
             )
+
+    def capped(self) -> list[str]:
+        """Return the ids of the campaigns that may not spend without bound."""
+        sql = "SELECT campaign FROM accounts WHERE total IS NOT NULL OR daily IS NOT NULL"
+        return [row[0] for row in self._store.rows(sql)]
 
     def lease(self, worker: str, uses: Sequence[Use], now: datetime) -> dict[str, int]:
         """Note what was shown, renew the worker's leases, and return what it may spend of each campaign."""
@@ -258,7 +264,7 @@ def _release(db: sqlite3.Connection, events: Sequence[Event], accounts: Mapping[
     let_go: dict[tuple[str, int, int], int] = defaultdict(int)
     for row, billing_day, until in events:
         if row.price_micros and row.campaign in accounts:
-            let_go[row.campaign, billing_day, until] -= row.price_micros
+            let_go[row.campaign, billing_day, until] -= held(row.kind, row.price_micros)
     _hold(db, let_go)
 
 

@@ -16,10 +16,13 @@ from engine.check import Known
 from engine.config import Config
 from engine.consents import Consents
 from engine.deletions import Deletions
+from engine.door import Door
+from engine.events import EventStore
 from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
 from engine.manage import ManageStore
+from engine.money import MoneyStore
 from engine.status_list import StatusList
 from engine.web.api import MAX_BODY, Api
 from engine.web.audit import add_audit
@@ -27,9 +30,11 @@ from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.deletions import add_deletions
+from engine.web.events import EventRoutes, add_events
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
+from engine.web.money import add_money
 from engine.web.origins import Origins
 from engine.web.published import add_published
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
@@ -55,6 +60,21 @@ class Services(Protocol):
     @property
     def store(self) -> Store:
         """Keeps the catalogue."""
+
+    @property
+    def door(self) -> Door:
+        """Takes events in."""
+
+    @property
+    def events(self) -> EventStore:
+        """Keeps events."""
+
+    @property
+    def money(self) -> MoneyStore:
+        """Keeps what was billed."""
+
+    def landing_url(self, creative: str) -> str | None:
+        """Return where a creative leads, or None where there is none of this id."""
 
     @property
     def consents(self) -> Consents | None:
@@ -153,6 +173,9 @@ def create_app(
     )
     known = Known(content_taxonomy(), ad_products())
     add_decisions(api, decisions)
+    events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
+    add_events(api, events)
+    add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
     add_reports(api, services.reporting)

@@ -74,10 +74,11 @@ class Decider(Protocol):
         explain: bool,
         deadline: float,
         admit: Admit | None = None,
+        test: bool = False,
     ) -> Answer:
         """Answer by `deadline`, a moment of the monotonic clock, with the best so far.
 
-        `admit` is asked, at most once, which consented signals may act on the page.
+        `admit` is asked, at most once, which consented signals may act on the page. A `test` is not recorded.
         """
 
 
@@ -174,7 +175,12 @@ class Decisions:
             claim = claim_of(body)
             admit = None if claim is None else partial(self._consented, visit, claim, body.test)
             answer = self._engine.decide(
-                visit, placements_of(body), explain=body.explain, deadline=deadline, admit=admit
+                visit,
+                placements_of(body),
+                explain=body.explain,
+                deadline=deadline,
+                admit=admit,
+                test=body.test,
             )
             return answer, False
         except FieldError as error:

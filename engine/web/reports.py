@@ -13,15 +13,17 @@ from flask import Response, request
 from msgspec import Struct, field
 
 from engine.errors import NotFound, QueryRefused, ReportError
+from engine.invoices import Invoice
 from engine.keys import Caller, Scope
 from engine.report import DAY, FLOOR, REPORTS, Answer, Row
 from engine.report_files import csv_of, parquet_of
 from engine.report_plan import Plan, State, plan
 from engine.report_show import WHY_NOISY, ZONE
-from engine.reporting import Invoiced, seen_by
+from engine.reporting import seen_by
 from engine.web.api import SAFE_HEADERS, Api, Refused
 from engine.web.catalogue import ID
 from engine.web.faults import Fault
+from engine.web.money import InvoiceAnswer
 from privacy import noise
 from privacy.budget import QueryId
 from privacy.release import GROUPS, day_number, day_of
@@ -99,18 +101,6 @@ class Group(Struct, frozen=True):
     micro_epsilon: int
 
 
-class InvoiceTotal(Struct, frozen=True):
-    """The exact total of a campaign and a billing month that is over, in the flight's time zone."""
-
-    campaign: str
-    month: str
-    timezone: str
-    currency: str
-    billed_events: int
-    billed_micros: int
-    refunded_micros: int
-
-
 class ReportAnswer(Struct, frozen=True):
     """A report with what it is worth, and the exact invoices beside it."""
 
@@ -128,7 +118,7 @@ class ReportAnswer(Struct, frozen=True):
     mechanisms: tuple[str, ...]
     delta: float
     releases: tuple[str, ...]
-    invoices: tuple[InvoiceTotal, ...]
+    invoices: tuple[InvoiceAnswer, ...]
     why_noisy: str
 
 
@@ -191,10 +181,6 @@ class Reports(Protocol):
     """Answers reports."""
 
     @property
-    def currency(self) -> str:
-        """The currency of invoices."""
-
-    @property
     def released(self) -> Tables:
         """The released tables."""
 
@@ -215,7 +201,7 @@ class Reports(Protocol):
     def state(self, campaign: str, advertiser: str | None) -> State:
         """Say where a campaign of theirs stands. Raises NotFound."""
 
-    def invoices(self, told: Answer) -> Iterator[Invoiced]:
+    def invoices(self, told: Answer) -> Iterator[Invoice]:
         """Yield the exact totals of the campaigns in a report."""
 
 
@@ -236,7 +222,7 @@ def add_reports(api: Api, reports: Reports) -> None:
     def get_report(caller: Caller, report: str) -> ReportAnswer:
         """Read a report: noisy sums with their margins."""
         told = _answered(reports, caller, report)
-        return _wire(told, tuple(_invoice(one, reports.currency) for one in reports.invoices(told)))
+        return _wire(told, tuple(_invoice(one) for one in reports.invoices(told)))
 
     @api.route("/v1/reports/<report>/csv", "GET", answer=str, answer_media="text/csv", **asks)
     def get_report_csv(caller: Caller, report: str) -> Response:
@@ -384,7 +370,7 @@ def _kind(reports: Reports, name: str, closed: int) -> ReportKind:
     return ReportKind(name, report.says, report.dims, tuple(m.name for m in report.measures), period)
 
 
-def _wire(told: Answer, invoices: tuple[InvoiceTotal, ...]) -> ReportAnswer:
+def _wire(told: Answer, invoices: tuple[InvoiceAnswer, ...]) -> ReportAnswer:
     query = told.query
     return ReportAnswer(
         query.report.name,
@@ -416,17 +402,8 @@ def _row(told: Answer, row: Row) -> ReportRow:
     )
 
 
-def _invoice(one: Invoiced, currency: str) -> InvoiceTotal:
-    booked = one.booked
-    return InvoiceTotal(
-        one.campaign,
-        one.month.isoformat()[:7],
-        one.timezone,
-        currency,
-        booked.events,
-        booked.micros,
-        booked.refunded,
-    )
+def _invoice(made: Invoice) -> InvoiceAnswer:
+    return InvoiceAnswer(**{name: getattr(made, name) for name in InvoiceAnswer.__struct_fields__})
 
 
 def _file(data: bytes, media: str, name: str) -> Response:
