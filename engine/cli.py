@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli_report import report
+from engine.cli_report import prove_ledger, prove_noise, report
 
 if TYPE_CHECKING:
     from engine.campaign import Publisher
@@ -972,6 +972,10 @@ def restore(file: Path, force: bool) -> None:
 @main.group()
 def prove() -> None:
     """Test the service's promises on this machine."""
+
+
+prove.add_command(prove_noise)
+prove.add_command(prove_ledger)
 
 
 @prove.command("no-identity")

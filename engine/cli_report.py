@@ -198,6 +198,43 @@ def report_forecast(name: str, days: int, where: tuple[str, ...], as_json: bool)
     _print([asdict(f) for f in found], as_json, lines if found else ["nothing above the floor"])
 
 
+@click.command("noise")
+@click.option("--epsilon", type=float, required=True, help="What a page view is said to lose, such as 1.")
+@click.option("--canaries", type=int, default=20_000, show_default=True, help="Page views that are planted.")
+@click.option(
+    "--planted/--no-planted", default=True, help="Measure the proof by builds with too little noise."
+)
+@as_json
+def prove_noise(epsilon: float, canaries: int, planted: bool, as_json: bool) -> None:
+    """Audit from outside what a page view loses to a day's releases, on a copy.
+
+    Exits 1 where the epsilon is refuted, or a planted fault is not found. Example: tactful prove noise --epsilon 1
+    """
+    from engine.config import Config
+    from engine.prove.noise import prove_noise as run
+
+    verdict = run(Config.from_env(), epsilon, canaries, planted)
+    _print(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
+@click.command("ledger")
+@as_json
+def prove_ledger(as_json: bool) -> None:
+    """Add up anew what was told, average a question away, and spend a hundred times at once, on a copy.
+
+    Exits 1 where the ledger does not hold, or a planted fault is not found. Example: tactful prove ledger
+    """
+    from engine.config import Config
+    from engine.prove.ledger import prove_ledger as run
+
+    verdict = run(Config.from_env())
+    _print(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
 @contextmanager
 def _reporting(engine: str | None = None) -> Iterator[Reporting]:
     import secrets

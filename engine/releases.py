@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
@@ -17,11 +17,12 @@ from engine.report_keys import CatalogDays, Keys, keys_of
 from engine.tally import Counts, Tally
 from privacy.budget import SpendStore
 from privacy.errors import BudgetSpent, ReleaseError
-from privacy.release import charges, day_number, day_of, draw, period_of, query_of
+from privacy.release import Axis, Key, charges, day_number, day_of, draw, period_of, query_of
 from privacy.workload import TABLES, Table
 
 log = logging.getLogger(__name__)
 
+Draw = Callable[[Table, int, Sequence[Axis], Mapping[Key, int]], bytes]
 CLOSES = timedelta(hours=2)  # after a day's end: then the last of its events has come, or comes too late
 
 
@@ -56,6 +57,13 @@ class Releases:
         tables: Sequence[Table] = TABLES,
     ) -> None:
         self._budget, self._tally, self._days, self._now, self._tables = budget, tally, days, now, tables
+        self._draw: Draw = draw
+
+    def of(self, tables: Sequence[Table], draw: Draw) -> Releases:
+        """Return what releases these tables alone, drawn otherwise: for a proof, on a copy."""
+        other = Releases(self._budget, self._tally, self._days, self._now, tables)
+        other._draw = draw
+        return other
 
     def due(self, since: int) -> list[int]:
         """Return the closed days from `since` on with tables that are not there and could be: events and budget are."""
@@ -120,7 +128,7 @@ class Releases:
             self._budget.spend(
                 query_of(table, first),
                 charges(table, first),
-                lambda: draw(table, first, keys.axes(table), counts[table.name]),
+                lambda: self._draw(table, first, keys.axes(table), counts[table.name]),
             )
             done.released.append((table.name, first))
         except BudgetSpent:

@@ -23,6 +23,7 @@ from engine.store.budget_sqlite import SqliteBudget
 from engine.store.money_sqlite import SqliteMoney
 from engine.store.reports_sqlite import SqliteReportRows
 from engine.tally import DuckTally, Tally
+from privacy.budget import SpendStore
 from privacy.consent_log import LeafStore
 from privacy.release import day_number, day_of
 
@@ -44,12 +45,17 @@ class Reporting:
     ) -> None:
         """Take another `tally` where events are counted elsewhere than in the store."""
         self._store, self._now = store, now
-        rows = SqliteReportRows(store)
-        self.budget = SqliteBudget(store, config.key_dir / MARK, leaves, now)
-        self.released = Released(self.budget)
-        self.releases = Releases(self.budget, tally or DuckTally(rows, topics()), rows, now)
+        self._rows = SqliteReportRows(store)
+        self._tally = tally or DuckTally(self._rows, topics())
+        self.use(SqliteBudget(store, config.key_dir / MARK, leaves, now))
         self._money: MoneyStore = SqliteMoney(store)
         self.currency = config.currency
+
+    def use(self, budget: SpendStore) -> None:
+        """Go on with another ledger, knowing nothing of what was read: for a proof, on a copy."""
+        self.budget = budget
+        self.released = Released(budget)
+        self.releases = Releases(budget, self._tally, self._rows, self._now)
 
     def closed(self) -> int:
         """Return the last closed day, days since 1970."""

@@ -137,6 +137,25 @@ class NoSessions(SessionInterface):
         return True
 
 
+def create_reports_app(
+    config: Config, reporting: Reports, keys: KeyTable, now: Callable[[], datetime]
+) -> Flask:
+    """Make an app of the reports alone, behind the same gate."""
+    app = Flask("tactful", static_folder=None, template_folder=None)
+    app.session_interface = NoSessions()
+
+    def caller_of(request: Request) -> Caller | None:
+        arrival: Arrival = request.environ[ARRIVAL]
+        return None if arrival.api_key is None else keys.verify(arrival.api_key, now())
+
+    api = Api(app, caller_of, lambda title, status: None, "Tactful", "1.0", DESCRIPTION)
+    add_reports(api, reporting)
+    app.wsgi_app = Gate(  # type: ignore[method-assign]  # as below
+        app.wsgi_app, public_url=config.base_url, registered=lambda origin: False, query_keys=REPORT_KEYS
+    )
+    return app
+
+
 def create_app(
     config: Config,
     services: Services,
