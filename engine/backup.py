@@ -14,7 +14,8 @@ from pathlib import Path
 
 from engine.change import Versions
 from engine.errors import StoreError
-from engine.store.sqlite import SqliteStore, carry_over, copy_database, in_use
+from engine.store.copy_sqlite import carry_over, copy_database, in_use
+from engine.store.sqlite import SqliteStore
 
 
 def backup(store: SqliteStore, target: Path, force: bool = False) -> None:

@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from contexts.errors import ContextError
-from engine.build import Recipe, build
+from engine.build import BuildStore, Recipe, build
 from engine.config import Config
 from engine.errors import BuildError, EngineError
 from engine.faiss_index import single_thread
 from engine.recipe import open_recipe
-from engine.store import SqliteStore, open_store
+from engine.store import open_store
 
 APART = 20_000  # creatives: fewer are built here in less time than a process takes to start
 NICENESS = 10
@@ -33,10 +34,17 @@ class Order(msgspec.Struct, frozen=True):
     previous: str | None
 
 
+class SizedStore(BuildStore, Protocol):
+    """A store that tells how much there is to build."""
+
+    def size(self) -> int:
+        """Return the number of creatives."""
+
+
 class Builder:
     """Builds snapshots for a process that serves: small ones here, big ones apart. One at a time."""
 
-    def __init__(self, config: Config, store: SqliteStore, recipe: Recipe, apart: int = APART) -> None:
+    def __init__(self, config: Config, store: SizedStore, recipe: Recipe, apart: int = APART) -> None:
         self._config = config
         self._store = store
         self._recipe = recipe

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli_money import invoice, money
 from engine.cli_report import prove_ledger, prove_noise, report
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from engine.config import Config
     from engine.keys import Caller
     from engine.log_upkeep import Upkeep
-    from engine.rights import Rights
+    from engine.rights import Rights, RightsStore
     from engine.services import Services
     from engine.store import SqliteStore
     from privacy.visit import Visit
@@ -76,6 +77,9 @@ def main() -> None:
     Settings are TACTFUL_ environment variables: see `tactful config show`.
     """
 
+
+main.add_command(money)
+main.add_command(invoice)
 
 # --- serving ---
 
@@ -1130,7 +1134,7 @@ def _rights() -> Iterator[Rights]:
         yield rights
 
 
-def _publisher(store: SqliteStore, id: str) -> Publisher:
+def _publisher(store: RightsStore, id: str) -> Publisher:
     from engine.campaign import Publisher
     from engine.errors import UnknownPublisher
 

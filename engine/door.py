@@ -90,7 +90,7 @@ class Door:
     def _event(self, read: Read, now: datetime, machine: bool) -> Event | None:
         """Return the event of a token that was read; None where its time is over, or not come."""
         now_ms = int(now.timestamp() * 1000)
-        age_ms = now_ms - read.ticket.at_ms
+        age_ms = now_ms - read.moment.at_ms
         if not -AHEAD_MS <= age_ms <= TOKEN_S * 1000:
             return None
         return read.event(machine or age_ms < _EARLIEST_MS[read.kind] or self._is_burst(read))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Sequence
 
 from engine.errors import Busy, EngineError
@@ -41,8 +41,7 @@ class EventWriter:
         self._store, self._most, self._gather_s = store, most, gather_s
         self._changed = threading.Condition()
         self._batch = _Batch()
-        self._noted: Counter[tuple[int, str, str]] = Counter()  # (day, publisher, section) → placements asked
-        self._filled: Counter[tuple[int, str, str]] = Counter()
+        self._noted: deque[Asked] = deque(maxlen=most)
         self._awaited = False
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -70,12 +69,11 @@ class EventWriter:
 
     def note(self, asked: Asked, events: Sequence[Event] = ()) -> None:
         """Keep soon what a decision was asked, and what was counted with it; nobody waits, and it may be dropped."""
-        key = (asked.day, asked.publisher, asked.section)
-        with self._changed:
-            if len(self._batch.events) + len(events) <= self._most:
-                self._batch.events.extend(events)
-            self._noted[key] += asked.asked
-            self._filled[key] += asked.filled
+        self._noted.append(asked)  # the oldest is dropped where there are too many
+        if events:
+            with self._changed:
+                if len(self._batch.events) + len(events) <= self._most:
+                    self._batch.events.extend(events)
 
     def wait(self, timeout_s: float) -> bool:
         """Have all that was brought so far kept now; say whether it was."""
@@ -103,13 +101,21 @@ class EventWriter:
                 time.sleep(self._gather_s)
             with self._changed:
                 batch, self._batch = self._batch, _Batch()
-                noted, self._noted = self._noted, Counter()
-                filled, self._filled = self._filled, Counter()
                 self._awaited = False
                 stopping = self._stopping
-            self._keep(batch, [Asked(*key, asked, filled[key]) for key, asked in noted.items()])
+            self._keep(batch, self._take_noted())
             if stopping:
                 return
+
+    def _take_noted(self) -> list[Asked]:
+        """Return what was noted, added up."""
+        sums: dict[tuple[int, str, str], list[int]] = {}
+        for _ in range(len(self._noted)):
+            one = self._noted.popleft()
+            line = sums.setdefault((one.day, one.publisher, one.section), [0, 0])
+            line[0] += one.asked
+            line[1] += one.filled
+        return [Asked(*key, *line) for key, line in sums.items()]
 
     def _keep(self, batch: _Batch, decided: Sequence[Asked]) -> None:
         try:

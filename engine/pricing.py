@@ -19,7 +19,7 @@ from engine.events import EPOCH, KINDS, Kind
 VIEWABLE_PER_MILLE = 600
 CLICKS_PER_MILLE = 1
 HELD_CLICKS_PER_MILLE = 5  # of a click's price, held for each impression: more than clicks are expected
-MATCH_DIGITS = 10**6  # matches are rounded to so many parts (`engine.rank`)
+MATCH_PARTS = 10**6  # matches are rounded to so many parts (`engine.rank`)
 
 
 class Terms(Struct, frozen=True):
@@ -67,16 +67,16 @@ def value_of(campaign: Campaign) -> int:
     return campaign.cpm_micros
 
 
-def event_price(terms: Terms, value: int, match: float, floor: int, rival: tuple[float, int] | None) -> int:
-    """Return what one event costs. `value` and `floor` are for a thousand impressions.
+def event_price(terms: Terms, bid: int, match: float, floor: int, rival: float | None) -> int:
+    """Return what one event costs. `bid` and `floor` are for a thousand impressions.
 
-    `rival` is (match, value) of the one that was outbid; None where nobody was.
+    `rival` is the value, match × bid, of the one that was outbid; None where nobody was.
     """
-    if rival is None or value <= 0:
+    if rival is None or match <= 0 or bid <= 0:
         return terms.event_price
-    own, other = round(match * MATCH_DIGITS), round(rival[0] * MATCH_DIGITS)
-    least = max(floor, -(-other * rival[1] // own)) if own > 0 else value
-    return terms.price * min(value, least) // (value * terms.per)
+    # Matches have so few digits that both are whole; what is left over is rounded in favour of who pays.
+    least = max(floor, -(-round(rival * MATCH_PARTS) // round(match * MATCH_PARTS)))
+    return terms.price * min(bid, least) // (bid * terms.per)
 
 
 def held(kind: Kind, price: int) -> int:

@@ -8,36 +8,36 @@ counted here, and clicks are not.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
 from contexts.context import PARTS_OF_DAY
+from engine.cache import Bounded
 from engine.decision import Events, Filled, Placement, Ranked
 from engine.events import KINDS, Asked, Event
-from engine.pricing import Terms, billing_day, event_price, held
+from engine.pricing import billing_day, event_price, held
 from engine.rank import Shortlist
 from engine.sections import section_of
-from engine.snapshot import CampaignEntry, Snapshot
-from engine.tickets import DAY_MS, LETTERS, WEATHERS, Read, Ticket, Tickets, hold_until
-from privacy.event_token import RANDOM_BYTES, Opened
+from engine.snapshot import Snapshot
+from engine.tickets import DAY_MS, LETTERS, WEATHERS, Moment, Ticket, Tickets, event_of, hold_until
+from privacy.event_token import RANDOM_BYTES
 from privacy.visit import DEVICE_CLASSES
 
 if TYPE_CHECKING:
-    from engine.decide import Scene
+    from engine.decide import Choice, Scene
     from privacy.visit import Visit
 
-DEVICE_OF = {name: at for at, name in enumerate(DEVICE_CLASSES)}
-PART_OF = {name: at for at, name in enumerate(PARTS_OF_DAY)}
-WEATHER_OF = {name: at for at, name in enumerate(WEATHERS)}
-KIND_AT = {kind: at for at, kind in enumerate(KINDS)}
 IMPRESSION, VIEWABLE, CLICK = LETTERS["impression"], LETTERS["viewable"], LETTERS["click"]
 EVENTS_PATH = "/v1/events/"
 CLICK_PATH = "/v1/click/"
 PIXEL = ".gif"
 QUARTER_MS = 900_000
+PLANS = 4096
+CREATIVES = 65_536
+_LINK_END = b'\\"'
 
 
 class Ledger(Protocol):
@@ -54,13 +54,30 @@ class Notes(Protocol):
         """Keep it soon, or drop it."""
 
 
-class _Shown(NamedTuple):
-    """What recording needs of a creative."""
+class Shown(NamedTuple):
+    """What was chosen for a placement."""
 
-    id: str
-    entry: CampaignEntry
-    value: int
-    link: bytes  # its own link as it stands in its JSON
+    row: int
+    price_micros: int  # of the event that is paid for
+
+
+class _Place(NamedTuple):
+    """What one placement is recorded with, whenever it is shown."""
+
+    filled: Filled
+    parts: list[bytes]  # the creative's JSON without its own link
+    timezone: str
+    held: int  # of a budget; 0 where there is none
+    ticket: Ticket
+    packed: bytes
+
+
+class _Kept(NamedTuple):
+    """What was worked out over one snapshot. A key of `plans` names an object by its id, which a plan keeps alive."""
+
+    snapshot: Snapshot
+    plans: Bounded[tuple[int, str, bool], tuple[Choice, tuple[_Place, ...]]]
+    creatives: Bounded[int, tuple[str, list[bytes]]]  # row → its id, and its JSON without its own link
 
 
 class Recorder:
@@ -78,103 +95,102 @@ class Recorder:
         strict: bool = False,
     ) -> None:
         self._tickets, self._budgets, self._notes = tickets, budgets, notes
-        self._events, self._clicks = base_url + EVENTS_PATH, base_url + CLICK_PATH
+        self._impressions = base_url + EVENTS_PATH + IMPRESSION
+        self._views = base_url + EVENTS_PATH + VIEWABLE
+        self._clicks = base_url + CLICK_PATH + CLICK
+        self._link = _link(self._clicks)[: -len(_LINK_END)]
         self._now, self._random, self._strict = now, random_bytes, strict
         self._days: dict[str, tuple[int, int]] = {}  # zone → (quarter of an hour, days ahead of UTC)
-        self._known: tuple[Snapshot | None, dict[int, _Shown]] = None, {}
+        self._kept: _Kept | None = None
 
-    def record(
-        self,
-        scene: Scene,
-        visit: Visit,
-        placements: Sequence[Placement],
-        ranked: Sequence[Iterable[Ranked]],
-        chosen: Sequence[Sequence[Ranked]],
-        filled: Sequence[Filled],
-    ) -> tuple[Filled, ...]:
+    def record(self, scene: Scene, visit: Visit, choice: Choice) -> tuple[Filled, ...]:
         """Return what fills the placements with the addresses of its events."""
-        view, context = scene.view, scene.context
-        snapshot, publisher = view.snapshot, view.snapshot.publishers[context.publisher]
         at_ms = int(self._now().timestamp() * 1000)
-        random, until = self._random(RANDOM_BYTES), hold_until(at_ms)
-        section = section_of(publisher, visit.page.url)
-        topic = str(context.page.topics[0].id) if context.page.topics else ""
-        device, part = DEVICE_OF[context.device.cls], PART_OF[context.clock.part]
-        condition = None if context.weather is None else context.weather.condition
-        weather = WEATHER_OF[condition or ""]
-        known = self._known_of(snapshot)
-        taken: set[int] = set()
+        section = section_of(scene.view.snapshot.publishers[visit.publisher], visit.page.url)
+        places = self._places(scene, visit, section, choice)
+        random, day, until = self._random(RANDOM_BYTES), at_ms // DAY_MS, hold_until(at_ms)
         stamped: list[Filled] = []
         counted: list[Event] = []
-        for placement, shortlist, picks in zip(placements, ranked, chosen, strict=True):
-            floor = max(placement.floor_micros, publisher.floor_micros)
-            for pick in picks:
-                taken.add(pick.row)
-                slot, one = len(stamped), filled[len(stamped)]
-                shown = known.get(pick.row)
-                if shown is None:
-                    shown = known[pick.row] = _shown(snapshot, pick.row)
-                entry = shown.entry
-                terms, price, ahead = entry.terms, 0, 0
-                if not entry.house:
-                    rival = shortlist.rival(pick.row, taken) if isinstance(shortlist, Shortlist) else None
-                    price = event_price(terms, shown.value, pick.match, floor, rival)
-                    ahead = self._ahead(terms, at_ms)
-                    if terms.bounded and not visit.ivt:
-                        day = at_ms // DAY_MS + ahead
-                        self._budgets.show(entry.id, day, until, held(terms.kind, price))
-                ticket = Ticket(
-                    at_ms,
-                    ahead,
-                    context.publisher,
-                    section,
-                    topic,
-                    entry.id,
-                    shown.id,
-                    device,
-                    part,
-                    weather,
-                    visit.ivt,
-                    KIND_AT[terms.kind],
-                    price,
-                )
-                if self._strict:
-                    stamped.append(one)
-                    sealed = Opened(b"", self._tickets.sealer.view(ticket.day, random), slot, b"")
-                    counted.append(Read("impression", ticket, sealed).event(False))
-                else:
-                    stamped.append(self._stamped(one, shown.link, self._tickets.write(ticket, random, slot)))
+        write = self._tickets.write
+        for slot, place in enumerate(places):
+            ahead = 0 if place.timezone == "UTC" else self._ahead(place.timezone, at_ms)
+            if place.held:
+                self._budgets.show(place.ticket.campaign, day + ahead, until, place.held)
+            if self._strict:
+                view = self._tickets.sealer.view(day, random)
+                counted.append(event_of("impression", Moment(at_ms, ahead), place.ticket, view, slot, False))
+            else:
+                stamped.append(self._stamped(place, write(at_ms, ahead, place.packed, random, slot)))
         if not visit.ivt:
-            asked = sum(placement.count for placement in placements)
-            self._notes.note(Asked(at_ms // DAY_MS, context.publisher, section, asked, len(stamped)), counted)
-        return tuple(stamped)
+            self._notes.note(Asked(day, visit.publisher, section, choice.asked, len(places)), counted)
+        return choice.filled if self._strict else tuple(stamped)
 
-    def _stamped(self, filled: Filled, link: bytes, sealed: str) -> Filled:
+    def _places(self, scene: Scene, visit: Visit, section: str, choice: Choice) -> tuple[_Place, ...]:
+        """Return what the placements are recorded with; made once for one choice."""
+        snapshot, kept = scene.view.snapshot, self._kept
+        if kept is None or kept.snapshot is not snapshot:
+            kept = self._kept = _Kept(snapshot, Bounded(PLANS), Bounded(CREATIVES))
+        key = (id(choice), section, visit.ivt)
+        found = kept.plans.get(key)
+        if found is None:
+            found = (
+                choice,
+                tuple(
+                    self._place(kept, scene, visit, section, *one)
+                    for one in zip(choice.filled, choice.shown, strict=True)
+                ),
+            )
+            kept.plans.put(key, found)
+        return found[1]
+
+    def _place(
+        self, kept: _Kept, scene: Scene, visit: Visit, section: str, filled: Filled, shown: Shown
+    ) -> _Place:
+        snapshot, context = kept.snapshot, scene.context
+        entry = snapshot.entry(shown.row)
+        condition = None if context.weather is None else context.weather.condition
+        known = kept.creatives.get(shown.row)
+        if known is None:
+            known = snapshot.creative_id(shown.row), bytes(filled.creative).split(_link(filled.click_url))
+            kept.creatives.put(shown.row, known)
+        ticket = Ticket(
+            context.publisher,
+            section,
+            str(context.page.topics[0].id) if context.page.topics else "",
+            entry.id,
+            known[0],
+            DEVICE_CLASSES.index(context.device.cls),
+            PARTS_OF_DAY.index(context.clock.part),
+            WEATHERS.index(condition or ""),
+            visit.ivt,
+            KINDS.index(entry.terms.kind),
+            shown.price_micros,
+        )
+        bounded = entry.terms.bounded and not entry.house and not visit.ivt
+        return _Place(
+            filled,
+            known[1],
+            "UTC" if entry.house else entry.terms.timezone,
+            held(entry.terms.kind, shown.price_micros) if bounded else 0,
+            ticket,
+            self._tickets.packed(ticket),
+        )
+
+    def _stamped(self, place: _Place, sealed: str) -> Filled:
         """Return what fills a placement with the addresses of its events; its own link leads through the click's."""
-        click = self._clicks + CLICK + sealed
+        filled, pixel = place.filled, sealed + PIXEL
         return Filled(
             filled.placement,
-            msgspec.Raw(bytes(filled.creative).replace(link, b'href=\\"' + click.encode() + b'\\"')),
-            click,
+            msgspec.Raw((self._link + sealed.encode() + _LINK_END).join(place.parts)),
+            self._clicks + sealed,
             filled.score,
             filled.reasons,
             filled.house,
-            Events(self._events + IMPRESSION + sealed + PIXEL, self._events + VIEWABLE + sealed + PIXEL),
+            Events(self._impressions + pixel, self._views + pixel),
         )
 
-    def _known_of(self, snapshot: Snapshot) -> dict[int, _Shown]:
-        """Return what was found out of this snapshot's creatives."""
-        at, known = self._known
-        if at is not snapshot:
-            known = {}
-            self._known = snapshot, known
-        return known
-
-    def _ahead(self, terms: Terms, at_ms: int) -> int:
+    def _ahead(self, zone: str, at_ms: int) -> int:
         """Return by how many days the billing day is ahead of the UTC day. Zones change at quarters of an hour."""
-        zone = terms.timezone
-        if zone == "UTC":
-            return 0
         quarter = at_ms // QUARTER_MS
         found = self._days.get(zone)
         if found is None or found[0] != quarter:
@@ -183,7 +199,26 @@ class Recorder:
         return found[1]
 
 
-def _shown(snapshot: Snapshot, row: int) -> _Shown:
-    # The link as engine.assemble writes it, within JSON.
-    link = msgspec.json.encode(f'href="{html.escape(snapshot.record(row).click_url)}"')[1:-1]
-    return _Shown(snapshot.creative_id(row), snapshot.entry(row), int(snapshot.bid[row]), link)
+def _link(url: str) -> bytes:
+    """Return a link as engine.assemble writes it, within JSON. A URL that is kept or made here has no quotes."""
+    return b'href=\\"' + html.escape(url).encode() + _LINK_END
+
+
+def prices(
+    snapshot: Snapshot,
+    publisher: str,
+    placements: Sequence[Placement],
+    ranked: Sequence[Iterable[Ranked]],
+    chosen: Sequence[Sequence[Ranked]],
+) -> Iterator[Shown]:
+    """Yield what was chosen for the placements, in their order, with what it costs (`engine.pricing`)."""
+    taken: set[int] = set()
+    for placement, candidates, picks in zip(placements, ranked, chosen, strict=True):
+        floor = max(placement.floor_micros, snapshot.publishers[publisher].floor_micros)
+        for pick in picks:
+            taken.add(pick.row)
+            entry, price = snapshot.entry(pick.row), 0
+            if not entry.house:
+                rival = candidates.rival(pick.row, taken) if isinstance(candidates, Shortlist) else None
+                price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.match, floor, rival)
+            yield Shown(pick.row, price)

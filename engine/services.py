@@ -42,6 +42,7 @@ from engine.faiss_index import single_thread
 from engine.gather import Gatherer
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
+from engine.purge import purge_events
 from engine.recipe import VectorFiles, open_recipe
 from engine.record import Recorder
 from engine.release_apart import Releaser
@@ -49,8 +50,6 @@ from engine.reporting import Reporting
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
 from engine.store import SqliteStore, open_store
-from engine.store.events_sqlite import SqliteEvents
-from engine.store.money_sqlite import SqliteMoney
 from engine.store.subjects_sqlite import FILE as SUBJECTS
 from engine.tickets import Tickets
 from engine.weeks import Weeks
@@ -149,8 +148,8 @@ class Services:
         source = weather_source(config)
         self.weather = WeatherTable(source, interval_s=config.weather_refresh_s) if source else None
         self.clock = Clock(atlas)
-        self.events = SqliteEvents(self.store)
-        self.money = SqliteMoney(self.store)
+        self.events = self.store.events()
+        self.money = self.store.money()
         self.budgets = Budgets(self.money, self.new_id(), now=now, monotonic=monotonic)
         self.writer = EventWriter(self.events)
         tickets = Tickets(Sealer(self.keyring.key("events")))
@@ -197,7 +196,8 @@ class Services:
     def _open_consents(self, keys: Keyring) -> None:
         config = self.config
         subjects = config.key_dir / SUBJECTS
-        if not subjects.exists() and self.store.rows("SELECT 1 FROM consents LIMIT 1"):
+        known = self.store.consents(self.consent_log.leaves, self._random_bytes).any()
+        if known and not subjects.exists():
             raise StoreError(
                 f"{subjects}: this file of keys is gone. Put it back: `tactful restore-keys`; or make an empty file "
                 "there, and what was recorded before can be shown to nobody"
@@ -254,6 +254,10 @@ class Services:
     def new_id(self) -> str:
         """Return an id for an answer; it says nothing."""
         return self._random_bytes(ID_BYTES).hex()
+
+    def new_secret(self) -> bytes:
+        """Return 32 random bytes for what a process keeps in memory alone."""
+        return self._random_bytes(32)
 
     def unready(self) -> str | None:
         """Return why decisions are not yet good, or None."""
@@ -372,8 +376,9 @@ class Services:
         self._prepared = self.monotonic()
 
     def _forget(self) -> None:
-        """Drop what the store knows of pages for longer than it may."""
+        """Drop what the store knows of pages, and raw days of events, for longer than it may."""
         self.store.forget_pages(self.now() - timedelta(days=self.config.page_days))
+        purge_events(self.events, self.money, self.now())
 
     def _look_for_ever(self) -> None:
         self._try(self._forget)

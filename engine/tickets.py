@@ -7,6 +7,7 @@ all of its events, and each counts once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -20,13 +21,12 @@ LETTERS: dict[Kind, str] = {"impression": "i", "viewable": "v", "click": "c"}
 KIND_OF: dict[str, Kind] = {letter: kind for kind, letter in LETTERS.items()}
 WEATHERS = ("", *CONDITIONS)
 DAY_MS = 86_400_000
+MOMENT_BYTES = 7
 
 
 class Ticket(Struct, frozen=True, array_like=True):
-    """One placement of a decision."""
+    """One placement of a decision, whenever it was made."""
 
-    at_ms: int  # of the decision, since 1970
-    ahead: int  # days by which the billing day is ahead of the UTC day: -1, 0 or 1
     publisher: str
     section: str
     topic: str
@@ -39,15 +39,17 @@ class Ticket(Struct, frozen=True, array_like=True):
     billed: int  # in KINDS: what its price is for
     price_micros: int
 
-    @property
-    def day(self) -> int:
-        """Return the UTC day of the decision."""
-        return self.at_ms // DAY_MS
+
+class Moment(NamedTuple):
+    """When a decision was made."""
+
+    at_ms: int  # since 1970
+    ahead: int  # days by which the billing day is ahead of the UTC day: -1, 0 or 1
 
     @property
-    def until(self) -> int:
-        """Return the minute at which what was held for it is let go: no token of it counts any more."""
-        return hold_until(self.at_ms)
+    def day(self) -> int:
+        """Return its UTC day, since 1970."""
+        return self.at_ms // DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +57,35 @@ class Read:
     """A token that was opened."""
 
     kind: Kind
+    moment: Moment
     ticket: Ticket
     sealed: Opened
 
     def event(self, ivt: bool) -> Event:
         """Return the event that it stands for; `ivt` where it is invalid traffic."""
-        ticket = self.ticket
-        ivt = ivt or ticket.ivt
-        price = ticket.price_micros if self.kind == KINDS[ticket.billed] and not ivt else 0
-        row = Row(
-            self.sealed.view,
-            self.sealed.slot,
-            self.kind,
-            ticket.day,
-            ticket.publisher,
-            ticket.section,
-            ticket.topic,
-            ticket.campaign,
-            ticket.creative,
-            DEVICE_CLASSES[ticket.device],
-            PARTS_OF_DAY[ticket.part],
-            WEATHERS[ticket.weather],
-            int(ivt),
-            price,
-        )
-        return Event(row, ticket.day + ticket.ahead, ticket.until)
+        return event_of(self.kind, self.moment, self.ticket, self.sealed.view, self.sealed.slot, ivt)
+
+
+def event_of(kind: Kind, moment: Moment, ticket: Ticket, view: bytes, slot: int, ivt: bool) -> Event:
+    """Return the event of a placement; `ivt` where it is invalid traffic."""
+    ivt = ivt or ticket.ivt
+    row = Row(
+        view,
+        slot,
+        kind,
+        moment.day,
+        ticket.publisher,
+        ticket.section,
+        ticket.topic,
+        ticket.campaign,
+        ticket.creative,
+        DEVICE_CLASSES[ticket.device],
+        PARTS_OF_DAY[ticket.part],
+        WEATHERS[ticket.weather],
+        int(ivt),
+        ticket.price_micros if kind == KINDS[ticket.billed] and not ivt else 0,
+    )
+    return Event(row, moment.day + moment.ahead, hold_until(moment.at_ms))
 
 
 def hold_until(at_ms: int) -> int:
@@ -88,16 +94,17 @@ def hold_until(at_ms: int) -> int:
 
 
 class Tickets:
-    """Writes tickets into sealed tokens and reads them."""
+    """Writes tickets into sealed tokens and reads them: 7 bytes of the moment, then the ticket in MessagePack."""
 
     def __init__(self, sealer: Sealer) -> None:
         self.sealer = sealer
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(Ticket).decode
+        self.packed = msgspec.msgpack.Encoder().encode
+        self._unpack = msgspec.msgpack.Decoder(Ticket).decode
 
-    def write(self, ticket: Ticket, random: bytes, slot: int) -> str:
-        """Return the sealed part of a ticket's tokens: a letter of LETTERS before it makes one."""
-        return self.sealer.seal(ticket.at_ms // DAY_MS, random, slot, self._encode(ticket))
+    def write(self, at_ms: int, ahead: int, packed: bytes, random: bytes, slot: int) -> str:
+        """Return the sealed part of a packed ticket's tokens, of a moment: a letter of LETTERS before it makes one."""
+        data = (at_ms << 2 | ahead + 1).to_bytes(MOMENT_BYTES, "big") + packed
+        return self.sealer.seal(at_ms // DAY_MS, random, slot, data)
 
     def read(self, token: str, today: int) -> Read | None:
         """Return what a token says; None where it is none of ours."""
@@ -105,7 +112,9 @@ class Tickets:
         sealed = None if kind is None else self.sealer.open(token[1:], today)
         if kind is None or sealed is None:
             return None
+        said = int.from_bytes(sealed.data[:MOMENT_BYTES], "big")
         try:
-            return Read(kind, self._decode(sealed.data), sealed)
+            ticket = self._unpack(sealed.data[MOMENT_BYTES:])
         except msgspec.MsgspecError:  # sealed by another release
             return None
+        return Read(kind, Moment(said >> 2, (said & 3) - 1), ticket, sealed)

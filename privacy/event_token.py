@@ -10,9 +10,9 @@ bytes under another key of the day: whoever sees a token cannot tell which row o
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -25,6 +25,7 @@ SHORTEST = 40
 _KEY_BYTES = 16
 _NONCE_BYTES = RANDOM_BYTES + 1
 _DAYS = 256
+_BYTES = tuple(bytes((number,)) for number in range(256))
 _MOST_KEYS = 8  # of days, kept ready
 _TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 
@@ -54,9 +55,9 @@ class Sealer:
 
     def seal(self, day: int, random: bytes, slot: int, data: bytes) -> str:
         """Seal for a UTC day (since 1970). Requires 11 bytes drawn for this page view and 0 <= slot < 256."""
-        nonce = random + bytes((slot,))
-        sealed = bytes((day % _DAYS,)) + nonce + self._of(day).seal.encrypt(nonce, data, None)
-        return binascii.b2a_base64(sealed, newline=False).rstrip(b"=").translate(_TO_URL).decode()
+        nonce = random + _BYTES[slot]
+        sealed = _BYTES[day % _DAYS] + nonce + self._of(day).seal.encrypt(nonce, data, None)
+        return b2a_base64(sealed, newline=False).rstrip(b"=").translate(_TO_URL).decode()
 
     def view(self, day: int, random: bytes) -> bytes:
         """Return the number of a page view."""
@@ -68,7 +69,7 @@ class Sealer:
             return None
         try:
             plain = text.encode("ascii").translate(_FROM_URL) + b"=" * (-len(text) % 4)
-            sealed = binascii.a2b_base64(plain, strict_mode=True)
+            sealed = a2b_base64(plain, strict_mode=True)
         except ValueError:
             return None
         day = today + 1 - (today + 1 - sealed[0]) % _DAYS

@@ -33,7 +33,7 @@ from engine.log_files import SIGNED
 from engine.prove.erasure_planted import PLANTED, Plant
 from engine.rights import Rights, open_rights
 from engine.store import SqliteStore
-from engine.store.sqlite import copy_database
+from engine.store.copy_sqlite import copy_database
 from privacy.consent import PURPOSES
 from privacy.erasure import opening_key
 from privacy.errors import PrivacyError

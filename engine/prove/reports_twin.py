@@ -21,7 +21,7 @@ from engine.events import Row
 from engine.keys import KeyTable, create_key
 from engine.reporting import Reporting
 from engine.store import SqliteStore
-from engine.store.budget_sqlite import FILE as MARK
+from engine.store.high_water import FILE as MARK
 from engine.store.log_sqlite import SqliteLeaves
 from engine.store.sqlite import copy_database
 from engine.web.app import create_reports_app

@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import islice
 
 from engine.events import Asked, Event, Kept, oldest_kept
+from engine.store.file_sqlite import SqliteFile
 from engine.store.money_sqlite import bound_clicks, settle
-from engine.store.sqlite import SqliteStore
 
 _ASKED_AT_ONCE = 500  # views looked up by one statement
 _INSERT = (
@@ -21,7 +21,7 @@ _INSERT = (
 class SqliteEvents:
     """Satisfies EventStore."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteFile) -> None:
         self._store = store
 
     def keep(self, events: Sequence[Event], decided: Iterable[Asked] = ()) -> Kept:

@@ -12,7 +12,7 @@ from engine.errors import MoneyError
 from engine.events import BEYOND, TOKEN_S, Event
 from engine.money import ALLOWED_CLICKS, ALLOWED_PER_MILLE, LEASE_S, Booked, Caps, Entry, Use
 from engine.pricing import held
-from engine.store.sqlite import SqliteStore
+from engine.store.file_sqlite import SqliteFile
 
 SHARE = 4  # of what is left of a budget, a worker leases one part in so many
 AT_ONCE = 200  # campaigns leased by one transaction: events are kept between them
@@ -21,7 +21,7 @@ AT_ONCE = 200  # campaigns leased by one transaction: events are kept between th
 class SqliteMoney:
     """Satisfies MoneyStore."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteFile) -> None:
         self._store = store
 
     def set_caps(self, caps: Mapping[str, Caps]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flask import Flask, Request
-from flask.sessions import SessionInterface, SessionMixin
 
 from contexts.taxonomy import ad_products, content_taxonomy
 from engine.campaign import Publisher
@@ -39,6 +38,7 @@ from engine.web.origins import Origins
 from engine.web.published import add_published
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
+from engine.web.shell import Shell
 from privacy.gate import ARRIVAL, Arrival, Gate
 
 DESCRIPTION = (
@@ -121,28 +121,15 @@ class Services(Protocol):
     def new_id(self) -> str:
         """Return an id for an answer."""
 
-
-class NoSessions(SessionInterface):
-    """There are no sessions and no cookies."""
-
-    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
-        """Open none."""
-        return None
-
-    def make_null_session(self, app: Flask) -> None:  # type: ignore[override]  # a null session costs an object a request
-        """Make none."""
-
-    def is_null_session(self, obj: object) -> bool:
-        """Say that there is nothing to save."""
-        return True
+    def new_secret(self) -> bytes:
+        """Return 32 random bytes."""
 
 
 def create_reports_app(
     config: Config, reporting: Reports, keys: KeyTable, now: Callable[[], datetime]
 ) -> Flask:
     """Make an app of the reports alone, behind the same gate."""
-    app = Flask("tactful", static_folder=None, template_folder=None)
-    app.session_interface = NoSessions()
+    app = Shell("tactful", config.base_url)
 
     def caller_of(request: Request) -> Caller | None:
         arrival: Arrival = request.environ[ARRIVAL]
@@ -166,11 +153,8 @@ def create_app(
 
     `extend` adds routes, given the app and the services, and returns the query parameters that they read.
     """
-    app = Flask("tactful", static_folder=None, template_folder=None)
-    app.session_interface = NoSessions()
+    app = Shell("tactful", config.base_url)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.url_map.strict_slashes = True
-    app.url_map.merge_slashes = False  # an address is right or unknown; nothing is redirected
     metrics = Metrics(metrics_folder)
     origins = Origins(services.publishers)
 
@@ -188,6 +172,7 @@ def create_app(
         services.monotonic,
         services.new_id,
         config.deadline_ms,
+        services.new_secret(),
         services.admission,
     )
     known = Known(content_taxonomy(), ad_products())

@@ -13,7 +13,8 @@ import pytest
 
 from engine.backup import backup, restore
 from engine.store import SqliteStore
-from engine.store.budget_sqlite import HighWater, SqliteBudget
+from engine.store.budget_sqlite import SqliteBudget
+from engine.store.high_water import HighWater
 from engine.store.log_sqlite import SqliteLeaves
 from privacy.budget import Charge, QueryId
 from privacy.errors import BudgetSpent

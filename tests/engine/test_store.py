@@ -202,7 +202,7 @@ def test_an_approval_moves_live_and_is_journaled(store: SqliteStore):
     with store.read() as reader:
         assert list(reader.approvals()) == [(Approval("daily", "c000000", "rejected"),)]
     last = store.journal()[-1]
-    assert last[3:] == ("approval", "daily/c000000", '"approved"', '"rejected"')
+    assert last[3:] == ("approval", "daily/c000000", b'"approved"', b'"rejected"')
 
 
 def test_a_picture_outlives_its_creative_by_a_day(store: SqliteStore):
@@ -376,15 +376,15 @@ def test_a_newer_schema_is_refused_with_the_remedy(store: SqliteStore):
 
 
 def test_an_older_schema_is_brought_forward_with_its_rows(store: SqliteStore, monkeypatch):
-    from engine.store import sqlite
+    from engine.store import file_sqlite
 
     fill(store)
     store.close()
     newer = (
-        *sqlite.MIGRATIONS,
+        *file_sqlite.MIGRATIONS,
         "ALTER TABLE creatives ADD COLUMN note TEXT; UPDATE creatives SET note = 'kept'",
     )
-    monkeypatch.setattr(sqlite, "MIGRATIONS", newer)
+    monkeypatch.setattr(file_sqlite, "MIGRATIONS", newer)
     reopened = open_store(f"sqlite:///{store.path}")
     assert len(ids(reopened)) == 3
     reopened.close()

@@ -15,7 +15,7 @@ from engine.cli import main
 from engine.config import CONSENT_KEYS
 from engine.consent_log import receipt as receipt_of_leaf
 from engine.store.consents_sqlite import SqliteConsents
-from engine.store.uses_sqlite import KEPT
+from engine.store.forms import KEPT
 from privacy.errors import LogError
 from privacy.gate import hashes_of
 from privacy.keyring import Keyring

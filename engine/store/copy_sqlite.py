@@ -1,0 +1,106 @@
+"""Copies of the main SQLite file as a whole: made while it is in use, checked, and given what a restore must keep."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from engine.errors import StoreError
+from engine.store.file_sqlite import APPLICATION_ID, is_full
+from engine.store.forms import BUSY_TIMEOUT_S
+
+# What a restored backup must not take back: what readers decided since, the log that tells of it, and what was
+# counted and billed.
+CARRIED = (
+    "consents",
+    "consent_events",
+    "ended_statuses",
+    "token_uses",
+    "unscrubbed",
+    "log_leaves",
+    "uses_waiting",
+    "use_batches",
+    "events",
+    "decided",
+    "click_bounds",
+    "conversions",
+    "accounts",
+    "ledger",
+    "leases",
+    "holds",
+    "money_journal",
+)
+
+
+def carry_over(old: Path, new: Path) -> None:
+    """Put the consents and the log of a store that is about to go into the copy that takes its place.
+
+    Raises StoreError where the old log is not a continuation of the copy's.
+    """
+    db = sqlite3.connect(new, isolation_level=None)
+    try:
+        db.execute("ATTACH ? AS old", (str(old),))
+        if db.execute("PRAGMA old.user_version").fetchone() != db.execute("PRAGMA user_version").fetchone():
+            raise StoreError(f"{old}: of another release: start it once, then restore")
+        parted = db.execute(
+            "SELECT count(*) FROM main.log_leaves AS new LEFT JOIN old.log_leaves AS o USING (seq)"
+            " WHERE o.leaf IS NOT new.leaf"
+        ).fetchone()[0]
+        if parted:
+            raise StoreError(
+                f"{old}: its consent log is not that of the backup grown longer: restore beside it, into another "
+                "data folder, or look it over with `tactful log fsck`"
+            )
+        db.execute("BEGIN IMMEDIATE")
+        for table in CARRIED:
+            db.execute(f"DELETE FROM main.{table}")  # noqa: S608 - a constant
+            db.execute(f"INSERT INTO main.{table} SELECT * FROM old.{table}")  # noqa: S608 - a constant
+        db.execute("INSERT OR REPLACE INTO main.settings SELECT * FROM old.settings WHERE name LIKE 'log%'")
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise StoreError(f"{old}: its consents cannot be carried over ({error})") from error
+    finally:
+        db.close()
+
+
+def in_use(path: Path) -> bool:
+    """Say whether a connection is open to this database, of any process."""
+    db = sqlite3.connect(path, timeout=0.2, isolation_level=None)
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN EXCLUSIVE")
+        db.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        return "locked" in str(error)
+    except sqlite3.DatabaseError:
+        return False  # damaged: nobody can be using it
+    finally:
+        db.close()
+    return False
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Write a consistent copy of a database, in use or not, into a new file that stands alone; check it.
+
+    Raises StoreError where the source cannot be read, the copy has no room, or is damaged.
+    """
+    original = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+    copy = sqlite3.connect(target, isolation_level=None)
+    try:
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        if copy.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise StoreError(f"{source}: not Tactful's: name a backup that 'tactful backup' made")
+        faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
+        faults += [f"{row[0]}: hanging reference" for row in copy.execute("PRAGMA foreign_key_check")][:5]
+    except sqlite3.Error as error:
+        if is_full(getattr(error, "sqlite_errorcode", 0)):
+            raise StoreError(
+                f"{target.parent}: no room for a copy of {source}: make room, or name another disk"
+            ) from error
+        faults = [str(error)]
+    finally:
+        original.close()
+        copy.close()
+    if faults:
+        raise StoreError(f"{source}: damaged ({'; '.join(faults)}): use another backup")
