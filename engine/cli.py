@@ -17,6 +17,7 @@ import click
 
 from engine import cli_store
 from engine.cli_money import invoice, money
+from engine.cli_report import prove_ledger, prove_noise, report
 
 if TYPE_CHECKING:
     from engine.campaign import Publisher
@@ -61,6 +62,7 @@ class Commands(click.Group):
             errors.CatalogConflict,
             errors.Forbidden,
             errors.NotFound,
+            errors.QueryRefused,
         ) as error:
             _fail(error, FOUND)
         except BrokenPipeError:  # whoever read the output has read enough: click ends quietly
@@ -143,6 +145,9 @@ def init(actor: str) -> None:
             click.echo("An operator's key exists already: `tactful keys list`.")
             return
         _show_key(_new_key(store, "operator", None, actor))
+
+
+main.add_command(report)
 
 
 # --- the catalogue ---
@@ -984,6 +989,10 @@ def restore(file: Path, force: bool) -> None:
 @main.group()
 def prove() -> None:
     """Test the service's promises on this machine."""
+
+
+prove.add_command(prove_noise)
+prove.add_command(prove_ledger)
 
 
 @prove.command("no-identity")

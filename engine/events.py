@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple, Protocol
 
 Kind = Literal["impression", "viewable", "click"]
 KINDS: tuple[Kind, ...] = ("impression", "viewable", "click")
+MACHINE = 1  # `ivt` of what a request itself shows to be invalid
+BEYOND = 2  # `ivt` of a click beyond its publisher's bound: not billed, but counted, for others decided on it
 TOKEN_S = 1800  # from a decision on, its events count for so long
 KEPT_DAYS = 35  # raw events go so many days after theirs
 EPOCH = date(1970, 1, 1).toordinal()
@@ -33,7 +35,7 @@ class Row(NamedTuple):
     device: str
     part: str
     weather: str
-    ivt: int
+    ivt: int  # 0: valid
     price_micros: int
 
 

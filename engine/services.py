@@ -46,6 +46,8 @@ from engine.pages import Fetch, Pages
 from engine.purge import purge_events
 from engine.recipe import VectorFiles, open_recipe
 from engine.record import Recorder
+from engine.release_apart import Releaser
+from engine.reporting import Reporting
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
 from engine.store import open_store
@@ -117,6 +119,9 @@ class Services:
             missing=missing,
             more_keys=lambda: publishers_keys(self.publishers().values()),
         )
+        self.reporting = Reporting(config, self.store, self.consent_log.leaves, now)
+        self._releaser = Releaser(config)
+        self._tried: set[int] = set()
         recipe = open_recipe(config)
         self.encoder = recipe.encoder
         self.topics = recipe.topics
@@ -294,6 +299,7 @@ class Services:
         self._thread("expire", self._expire_for_ever)
         self._thread("consent-log", self._log_for_ever)
         self._thread("weeks", self._tend_for_ever)
+        self._thread("releases", self._release_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
             self._thread(
@@ -304,6 +310,7 @@ class Services:
         """End the threads and keep what was learned."""
         self._stopping.set()
         self._builder.stop()
+        self._releaser.stop()
         for queue in (self.background, self.pages.background, self.pages.fetching):
             queue.stop()
         for thread in self._threads:
@@ -432,6 +439,19 @@ class Services:
             self.tend()
             if self._stopping.wait(TEND_S):
                 return
+
+    def release_due(self) -> None:
+        """Have the closed days released that are not yet, in a process apart."""
+        due = set(self.reporting.due()) - self._tried
+        if due:
+            self._releaser(self.now())
+            self._tried |= (
+                due  # a table of it that cannot be released is not tried again before the next start
+            )
+
+    def _release_for_ever(self) -> None:
+        while not self._stopping.wait(TEND_S):
+            self._try(self.release_due)
 
     def _tick_for_ever(self) -> None:
         # Apart from the looks: a budget is watched while the store is asked for other things.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from engine.errors import MoneyError
-from engine.events import TOKEN_S, Event
+from engine.events import BEYOND, TOKEN_S, Event
 from engine.money import ALLOWED_CLICKS, ALLOWED_PER_MILLE, LEASE_S, Booked, Caps, Entry, Use
 from engine.pricing import held
 from engine.store.file_sqlite import SqliteFile
@@ -145,7 +145,7 @@ class SqliteMoney:
             str(row[0])
             for row in self._store.rows(
                 "SELECT 'campaign ' || campaign || ': an invalid event was billed' FROM events"
-                " WHERE ivt = 1 AND price_micros != 0 UNION ALL"
+                " WHERE ivt != 0 AND price_micros != 0 UNION ALL"
                 " SELECT 'campaign ' || campaign || ': an amount that is no whole number' FROM ledger"
                 " WHERE typeof(micros) != 'integer'"
             )
@@ -200,7 +200,7 @@ def bound_clicks(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Ev
             key = (row.publisher, row.day)
             left[key] -= 1
             if left[key] < 0:
-                event = event._replace(row=row._replace(ivt=1, price_micros=0))
+                event = event._replace(row=row._replace(ivt=BEYOND, price_micros=0))
         bounded.append(event)
     return bounded
 

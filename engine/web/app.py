@@ -36,6 +36,8 @@ from engine.web.log import PublishedLog, add_log
 from engine.web.money import add_money
 from engine.web.origins import Origins
 from engine.web.published import add_published
+from engine.web.reports import QUERY_KEYS as REPORT_KEYS
+from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
 from privacy.gate import ARRIVAL, Arrival, Gate
 
@@ -94,6 +96,10 @@ class Services(Protocol):
     def status_list(self) -> StatusList | None:
         """Signs which consents have ended; None where consents cannot be checked."""
 
+    @property
+    def reporting(self) -> Reports:
+        """Tells of many page views at once."""
+
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
 
@@ -117,6 +123,24 @@ class Services(Protocol):
 
     def new_secret(self) -> bytes:
         """Return 32 random bytes."""
+
+
+def create_reports_app(
+    config: Config, reporting: Reports, keys: KeyTable, now: Callable[[], datetime]
+) -> Flask:
+    """Make an app of the reports alone, behind the same gate."""
+    app = Shell("tactful", config.base_url)
+
+    def caller_of(request: Request) -> Caller | None:
+        arrival: Arrival = request.environ[ARRIVAL]
+        return None if arrival.api_key is None else keys.verify(arrival.api_key, now())
+
+    api = Api(app, caller_of, lambda title, status: None, "Tactful", "1.0", DESCRIPTION)
+    add_reports(api, reporting)
+    app.wsgi_app = Gate(  # type: ignore[method-assign]  # as below
+        app.wsgi_app, public_url=config.base_url, registered=lambda origin: False, query_keys=REPORT_KEYS
+    )
+    return app
 
 
 def create_app(
@@ -158,6 +182,7 @@ def create_app(
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
+    add_reports(api, services.reporting)
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)
@@ -168,7 +193,7 @@ def create_app(
     add_deletions(api, lambda: services.deletions)
     add_health(api, metrics, services.unready, services.consents_off, services.consent_log.fault)
     app.extensions["tactful"] = api
-    query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
+    query_keys = {*QUERY_KEYS, *REPORT_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
         app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=query_keys
     )

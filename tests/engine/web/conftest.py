@@ -29,6 +29,7 @@ from engine.door import Door
 from engine.events import Event
 from engine.keys import KeyTable, Scope, create_key
 from engine.log_files import LogFiles
+from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.store import SqliteStore
 from engine.store.events_sqlite import SqliteEvents
@@ -167,6 +168,7 @@ class FakeServices:
         )
         self.admission: Admits | None = None
         self.status_list: StatusList | None = None
+        self.reporting = Reporting(config, store, self.leaves, self.now)
         self.clock = 1000.0
         self.reason: str | None = None
         self.consents_off = self.consent_log.fault
