@@ -19,8 +19,8 @@ from engine.report_keys import topics
 from engine.report_plan import Spent, State, state_of
 from engine.store import SqliteStore
 from engine.store.budget_sqlite import SqliteBudget
-from engine.store.money_sqlite import SqliteMoney
 from engine.store.high_water import FILE as MARK
+from engine.store.money_sqlite import SqliteMoney
 from engine.store.reports_sqlite import SqliteReportRows
 from engine.tally import DuckTally, Tally
 from privacy.budget import SpendStore

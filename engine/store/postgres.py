@@ -17,6 +17,7 @@ from engine.store.journal_postgres import bump
 from engine.store.keys_postgres import PostgresKeys
 from engine.store.log_postgres import PostgresLeaves, PostgresWriterLock
 from engine.store.pages_postgres import PostgresPages
+from engine.store.reports_postgres import PostgresReportRows
 from engine.store.server_postgres import Room, hold
 from engine.store.uses_postgres import PostgresUses
 from privacy.consent_log import LeafStore
@@ -69,6 +70,10 @@ class PostgresStore(PostgresCatalogue, PostgresPages, PostgresKeys, PostgresImag
     def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> PostgresBudget:
         """Return the ledger of privacy loss, raised to what its mark says."""
         return PostgresBudget(self, mark, leaves, now)
+
+    def reports(self) -> PostgresReportRows:
+        """Return what reports read."""
+        return PostgresReportRows(self)
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
         """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""

@@ -60,6 +60,7 @@ class PostgresServer:
 
     def __init__(self, url: str) -> None:
         """Open the database, making or migrating its tables where needed. Raises StoreError."""
+        self.url = url  # it may hold a password
         self._settings = _settings(url)
         self.name = _named(self._settings)
         self._idle: list[Connection] = []
