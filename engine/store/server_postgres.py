@@ -140,7 +140,7 @@ class PostgresServer:
                 with self.writing() as db:
                     return act(db)
             except StoreError as error:
-                if not left or not isinstance(error.__cause__, psycopg.errors.TransactionRollback):
+                if not left or not _is_undone(error.__cause__):
                     raise
         raise AssertionError("unreachable")
 
@@ -387,6 +387,11 @@ def _named(settings: dict[str, Any]) -> str:
 def _is_lost(db: Connection, error: psycopg.Error) -> bool:
     state = error.sqlstate or ""
     return db.closed or db.broken or state.startswith(("08", "57P"))
+
+
+def _is_undone(error: BaseException | None) -> bool:
+    """Say whether the server undid a transaction for the sake of others."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40")
 
 
 def _told(error: psycopg.Error) -> str:
