@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from engine.campaign import Campaign, Flight
 from engine.door import Door
-from engine.errors import MoneyError, ProofError
+from engine.errors import Busy, MoneyError, ProofError
 from engine.event_writer import EventWriter
 from engine.events import EPOCH, KINDS, Event, oldest_kept
 from engine.invoices import invoice, month_of, refund
@@ -48,6 +48,7 @@ ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/
 MONTHS = ("2026-11", "2026-12")
 SMALL = 6000  # events, to find a planted fault by
 KILLED = ("acknowledged too early",)  # planted faults that show where a process is killed
+TRIES = 30  # on a disk that others keep busy
 BATCH = 400  # events told at once
 PER_VIEW = 3.4  # deliveries of a page view, on average
 _KILL_WITHIN_S = 120.0
@@ -359,7 +360,17 @@ def work(
             for token, moment, machine in mine[at : at + BATCH]:
                 clock[0] = moment
                 batch += door.events([token], machine=machine)
-            writer.keep(batch)
+            _keep(writer, batch)
             kept.value = min(at + BATCH, len(mine))
         writer.stop()
         store.close()
+
+
+def _keep(writer: EventWriter, batch: Sequence[Event]) -> None:
+    """Have events kept; what was not acknowledged is told again, as a publisher's server would. Raises Busy."""
+    for _ in range(TRIES):
+        try:
+            return writer.keep(batch)
+        except Busy:
+            continue
+    return writer.keep(batch)

@@ -28,6 +28,7 @@ SERVING = ("serve", "demo")  # they run until they are stopped
 # a leaf of a published log or a folder of the machine (test_cli_log, test_cli_rights, test_cli_consent).
 ELSEWHERE = (
     *(("prove",), ("log",), ("subject",), ("consent", "withdraw")),
+    ("money", "refund"),  # of what was billed (test_cli_money)
     *(("purge",), ("backup-keys",), ("restore-keys",)),
 )
 # What an example may exit with besides 0: what it found is told by it.
