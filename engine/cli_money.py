@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from engine.store import SqliteStore
+from engine.cli_store import open_existing
 
 FOUND = 1  # the exit code where something was found
 
@@ -28,9 +26,10 @@ def money_check(as_json: bool) -> None:
 
     Exits 1 where they do not agree. Example: tactful money check
     """
+    from engine.config import Config
     from engine.events import oldest_kept
 
-    with _store() as store:
+    with open_existing(Config.from_env()) as store:
         faults = store.money().faults(oldest_kept(datetime.now(UTC)))
     _show({"agree": not faults, "faults": faults}, as_json, faults or ["The books agree."])
     if faults:
@@ -49,10 +48,11 @@ def money_refund(campaign: str, month: str, micros: int, key: str, reason: str, 
 
     Example: tactful money refund spring 2026-11 250000 --key letter-7 --reason "shown beside a competitor"
     """
+    from engine.config import Config
     from engine.errors import MoneyError
     from engine.invoices import month_of, refund
 
-    with _store() as store:
+    with open_existing(Config.from_env()) as store:
         try:
             now = datetime.now(UTC)
             new = refund(store.money(), campaign, month_of(month), key, micros, reason, actor, now)
@@ -85,7 +85,7 @@ def invoice(month: str, campaign: str | None, running: bool, as_json: bool) -> N
     from engine.invoices import month_of
 
     asked, now = month_of(month), datetime.now(UTC)
-    with _store() as store:
+    with open_existing(Config.from_env()) as store:
         books = store.money()
         ids = [campaign] if campaign else books.billed_campaigns(asked.first, asked.last)
         found = store.find("campaign", ids)
@@ -120,23 +120,6 @@ def _lines(one: dict[str, Any]) -> list[str]:
 def _amount(micros: int) -> str:
     sign, units, rest = "-" if micros < 0 else "", *divmod(abs(micros), 1_000_000)
     return f"{sign}{units}.{rest:06}"
-
-
-@contextmanager
-def _store() -> Iterator[SqliteStore]:
-    """Open the store that exists. Raises StoreError."""
-    from engine.config import Config
-    from engine.errors import StoreError
-    from engine.store import open_store
-
-    config = Config.from_env()
-    if not config.database.exists():
-        raise StoreError(f"{config.database}: there is no store yet; make one with `tactful init`")
-    store = open_store(f"sqlite:///{config.database}")
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _show(value: object, as_json: bool, lines: Iterable[str]) -> None:

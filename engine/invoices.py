@@ -15,6 +15,7 @@ from engine.errors import CatalogError, MoneyError
 from engine.events import EPOCH, TOKEN_S, date_of
 from engine.money import Entry, MoneyStore
 from engine.pricing import terms_of
+from engine.store.forms import findable
 
 NOTE = (
     "Days and months are those of the flight's time zone; reports are in UTC days. The two do not reconcile day by "
@@ -103,9 +104,13 @@ def refund(
 ) -> bool:
     """Give back what a campaign was billed for a month; say whether this key was new.
 
-    Raises MoneyError where more would go back than was billed, or where the key stands for another refund.
+    Raises MoneyError where more would go back than was billed, where the key stands for another refund, or where
+    a text has a NUL or half a surrogate pair.
     """
     if micros <= 0:
         raise MoneyError(f"micros: got {micros}, expected at least 1")
+    for name, text in (("campaign", campaign), ("key", key), ("reason", note), ("actor", actor)):
+        if not findable([text]):
+            raise MoneyError(f"{name}: got {ascii(text[:80])}, expected text that can be kept")
     entry = Entry(f"refund/{campaign}/{key}", now, actor, "refund", campaign, month.first, micros, note)
     return money.refund(entry, month.first, month.last)

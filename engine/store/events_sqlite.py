@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import islice
 
 from engine.events import Asked, Event, Kept, oldest_kept
+from engine.settle import Key, once
 from engine.store.file_sqlite import SqliteFile
 from engine.store.money_sqlite import bound_clicks, settle
 
@@ -26,15 +27,8 @@ class SqliteEvents:
 
     def keep(self, events: Sequence[Event], decided: Iterable[Asked] = ()) -> Kept:
         """Keep the events that are new and settle them, all or none."""
-        # Of one that is told twice in a batch, as invalid and as not, the invalid one stands: bursts are.
-        once: dict[tuple[bytes, int, str], Event] = {}
-        for event in events:
-            key = event.row[:3]
-            if key not in once or event.row.ivt:
-                once[key] = event
-        fresh = list(once.values())
         with self._store.writing() as db:
-            new = _keep_new(db, fresh)
+            new = _keep_new(db, once(events))
             db.executemany(
                 "INSERT INTO decided (day, publisher, section, asked, filled) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET asked = asked + excluded.asked, filled = filled + excluded.filled",
@@ -87,10 +81,10 @@ def _keep_new(db: sqlite3.Connection, events: Sequence[Event]) -> int:
     return len(events)
 
 
-def _known(db: sqlite3.Connection, events: Sequence[Event]) -> set[tuple[bytes, int, str]]:
+def _known(db: sqlite3.Connection, events: Sequence[Event]) -> set[Key]:
     """Return the keys of the events of these views that are kept."""
     views = iter({event.row.view for event in events})
-    found: set[tuple[bytes, int, str]] = set()
+    found: set[Key] = set()
     while some := list(islice(views, _ASKED_AT_ONCE)):
         marks = ", ".join("?" * len(some))
         found.update(db.execute(f"SELECT view, slot, kind FROM events WHERE view IN ({marks})", some))  # noqa: S608 - marks

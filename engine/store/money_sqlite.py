@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from engine.errors import MoneyError
-from engine.events import BEYOND, TOKEN_S, Event
-from engine.money import ALLOWED_CLICKS, ALLOWED_PER_MILLE, LEASE_S, Booked, Caps, Entry, Use
-from engine.pricing import held
+from engine.events import TOKEN_S, Event
+from engine.money import LEASE_S, Booked, Caps, Entry, Use
+from engine.settle import (
+    AT_ONCE,
+    bounded,
+    clicks_left,
+    counted,
+    cut,
+    let_go,
+    line_of,
+    settled,
+    short,
+    slice_of,
+    sums_of,
+)
 from engine.store.file_sqlite import SqliteFile
-
-SHARE = 4  # of what is left of a budget, a worker leases one part in so many
-AT_ONCE = 200  # campaigns leased by one transaction: events are kept between them
 
 
 class SqliteMoney:
@@ -104,7 +113,7 @@ class SqliteMoney:
                 db,
                 [
                     Entry(
-                        f"settled/{campaign}/{day}/{utc_day}",
+                        settled(campaign, day, utc_day),
                         at,
                         "ledger",
                         "settled",
@@ -174,14 +183,7 @@ def bound_clicks(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Ev
 
     What a publisher's clicks may cost advertisers on a day is bounded so, whoever makes them.
     """
-    shown: dict[tuple[str, int], int] = defaultdict(int)
-    clicked: dict[tuple[str, int], int] = defaultdict(int)
-    for row, _, _ in events:
-        if row.kind == "impression":
-            if not row.ivt:
-                shown[row.publisher, row.day] += 1
-        elif row.kind == "click" and row.price_micros:
-            clicked[row.publisher, row.day] += 1
+    shown, clicked = counted(events)
     _count(db, shown, impressions=True)
     if not clicked:
         return events
@@ -190,19 +192,9 @@ def bound_clicks(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Ev
         found = db.execute(
             "SELECT impressions, clicks FROM click_bounds WHERE publisher = ? AND day = ?", (publisher, day)
         ).fetchone()
-        impressions, clicks = found or (0, 0)
-        left[publisher, day] = ALLOWED_CLICKS + impressions * ALLOWED_PER_MILLE // 1000 - clicks
+        left[publisher, day] = clicks_left(*(found or (0, 0)))
     _count(db, {key: min(count, max(0, left[key])) for key, count in clicked.items()}, impressions=False)
-    bounded = []
-    for event in events:
-        row = event.row
-        if row.kind == "click" and row.price_micros:
-            key = (row.publisher, row.day)
-            left[key] -= 1
-            if left[key] < 0:
-                event = event._replace(row=row._replace(ivt=BEYOND, price_micros=0))
-        bounded.append(event)
-    return bounded
+    return bounded(events, left)
 
 
 def _count(db: sqlite3.Connection, counts: Mapping[tuple[str, int], int], *, impressions: bool) -> None:
@@ -216,28 +208,18 @@ def _count(db: sqlite3.Connection, counts: Mapping[tuple[str, int], int], *, imp
 
 def settle(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Event]:
     """Book what these events, all new, cost; return them with what is billed, which no budget is exceeded by."""
-    sums: dict[tuple[str, int, int], list[int]] = {}
-    for row, billing_day, _ in events:
-        if row.price_micros:
-            key = (row.campaign, billing_day, row.day)
-            line = sums.get(key)
-            if line is None:
-                sums[key] = [1, row.price_micros]
-            else:
-                line[0] += 1
-                line[1] += row.price_micros
+    sums = sums_of(events)
     if not sums:
         return events
     accounts = _accounts(db, {campaign for campaign, _, _ in sums})
     if accounts:
-        _release(db, events, accounts)
-        short = {
-            campaign: left
-            for campaign, caps in accounts.items()
-            if (left := _left(db, campaign, caps, sums)) is not None
-        }
-        if short:
-            events = _cut(db, events, short, sums)
+        _hold(db, let_go(events, accounts))
+        exceeded = short(accounts, sums, partial(_spent_on, db))
+        if exceeded:
+            events, over = cut(events, exceeded, sums)
+            db.executemany(
+                "UPDATE accounts SET over = over + ? WHERE campaign = ?", [(m, c) for c, m in over.items()]
+            )
     db.executemany(
         "INSERT INTO ledger (campaign, day, utc_day, events, micros) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET events = events + excluded.events, micros = micros + excluded.micros",
@@ -259,15 +241,6 @@ def _accounts(db: sqlite3.Connection, campaigns: Iterable[str]) -> dict[str, tup
     return {campaign: (Caps(total, daily), spent) for campaign, total, daily, spent in rows}
 
 
-def _release(db: sqlite3.Connection, events: Sequence[Event], accounts: Mapping[str, object]) -> None:
-    """Let go of what was held for these events. A hold may come after its event: until then it is below zero."""
-    let_go: dict[tuple[str, int, int], int] = defaultdict(int)
-    for row, billing_day, until in events:
-        if row.price_micros and row.campaign in accounts:
-            let_go[row.campaign, billing_day, until] -= held(row.kind, row.price_micros)
-    _hold(db, let_go)
-
-
 def _hold(db: sqlite3.Connection, holds: Mapping[tuple[str, int, int], int]) -> None:
     db.executemany(
         "INSERT INTO holds (campaign, day, until, micros) VALUES (?, ?, ?, ?)"
@@ -276,64 +249,9 @@ def _hold(db: sqlite3.Connection, holds: Mapping[tuple[str, int, int], int]) -> 
     )
 
 
-def _left(
-    db: sqlite3.Connection,
-    campaign: str,
-    account: tuple[Caps, int],
-    sums: Mapping[tuple[str, int, int], Sequence[int]],
-) -> tuple[int | None, dict[int, int]] | None:
-    """Return what is left of a campaign's budget, and of each day's, where these sums exceed it; else None."""
-    caps, spent = account
-    days: dict[int, int] = defaultdict(int)
-    for (owner, day, _), (_, micros) in sums.items():
-        if owner == campaign:
-            days[day] += micros
-    total = None if caps.total is None else max(0, caps.total - spent)
-    daily = (
-        {} if caps.daily is None else {day: max(0, caps.daily - _spent_on(db, campaign, day)) for day in days}
-    )
-    exceeds = (total is not None and sum(days.values()) > total) or any(
-        days[day] > left for day, left in daily.items()
-    )
-    return (total, daily) if exceeds else None
-
-
 def _spent_on(db: sqlite3.Connection, campaign: str, day: int) -> int:
     sql = "SELECT coalesce(sum(micros), 0) FROM ledger WHERE campaign = ? AND day = ?"
     return int(db.execute(sql, (campaign, day)).fetchone()[0])
-
-
-def _cut(
-    db: sqlite3.Connection,
-    events: Sequence[Event],
-    short: dict[str, tuple[int | None, dict[int, int]]],
-    sums: dict[tuple[str, int, int], list[int]],
-) -> list[Event]:
-    """Bill no more than is left of the budgets that run short; `sums` become what is billed."""
-    cut = []
-    over: dict[str, int] = defaultdict(int)
-    for event in events:
-        row = event.row
-        if row.price_micros and row.campaign in short:
-            total, daily = short[row.campaign]
-            left = [some for some in (total, daily.get(event.billing_day)) if some is not None]
-            billed = min(row.price_micros, *left) if left else row.price_micros
-            if total is not None:
-                short[row.campaign] = (total - billed, daily)
-            if event.billing_day in daily:
-                daily[event.billing_day] -= billed
-            lost = row.price_micros - billed
-            if lost:
-                over[row.campaign] += lost
-                line = sums[row.campaign, event.billing_day, row.day]
-                line[0] -= not billed
-                line[1] -= lost
-                event = event._replace(row=row._replace(price_micros=billed))
-        cut.append(event)
-    db.executemany(
-        "UPDATE accounts SET over = over + ? WHERE campaign = ?", [(m, c) for c, m in over.items()]
-    )
-    return cut
 
 
 def _lease(db: sqlite3.Connection, worker: str, use: Use, second: int) -> int | None:
@@ -346,10 +264,6 @@ def _lease(db: sqlite3.Connection, worker: str, use: Use, second: int) -> int | 
     row = db.execute(
         "SELECT day, micros FROM leases WHERE worker = ? AND campaign = ?", (worker, campaign)
     ).fetchone()
-    mine = 0
-    if row is not None and row[0] == use.day:  # what is left of another day's slice goes back
-        shown = sum(micros for (day, _), micros in use.shown.items() if day == use.day)
-        mine = max(0, row[1] - shown)
     left = []
     if total is not None:
         taken = _taken(db, campaign, worker, None)
@@ -357,10 +271,7 @@ def _lease(db: sqlite3.Connection, worker: str, use: Use, second: int) -> int | 
     if daily is not None:
         taken = _taken(db, campaign, worker, use.day)
         left.append(daily - _spent_on(db, campaign, use.day) - taken)
-    free = max(0, min(left))
-    # Less than it has where the budget was cut; else what it wants, so far as that leaves something to others.
-    share = mine + max(use.least, (free - mine) // SHARE)
-    leased = min(free, max(mine, min(use.want, share)))
+    leased = slice_of(use, row, min(left))
     db.execute(
         "INSERT INTO leases (worker, campaign, day, micros, until) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET day = excluded.day, micros = excluded.micros, until = excluded.until",
@@ -387,8 +298,5 @@ def _journal(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     db.executemany(
         "INSERT INTO money_journal (key, at, actor, kind, campaign, day, micros, note)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (e.key, e.at.isoformat(timespec="seconds"), e.actor, e.kind, e.campaign, e.day, e.micros, e.note)
-            for e in entries
-        ],
+        map(line_of, entries),
     )

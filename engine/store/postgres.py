@@ -11,11 +11,13 @@ from engine.store.budget_postgres import PostgresBudget
 from engine.store.catalogue_postgres import PostgresCatalogue
 from engine.store.consents_postgres import PostgresConsents
 from engine.store.copy_postgres import PostgresCopies
+from engine.store.events_postgres import PostgresEvents
 from engine.store.forms import UNUSED_IMAGE_DAYS, moment
 from engine.store.images_postgres import PostgresImages
 from engine.store.journal_postgres import bump
 from engine.store.keys_postgres import PostgresKeys
 from engine.store.log_postgres import PostgresLeaves, PostgresWriterLock
+from engine.store.money_postgres import PostgresMoney
 from engine.store.pages_postgres import PostgresPages
 from engine.store.reports_postgres import PostgresReportRows
 from engine.store.server_postgres import Room, hold
@@ -70,6 +72,14 @@ class PostgresStore(PostgresCatalogue, PostgresPages, PostgresKeys, PostgresImag
     def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> PostgresBudget:
         """Return the ledger of privacy loss, raised to what its mark says."""
         return PostgresBudget(self, mark, leaves, now)
+
+    def events(self) -> PostgresEvents:
+        """Return what happened to what was decided."""
+        return PostgresEvents(self)
+
+    def money(self) -> PostgresMoney:
+        """Return what was billed."""
+        return PostgresMoney(self)
 
     def reports(self) -> PostgresReportRows:
         """Return what reports read."""

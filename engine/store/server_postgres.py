@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import count
@@ -28,6 +28,7 @@ from engine.store.schema_postgres import MIGRATIONS
 CONNECTIONS = 8  # of a process: more threads than that wait for their turn
 AWAY_S = 5.0  # how long a page view does not try a server that could not be reached, unless others reached it
 OLDEST = 130_000  # PostgreSQL 13
+RETRIES = 5  # of a transaction that the server undid for the sake of others
 NAME = "tactful"  # by which the server knows our sessions
 _PATIENT_S = 1.0  # whoever waits for less than this answers a page view
 _SETTINGS = {
@@ -51,6 +52,7 @@ class Room(StrEnum):
     VECTORS = "vectors"
     PAGES = "pages"
     LOG = "log"  # the leaves, and all that is told of in them
+    MONEY = "money"  # which campaigns have an account, and the journal; shared by all who book
     SCHEMA = "schema"
     WRITER = "writer"  # held by the session of the process that publishes the log
 
@@ -70,7 +72,12 @@ class PostgresServer:
         self._away_until = 0.0
         self.migrated_from = self._prepare()
 
-    def rows(self, sql: str, arguments: Sequence[object] = (), wait_s: float = BUSY_TIMEOUT_S) -> list[Any]:
+    def rows(
+        self,
+        sql: str,
+        arguments: Sequence[object] | Mapping[str, object] = (),
+        wait_s: float = BUSY_TIMEOUT_S,
+    ) -> list[Any]:
         """Return the rows of one statement that only reads. Raises StoreError.
 
         A page view waits for a connection `wait_s` at most.
@@ -122,6 +129,20 @@ class PostgresServer:
                 raise StoreError(
                     f"{self.name}: cannot be written ({_told(error)}): {_remedy(error)}"
                 ) from error
+
+    def in_turn(self, act: Callable[[Connection], _T]) -> _T:
+        """Run `act` in a write transaction of its own; where it and another one waited for each other, anew.
+
+        Raises StoreError.
+        """
+        for left in range(RETRIES, -1, -1):
+            try:
+                with self.writing() as db:
+                    return act(db)
+            except StoreError as error:
+                if not left or not isinstance(error.__cause__, psycopg.errors.TransactionRollback):
+                    raise
+        raise AssertionError("unreachable")
 
     def scrub(self, needles: Sequence[bytes]) -> None:
         """Let go of deleted rows; `()` writes the tables of consents anew. Raises StoreError where they are in use.
@@ -325,6 +346,13 @@ def hold(db: Connection, *rooms: Room) -> None:
         db.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.' || %s, 0))", (room,)
         )
+
+
+def share(db: Connection, room: Room) -> None:
+    """Keep others from holding a room until the transaction ends; any number may share it."""
+    db.execute(
+        "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() || '.' || %s, 0))", (room,)
+    )
 
 
 def streamed(db: Connection, sql: Query, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:

@@ -8,8 +8,6 @@ from engine.errors import MoneyError
 from engine.events import Asked, Event, Row, date_of, day_of
 from engine.money import ALLOWED_CLICKS, LEASE_S, Caps, Entry, Use
 from engine.store import open_store
-from engine.store.events_sqlite import SqliteEvents
-from engine.store.money_sqlite import SqliteMoney
 
 NOW = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
 TODAY = day_of(NOW)
@@ -28,11 +26,11 @@ def event(
 
 
 class Desk:
-    """A store of events and of money in one file."""
+    """A store of events and of money."""
 
-    def __init__(self, folder):
-        self.store = open_store(f"sqlite:///{folder / 'tactful.db'}")
-        self.events, self.money = SqliteEvents(self.store), SqliteMoney(self.store)
+    def __init__(self, url):
+        self.store = open_store(url)
+        self.events, self.money = self.store.events(), self.store.money()
 
     def spent(self, campaign="spring"):
         return self.money.billed(campaign, TODAY - 400, TODAY + 400).micros
@@ -47,8 +45,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path)
+def desk(store_url):
+    desk = Desk(store_url)
     yield desk
     desk.store.close()
 
@@ -208,7 +206,7 @@ def test_a_closed_day_is_written_into_the_journal_once(desk):
     ("tampering", "fault"),
     [
         ("UPDATE ledger SET micros = micros + 1", "the ledger"),
-        ("UPDATE ledger SET micros = micros + 0.5", "no whole number"),
+        ("UPDATE ledger SET micros = micros + 0.5", "the ledger"),
         ("DELETE FROM events WHERE slot = 0", "events say"),
         ("UPDATE events SET ivt = 1", "invalid event"),
         ("UPDATE accounts SET spent = 0", "the account"),
@@ -223,6 +221,15 @@ def test_books_that_do_not_agree_are_found(desk, tampering, fault):
     with desk.store.writing() as db:
         db.execute(tampering)
     assert any(fault in found for found in desk.faults())
+
+
+def test_an_amount_that_is_no_whole_number_is_found_where_a_file_can_hold_one(tmp_path):
+    desk = Desk(f"sqlite:///{tmp_path}/tactful.db")
+    desk.events.keep([event(1, price=10)])
+    with desk.store.writing() as db:
+        db.execute("UPDATE ledger SET micros = micros + 0.5")
+    assert any("no whole number" in found for found in desk.faults())
+    desk.store.close()
 
 
 def test_raw_days_are_deleted_after_35_days_and_money_stays(desk):
