@@ -1025,6 +1025,23 @@ def prove_erasure(as_json: bool) -> None:
         sys.exit(FOUND)
 
 
+@prove.command("money")
+@click.option("--events", type=click.IntRange(1000, 10_000_000), default=1_000_000, show_default=True)
+@click.option("--processes", type=click.IntRange(1, 64), default=4, show_default=True)
+@as_json
+def prove_money(events: int, processes: int, as_json: bool) -> None:
+    """Tell of page views whose truth is known, in every disorder, and compare what is billed.
+
+    Exits 1 where it differs. Example: tactful prove money --events 20000
+    """
+    from engine.prove.money import prove_money as run
+
+    verdict = run(events, processes)
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
 @prove.command("consent-fuzz")
 @click.option("--count", default=50_000, show_default=True, help="Mutants of each kind.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same mutants.")

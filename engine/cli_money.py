@@ -74,7 +74,7 @@ def money_refund(campaign: str, month: str, micros: int, key: str, reason: str, 
 def invoice(month: str, campaign: str | None, running: bool, as_json: bool) -> None:
     """Print what campaigns owe for a month (2026-11) of their flight's time zone.
 
-    Exits 1 where the month is not over. Example: tactful invoice 2026-11 --campaign spring
+    Exits 1 where the month is not over. Example: tactful invoice 2026-10 --campaign spring-campaign
     """
     from dataclasses import asdict
 

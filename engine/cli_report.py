@@ -244,7 +244,6 @@ def _reporting(engine: str | None = None) -> Iterator[Reporting]:
     from engine.report_keys import topics
     from engine.reporting import Reporting
     from engine.store import SqliteStore
-    from engine.store.log_sqlite import SqliteLeaves
     from engine.tally import EngineTally
 
     config = Config.from_env()
@@ -253,7 +252,7 @@ def _reporting(engine: str | None = None) -> Iterator[Reporting]:
     tally: Tally | None = None if engine is None else EngineTally(engine, topics())
     store = SqliteStore(config.database)
     try:
-        leaves = SqliteLeaves(store, secrets.token_bytes if config.log_profile == "public" else None)
+        leaves = store.leaves(secrets.token_bytes if config.log_profile == "public" else None)
         yield Reporting(config, store, leaves, lambda: datetime.now(UTC), tally)
     finally:
         store.close()

@@ -61,19 +61,24 @@ class Door:
         Unknown, forged and expired ones are void. `machine`: the request is one of a machine. `publisher` is the one
         whose own server asks: it speaks for readers' browsers, and for its own pages alone. Raises Busy.
         """
+        events = self.events(tokens, machine=machine, publisher=publisher)
+        if events:
+            self._writer.keep(events)
+        invalid = sum(event.row.ivt for event in events)
+        return len(events) - invalid, invalid, len(tokens) - len(events)
+
+    def events(self, tokens: Sequence[str], *, machine: bool, publisher: str | None = None) -> list[Event]:
+        """Return the events of those tokens that are not void."""
         now = self._now()
-        events = []
+        found = []
         for token in tokens:
             read = self._tickets.read(token, day_of(now))
             if read is None or (publisher is not None and read.ticket.publisher != publisher):
                 continue
             event = self._event(read, now, machine and publisher is None)
             if event is not None:
-                events.append(event)
-        if events:
-            self._writer.keep(events)
-        invalid = sum(event.row.ivt for event in events)
-        return len(events) - invalid, invalid, len(tokens) - len(events)
+                found.append(event)
+        return found
 
     def click(self, token: str, *, machine: bool) -> Click | None:
         """Return where a click's token leads, and its event; None where it is no token of a click."""

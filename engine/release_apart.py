@@ -16,7 +16,6 @@ from engine.config import Config
 from engine.errors import EngineError, ReportError
 from engine.reporting import Reporting
 from engine.store import open_store
-from engine.store.log_sqlite import SqliteLeaves
 from privacy.errors import PrivacyError
 
 NICENESS = 10
@@ -82,7 +81,7 @@ def release(config: Config, at: datetime) -> None:
     store = open_store(f"sqlite:///{config.database}")
     try:
         public = config.log_profile == "public"
-        leaves = SqliteLeaves(store, secrets.token_bytes if public else None)
+        leaves = store.leaves(secrets.token_bytes if public else None)
         reporting = Reporting(config, store, leaves, lambda: at)
         for _ in reporting.release_due():
             pass  # what failed of a table, its log line says

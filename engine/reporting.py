@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from engine.campaign import Campaign
+from engine.change import Entity, Kind
 from engine.config import Config
 from engine.errors import NotFound, QueryRefused
+from engine.exact_counts import source
 from engine.invoices import Invoice, invoice, month_of
 from engine.keys import Caller
+from engine.learn.diet import Diet
 from engine.money import MoneyStore
 from engine.releases import Done, Releases, last_closed
 from engine.report import REPORTS, Answer, Released, Report, answer, ask
-from engine.report_keys import topics
+from engine.report_keys import CatalogDays, topics
 from engine.report_plan import Spent, State, state_of
-from engine.store import SqliteStore
-from engine.store.budget_sqlite import SqliteBudget
 from engine.store.high_water import FILE as MARK
-from engine.store.money_sqlite import SqliteMoney
-from engine.store.reports_sqlite import SqliteReportRows
-from engine.tally import DuckTally, Tally
+from engine.tally import Tally, Topics
 from privacy.budget import SpendStore
 from privacy.consent_log import LeafStore
 from privacy.release import day_number, day_of
@@ -32,23 +32,55 @@ MOST_INVOICES = 100  # beside one report
 OWNERS = {"campaign": "advertiser", "publisher": "publisher"}  # dimension → scope of its tenants
 
 
+class ReportRows(CatalogDays, Protocol):
+    """What the store has of the catalogue of past days, and of events."""
+
+    def tally(self, topics: Topics) -> Tally:
+        """Return what counts the events there."""
+
+
+class ReportHome(Protocol):
+    """The store, as far as reports ask it."""
+
+    def setting(self, name: str) -> str | None:
+        """Return a setting of the installation."""
+
+    def settle(self, name: str, value: str) -> str:
+        """Give a setting its value for good; return the value that stands."""
+
+    def find(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, Entity]:
+        """Return the things of these ids that exist."""
+
+    def page(self, kind: Kind, after: str, limit: int, advertiser: str | None = None) -> list[Entity]:
+        """Return up to `limit` things with ids above `after`; with `advertiser`, only its own."""
+
+    def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> SpendStore:
+        """Return the ledger of privacy loss."""
+
+    def money(self) -> MoneyStore:
+        """Return what was billed."""
+
+    def reports(self) -> ReportRows:
+        """Return what reports read."""
+
+
 class Reporting:
     """What a process has of reports."""
 
     def __init__(
         self,
         config: Config,
-        store: SqliteStore,
+        store: ReportHome,
         leaves: LeafStore,
         now: Callable[[], datetime],
         tally: Tally | None = None,
     ) -> None:
         """Take another `tally` where events are counted elsewhere than in the store."""
-        self._store, self._now = store, now
-        self._rows = SqliteReportRows(store)
-        self._tally = tally or DuckTally(self._rows, topics())
-        self.use(SqliteBudget(store, config.key_dir / MARK, leaves, now))
-        self._money: MoneyStore = SqliteMoney(store)
+        self._config, self._store, self._now = config, store, now
+        self._rows = store.reports()
+        self._tally = tally or self._rows.tally(topics())
+        self.use(store.budget(config.key_dir / MARK, leaves, now))
+        self._money = store.money()
         self.currency = config.currency
 
     def use(self, budget: SpendStore) -> None:
@@ -56,6 +88,10 @@ class Reporting:
         self.budget = budget
         self.released = Released(budget)
         self.releases = Releases(budget, self._tally, self._rows, self._now)
+
+    def diet(self) -> Diet:
+        """Return what ranking may learn from, as the setting has it."""
+        return Diet(source(self._config, self.released, self._tally, self._rows), self.closed)
 
     def closed(self) -> int:
         """Return the last closed day, days since 1970."""

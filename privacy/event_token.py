@@ -64,7 +64,7 @@ class Sealer:
         return hashlib.blake2b(random, key=self._of(day).view, digest_size=VIEW_BYTES).digest()
 
     def open(self, text: str, today: int) -> Opened | None:
-        """Return what a token of the last 255 days, of today or of tomorrow holds; None where it is none of ours."""
+        """Return what a token of the last 254 days, of today or of tomorrow holds; None where it is none of ours."""
         if not SHORTEST <= len(text) <= LONGEST:
             return None
         try:

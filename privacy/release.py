@@ -75,7 +75,7 @@ def draw(table: Table, first: int, axes: Sequence[Axis], truth: Mapping[Key, int
     if cells > MOST_CELLS:
         raise ReleaseError(f"{table.name}: got {cells:,} cells, expected at most {MOST_CELLS:,}")
     noise = table.noise()
-    exact = [truth.get(key, 0) for key in _keys(axes)]
+    exact = [truth.get(key, 0) for key in keys_in(axes)]
     return canonical(
         {
             "v": VERSION,
@@ -151,7 +151,7 @@ class Release:
 
     def cells(self) -> Iterator[tuple[Key, int]]:
         """Yield each key with its noisy count."""
-        return zip(_keys(self.axes), self.counts, strict=True)
+        return zip(keys_in(self.axes), self.counts, strict=True)
 
     def where(self, wanted: Mapping[str, frozenset[str]]) -> Iterator[tuple[Key, int]]:
         """Yield the cells whose dimensions have one of the wanted values, without a look at the others."""
@@ -174,7 +174,8 @@ class Release:
         return dict(self.cells())
 
 
-def _keys(axes: Sequence[Axis]) -> Iterator[Key]:
+def keys_in(axes: Sequence[Axis]) -> Iterator[Key]:
+    """Yield the keys of a table in the order of its counts."""
     if len(axes) == 1:
         return iter(axes[0].keys)
     return (tuple(part for key in parts for part in key) for parts in product(*(a.keys for a in axes)))

@@ -21,9 +21,8 @@ from engine.events import Row
 from engine.keys import KeyTable, create_key
 from engine.reporting import Reporting
 from engine.store import SqliteStore
+from engine.store.copy_sqlite import copy_database
 from engine.store.high_water import FILE as MARK
-from engine.store.log_sqlite import SqliteLeaves
-from engine.store.sqlite import copy_database
 from engine.web.app import create_reports_app
 
 
@@ -34,7 +33,7 @@ class Twin:
         self.now = now
         self.store = store
         public = config.log_profile == "public"
-        leaves = SqliteLeaves(store, secrets.token_bytes if public else None)
+        leaves = store.leaves(secrets.token_bytes if public else None)
         self.reporting = Reporting(config, store, leaves, lambda: self.now)
         self.config = config
         self.key = create_key(store, "operator", None, "proof", now, secrets.token_bytes)

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from engine.change import KINDS, Entity, Kind
-from engine.store.sqlite import CatalogReader, SqliteStore
+from engine.store.catalogue_sqlite import CatalogReader, SqliteCatalogue
+from engine.tally import DuckTally, Tally, Topics
 
 BATCH = 50_000  # rows
 
@@ -24,8 +25,12 @@ _CHANGES = "SELECT at, kind, id, before FROM journal WHERE at >= ? ORDER BY seq 
 class SqliteReportRows:
     """Satisfies engine.tally.Rows and engine.report_keys.CatalogDays."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteCatalogue) -> None:
         self._store = store
+
+    def tally(self, topics: Topics) -> Tally:
+        """Return what counts the events here."""
+        return DuckTally(self, topics)
 
     def batches(self, day: int) -> Iterator[list[tuple[Any, ...]]]:
         """Yield those of a day's rows that can be counted, as one consistent state."""

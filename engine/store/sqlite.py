@@ -19,6 +19,7 @@ from engine.store.keys_sqlite import SqliteKeys
 from engine.store.log_sqlite import SqliteLeaves
 from engine.store.money_sqlite import SqliteMoney
 from engine.store.pages_sqlite import SqlitePages
+from engine.store.reports_sqlite import SqliteReportRows
 from engine.store.uses_sqlite import SqliteUses
 from privacy.consent_log import LeafStore
 
@@ -76,6 +77,10 @@ class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, Sqlite
     def money(self) -> SqliteMoney:
         """Return what was billed."""
         return SqliteMoney(self)
+
+    def reports(self) -> SqliteReportRows:
+        """Return what reports read: days of events, and the catalogue of past days."""
+        return SqliteReportRows(self)
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
         """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from flask import Flask, Request
 
@@ -22,6 +23,7 @@ from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
 from engine.manage import ManageStore
 from engine.money import MoneyStore
+from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.web.api import MAX_BODY, Api
 from engine.web.audit import add_audit
@@ -36,6 +38,7 @@ from engine.web.log import PublishedLog, add_log
 from engine.web.money import add_money
 from engine.web.origins import Origins
 from engine.web.published import add_published
+from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
@@ -97,7 +100,7 @@ class Services(Protocol):
         """Signs which consents have ended; None where consents cannot be checked."""
 
     @property
-    def reporting(self) -> Reports:
+    def reporting(self) -> Reporting:
         """Tells of many page views at once."""
 
     def publishers(self) -> Mapping[str, Publisher]:
@@ -183,6 +186,11 @@ def create_app(
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
     add_reports(api, services.reporting)
+
+    def holder(key: str) -> Caller | None:
+        return services.keys().verify(key, services.now())
+
+    add_report_pages(api, services.reporting, holder, urlsplit(config.base_url).path.rstrip("/"))
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)

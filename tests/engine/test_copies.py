@@ -22,11 +22,14 @@ from engine.errors import StoreError
 from engine.events import Asked
 from engine.keys import create_key
 from engine.money import Caps, Entry, Use
+from engine.prove.erasure import prove_erasure
+from engine.prove.log import prove_log
 from engine.store import open_store
 from engine.store.copy_sqlite import CARRIED
 from engine.store.schema_postgres import MIGRATIONS
 from privacy.budget import Charge, QueryId
 from privacy.errors import BudgetSpent
+from tests.engine.log_world import LogWorld
 from tests.engine.test_event_stores import LET_GO, TODAY, event
 from tests.engine.test_store import PICTURE, creative, facts, fill, write
 from tests.postgres import Server
@@ -239,3 +242,18 @@ def test_the_commands_move_an_installation(tmp_path: Path, url: str):
     assert refused.exit_code == 2 and "postgresql://" in refused.stderr and "secret@" not in refused.stderr
     refused = run("serve", "--store", "sqlite:///x.db")
     assert refused.exit_code == 2 and "postgresql://" in refused.stderr
+
+
+def test_the_proofs_are_made_on_copies_of_a_database(tmp_path: Path, url: str):
+    world = LogWorld(tmp_path, setting=url)
+    world.log.step()
+    world.append(3)
+    world.later(60)
+    world.log.step()
+    count = world.leaves.count()
+    told = prove_log(world.config, world.time + timedelta(seconds=30), planted=False)
+    assert (told.faults, told.entries) == ((), count)
+    verdict = prove_erasure(world.config, planted=False)
+    assert verdict.holds, verdict.plain()
+    assert world.leaves.count() == count
+    world.close()

@@ -29,6 +29,7 @@ SERVING = ("serve", "demo")  # they run until they are stopped
 # test_copies).
 ELSEWHERE = (
     *(("prove",), ("log",), ("subject",), ("consent", "withdraw")),
+    ("money", "refund"),  # of what was billed (test_cli_money)
     *(("purge",), ("backup-keys",), ("restore-keys",), ("copy-store",)),
 )
 # What an example may exit with besides 0: what it found is told by it.

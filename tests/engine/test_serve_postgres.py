@@ -21,7 +21,7 @@ from tests.postgres import Server
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = """\
-{"kind":"publisher","id":"daily","name":"Daily","domains":["daily.example"]}
+{"kind":"publisher","id":"daily","name":"Daily","domains":["daily.example"],"first_party":{"cohorts":["riders"]}}
 {"kind":"advertiser","id":"bikes","name":"Bikes","domains":["bikes.example"]}
 {"kind":"campaign","id":"ride","advertiser":"bikes","name":"Ride","cpm_micros":1000000,"suitability":{"avoid":[],"accept_unknown":true}}
 {"kind":"creative","id":"tour","campaign":"ride","format":"native","headline":"Cycling tours with company","landing_url":"https://bikes.example/"}
@@ -88,6 +88,12 @@ class Installation:
             with error:
                 return error.code, json.loads(error.read() or b"null")
 
+    def sql(self, statement: str) -> list[tuple]:
+        import psycopg
+
+        with psycopg.connect(self.url) as db:
+            return db.execute(statement).fetchall()
+
     def decisions(self) -> list[str]:
         status, told = self.call("/v1/decisions", BODY)
         assert status == 200, told
@@ -113,7 +119,7 @@ def running(models: Path, postgres: Server, tmp_path: Path) -> Iterator[Installa
         assert made.tactful("init").returncode == 0
         process = made.serve()
         try:
-            made.until(200, lambda: made.call("/readyz")[0], 120)
+            made.until(200, lambda: made.call("/readyz")[0], 300)
             yield made
         finally:
             process.terminate()
@@ -125,6 +131,7 @@ def test_the_service_over_postgresql_does_what_it_does_over_a_file(
 ) -> None:
     loaded = running.tactful("load", str(running.folder / "catalogue.ndjson"))
     assert loaded.returncode == 0, loaded.stderr
+    running.until([200] * 6, lambda: [running.call("/v1/decisions", BODY)[0] for _ in range(6)])
     running.until(["tour"], running.decisions)
 
     assert running.tactful("pause", "ride").returncode == 0
@@ -134,32 +141,36 @@ def test_the_service_over_postgresql_does_what_it_does_over_a_file(
     running.until(["tour"], running.decisions, 15)
 
     key = running.tactful("keys", "create", "publisher", "--tenant", "daily").stdout.split()[0]
-    running.until(200, lambda: running.call("/v1/consents", GRANT, key)[0], 15)
+    running.until(201, lambda: running.call("/v1/consents", GRANT, key)[0], 15)
     status, given = running.call("/v1/consents", GRANT, key)
-    assert status == 200, given
-    asked = {**BODY, "signals": {}, "consent": {"token": given["token"], "nonce": "a" * 32}}
-    assert running.call("/v1/decisions", asked)[1]["privacy"]["basis"] == "consent"
-    assert running.call("/v1/decisions", asked)[1]["privacy"]["basis"] == "context"  # this nonce is used up
-    ended = {"publisher": "daily", "rights_token": given["rights_token"]}
-    assert running.call("/v1/consents/withdraw", ended)[0] == 200
-    asked["consent"]["nonce"] = "b" * 32
-    assert running.call("/v1/decisions", asked)[1]["privacy"]["basis"] == "context"
+    assert status == 201, given
+    said = {
+        **BODY,
+        "signals": {"cohorts": ["riders"]},
+        "consent": {"token": given["token"], "nonce": "a" * 32},
+    }
+    for _ in range(4):  # one use in all workers
+        assert running.call("/v1/decisions", said)[0] == 200
+    assert running.sql("SELECT count(*) FROM token_uses") == [(1,)]
 
     postgres.stop()
     try:
-        for _ in range(20):  # the last snapshot serves on, with and without a token
+        for number in range(20):  # the last snapshot serves on, with and without a token
+            said["consent"]["nonce"] = f"{number:032x}"
             assert running.decisions() == ["tour"]
-            asked["consent"]["nonce"] = "c" * 32
-            assert running.call("/v1/decisions", asked)[1]["privacy"]["basis"] == "context"
+            assert running.call("/v1/decisions", said)[1]["privacy"]["basis"] == "context"
     finally:
         postgres.start()
     assert running.tactful("pause", "tour").returncode == 0
     running.until([[]] * 6, lambda: [running.decisions() for _ in range(6)], 15)
-    running.until(200, lambda: running.call("/v1/consents", GRANT, key)[0], 15)
+    running.until(201, lambda: running.call("/v1/consents", GRANT, key)[0], 15)
 
-    erased = running.call("/v1/subject/erase", ended)
-    assert erased[0] == 200, erased
+    ended = {"publisher": "daily", "rights_token": given["rights_token"]}
+    assert running.call("/v1/consents/withdraw", ended)[1]["state"] == "ConsentWithdrawn"
+    said["consent"]["nonce"] = "b" * 32
+    assert running.call("/v1/decisions", said)[0] == 200
+    assert running.sql("SELECT count(*) FROM token_uses") == [(1,)]
+    assert running.call("/v1/subject/erase", ended)[0] == 200
+    assert running.sql("SELECT count(*) FROM consents WHERE record = '" + given["record_id"] + "'") == [(0,)]
     checked = running.tactful("log", "fsck")
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    proved = running.tactful("prove", "erasure", "--json")
-    assert json.loads(proved.stdout)["holds"], proved.stdout + proved.stderr

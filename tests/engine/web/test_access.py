@@ -11,6 +11,8 @@ from tests.engine.web.conftest import CALLERS, Service, errors
 # Public by design. A route that is added here has to be one that anybody may call.
 PUBLIC = {
     *("openapi", "decide", "preflight", "image", "healthz", "readyz", "gpc_support", "consent_statuses"),
+    *("reports_page", "reports_style", "plan_page"),  # empty forms, and public numbers
+    "show_report",  # the key comes in the form
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
     *(
         "beacon",
