@@ -196,7 +196,7 @@ def _run(events: int, processes: int, fault: str | None) -> _Ran:
     shown = campaigns()
     with tempfile.TemporaryDirectory(prefix="tactful-proof-") as name:
         folder = Path(name)
-        store = open_store(f"sqlite:///{folder / _DATABASE}")
+        store = SqliteStore(folder / _DATABASE)
         try:
             caps = {c.id: Caps(c.flight.budget_micros, c.flight.daily_budget_micros) for c in shown}
             store.money().set_caps(caps)
