@@ -243,14 +243,14 @@ def _reporting(engine: str | None = None) -> Iterator[Reporting]:
     from engine.errors import StoreError
     from engine.report_keys import topics
     from engine.reporting import Reporting
-    from engine.store import SqliteStore
+    from engine.store import open_store
     from engine.tally import EngineTally
 
     config = Config.from_env()
-    if not config.database.exists():
+    if config.store is None and not config.database.exists():
         raise StoreError(f"{config.database}: there is no store yet; make one with `tactful init`")
     tally: Tally | None = None if engine is None else EngineTally(engine, topics())
-    store = SqliteStore(config.database)
+    store = open_store(config.store_url)
     try:
         leaves = store.leaves(secrets.token_bytes if config.log_profile == "public" else None)
         yield Reporting(config, store, leaves, lambda: datetime.now(UTC), tally)

@@ -33,6 +33,7 @@ class Order(msgspec.Struct, frozen=True):
     key_dir: str
     log_profile: str
     at: datetime
+    store: str | None  # where it is not in the data folder
 
 
 class Releaser:
@@ -45,7 +46,7 @@ class Releaser:
     def __call__(self, now: datetime) -> None:
         """Release it. Raises ReportError where the other process fails: the next run goes on."""
         folders = (str(self._config.data_dir.resolve()), str(self._config.key_dir.resolve()))
-        order = Order(*folders, self._config.log_profile, now)
+        order = Order(*folders, self._config.log_profile, now, self._config.store)
         command = [sys.executable, "-c", START, msgspec.json.encode(sys.path).decode()]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - our own
         try:
@@ -66,7 +67,12 @@ def main() -> None:
     """Release what is due as of the time that standard input tells."""
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     os.nice(NICENESS)
-    config = Config(data_dir=Path(order.data_dir), key_dir=Path(order.key_dir), log_profile=order.log_profile)
+    config = Config(
+        data_dir=Path(order.data_dir),
+        key_dir=Path(order.key_dir),
+        log_profile=order.log_profile,
+        store=order.store,
+    )
     try:
         with FileLock(config.data_dir / LOCK, timeout=0):
             release(config, order.at)
@@ -78,7 +84,7 @@ def main() -> None:
 
 def release(config: Config, at: datetime) -> None:
     """Release what is due as of a time."""
-    store = open_store(f"sqlite:///{config.database}")
+    store = open_store(config.store_url)
     try:
         public = config.log_profile == "public"
         leaves = store.leaves(secrets.token_bytes if public else None)

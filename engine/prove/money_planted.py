@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,14 +18,14 @@ _event_of = tickets.event_of
 _refund = money_sqlite.SqliteMoney.refund
 
 
-def _float_ledger(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Event]:
+def _float_ledger(db: Any, events: Sequence[Event]) -> Sequence[Event]:
     """Keep amounts in units, as floats, as ledgers should not."""
     priced = _settle(db, events)
     db.execute("UPDATE ledger SET micros = CAST(micros / 1e6 * 1e6 AS INTEGER)")
     return priced
 
 
-def _rounded_ledger(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Event]:
+def _rounded_ledger(db: Any, events: Sequence[Event]) -> Sequence[Event]:
     """Round each batch to the hundredth."""
     priced = _settle(db, events)
     db.execute("UPDATE ledger SET micros = (micros + 5000) / 10000 * 10000")

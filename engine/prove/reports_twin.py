@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
+from engine.backup import copy_store_of
 from engine.config import Config
 from engine.events import Row
 from engine.keys import KeyTable, create_key
 from engine.reporting import Reporting
 from engine.store import SqliteStore
-from engine.store.copy_sqlite import copy_database
 from engine.store.high_water import FILE as MARK
 from engine.web.app import create_reports_app
 
@@ -79,13 +79,12 @@ def twin(config: Config, folder: Path, now: datetime | None = None) -> Iterator[
     data, keys = folder / "data", folder / "keys"
     data.mkdir(parents=True)
     keys.mkdir(mode=0o700)
-    if config.database.exists():
-        copy_database(config.database, data / "tactful.db")
+    if copy_store_of(config, data / "tactful.db"):
         if (config.key_dir / MARK).exists():
             shutil.copy(config.key_dir / MARK, keys / MARK)
     store = SqliteStore(data / "tactful.db")
     try:
-        yield Twin(replace(config, data_dir=data, key_dir=keys), store, now or datetime.now(UTC))
+        yield Twin(replace(config, data_dir=data, key_dir=keys, store=None), store, now or datetime.now(UTC))
     finally:
         store.close()
 
