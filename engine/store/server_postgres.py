@@ -39,6 +39,8 @@ _SETTINGS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 5000,
 }
+# A lock is of one installation: several may live in schemas of one database.
+_KEY = "hashtextextended(current_schema() || '.' || %s, 0)"
 _STREAMS = count()  # names of cursors
 _T = TypeVar("_T")
 
@@ -55,6 +57,7 @@ class Room(StrEnum):
     MONEY = "money"  # which campaigns have an account, and the journal; shared by all who book
     SCHEMA = "schema"
     WRITER = "writer"  # held by the session of the process that publishes the log
+    HOUSE = "house"  # shared by all sessions; had alone by who copies or restores
 
 
 class PostgresServer:
@@ -70,6 +73,7 @@ class PostgresServer:
         self._turns = threading.BoundedSemaphore(CONNECTIONS)
         self._pid = os.getpid()
         self._away_until = 0.0
+        self._is_alone = False
         self.migrated_from = self._prepare()
 
     def rows(
@@ -173,8 +177,7 @@ class PostgresServer:
         try:
             db = self._connect()
             try:
-                sql = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '.' || %s, 0))"
-                if db.execute(sql, (room,)).fetchone() == (True,):
+                if db.execute(f"SELECT pg_try_advisory_lock({_KEY})", (room,)).fetchone() == (True,):
                     return db
             except psycopg.Error:
                 db.close()
@@ -186,29 +189,22 @@ class PostgresServer:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let nobody else write meanwhile. Raises StoreError where another process has the database open."""
+        """Keep everybody else out meanwhile. Raises StoreError where another process has the database open."""
+        self._drop_idle()
         try:
+            self._is_alone = True
             db = self._connect()
             try:
-                for room in Room:
-                    sql = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '.' || %s, 0))"
-                    if db.execute(sql, (room,)).fetchone() != (True,):
-                        raise StoreError(f"{self.name}: a service has it open: stop it first")
+                if db.execute(f"SELECT pg_try_advisory_lock({_KEY})", (Room.HOUSE,)).fetchone() != (True,):
+                    raise StoreError(f"{self.name}: a service has it open: stop it first")
                 yield
             finally:
                 db.close()
         except psycopg.Error as error:
             raise self._unreadable(error) from error
-
-    def in_use(self) -> bool:
-        """Say whether another process has sessions of ours in this database. Raises StoreError."""
-        with self._lock:
-            ours = [db.info.backend_pid for db in self._idle]
-        sql = (
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
-            " AND pid <> pg_backend_pid() AND pid <> ALL (%s::int[]) LIMIT 1"
-        )
-        return bool(self.rows(sql, (NAME, ours)))
+        finally:
+            self._drop_idle()
+            self._is_alone = False
 
     def schema(self) -> int:
         """Return the number of migrations that the tables went through."""
@@ -276,16 +272,28 @@ class PostgresServer:
     def _connect(self) -> Connection:
         try:
             db = psycopg.connect(**self._settings, autocommit=True)
-            # What is acknowledged is on the disk, whatever the server's default.
-            db.execute(
-                "SELECT set_config('synchronous_commit', 'on', false)"
-                " WHERE current_setting('synchronous_commit') = 'off'"
-            )
+            try:
+                self._enter(db)
+            except psycopg.Error:
+                db.close()
+                raise
         except psycopg.OperationalError:
             self._away_until = time.monotonic() + AWAY_S
             raise
         self._away_until = 0.0
         return db
+
+    def _enter(self, db: Connection) -> None:
+        """Make a connection ours. Raises psycopg.OperationalError while another process has the database alone."""
+        if not self._is_alone:
+            sql = f"SELECT pg_try_advisory_lock_shared({_KEY})"
+            if db.execute(sql, (Room.HOUSE,)).fetchone() != (True,):
+                raise psycopg.OperationalError("it is being restored or copied")
+        # What is acknowledged is on the disk, whatever the server's default.
+        db.execute(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') = 'off'"
+        )
 
     # --- the schema ---
 
@@ -343,9 +351,7 @@ class PostgresServer:
 def hold(db: Connection, *rooms: Room) -> None:
     """Take the locks of rooms until the transaction ends, and with them the right to change what is there."""
     for room in rooms:
-        db.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.' || %s, 0))", (room,)
-        )
+        db.execute(f"SELECT pg_advisory_xact_lock({_KEY})", (room,))
 
 
 def share(db: Connection, room: Room) -> None:

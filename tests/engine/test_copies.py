@@ -129,13 +129,19 @@ def test_a_copy_goes_into_nothing_but_an_empty_store_that_nobody_uses(desk: Desk
         copy_store(f"sqlite:///{tmp_path}/nowhere.db", other)
 
 
-def test_a_store_whose_log_is_being_written_is_not_copied(tmp_path: Path, url: str):
+def test_a_database_that_others_have_open_is_neither_copied_nor_replaced(tmp_path: Path, url: str):
     with closing(open_store(url)) as store:
-        lock = store.writer_lock()
-        assert lock.take()
+        backup(store, tmp_path / "backup.db")
         with pytest.raises(StoreError, match="stop it first"):
             copy_store(url, f"sqlite:///{tmp_path}/copy.db")
-        lock.release()
+        with pytest.raises(StoreError, match="stop it first"):
+            restore_into(tmp_path / "backup.db", url, force=True)
+    with (
+        closing(open_store(url)) as alone,
+        alone.alone(),
+        pytest.raises(StoreError, match="restored or copied"),
+    ):
+        open_store(url)
     copy_store(url, f"sqlite:///{tmp_path}/copy.db")
 
 
