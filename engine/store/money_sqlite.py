@@ -361,6 +361,8 @@ def _lease(db: sqlite3.Connection, worker: str, use: Use, second: int) -> int | 
     # Less than it has where the budget was cut; else what it wants, so far as that leaves something to others.
     share = mine + max(use.least, (free - mine) // SHARE)
     leased = min(free, max(mine, min(use.want, share)))
+    if leased < use.least or not use.want:  # of no use here: others may put theirs to it
+        leased = 0
     db.execute(
         "INSERT INTO leases (worker, campaign, day, micros, until) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET day = excluded.day, micros = excluded.micros, until = excluded.until",
