@@ -98,7 +98,7 @@ class Budgets:
             shown, self._shown = self._shown, {}
         now = self._now()
         uses = [
-            Use(campaign, slice.day, shown.get(campaign, {}), -1, 0)
+            Use(campaign, slice.day, shown.get(campaign, {}), 0, 0)
             for campaign, slice in self._slices.items()
             if slice.left or campaign in shown
         ]

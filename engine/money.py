@@ -32,7 +32,7 @@ class Use:
     campaign: str
     day: int  # the billing day that it is now
     shown: Mapping[tuple[int, int], int]  # (billing day, minute until which it is held) → micros decided on
-    want: int  # micros that it would like to have leased
+    want: int  # micros that it would like to have leased; 0: what it has goes back
     least: int  # what one event may cost: less is of no use
 
 

@@ -142,7 +142,9 @@ def slice_of(use: Use, lease: tuple[int, int] | None, left: int) -> int:
     free = max(0, left)
     # Less than it has where the budget was cut; else what it wants, so far as that leaves something to others.
     share = mine + max(use.least, (free - mine) // SHARE)
-    return min(free, max(mine, min(use.want, share)))
+    leased = min(free, max(mine, min(use.want, share)))
+    # What is of no use here, others may put theirs to.
+    return leased if use.want and leased >= use.least else 0
 
 
 def settled(campaign: str, day: int, utc_day: int) -> str:

@@ -52,7 +52,7 @@ KILLED = ("acknowledged too early",)  # planted faults that show where a process
 TRIES = 30  # on a disk that others keep busy
 BATCH = 400  # events told at once
 PER_VIEW = 3.4  # deliveries of a page view, on average
-_KILL_WITHIN_S = 120.0
+_KILL_WITHIN_S = 1800.0
 
 
 class Delivery(NamedTuple):

@@ -7,6 +7,7 @@ click leads where the catalogue says; no address and no identifier is taken from
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from typing import Annotated, Any
 
 from flask import Request, Response, request
@@ -23,6 +24,12 @@ from privacy.gate import ARRIVAL, Arrival
 
 PATH = EVENTS_PATH.rstrip("/")
 MEDIA = ("application/json", "text/plain")  # text/plain: what sendBeacon sends without asking first
+SCRIPT = PATH + ".js"
+SCRIPT_HEADERS = (
+    ("Cache-Control", "public, max-age=3600"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+)
 MOST = 100  # tokens of a request
 MAX_BYTES = 128 * 1024
 HEADERS = [*SAFE_HEADERS, ("Vary", "Origin")]
@@ -164,6 +171,13 @@ def add_events(api: Api, routes: EventRoutes) -> None:
     api.raw(rule, "POST", name="beacon_one", answer=None, statuses=(204,), problems=(403,), path=token)(
         routes.one
     )
+    script = files("engine").joinpath("web", "static", "events.js").read_text("utf-8")
+
+    @api.route(SCRIPT, "GET", answer=str, answer_media="text/javascript")
+    def events_script() -> Response:
+        """Load the script that tells when a creative is in view (MRC definition, not accredited)."""
+        return Response(script, 200, SCRIPT_HEADERS, content_type="text/javascript; charset=utf-8")
+
     api.raw(f"{CLICK_PATH}<token>", "GET", answer=None, statuses=(302,), problems=(404,), path=token)(
         routes.click
     )

@@ -114,7 +114,7 @@ def test_leases_and_what_they_hold_never_exceed_a_budget(desk):
         shown_b, b = b, desk.money.lease("b", [use(shown=b)], NOW)["spring"]
         assert shown_a >= 0 <= shown_b
     assert (a, b) == (0, 0)
-    assert desk.store.rows("SELECT sum(micros) FROM holds") == [(100,)]
+    assert 90 < desk.store.rows("SELECT sum(micros) FROM holds")[0][0] <= 100  # what pays for none is left
 
 
 def test_what_is_held_is_free_again_when_its_event_can_come_no_more(desk):
@@ -137,9 +137,8 @@ def test_an_event_takes_the_place_of_what_was_held_for_it(desk, event_first):
         step()
     assert desk.store.rows("SELECT sum(micros) FROM holds") == [(0,)]
     assert desk.spent() == 30
-    left = desk.money.lease("b", [use(want=10**6, least=10**6)], NOW)["spring"]
-    kept = desk.store.rows("SELECT micros FROM leases WHERE worker = 'a'")[0][0]
-    assert left + kept == 70
+    assert desk.money.lease("b", [use(want=10**6, least=71)], NOW)["spring"] == 0
+    assert desk.money.lease("b", [use(want=10**6, least=70)], NOW)["spring"] == 70
 
 
 def test_a_slice_of_a_worker_that_died_is_free_when_its_tokens_are_dead(desk):
@@ -154,7 +153,7 @@ def test_a_budget_that_is_cut_takes_its_slices_back(desk):
     desk.money.set_caps({"spring": Caps(total=1000, daily=None)})
     assert desk.money.lease("a", [use(want=500, least=500)], NOW)["spring"] == 500
     desk.money.set_caps({"spring": Caps(total=100, daily=None)})
-    assert desk.money.lease("a", [use(want=500, least=500)], NOW)["spring"] == 100
+    assert desk.money.lease("a", [use(want=500, least=50)], NOW)["spring"] == 100
     desk.money.set_caps({"spring": Caps(total=None, daily=None)})
     assert desk.money.lease("a", [use()], NOW) == {}
 
