@@ -83,14 +83,9 @@ def _smallest_lift(impressions: int, ctr: float, days: int) -> float:
 
 
 def _days_needed(impressions: int, ctr: float, lift: float) -> int | None:
-    """Return the first day from which on the lift is found: whole months tell more than the days before them."""
-    low, high = 0, 1
-    while _smallest_lift(impressions, ctr, high) > lift:
-        low, high = high, high * 2
-        if high > 2 * MOST_DAYS:
-            return None
-    found = next(d for d in range(low + 1, high + 1) if _smallest_lift(impressions, ctr, d) <= lift)
-    return found if found <= MOST_DAYS else None
+    """Return the first number of days that tell the lift: whole periods of 28 tell more than a few days beyond."""
+    days = range(1, MOST_DAYS + 1)
+    return next((day for day in days if _smallest_lift(impressions, ctr, day) <= lift), None)
 
 
 # --- where a campaign stands ---

@@ -66,8 +66,18 @@ def cells(events: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table])
         "impression": counted.filter((counted["kind"] == "impression") & (counted["slot"] < SLOTS)),
         "click": counted.filter((counted["kind"] == "click") & (counted["nth"] == 0)),
         "view": counted.filter((counted["kind"] == "impression") & (counted["nth"] == 0)),
+        "money": _billed(counted),
     }
     return ibis.union(*(_one(table, rows[table.kind]) for table in tables), distinct=False)
+
+
+def _billed(counted: ir.Table) -> ir.Table:
+    """Give a row for each page view, with what of its bill is counted. All its events are of one section."""
+    import ibis
+
+    whole = counted.group_by(["view", "publisher", "section"]).agg(billed=counted["price_micros"].sum())
+    most = ibis.least(ibis.greatest(whole["billed"], ibis.literal(0)), ibis.literal(MOST_PRICE))
+    return whole.mutate(billed=most)
 
 
 def _one(table: Table, rows: ir.Table) -> ir.Table:
@@ -77,8 +87,7 @@ def _one(table: Table, rows: ir.Table) -> ir.Table:
     columns = [rows[topic if dim == "topic" else dim].fill_null("") for dim in table.dims]
     columns += [ibis.literal("")] * (_MOST_DIMS - len(columns))
     keys = {f"k{number}": column for number, column in enumerate(columns)}
-    price = ibis.least(ibis.greatest(rows["price_micros"], ibis.literal(0)), ibis.literal(MOST_PRICE))
-    each = price if table.money else ibis.literal(1)
+    each = rows["billed"] if table.kind == "money" else ibis.literal(1)
     told = rows.select(table=ibis.literal(table.name), **keys, each=each.cast("int64"))
     grouped = told.group_by(["table", *keys])
     return grouped.agg(n=told["each"].sum().cast("int64"))

@@ -12,11 +12,11 @@ from typing import Literal
 
 from privacy.noise import Gaussian, Laplace, calibrated
 
-Kind = Literal["impression", "click", "view"]
+Kind = Literal["impression", "click", "view", "money"]
 Use = Literal["report", "learner", "governor"]
 
 SLOTS = 3  # impressions of a page view that are counted; further ones are shown, paid and not counted
-MOST_PRICE = 50_000  # micro-units of an impression's price that are counted: a CPM of 50
+MOST_PRICE = 200_000  # micro-units that are counted of what a page view was billed, all its events together
 CAP = 1_000_000  # micro-epsilon that a page view may lose in all
 SHARES: Mapping[Use, int] = {"report": 600_000, "learner": 300_000, "governor": 100_000}
 MONTH = 28  # days of a long table, counted from 1970-01-01
@@ -25,7 +25,10 @@ UNIT = f"one page view in one UTC day, with at most {SLOTS} impressions and one 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A release: what it counts (`view`: page views that showed something), by which dimensions, over how many days."""
+    """A release: what it counts, by which dimensions, over how many days.
+
+    `view`: page views that showed something; `money`: micro-units that their events were billed.
+    """
 
     name: str
     kind: Kind
@@ -33,14 +36,11 @@ class Table:
     micro_epsilon: int
     use: Use = "report"
     days: int = 1
-    money: bool = False  # sums prices, in micro-units, instead of counting
 
     @property
     def l1(self) -> int:
         """The most that one page view changes the cells by, in sum; all of it may fall on one cell."""
-        if self.kind != "impression":
-            return 1
-        return SLOTS * MOST_PRICE if self.money else SLOTS
+        return {"impression": SLOTS, "click": 1, "view": 1, "money": MOST_PRICE}[self.kind]
 
     def noise(self) -> Laplace | Gaussian:
         """Return the noise of its cells. Raises NoiseError where there is none to be had."""
@@ -52,18 +52,19 @@ def _learner(kind: Literal["impression", "click"], micro_epsilon: int) -> Iterab
         yield Table(f"component-{facet}-{kind}s", kind, ("creative", facet), micro_epsilon, "learner")
 
 
+# Clicks get most: they are few, and what is asked of them are small differences.
 # With days and 28 days a sum over four weeks has a margin of two thirds of what days alone would give at the same
-# cost, and a day one and a half times the margin. Weeks between them would make a week's margin a fifth smaller and a
+# cost, and a day one and a half times the margin. Weeks between them would make a week's margin a quarter smaller and a
 # day's twice as wide: under pure epsilon each level pays in full (tests/privacy/test_workload.py).
 TABLES: tuple[Table, ...] = (
-    Table("sections", "impression", ("publisher", "section"), 100_000),
-    Table("revenue", "impression", ("publisher", "section"), 60_000, money=True),
-    Table("topics", "impression", ("topic",), 60_000),
-    Table("creatives", "impression", ("campaign", "creative"), 110_000),
-    Table("creatives-28", "impression", ("campaign", "creative"), 50_000, days=MONTH),
-    Table("contexts", "impression", ("campaign", "topic"), 100_000),
-    Table("clicks", "click", ("campaign", "creative"), 80_000),
-    Table("clicks-28", "click", ("campaign", "creative"), 40_000, days=MONTH),
+    Table("sections", "impression", ("publisher", "section"), 70_000),
+    Table("revenue", "money", ("publisher", "section"), 80_000),
+    Table("topics", "impression", ("topic",), 40_000),
+    Table("creatives", "impression", ("campaign", "creative"), 80_000),
+    Table("creatives-28", "impression", ("campaign", "creative"), 40_000, days=MONTH),
+    Table("contexts", "impression", ("campaign", "topic"), 80_000),
+    Table("clicks", "click", ("campaign", "creative"), 140_000),
+    Table("clicks-28", "click", ("campaign", "creative"), 70_000, days=MONTH),
     *_learner("impression", 25_000),
     *_learner("click", 50_000),
     Table("moments", "view", ("publisher", "device", "part", "weather"), 100_000, "governor"),

@@ -61,11 +61,11 @@ def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) ->
         ivt = draw.choice((0, 0, 0, 1)) if unruly else 0
         for slot in draw.sample(range(6), 4) if unruly else range(draw.randint(1, 3)):
             shown = draw.choice(CREATIVES)
-            price = draw.choice((-5, 900, MOST_PRICE + 7)) if unruly else 1000
+            price = draw.choice((-5, 900, MOST_PRICE // 2)) if unruly else 1000
             which = (day, publisher, section, topic, shown.rpartition("-")[0], shown, *about)
             yield Row(view, slot, "impression", *which, ivt, price)
             if unruly and draw.random() < 0.5:
-                yield Row(view, slot, "viewable", *which, ivt, 0)
+                yield Row(view, slot, "viewable", *which, ivt, draw.choice((0, 700)))
             if draw.random() < (0.4 if unruly else 0.02):
                 yield Row(view, slot, "click", *which, ivt or draw.choice((0, 2)) if unruly else 0, 0)
 
@@ -84,11 +84,13 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
             "impression": [row for row in impressions if row.slot < SLOTS],
             "click": [row for row in events if row.kind == "click"][:1],
             "view": impressions[:1],
+            "money": events[:1],
         }
+        bill = min(max(sum(row.price_micros for row in events), 0), MOST_PRICE)
         for table in tables:
             for row in counted[table.kind]:
                 alone, beside = topics().get(row.topic, ("", ""))
                 values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside}
-                each = min(max(row.price_micros, 0), MOST_PRICE) if table.money else 1
+                each = bill if table.kind == "money" else 1
                 told[table.name][tuple(values[dim] for dim in table.dims)] += each
     return {name: dict(cells) for name, cells in told.items()}

@@ -216,8 +216,8 @@ def test_a_report_says_what_it_is_worth(months):
     text = "\n".join(lines(result))
     for told in (
         UNIT,
-        "0.19 for these tables, 1 for all",
-        "2 views: 0.38",
+        "0.22 for these tables, 1 for all",
+        "2 views: 0.44",
         "discrete Laplace",
         "UTC days",
         WHY_NOISY,

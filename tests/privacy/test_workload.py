@@ -37,7 +37,7 @@ def test_every_day_is_charged_for_every_table_over_it_once():
 @pytest.mark.parametrize("one", TABLES, ids=lambda one: one.name)
 def test_the_noise_of_a_table_costs_what_the_ledger_is_charged(one: Table):
     noise = one.noise()
-    worst = {"impression": SLOTS, "click": 1, "view": 1}[one.kind] * (50_000 if one.money else 1)
+    worst = {"impression": SLOTS, "click": 1, "view": 1, "money": 200_000}[one.kind]
     assert noise.loss(worst) <= one.micro_epsilon  # by OpenDP's own map
     assert noise.delta == 0
 
@@ -57,7 +57,7 @@ def test_four_weeks_are_told_better_by_a_long_table_and_weeks_between_would_doub
     assert long < 0.9 * days_alone
     third = SLOTS * 1e6 / (cost / 3)  # the scale of days, weeks and 28 days at the same cost
     day = SLOTS * 1e6 / ONE.micro_epsilon
-    assert third > 2 * day
+    assert third >= 2 * day
     assert third > 0.75 * sqrt(7) * day
 
 
@@ -70,11 +70,11 @@ def test_a_release_holds_every_key_and_says_what_it_is():
     for told in (
         b'"margin95":',
         b'"unit":',
-        b'"group":[[1,110000],[2,220000]',
+        b'"group":[[1,80000],[2,160000]',
         b'"mechanism":"discrete Laplace"',
     ):
         assert told in body
-    assert (release.first, release.days, release.micro_epsilon) == (DAY, 1, 110_000)
+    assert (release.first, release.days, release.micro_epsilon) == (DAY, 1, 80_000)
 
 
 def test_absent_keys_get_noise_like_all_others():
