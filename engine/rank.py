@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from engine.decision import Ranked
@@ -21,13 +21,16 @@ class Shortlist:
     Peers are put in order when they are asked for: most often the first are enough. Any threads may do so at once.
     """
 
-    __slots__ = ("_advertisers", "_bids", "_matches", "_order", "_rows")
+    __slots__ = ("_advertisers", "_bids", "_matches", "_order", "_rows", "_values")
 
     def __init__(self, snapshot: Snapshot, candidates: Candidates) -> None:
         rows = candidates.rows
+        bids, matches = snapshot.bid[rows], candidates.matches.astype(float).round(DIGITS)
         self._rows: list[int] = rows.tolist()
-        self._matches: list[float] = candidates.matches.astype(float).round(DIGITS).tolist()
-        self._bids: list[int] = snapshot.bid[rows].tolist()
+        # Below zero, so that the best is sorted first.
+        self._values: list[float] = (-(matches * bids)).tolist()
+        self._matches: list[float] = (-matches).tolist()
+        self._bids: list[int] = (-bids).tolist()
         self._advertisers: list[int] = snapshot.advertisers[snapshot.campaign[rows]].tolist()
         self._order: tuple[
             tuple[float, float, int, int, int], ...
@@ -48,22 +51,22 @@ class Shortlist:
 
     def _peers(self, start: int) -> tuple[tuple[float, float, int, int, int], ...]:
         """Return the group that begins here, in order: value, match and bid below zero, row, place in the lists."""
-        matches, bids, end = self._matches, self._bids, start + 1
+        matches = self._matches
         # A negative match times a high bid would fall behind a low one: there the match alone counts.
-        fits = matches[start] > 0
-        least = PEERS * matches[start] if fits else -math.inf
-        while end < len(matches) and matches[end] >= least:
-            end += 1
+        fits = matches[start] < 0
+        end = bisect_right(matches, PEERS * matches[start], start) if fits else len(matches)
+        values = self._values if fits else matches
+        group = slice(start, end)
         return tuple(
             sorted(
-                (
-                    -matches[at] * bids[at] if fits else -matches[at],
-                    -matches[at],
-                    -bids[at],
-                    self._rows[at],
-                    at,
+                zip(
+                    values[group],
+                    matches[group],
+                    self._bids[group],
+                    self._rows[group],
+                    range(start, end),
+                    strict=True,
                 )
-                for at in range(start, end)
             )
         )
 
