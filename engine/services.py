@@ -24,6 +24,7 @@ from contexts.taxonomy import content_taxonomy
 from contexts.weather import Source, WeatherTable
 from contexts.weather_shared import SharedSource
 from engine.admission import Admission
+from engine.allocator import give_back, keep_few_arenas
 from engine.background import Background
 from engine.budgets import Budgets
 from engine.build_apart import Builder
@@ -91,6 +92,7 @@ class Services:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         single_thread()
+        keep_few_arenas()
         self.config = config
         self.now = now
         self.monotonic = monotonic
@@ -284,6 +286,7 @@ class Services:
     def warm_up(self) -> None:
         """Touch what the first requests would otherwise wait for."""
         self.encoder.encode(["a page about nothing in particular"])
+        give_back()
         self._ready.set()
 
     def start(self) -> None:

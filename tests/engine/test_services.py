@@ -176,7 +176,9 @@ def test_a_body_that_names_very_much_is_not_kept(small):
         "categories": [f"none-{n}" for n in range(60)],
     }
     body = {"placements": [{"id": "top", "block": blocked}], "page": {"text": "Bicycles on a dry road."}}
-    kept = small.engine.scene(enter(Arrival(), "planet", title="Bicycles"), small.monotonic() + 1.0).kept
+    page = enter(Arrival(), "planet", text=body["page"]["text"])
+    posted(small, **body)
+    kept = small.engine.scene(page, small.monotonic() + 1.0).settled
     before = len(kept.choices), len(kept.shortlists)
     app = create_app(small.config, small)
     assert posted(small, app, **body) == posted(small, app, **body)
