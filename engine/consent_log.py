@@ -119,6 +119,7 @@ class ConsentLog:
         """Let another process write."""
         if self.writer is not None:
             self.writer.close()
+        self.uses.file.close()
 
 
 def receipt(files: LogFiles, index: int) -> Proof | None:

@@ -1,4 +1,4 @@
-"""Consents in the catalogue's SQLite file: how each stands, what was recorded of it, and the uses of its tokens.
+"""Consents in the catalogue's SQLite file: how each stands, and what was recorded of it.
 
 A consent and the leaf that tells of it are written in one transaction. The table knows a subject by a keyed
 hash; what was recorded of it stands beside as ciphertext, under a key that is kept elsewhere.
@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from engine.errors import StoreError
-from engine.store.sqlite import PAGE_WAIT_S, SqliteStore
-from engine.store.uses_sqlite import forget_batches, note_use
+from engine.store.sqlite import SqliteStore
+from engine.store.uses_sqlite import UseFile, forget_batches
 from privacy.consent import Purpose, Standing, State
 from privacy.consent_log import LeafStore, Maker
-from privacy.use_batch import receipt
 
 STATUS_STEP = 65_536  # statuses are drawn from a range that grows by so many, as the published list does
 _DRAWS = 64
@@ -51,6 +50,7 @@ class SqliteConsents:
         self, store: SqliteStore, leaves: LeafStore, *, random_bytes: Callable[[int], bytes]
     ) -> None:
         self._store, self._leaves, self._random = store, leaves, random_bytes
+        self.uses = UseFile(store)
 
     # --- at a request ---
 
@@ -64,17 +64,7 @@ class SqliteConsents:
     def use(self, publisher: str, jti: str, nonce: str, expires: datetime, most: int) -> bool:
         """Note one use of a token; False where the nonce was used before, or the token `most` times."""
         # A jti is 128 bits drawn by its issuer and hashed under our key: it is no two publishers'.
-        with self._store.writing(PAGE_WAIT_S) as db:
-            used = db.execute("SELECT count(*) FROM token_uses WHERE jti = ?", (jti,)).fetchone()[0]
-            if used >= most:
-                return False
-            done = db.execute(
-                "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)",
-                (jti, nonce, _time(expires)),
-            )
-            if done.rowcount == 1:
-                note_use(db, receipt(jti, nonce))
-            return done.rowcount == 1
+        return self.uses.note(jti, nonce, expires, most)
 
     # --- reading ---
 
@@ -204,13 +194,21 @@ class SqliteConsents:
 
     def forget(self, now: datetime) -> dict[str, int]:
         """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
-        gone = {}
+        gone = {"token_uses": self.uses.forget(now)}
         with self._store.writing() as db:
-            for table, column in (("token_uses", "expires"), ("ended_statuses", "until")):
-                sql = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants
-                gone[table] = db.execute(sql, (_time(now),)).rowcount
+            ended = db.execute("DELETE FROM ended_statuses WHERE until < ?", (_time(now),))
+            gone["ended_statuses"] = ended.rowcount
             gone["use_batches"] = forget_batches(db, now)
         return gone
+
+    def check(self) -> None:
+        """Look whether consents and uses can be read. Raises StoreError."""
+        self.find("", "")
+        self.uses.check()
+
+    def close(self) -> None:
+        """Close the file of uses."""
+        self.uses.close()
 
     def _draw(self, db: sqlite3.Connection) -> int:
         """Draw a place in the status list that no consent has or lately had: it says nothing of when."""

@@ -128,10 +128,6 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE consent_events (seq INTEGER PRIMARY KEY, subject TEXT NOT NULL, ct BLOB NOT NULL);
     CREATE INDEX consent_events_of ON consent_events (subject, seq);
     CREATE TABLE ended_statuses (status_idx INTEGER PRIMARY KEY, until TEXT NOT NULL);
-    CREATE TABLE token_uses (
-        jti TEXT NOT NULL, nonce TEXT NOT NULL, expires TEXT NOT NULL, PRIMARY KEY (jti, nonce)
-    ) WITHOUT ROWID;
-    CREATE INDEX token_uses_by_expiry ON token_uses (expires);
     CREATE TABLE unscrubbed (erase_id TEXT PRIMARY KEY) WITHOUT ROWID
     """,
     """
@@ -143,7 +139,6 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID
     """,
     """
-    CREATE TABLE uses_waiting (receipt BLOB PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE use_batches (seq INTEGER PRIMARY KEY, hour INTEGER NOT NULL, receipts BLOB NOT NULL);
     CREATE INDEX use_batches_by_hour ON use_batches (hour)
     """,
@@ -843,10 +838,8 @@ CARRIED = (
     "consents",
     "consent_events",
     "ended_statuses",
-    "token_uses",
     "unscrubbed",
     "log_leaves",
-    "uses_waiting",
     "use_batches",
 )
 

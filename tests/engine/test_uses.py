@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -70,7 +73,49 @@ def test_a_replayed_use_is_told_once(world):
     until = world.time + timedelta(hours=1)
     for _ in range(3):
         consents.use("planet", "a" * 64, "b" * 64, until, 50)
-    assert world.store.rows("SELECT count(*) FROM uses_waiting") == [(1,)]
+    assert consents.uses.waiting() == [receipt("a" * 64, "b" * 64)]
+
+
+def test_a_batch_that_was_told_before_a_crash_is_not_told_again(world):
+    wanted = use(world, 1)
+    batch = world.log.uses
+    kept, batch.file.told = batch.file.told, lambda receipts: None  # the process ends between the two files
+    world.log.step()
+    assert len(batches(world)) == 1
+    assert batch.file.waiting() == [wanted]
+    batch.file.told = kept
+    world.later(HOUR)
+    world.log.step()
+    assert (len(batches(world)), batch.file.waiting()) == (1, [])
+    use(world, 2)
+    world.log.step()
+    assert len(batches(world)) == 2
+
+
+def test_a_nonce_acts_once_among_processes_while_the_store_is_busy(world):
+    """A use neither waits for the store's writers nor is lost where a process is killed."""
+    until = world.time + timedelta(hours=1)
+    script = (
+        "import sys, os, signal; from datetime import datetime; from engine.store import open_store;"
+        "from engine.store.uses_sqlite import UseFile;"
+        "file = UseFile(open_store('sqlite:///' + sys.argv[1]));"
+        "print(sum(file.note('a' * 64, f'{n:064x}', datetime.fromisoformat(sys.argv[2]), 1000) for n in range(300)),"
+        " flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with world.store.writing():
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(world.store.path), until.isoformat()],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(3)
+        ]
+        told = [int(worker.communicate(timeout=60)[0]) for worker in workers]
+    assert sum(told) == 300
+    assert {worker.returncode for worker in workers} == {-signal.SIGKILL}
+    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    assert not any(consents.use("planet", "a" * 64, f"{n:064x}", until, 1000) for n in range(300))
 
 
 def test_a_use_is_proved_to_have_been_told_and_another_is_not(world):
