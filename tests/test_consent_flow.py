@@ -131,15 +131,19 @@ def test_who_goes_between_a_request_s_admission_and_its_count_is_not_counted(
     assert rows() == before
 
 
-def test_while_another_process_writes_a_page_is_decided_without_consent(
+def test_a_page_waits_for_no_writer_of_the_store_and_for_one_of_uses_in_vain(
     workers: tuple[Worker, Worker, str],
 ) -> None:
     first, second, key = workers
     given = first.post("/v1/consents", GRANT, key).json
     said = {"consent": {"token": given["token"], "nonce": "e" * 32}, "signals": SIGNALS}
-    with second.services.store.writing():
+    folder = first.services.config.data_dir
+    with closing(sqlite3.connect(folder / "uses.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
         assert first.decide(**said)["privacy"]["basis"] == "context"
-    assert first.decide(**said)["privacy"]["basis"] == "consent"  # nothing was used up
+        other.execute("ROLLBACK")
+    with second.services.store.writing():
+        assert first.decide(**said)["privacy"]["basis"] == "consent"  # nothing was used up
 
 
 def test_without_a_key_of_consent_signals_are_off_and_pages_get_theirs(tmp_path: Path) -> None:
