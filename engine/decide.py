@@ -14,11 +14,11 @@ from contexts.topic_vectors import TopicVectors
 from engine.background import Background
 from engine.cache import Bounded
 from engine.catalog import Catalog, View
-from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
+from engine.decision import Answer, Filled, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
-from engine.reasons import page_answer, reasons, score_of
+from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import (
     LIST_LENGTH,
     Mood,
@@ -44,6 +44,15 @@ Admit = Callable[[PageFacts, Snapshot], Consented[Admitted] | None]
 Key = tuple[object, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen for the placements of a page, and told."""
+
+    filled: tuple[Filled, ...]
+    unfilled: tuple[str, ...]
+    page: PageAnswer | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
     """What was worked out over one view, to be found again; it goes when the view goes."""
@@ -56,6 +65,8 @@ class Kept:
     focused: Bounded[PageFacts, Vector] = field(default_factory=lambda: Bounded(4096))
     softs: Bounded[Key, Soft] = field(default_factory=lambda: Bounded(4096))
     answers: Bounded[Key, Filled] = field(default_factory=lambda: Bounded(16_384))
+    about: Bounded[tuple[PageFacts, int], str] = field(default_factory=lambda: Bounded(16_384))
+    choices: Bounded[Key, Choice] = field(default_factory=lambda: Bounded(4096))
     page_lists: Bounded[Key, PageList] = field(default_factory=lambda: Bounded(1024))
     asked: Bounded[Key, int] = field(default_factory=lambda: Bounded(1024))  # searches without a page list
 
@@ -118,11 +129,25 @@ class Engine:
         Raises UnknownPublisher.
         """
         scene = self.scene(visit, deadline, admit)
-        ranked, late = self._rank(scene, placements, deadline)
-        chosen = share_out(ranked, [p.count for p in placements])
-        chosen = self._add_house(scene, placements, chosen)
-        degraded = late or scene.context.page.pending
-        return self._answer(scene, visit, placements, chosen, explain=explain, degraded=degraded)
+        key = (scene.key, tuple(placements), explain)
+        choice, late = scene.kept.choices.get(key), False
+        if choice is None:
+            ranked, late = self._rank(scene, placements, deadline)
+            chosen = share_out(ranked, [p.count for p in placements])
+            chosen = self._add_house(scene, placements, chosen)
+            choice = self._choice(scene, placements, chosen, explain=explain)
+            if not late and is_usual(placements):
+                scene.kept.choices.put(key, choice)
+        return Answer(
+            request_id=self._request_id(),
+            decisions=choice.filled,
+            unfilled=choice.unfilled,
+            degraded=late or scene.context.page.pending,
+            missing=scene.context.missing,
+            privacy=privacy_answer(visit, scene.context),
+            snapshot=scene.view.snapshot.version,
+            page=choice.page,
+        )
 
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
@@ -165,7 +190,8 @@ class Engine:
             candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
             for at, best in zip(missing, candidates, strict=True):
                 made = found[at] = Shortlist(view.snapshot, best)
-                kept.put(keys[at], made)
+                if is_usual(placements):
+                    kept.put(keys[at], made)
         return found  # type: ignore[return-value]  # none is missing any more
 
     def soft(self, scene: Scene) -> Soft:
@@ -257,29 +283,22 @@ class Engine:
             )
         return found
 
-    def _answer(
+    def _choice(
         self,
         scene: Scene,
-        visit: Visit,
         placements: Sequence[Placement],
         chosen: Sequence[Sequence[Ranked]],
         *,
         explain: bool,
-        degraded: bool,
-    ) -> Answer:
-        return Answer(
-            request_id=self._request_id(),
-            decisions=tuple(
+    ) -> Choice:
+        return Choice(
+            tuple(
                 self._filled(scene, placement.id, pick, explain)
                 for placement, picks in zip(placements, chosen, strict=True)
                 for pick in picks
             ),
-            unfilled=tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
-            degraded=degraded,
-            missing=scene.context.missing,
-            privacy=privacy_answer(visit, scene.context),
-            snapshot=scene.view.snapshot.version,
-            page=page_answer(scene.context.page) if explain else None,
+            tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
+            page_answer(scene.context.page) if explain else None,
         )
 
     def _filled(self, scene: Scene, placement: str, pick: Ranked, explain: bool) -> Filled:
@@ -288,7 +307,7 @@ class Engine:
         if found is None:
             snapshot = scene.view.snapshot
             record = snapshot.record(pick.row)
-            why = reasons(snapshot, scene.context, self.soft(scene), self.topics, pick)
+            why = reasons(snapshot, scene.context, self.soft(scene), pick, self._about(scene, pick.row))
             found = Filled(
                 placement=placement,
                 creative=msgspec.Raw(record.creative),
@@ -298,6 +317,15 @@ class Engine:
                 house=snapshot.entry(pick.row).house,
             )
             scene.kept.answers.put(key, found)
+        return found
+
+    def _about(self, scene: Scene, row: int) -> str:
+        """Say which of the page's topics is nearest to a creative."""
+        page, kept = scene.context.page, scene.kept.about
+        found = kept.get((page, row))
+        if found is None:
+            found = nearest_topic(scene.view.snapshot, page, self.topics, row)
+            kept.put((page, row), found)
         return found
 
 

@@ -15,10 +15,11 @@ DIGITS = 4  # of shares and scores
 NEAR = 0.35  # cosine from which a creative is said to be of a topic
 
 
-def reasons(
-    snapshot: Snapshot, context: Context, soft: Soft, topics: TopicVectors, pick: Ranked
-) -> tuple[Reason, ...]:
-    """Return the facets that the creative states, each with its part of the match; the largest first."""
+def reasons(snapshot: Snapshot, context: Context, soft: Soft, pick: Ranked, about: str) -> tuple[Reason, ...]:
+    """Return the facets that the creative states, each with its part of the match; the largest first.
+
+    `about` says what the page is to the creative, as `nearest_topic` finds it.
+    """
     prefer = int(snapshot.prefer[pick.row])
     wishes = snapshot.prefers(pick.row)
     mood, stated = soft.mood, int(snapshot.stated[prefer])
@@ -27,7 +28,7 @@ def reasons(
         if stated >> bit & 1:
             parts[facet] = float(mood.parts[facet][prefer])
     words = {
-        "page": lambda: _page(snapshot, context, topics, pick),
+        "page": lambda: about,
         "device": lambda: because(context.device, wishes.devices),
         "time": lambda: because(context.clock, wishes.times),
         "weather": lambda: because(context.weather, wishes.weather),
@@ -57,14 +58,13 @@ def page_answer(page: PageFacts) -> PageAnswer:
     )
 
 
-def _page(snapshot: Snapshot, context: Context, topics: TopicVectors, pick: Ranked) -> str:
-    """Name the page's topic that is nearest to the creative."""
-    page = context.page
+def nearest_topic(snapshot: Snapshot, page: PageFacts, topics: TopicVectors, row: int) -> str:
+    """Name the page's topic that is nearest to a creative."""
     if page.vector is None:
         return "the page could not be read"
     if not page.topics:
         return "the page's words, though no topic stands out"
-    creative = snapshot.index.vector(pick.row)[: snapshot.layout.page_dim]
+    creative = snapshot.index.vector(row)[: snapshot.layout.page_dim]
     close = topics.closeness([topic.id for topic in page.topics], creative)
     nearness, nearest = max(
         zip(close, page.topics, strict=True), key=lambda pair: pair[1].score * max(pair[0], 0.01)

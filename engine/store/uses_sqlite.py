@@ -1,42 +1,42 @@
-"""Uses of consent tokens in a SQLite file of their own, and the batches in which the log is told of them.
+"""Uses of consent tokens in SQLite: a file of their own at a request, then the catalogue's file and the log's batches.
 
-A use is noted at a request, so the file is not synced at each: it outlives every end of a process, and a failure of
-the power or the machine may take the last seconds of it. Until then no process, and none started anew, takes a nonce
-twice.
+At a request no other writer is waited for and no disk: the file of uses is not synced at each. It outlives every end
+of a process; a failure of the power may take the last seconds of it. From it the uses move, many in one transaction,
+into the catalogue's file, which is copied and restored with all the rest.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 
+from engine.store.file_sqlite import SqliteFile
+from engine.store.forms import KEPT, PAGE_WAIT_S, second
 from engine.store.side_file import SideFile
-from engine.store.sqlite import PAGE_WAIT_S, SqliteStore
 from privacy.consent_log import LeafStore, leaf
 from privacy.merkle import HASH_BYTES
 from privacy.use_batch import batch_root, fill, receipt
 
 FILE = "uses.db"
 SCHEMA = """
-    CREATE TABLE token_uses (
-        jti TEXT NOT NULL, nonce TEXT NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (jti, nonce)
+    CREATE TABLE uses (
+        jti TEXT NOT NULL, nonce TEXT NOT NULL, expires TEXT NOT NULL, moved INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (jti, nonce)
     ) WITHOUT ROWID;
-    CREATE INDEX token_uses_by_expiry ON token_uses (expires);
-    CREATE TABLE uses_waiting (receipt BLOB PRIMARY KEY) WITHOUT ROWID
+    CREATE INDEX uses_by_expiry ON uses (expires);
+    CREATE INDEX uses_to_move ON uses (moved) WHERE moved = 0
 """
 _BATCHES = 10  # that are read at a time
-KEPT = timedelta(days=35)  # how long it can be shown which receipts a batch has
 
 
 class UseFile:
-    """The uses of live tokens, and the receipts that wait for their hour's batch."""
+    """The uses of live tokens, beside a store; opened at the first call."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        """Take the file beside the store, which is opened at the first call."""
-        self.path: Path = store.path.with_name(FILE)
+    def __init__(self, store: SqliteFile) -> None:
+        self._store = store
+        self.path = store.path.with_name(FILE)
 
     @cached_property
     def _file(self) -> SideFile:
@@ -44,32 +44,40 @@ class UseFile:
 
     def note(self, jti: str, nonce: str, expires: datetime, most: int) -> bool:
         """Note one use of a token; False where the nonce was used before, or the token `most` times."""
+        # The store has what came with a copy of it, and what moved; the file all uses that came here.
         with self._file.writing(PAGE_WAIT_S) as db:
-            used = db.execute("SELECT count(*) FROM token_uses WHERE jti = ?", (jti,)).fetchone()[0]
-            if used >= most:
+            sql = "SELECT coalesce(sum(moved = 0), 0), coalesce(sum(nonce = ?), 0) FROM uses WHERE jti = ?"
+            unmoved, here = db.execute(sql, (nonce, jti)).fetchone()
+            sql = "SELECT count(*), coalesce(sum(nonce = ?), 0) FROM token_uses WHERE jti = ?"
+            moved, there = self._store.rows(sql, (nonce, jti))[0]
+            if unmoved + moved >= most or here or there:
                 return False
-            done = db.execute(
-                "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)",
-                (jti, nonce, int(expires.timestamp())),
+            db.execute(
+                "INSERT INTO uses (jti, nonce, expires) VALUES (?, ?, ?)", (jti, nonce, second(expires))
             )
-            if done.rowcount == 1:
-                db.execute("INSERT OR IGNORE INTO uses_waiting (receipt) VALUES (?)", (receipt(jti, nonce),))
-            return done.rowcount == 1
+            return True
 
-    def waiting(self) -> list[bytes]:
-        """Return the receipts that wait."""
-        return [row[0] for row in self._file.rows("SELECT receipt FROM uses_waiting")]
-
-    def told(self, receipts: Sequence[bytes]) -> None:
-        """Let go of receipts that are in a batch."""
+    def move(self) -> None:
+        """Put what came since the last time into the store, where it waits to be told to the log."""
+        come = self._file.rows("SELECT jti, nonce, expires FROM uses WHERE moved = 0")
+        if not come:
+            return
+        with self._store.writing() as db:
+            for jti, nonce, expires in come:
+                sql = "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)"
+                # What is there already waits or was told: a process ended before it could say so below.
+                if db.execute(sql, (jti, nonce, expires)).rowcount:
+                    sql = "INSERT OR IGNORE INTO uses_waiting (receipt) VALUES (?)"
+                    db.execute(sql, (receipt(jti, nonce),))
         with self._file.writing() as db:
-            db.executemany("DELETE FROM uses_waiting WHERE receipt = ?", [(one,) for one in receipts])
+            sql = "UPDATE uses SET moved = 1 WHERE jti = ? AND nonce = ?"
+            db.executemany(sql, [(jti, nonce) for jti, nonce, _ in come])
 
-    def forget(self, now: datetime) -> int:
-        """Delete the uses of tokens that have expired; return how many."""
+    def forget(self, now: datetime) -> None:
+        """Delete the uses of tokens that have expired, once they moved."""
+        self.move()
         with self._file.writing() as db:
-            sql = "DELETE FROM token_uses WHERE expires < ?"
-            return db.execute(sql, (int(now.astimezone(UTC).timestamp()),)).rowcount
+            db.execute("DELETE FROM uses WHERE expires < ?", (second(now),))
 
     def check(self) -> None:
         """Look whether the file is still there and sound. Raises StoreError."""
@@ -90,36 +98,31 @@ def forget_batches(db: sqlite3.Connection, now: datetime) -> int:
 class SqliteUses:
     """Tells the log of uses, one batch an hour."""
 
-    def __init__(self, store: SqliteStore, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(self, store: SqliteFile, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> None:
         self._store, self._leaves, self._random = store, leaves, random_bytes
-        self.file = UseFile(store)
+        self._file = UseFile(store)
 
     def batch(self, now: datetime) -> int | None:
         """Tell of the uses that wait, if an hour has begun since the last batch; return the index of the leaf.
 
         None where there is nothing to tell.
         """
+        self._file.move()
         hour = int(now.timestamp()) // 3600
-        rows = self._store.rows("SELECT hour, receipts FROM use_batches ORDER BY seq DESC LIMIT 1")
-        last, told = rows[0] if rows else (-1, b"")
-        waiting = self.file.waiting()
-        if hour <= last or not waiting:
+        last = self._store.rows("SELECT max(hour) FROM use_batches")[0][0]
+        waiting = self._store.rows("SELECT 1 FROM uses_waiting LIMIT 1")
+        if not waiting or (last is not None and hour <= last):
             return None
-        # What is in the last batch waits still where a process ended between the two files.
-        known = frozenset(_split(told))
-        fresh = [one for one in waiting if one not in known]
-        if not fresh:
-            self.file.told(waiting)
-            return None
-        receipts = fill(fresh, self._random)
-        root = batch_root(receipts)
         with self._store.writing() as db:
+            rows = db.execute("SELECT receipt FROM uses_waiting").fetchall()
+            receipts = fill((row[0] for row in rows), self._random)
+            root = batch_root(receipts)
             (seq,) = self._leaves.append(db, [lambda seq: leaf(seq, "decision.batch", now, commit=root)])
             db.execute(
                 "INSERT INTO use_batches (seq, hour, receipts) VALUES (?, ?, ?)",
                 (seq, hour, b"".join(receipts)),
             )
-        self.file.told(waiting)
+            db.execute("DELETE FROM uses_waiting")
         return seq
 
     def find(self, receipt: bytes) -> tuple[int, list[bytes]] | None:
@@ -129,13 +132,13 @@ class SqliteUses:
             sql = "SELECT seq, receipts FROM use_batches WHERE (?1 IS NULL OR seq < ?1) ORDER BY seq DESC LIMIT ?2"
             rows = self._store.rows(sql, (before, _BATCHES))
             for seq, data in rows:
-                receipts = _split(data)
+                receipts = [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
                 if receipt in receipts:
                     return seq, receipts
             if not rows:
                 return None
             before = rows[-1][0]
 
-
-def _split(data: bytes) -> list[bytes]:
-    return [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
+    def close(self) -> None:
+        """Close the file of uses."""
+        self._file.close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -17,8 +19,9 @@ from click.testing import CliRunner, Result
 from engine.cli import main
 from engine.config import CONSENT_KEYS
 from engine.consent_log import receipt as receipt_of_leaf
-from engine.store.consents_sqlite import SqliteConsents
-from engine.store.uses_sqlite import KEPT
+from engine.store.forms import KEPT
+from engine.store.sqlite import SqliteStore
+from engine.store.uses_sqlite import UseFile
 from privacy.errors import LogError
 from privacy.gate import hashes_of
 from privacy.keyring import Keyring
@@ -29,7 +32,15 @@ HOUR = 3600
 
 
 @pytest.fixture
-def world(tmp_path):
+def world(tmp_path, setting):
+    made = LogWorld(tmp_path, setting=setting)
+    made.log.step()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sqlite_world(tmp_path):
     made = LogWorld(tmp_path)
     made.log.step()
     yield made
@@ -37,7 +48,7 @@ def world(tmp_path):
 
 
 def use(world: LogWorld, number: int) -> bytes:
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     jti, nonce = f"{number:064x}", "0" * 64
     assert consents.use("planet", jti, nonce, world.time + timedelta(hours=1), 50)
     return receipt(jti, nonce)
@@ -69,30 +80,48 @@ def test_uses_of_an_hour_are_told_in_one_leaf_that_tells_no_number(world):
 
 
 def test_a_replayed_use_is_told_once(world):
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     until = world.time + timedelta(hours=1)
     for _ in range(3):
         consents.use("planet", "a" * 64, "b" * 64, until, 50)
-    assert consents.uses.waiting() == [receipt("a" * 64, "b" * 64)]
+    for _ in range(2):
+        if isinstance(world.store, SqliteStore):
+            UseFile(world.store).move()
+        assert world.store.rows("SELECT count(*) FROM uses_waiting") == [(1,)]
 
 
-def test_a_batch_that_was_told_before_a_crash_is_not_told_again(world):
-    wanted = use(world, 1)
-    batch = world.log.uses
-    kept, batch.file.told = batch.file.told, lambda receipts: None  # the process ends between the two files
+def test_uses_that_moved_before_a_crash_are_told_once(sqlite_world):
+    world = sqlite_world
+    use(world, 1)
     world.log.step()
     assert len(batches(world)) == 1
-    assert batch.file.waiting() == [wanted]
-    batch.file.told = kept
+    with closing(sqlite3.connect(world.store.path.with_name("uses.db"))) as db, db:
+        db.execute("UPDATE uses SET moved = 0")  # the process ended between the two files
     world.later(HOUR)
     world.log.step()
-    assert (len(batches(world)), batch.file.waiting()) == (1, [])
+    assert len(batches(world)) == 1
     use(world, 2)
     world.log.step()
     assert len(batches(world)) == 2
 
 
-def test_a_nonce_acts_once_among_processes_while_the_store_is_busy(world):
+def test_uses_of_both_files_count_against_a_token_and_a_copy_of_the_store_knows_those_that_moved(
+    sqlite_world,
+):
+    world = sqlite_world
+    consents = world.store.consents(world.leaves, bytes)
+    until = world.time + timedelta(hours=1)
+    assert [consents.use("planet", "a" * 64, f"{n:064x}", until, 4) for n in range(2)] == [True, True]
+    UseFile(world.store).move()
+    assert consents.use("planet", "a" * 64, f"{2:064x}", until, 4)
+    world.store.path.with_name("uses.db").unlink()
+    again = world.store.consents(world.leaves, bytes)
+    assert not again.use("planet", "a" * 64, f"{1:064x}", until, 4)
+    assert [again.use("planet", "a" * 64, f"{n:064x}", until, 4) for n in range(3, 6)] == [True, True, False]
+
+
+def test_a_nonce_acts_once_among_processes_while_the_store_is_busy(sqlite_world):
+    world = sqlite_world
     """A use neither waits for the store's writers nor is lost where a process is killed."""
     until = world.time + timedelta(hours=1)
     script = (
@@ -114,7 +143,7 @@ def test_a_nonce_acts_once_among_processes_while_the_store_is_busy(world):
         told = [int(worker.communicate(timeout=60)[0]) for worker in workers]
     assert sum(told) == 300
     assert {worker.returncode for worker in workers} == {-signal.SIGKILL}
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     assert not any(consents.use("planet", "a" * 64, f"{n:064x}", until, 1000) for n in range(300))
 
 
@@ -144,7 +173,7 @@ def test_a_use_is_proved_to_have_been_told_and_another_is_not(world):
 def test_batches_go_when_their_time_is_over_and_their_leaves_stay(world):
     wanted = use(world, 7)
     world.log.step()
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     assert consents.forget(world.time + KEPT)["use_batches"] == 0
     assert consents.forget(world.time + KEPT + timedelta(hours=1))["use_batches"] == 1
     assert world.log.uses.find(wanted) is None
@@ -154,7 +183,7 @@ def test_batches_go_when_their_time_is_over_and_their_leaves_stay(world):
 def test_the_command_proves_a_use_by_what_the_publisher_has_and_another_checks_it(world):
     keys = Keyring.open(world.config.key_dir, CONSENT_KEYS, random=bytes)
     token_id, nonce = "5f1e8a4e00004000800000000000aaaa", "00112233445566778899aabbccddeeff"
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     consents.use(
         "planet",
         *hashes_of(partial(keys.mac, "subject"), token_id, nonce),
@@ -162,6 +191,7 @@ def test_the_command_proves_a_use_by_what_the_publisher_has_and_another_checks_i
         9,
     )
     environ = {"TACTFUL_DATA_DIR": str(world.config.data_dir), "TACTFUL_KEY_DIR": str(world.config.key_dir)}
+    environ |= {"TACTFUL_STORE": world.config.store} if world.config.store else {}
 
     def run(*words: object) -> Result:
         return CliRunner().invoke(main, [str(word) for word in words], env=environ)
