@@ -243,6 +243,7 @@ class Services:
             now=self.now,
             random_bytes=self._random_bytes,
         )
+        consents.check()
         self.deletions = Deletions(
             consents,
             lambda: self.publishers().values(),
