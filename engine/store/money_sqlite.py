@@ -177,10 +177,11 @@ def bound_clicks(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Ev
     shown: dict[tuple[str, int], int] = defaultdict(int)
     clicked: dict[tuple[str, int], int] = defaultdict(int)
     for row, _, _ in events:
-        if row.kind == "impression":
+        kind = row[2]
+        if kind == "impression":
             if not row.ivt:
                 shown[row.publisher, row.day] += 1
-        elif row.kind == "click" and row.price_micros:
+        elif kind == "click" and row.price_micros:
             clicked[row.publisher, row.day] += 1
     _count(db, shown, impressions=True)
     if not clicked:
