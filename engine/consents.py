@@ -96,6 +96,12 @@ class ConsentStore(Standings, Protocol):
     def scrub(self, needles: Sequence[bytes], erase_ids: Sequence[str]) -> None:
         """Rid the files of what `erase` deleted, and note that it was done."""
 
+    def check(self) -> None:
+        """Look whether all can be read. Raises StoreError."""
+
+    def close(self) -> None:
+        """Close what stands beside the store."""
+
     def unscrubbed(self) -> list[str]:
         """Return the erasures whose bytes may still stand in the files."""
 
@@ -444,11 +450,12 @@ class Consents:
 
     def check(self) -> None:
         """Look whether consents and keys can be read. Raises StoreError."""
-        self.store.find("", "")
+        self.store.check()
         self.keys.check()
 
     def close(self) -> None:
-        """Close the file of keys."""
+        """Close the files beside the store."""
+        self.store.close()
         self.keys.close()
 
     def read_rights(self, token: str) -> Rights:

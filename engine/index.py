@@ -72,6 +72,9 @@ class Index(Protocol):
     def vector(self, row: int) -> Vector:
         """Return the (dim,) vector of a row."""
 
+    def vectors_of(self, rows: Rows) -> Vector:
+        """Return the (len(rows), dim) vectors of rows, copied."""
+
 
 class ExactIndex:
     """The slow, obvious twin."""
@@ -91,3 +94,8 @@ class ExactIndex:
         """Return the vector of a row."""
         vector: Vector = self.vectors[row]
         return vector
+
+    def vectors_of(self, rows: Rows) -> Vector:
+        """Return the vectors of rows."""
+        vectors: Vector = self.vectors[rows]
+        return vectors

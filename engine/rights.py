@@ -15,7 +15,9 @@ from engine.config import CONSENT_KEYS, Config
 from engine.consent_log import ConsentLog, LogStore
 from engine.consents import ConsentHome, Consents, open_consents
 from engine.errors import StoreError
+from engine.events import EventStore
 from engine.keeper import KeeperStore, keeps
+from engine.money import MoneyStore
 from engine.weeks import BudgetHome, Weeks
 from privacy.errors import KeyringError
 from privacy.keyring import Keyring
@@ -29,6 +31,12 @@ class RightsStore(LogStore, ConsentHome, BudgetHome, KeeperStore, Protocol):
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
         """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""
+
+    def events(self) -> EventStore:
+        """Return what happened to what was decided."""
+
+    def money(self) -> MoneyStore:
+        """Return what was billed."""
 
 
 @dataclass(frozen=True, slots=True)

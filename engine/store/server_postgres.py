@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import count
@@ -28,6 +28,7 @@ from engine.store.schema_postgres import MIGRATIONS
 CONNECTIONS = 8  # of a process: more threads than that wait for their turn
 AWAY_S = 5.0  # how long a page view does not try a server that could not be reached, unless others reached it
 OLDEST = 130_000  # PostgreSQL 13
+RETRIES = 5  # of a transaction that the server undid for the sake of others
 NAME = "tactful"  # by which the server knows our sessions
 _PATIENT_S = 1.0  # whoever waits for less than this answers a page view
 _SETTINGS = {
@@ -53,6 +54,7 @@ class Room(StrEnum):
     VECTORS = "vectors"
     PAGES = "pages"
     LOG = "log"  # the leaves, and all that is told of in them
+    MONEY = "money"  # which campaigns have an account, and the journal; shared by all who book
     SCHEMA = "schema"
     WRITER = "writer"  # held by the session of the process that publishes the log
     HOUSE = "house"  # shared by all sessions; had alone by who copies or restores
@@ -63,6 +65,7 @@ class PostgresServer:
 
     def __init__(self, url: str) -> None:
         """Open the database, making or migrating its tables where needed. Raises StoreError."""
+        self.url = url  # it may hold a password
         self._settings = _settings(url)
         self.name = _named(self._settings)
         self._idle: list[Connection] = []
@@ -73,7 +76,12 @@ class PostgresServer:
         self._is_alone = False
         self.migrated_from = self._prepare()
 
-    def rows(self, sql: str, arguments: Sequence[object] = (), wait_s: float = BUSY_TIMEOUT_S) -> list[Any]:
+    def rows(
+        self,
+        sql: str,
+        arguments: Sequence[object] | Mapping[str, object] = (),
+        wait_s: float = BUSY_TIMEOUT_S,
+    ) -> list[Any]:
         """Return the rows of one statement that only reads. Raises StoreError.
 
         A page view waits for a connection `wait_s` at most.
@@ -125,6 +133,20 @@ class PostgresServer:
                 raise StoreError(
                     f"{self.name}: cannot be written ({_told(error)}): {_remedy(error)}"
                 ) from error
+
+    def in_turn(self, act: Callable[[Connection], _T]) -> _T:
+        """Run `act` in a write transaction of its own; where it and another one waited for each other, anew.
+
+        Raises StoreError.
+        """
+        for left in range(RETRIES, -1, -1):
+            try:
+                with self.writing() as db:
+                    return act(db)
+            except StoreError as error:
+                if not left or not _is_undone(error.__cause__):
+                    raise
+        raise AssertionError("unreachable")
 
     def scrub(self, needles: Sequence[bytes]) -> None:
         """Let go of deleted rows; `()` writes the tables of consents anew. Raises StoreError where they are in use.
@@ -332,6 +354,13 @@ def hold(db: Connection, *rooms: Room) -> None:
         db.execute(f"SELECT pg_advisory_xact_lock({_KEY})", (room,))
 
 
+def share(db: Connection, room: Room) -> None:
+    """Keep others from holding a room until the transaction ends; any number may share it."""
+    db.execute(
+        "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() || '.' || %s, 0))", (room,)
+    )
+
+
 def streamed(db: Connection, sql: Query, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield rows as they are needed. Requires a transaction, whose one state they are of."""
     with db.cursor(f"stream-{next(_STREAMS)}") as cursor:
@@ -364,6 +393,11 @@ def _named(settings: dict[str, Any]) -> str:
 def _is_lost(db: Connection, error: psycopg.Error) -> bool:
     state = error.sqlstate or ""
     return db.closed or db.broken or state.startswith(("08", "57P"))
+
+
+def _is_undone(error: BaseException | None) -> bool:
+    """Say whether the server undid a transaction for the sake of others."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40")
 
 
 def _told(error: psycopg.Error) -> str:

@@ -12,8 +12,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -39,6 +41,12 @@ GRANT = {
     "purposes": ["ads.select.first_party"],
     "notice": {"text_sha256": "0" * 64, "language": "en", "version": "3"},
     "expressed_by": "a button",
+}
+
+
+BROWSER = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0"
+    " Safari/537.36"
 }
 
 
@@ -78,7 +86,8 @@ class Installation:
             return subprocess.Popen(command, env=environ, cwd=ROOT, stdout=log, stderr=log, text=True)
 
     def call(self, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        headers = BROWSER | {"Content-Type": "application/json"}
+        headers |= {"Authorization": f"Bearer {key}"} if key else {}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
         try:
@@ -87,6 +96,11 @@ class Installation:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.loads(error.read() or b"null")
+
+    def beacon(self, url: str) -> int:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{urlsplit(url).path}", headers=BROWSER)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
 
     def sql(self, statement: str) -> list[tuple]:
         import psycopg
@@ -140,8 +154,24 @@ def test_the_service_over_postgresql_does_what_it_does_over_a_file(
     assert running.tactful("resume", "ride").returncode == 0
     running.until(["tour"], running.decisions, 15)
 
+    shown = [running.call("/v1/decisions", BODY)[1]["decisions"][0] for _ in range(4)]
+    for _ in range(2):  # each is told twice, of whichever worker
+        for one in shown:
+            assert [running.beacon(url) for url in one["events"].values()] == [200, 200]
+    booked = "SELECT count(*), sum(price_micros)::bigint, count(DISTINCT view) FROM events WHERE ivt = 0"
+    assert running.sql(f"{booked} AND kind = 'impression'") == [(4, 4000, 4)]
+    assert running.sql("SELECT sum(micros)::bigint FROM ledger") == [(4000,)]
+    month = datetime.now(UTC).strftime("%Y-%m")
+    (owed,) = json.loads(running.tactful("invoice", month, "--running", "--json").stdout)
+    assert (owed["campaign"], owed["events"], owed["micros"]) == ("ride", 4, 4000)
+    back = ("money", "refund", "ride", month, "1500", "--key", "r", "--reason", "a test")
+    assert [running.tactful(*back).returncode for _ in range(2)] == [0, 0]
+    (owed,) = json.loads(running.tactful("invoice", month, "--running", "--json").stdout)
+    assert owed["due_micros"] == 2500
+    assert json.loads(running.tactful("money", "check", "--json").stdout) == {"agree": True, "faults": []}
+
     key = running.tactful("keys", "create", "publisher", "--tenant", "daily").stdout.split()[0]
-    running.until(201, lambda: running.call("/v1/consents", GRANT, key)[0], 15)
+    running.until([201] * 6, lambda: [running.call("/v1/consents", GRANT, key)[0] for _ in range(6)], 15)
     status, given = running.call("/v1/consents", GRANT, key)
     assert status == 201, given
     said = {
