@@ -6,16 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from contexts.errors import ContextError
-from engine.build import Recipe, build
+from engine.build import BuildStore, Recipe, build
 from engine.config import Config
 from engine.errors import BuildError, EngineError
 from engine.faiss_index import single_thread
 from engine.recipe import open_recipe
-from engine.store import SqliteStore, open_store
+from engine.store import open_store
 
 APART = 20_000  # creatives: fewer are built here in less time than a process takes to start
 NICENESS = 10
@@ -27,16 +28,24 @@ class Order(msgspec.Struct, frozen=True):
     """What a builder is told, as JSON on its standard input."""
 
     data_dir: str
+    store: str | None  # may hold a password, which is why orders come by standard input
     encoder: str | None
     base_url: str
     folder: str
     previous: str | None
 
 
+class SizedStore(BuildStore, Protocol):
+    """A store that tells how much there is to build."""
+
+    def size(self) -> int:
+        """Return the number of creatives."""
+
+
 class Builder:
     """Builds snapshots for a process that serves: small ones here, big ones apart. One at a time."""
 
-    def __init__(self, config: Config, store: SqliteStore, recipe: Recipe, apart: int = APART) -> None:
+    def __init__(self, config: Config, store: SizedStore, recipe: Recipe, apart: int = APART) -> None:
         self._config = config
         self._store = store
         self._recipe = recipe
@@ -50,6 +59,7 @@ class Builder:
             return
         order = Order(
             str(self._config.data_dir.resolve()),
+            self._config.store,
             self._config.encoder,
             self._config.base_url,
             str(folder.resolve()),
@@ -78,13 +88,15 @@ def main() -> None:
     os.nice(NICENESS)
     single_thread()
     # No key is needed or read here.
-    config = Config(data_dir=Path(order.data_dir), encoder=order.encoder, public_url=order.base_url)
+    config = Config(
+        data_dir=Path(order.data_dir), store=order.store, encoder=order.encoder, public_url=order.base_url
+    )
     folder = Path(order.folder)
     try:
         recipe = open_recipe(config)
         if not folder.name.endswith(recipe.digest):
             raise BuildError(f"{folder}: ordered of another recipe than this process has ({recipe.digest})")
-        store = open_store(f"sqlite:///{config.database}")
+        store = open_store(config.store_url)
         try:
             build(store, recipe, folder, Path(order.previous) if order.previous else None)
         finally:

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine import cli_store
+
 if TYPE_CHECKING:
     from engine.campaign import Publisher
     from engine.change import Change
     from engine.config import Config
     from engine.keys import Caller
     from engine.log_upkeep import Upkeep
-    from engine.rights import Rights
+    from engine.rights import Rights, RightsStore
     from engine.services import Services
-    from engine.store import SqliteStore
+    from engine.store import Store
     from privacy.visit import Visit
 
 EXITS = """\
@@ -82,14 +84,19 @@ def main() -> None:
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), help="TCP port to listen on.")
 @click.option("--server", type=click.Choice(["granian", "gunicorn"]), default="granian", show_default=True)
-def serve(workers: int | None, host: str | None, port: int | None, server: str) -> None:
+@click.option(
+    "--store",
+    callback=cli_store.postgres_url,
+    help="URL of a PostgreSQL database; TACTFUL_STORE keeps a password off the command line.",
+)
+def serve(workers: int | None, host: str | None, port: int | None, server: str, store: str | None) -> None:
     """Serve decisions until SIGTERM.
 
     Example: tactful serve --workers 2
     """
     from engine.serve import serve as run
 
-    config = _config(workers=workers, host=host, port=port)
+    config = _config(workers=workers, host=host, port=port, store=store)
     with _initialise(config):
         pass  # a first start makes the folders and secrets, and says so
     click.echo(f"Tactful starts on http://{config.host}:{config.port}", err=True)
@@ -444,7 +451,7 @@ def inventory_export(format: Any) -> None:
 
     config = _config()
     publishers: list[str] = []
-    if config.database.exists():
+    if config.store is not None or config.database.exists():
         with _store() as store, store.read() as reader:
             publishers = [f"{p.name} ({p.domains[0]})" for batch in reader.publishers() for p in batch]
     parties = Parties(config.operator, config.officer, tuple(publishers))
@@ -926,6 +933,8 @@ def restore_keys(file: Path, as_json: bool) -> None:
 def backup(file: Path, force: bool) -> None:
     """Write catalogue, pictures and keys' hashes into one file, while the service runs.
 
+    It is a SQLite file of all rows, whichever kind of store it was made of.
+
     The key folder is no part of it: keep it elsewhere. Example: tactful backup tactful-2026-11-23.db
     """
     from engine.backup import backup as write
@@ -939,19 +948,24 @@ def backup(file: Path, force: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace the store that exists.")
 def restore(file: Path, force: bool) -> None:
-    """Put a backup in the store's place. Stop the service first.
+    """Put a backup in the store's place, whichever kinds both are of. Stop the service first.
 
     Example: tactful restore tactful-2026-11-23.db --force
     """
     from engine.backup import restore as put
+    from engine.backup import restore_into
     from engine.config import make_folder
     from engine.consents import Reconciled
     from engine.store.subjects_sqlite import FILE
 
     config = _config()
     make_folder(config.data_dir)
-    put(file, config.database, force)
-    click.echo(f"restored {config.database}; keys revoked since the backup are valid again: revoke them anew")
+    if config.store is None:
+        put(file, config.database, force)
+    else:
+        restore_into(file, config.store, force)
+    place = config.database if config.store is None else "the database"
+    click.echo(f"restored {place}; keys revoked since the backup are valid again: revoke them anew")
     if not (config.key_dir / FILE).exists():
         click.echo(f"no keys of subjects are in {config.key_dir}: put them back, then restore again")
         return
@@ -1058,6 +1072,12 @@ def config_show(as_json: bool) -> None:
     _show(rows, as_json, lines)
 
 
+# --- the store as a whole ---
+
+main.add_command(cli_store.upgrade)
+main.add_command(cli_store.copy_store)
+
+
 # --- helpers ---
 
 
@@ -1072,29 +1092,20 @@ def _now() -> datetime:
 
 
 @contextmanager
-def _store() -> Iterator[SqliteStore]:
+def _store() -> Iterator[Store]:
     """Open the store that exists."""
-    from engine.errors import StoreError
-    from engine.store import SqliteStore
-
-    config = _config()
-    if not config.database.exists():
-        raise StoreError(f"{config.database}: there is no store yet; make one with `tactful init`")
-    store = SqliteStore(config.database)
-    try:
+    with cli_store.open_existing(_config()) as store:
         yield store
-    finally:
-        store.close()
 
 
 @contextmanager
-def _initialise(config: Config) -> Iterator[SqliteStore]:
+def _initialise(config: Config) -> Iterator[Store]:
     """Open the store, making folders and secrets where there are none, and saying so."""
     import secrets
 
     from engine.config import KEY_PURPOSES, make_folder
     from engine.consent_log import open_consent_keys
-    from engine.store import SqliteStore
+    from engine.store import open_store
     from privacy.keyring import Keyring
 
     make_folder(config.data_dir)
@@ -1104,7 +1115,7 @@ def _initialise(config: Config) -> Iterator[SqliteStore]:
         click.echo(line, err=True)
     if missing is not None:
         click.echo(f"consented signals are off: {missing}", err=True)
-    store = SqliteStore(config.database)
+    store = open_store(config.store_url)
     try:
         yield store
     finally:
@@ -1120,7 +1131,7 @@ def _rights() -> Iterator[Rights]:
         yield rights
 
 
-def _publisher(store: SqliteStore, id: str) -> Publisher:
+def _publisher(store: RightsStore, id: str) -> Publisher:
     from engine.campaign import Publisher
     from engine.errors import UnknownPublisher
 
@@ -1162,7 +1173,7 @@ def _operator() -> Caller:
     return Caller("operator", None, "cli")
 
 
-def _new_key(store: SqliteStore, scope: Any, tenant: str | None, actor: str) -> str:
+def _new_key(store: Store, scope: Any, tenant: str | None, actor: str) -> str:
     import secrets
 
     from engine.keys import create_key

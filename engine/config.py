@@ -22,7 +22,9 @@ CONSENT_SETTINGS = ("log_profile", "tcf_role", "max_signals", "token_uses")
 
 
 def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "read": read, "secret": secret})
+    return field(
+        default=default, repr=not secret, metadata={"meaning": meaning, "read": read, "secret": secret}
+    )
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -50,6 +52,13 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def read_postgres(text: str) -> str:
+    """Check the URL of a PostgreSQL database. Raises ValueError that says what is expected."""
+    if not re.match(r"postgres(ql)?://", text):
+        raise ValueError("a URL such as postgresql://user@host/database")
+    return text
+
+
 def _path(text: str) -> Path:
     if not text:
         raise ValueError("a folder")
@@ -61,6 +70,12 @@ class Config:
     """All settings. The variable of a setting is its name in capitals behind `TACTFUL_`."""
 
     data_dir: Path = _setting(Path("tactful-data"), "folder of the database, pictures and indexes", _path)
+    store: str | None = _setting(
+        None,
+        "URL of a PostgreSQL database (postgresql://…) in place of the SQLite file in the data folder",
+        read_postgres,
+        secret=True,
+    )
     key_dir: Path = _setting(Path("tactful-keys"), "folder of secrets, apart from the data", _path)
     host: str = _setting(
         "127.0.0.1", "address to listen on", _matching(r"[0-9A-Za-z.:_-]{1,255}", "a host or address")
@@ -178,8 +193,13 @@ class Config:
 
     @property
     def database(self) -> Path:
-        """The file of the catalogue, keys and pictures."""
+        """The file of the catalogue, keys and pictures, where they are not in PostgreSQL."""
         return self.data_dir / "tactful.db"
+
+    @property
+    def store_url(self) -> str:
+        """The URL of the main store; it may hold a password."""
+        return self.store or f"sqlite:///{self.database}"
 
     @property
     def base_url(self) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from engine.campaign import Publisher
@@ -15,12 +16,11 @@ from engine.config import CONSENT_KEYS, CONSENT_SETTINGS, Config
 from engine.errors import ConfigError, EngineError
 from engine.log_client import Witnesses
 from engine.log_files import LogFiles
-from engine.log_record import LoggedKey, record_state
-from engine.log_writer import LogWriter
-from engine.store import SqliteStore
-from engine.store.log_sqlite import SqliteLeaves
-from engine.store.uses_sqlite import SqliteUses
+from engine.log_record import LoggedKey, RecordStore, record_state
+from engine.log_repair import RepairStore
+from engine.log_writer import Alone, Closing, LogWriter
 from privacy.checkpoint import Signer, read_checkpoint, read_note
+from privacy.consent_log import LeafStore
 from privacy.errors import KeyringError, LogError, PrivacyError
 from privacy.keyring import Keyring
 from privacy.log_policy import LogPolicy, read_policy
@@ -34,13 +34,46 @@ log = logging.getLogger(__name__)
 LOG_FOLDER = "log"  # in the data folder, and the path below which the service answers for the log
 
 
+class Leaves(RecordStore, RepairStore, Closing, Protocol):
+    """The leaves, with all that a log of either profile needs of them."""
+
+
+class Uses(Protocol):
+    """Receipts of consented uses, and the batches in which the log was told of them."""
+
+    def batch(self, now: datetime) -> int | None:
+        """Tell of the uses that wait, once an hour; return the index of the leaf, None where nothing is due."""
+
+    def find(self, receipt: bytes) -> tuple[int, list[bytes]] | None:
+        """Return (index of the leaf, receipts of the batch) of the batch that has this receipt."""
+
+
+class LogStore(Protocol):
+    """The store that keeps the log's leaves beside what they tell of."""
+
+    def settle(self, name: str, value: str) -> str:
+        """Give a setting its value for good; return the value that stands."""
+
+    def writing(self) -> AbstractContextManager[Any]:
+        """Hold a write transaction."""
+
+    def leaves(self, random: Callable[[int], bytes] | None = None) -> Leaves:
+        """Return the leaves; with `random`, of a log that everybody may read."""
+
+    def uses(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> Uses:
+        """Return the receipts of uses."""
+
+    def writer_lock(self) -> Alone | None:
+        """Return the right to write the log; None where a lock file beside it is enough."""
+
+
 class ConsentLog:
     """What a process has of the log. Leaves can be appended also where keys are missing and nothing is signed."""
 
     def __init__(
         self,
         config: Config,
-        store: SqliteStore,
+        store: LogStore,
         keys: Keyring | None,
         *,
         now: Callable[[], datetime],
@@ -51,8 +84,8 @@ class ConsentLog:
     ) -> None:
         """Take `missing`, which says why there are no keys, and `more_keys`, which others' keys verify consent."""
         self.public = config.log_profile == "public"
-        self.leaves = SqliteLeaves(store, random_bytes if self.public else None)
-        self.uses = SqliteUses(store, self.leaves, random_bytes)
+        self.leaves = store.leaves(random_bytes if self.public else None)
+        self.uses = store.uses(self.leaves, random_bytes)
         self.files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
         self.writer: LogWriter | None = None
         self._missing = missing
@@ -74,6 +107,7 @@ class ConsentLog:
                 signers,
                 now=now,
                 monotonic=monotonic,
+                alone=store.writer_lock(),
                 closing=self.leaves if self.public else None,
                 opened=self.record,
                 witnessing=Witnesses(witnesses) if witnesses else None,

@@ -21,10 +21,9 @@ import msgspec
 
 from engine.campaign import Publisher
 from engine.config import Config
+from engine.consent_row import ConsentRow, Note
 from engine.errors import NotFound
 from engine.status_list import STATUS_PATH
-from engine.store.consents_sqlite import ConsentRow, Note, SqliteConsents
-from engine.store.sqlite import SqliteStore
 from engine.store.subjects_sqlite import FILE, SqliteSubjectKeys
 from privacy import iab, records
 from privacy.canonical import canonical
@@ -64,6 +63,9 @@ class ConsentStore(Standings, Protocol):
     def events(self, subject: str) -> list[tuple[int, bytes]]:
         """Return (index of the leaf, ciphertext) of what was recorded of a subject, oldest first."""
 
+    def any(self) -> bool:
+        """Say whether there is any consent."""
+
     def subjects(self) -> Iterable[tuple[str, str]]:
         """Yield (publisher, subject) of every consent."""
 
@@ -102,6 +104,16 @@ class ConsentStore(Standings, Protocol):
 
     def statuses(self) -> tuple[int, list[int]]:
         """Return the length of the status list, and the places in it whose consents have ended."""
+
+
+class ConsentHome(Protocol):
+    """The store that keeps consents beside the log's leaves."""
+
+    def settle(self, name: str, value: str) -> str:
+        """Give a setting its value for good; return the value that stands."""
+
+    def consents(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> ConsentStore:
+        """Return the consents."""
 
 
 class KeptKeys(SubjectKeys, Protocol):
@@ -612,7 +624,7 @@ def _unknown() -> NotFound:
 
 def open_consents(
     config: Config,
-    store: SqliteStore,
+    store: ConsentHome,
     leaves: LeafStore,
     keyring: Keyring,
     *,
@@ -629,7 +641,7 @@ def open_consents(
     # The first name stands, whatever the URL becomes: a reader's rights token is good for a year and more.
     name = store.settle("issuer", config.base_url)
     return Consents(
-        SqliteConsents(store, leaves, random_bytes=random_bytes),
+        store.consents(leaves, random_bytes),
         SqliteSubjectKeys(config.key_dir / FILE, now=now, random_bytes=random_bytes),
         LeafLog(leaves, proof),
         mac=lambda message: keyring.mac("subject", message),

@@ -14,11 +14,11 @@ from contexts.topic_vectors import TopicVectors
 from engine.background import Background
 from engine.cache import Bounded
 from engine.catalog import Catalog, View
-from engine.decision import Answer, Filled, Placement, PrivacyAnswer, Ranked
+from engine.decision import Answer, Filled, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
-from engine.reasons import page_answer, reasons, score_of
+from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import (
     LIST_LENGTH,
     Moods,
@@ -46,15 +46,25 @@ Admit = Callable[[PageFacts, Snapshot], Consented[Admitted] | None]
 Key = tuple[object, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen for the placements of a page, and told."""
+
+    filled: tuple[Filled, ...]
+    unfilled: tuple[str, ...]
+    page: PageAnswer | None
+
+
 class Settled:
     """What was worked out for one scene, to be found again."""
 
-    __slots__ = ("answers", "shortlists", "soft")
+    __slots__ = ("answers", "choices", "shortlists", "soft")
 
     def __init__(self) -> None:
         self.soft: Soft | None = None
         self.shortlists: Bounded[Key, Shortlist] = Bounded(16)
         self.answers: Bounded[Key, Filled] = Bounded(64)
+        self.choices: Bounded[Key, Choice] = Bounded(16)
 
 
 class Kept:
@@ -67,6 +77,7 @@ class Kept:
         self.grounds: Bounded[Key, Words] = Bounded(256)
         self.clauses: Bounded[PageFacts, tuple[tuple[int, ...], ...]] = Bounded(4096)
         self.focused: Bounded[PageFacts, Vector] = Bounded(4096)
+        self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
         self.page_lists: Bounded[Key, PageList] = Bounded(512)
         self.asked: Bounded[Key, int] = Bounded(1024)  # searches without a page list
 
@@ -125,11 +136,25 @@ class Engine:
         Raises UnknownPublisher.
         """
         scene = self.scene(visit, deadline, admit)
-        ranked, late = self._rank(scene, placements, deadline)
-        chosen = share_out(ranked, [p.count for p in placements])
-        chosen = self._add_house(scene, placements, chosen)
-        degraded = late or scene.context.page.pending
-        return self._answer(scene, visit, placements, chosen, explain=explain, degraded=degraded)
+        key = (tuple(placements), explain)
+        choice, late = scene.settled.choices.get(key), False
+        if choice is None:
+            ranked, late = self._rank(scene, placements, deadline)
+            chosen = share_out(ranked, [p.count for p in placements])
+            chosen = self._add_house(scene, placements, chosen)
+            choice = self._choice(scene, placements, chosen, explain=explain)
+            if not late and is_usual(placements):
+                scene.settled.choices.put(key, choice)
+        return Answer(
+            request_id=self._request_id(),
+            decisions=choice.filled,
+            unfilled=choice.unfilled,
+            degraded=late or scene.context.page.pending,
+            missing=scene.context.missing,
+            privacy=privacy_answer(visit, scene.context),
+            snapshot=scene.view.snapshot.version,
+            page=choice.page,
+        )
 
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
@@ -177,7 +202,8 @@ class Engine:
             candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
             for at, best in zip(missing, candidates, strict=True):
                 made = found[at] = Shortlist(view.snapshot, best)
-                kept.put(keys[at], made)
+                if is_usual(placements):
+                    kept.put(keys[at], made)
         return found  # type: ignore[return-value]  # none is missing any more
 
     def soft(self, scene: Scene) -> Soft:
@@ -257,29 +283,22 @@ class Engine:
                 )
         return found
 
-    def _answer(
+    def _choice(
         self,
         scene: Scene,
-        visit: Visit,
         placements: Sequence[Placement],
         chosen: Sequence[Sequence[Ranked]],
         *,
         explain: bool,
-        degraded: bool,
-    ) -> Answer:
-        return Answer(
-            request_id=self._request_id(),
-            decisions=tuple(
+    ) -> Choice:
+        return Choice(
+            tuple(
                 self._filled(scene, placement.id, pick, explain)
                 for placement, picks in zip(placements, chosen, strict=True)
                 for pick in picks
             ),
-            unfilled=tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
-            degraded=degraded,
-            missing=scene.context.missing,
-            privacy=privacy_answer(visit, scene.context),
-            snapshot=scene.view.snapshot.version,
-            page=page_answer(scene.context.page) if explain else None,
+            tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
+            page_answer(scene.context.page) if explain else None,
         )
 
     def _filled(self, scene: Scene, placement: str, pick: Ranked, explain: bool) -> Filled:
@@ -288,7 +307,7 @@ class Engine:
         if found is None:
             snapshot = scene.view.snapshot
             record = snapshot.record(pick.row)
-            why = reasons(snapshot, scene.context, self.soft(scene), self.topics, pick)
+            why = reasons(snapshot, scene.context, self.soft(scene), pick, self._about(scene, pick.row))
             found = Filled(
                 placement=placement,
                 creative=msgspec.Raw(record.creative),
@@ -298,6 +317,15 @@ class Engine:
                 house=snapshot.entry(pick.row).house,
             )
             scene.settled.answers.put(key, found)
+        return found
+
+    def _about(self, scene: Scene, row: int) -> str:
+        """Say which of the page's topics is nearest to a creative."""
+        page, kept = scene.context.page, scene.kept.about
+        found = kept.get((page, row))
+        if found is None:
+            found = nearest_topic(scene.view.snapshot, page, self.topics, row)
+            kept.put((page, row), found)
         return found
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from msgspec import Raw, Struct
 
 from engine.campaign import Format
+
+MOST_NAMED = 100  # placements, sizes, advertisers and categories that a usual request names
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,13 @@ class Placement:
     floor_micros: int = 0  # CPM
     block_advertisers: tuple[str, ...] = ()
     block_categories: tuple[str, ...] = ()
+
+
+def is_usual(placements: Sequence[Placement]) -> bool:
+    """Say whether what is asked is short enough to be kept in memory by the thousand: a stranger chose its length."""
+    return MOST_NAMED >= sum(
+        1 + len(p.sizes) + len(p.block_advertisers) + len(p.block_categories) for p in placements
+    )
 
 
 class Ranked(NamedTuple):

@@ -80,6 +80,10 @@ class UnknownPublisher(EngineError):
         super().__init__(f"publisher: got {publisher!r}, expected the id of a registered publisher")
 
 
+class Forgotten(EngineError):
+    """What stands for a page's words does not suffice any more: the words are needed again."""
+
+
 class SnapshotError(EngineError):
     """A snapshot's file is missing or damaged; names it and says what to do."""
 

@@ -15,7 +15,7 @@ from engine.decide import Engine
 from engine.decision import PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
 from engine.index import Eligible, Rows, Words
-from engine.reasons import page_answer, reasons, score_of
+from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import eligible, predicates, retrieve
 from engine.snapshot import Snapshot
 from engine.targeting import conjunction
@@ -86,7 +86,8 @@ def explain(
     found = retrieve(view, engine.soft(scene), everyone, most)
     considered = []
     for row, match in zip(found.rows.tolist(), found.matches.tolist(), strict=True):
-        why = reasons(snapshot, scene.context, engine.soft(scene), engine.topics, Ranked(row, match, 0.0, 0))
+        about = nearest_topic(snapshot, scene.context.page, engine.topics, row)
+        why = reasons(snapshot, scene.context, engine.soft(scene), Ranked(row, match, 0.0, 0), about)
         considered.append(
             Considered(
                 creative=snapshot.creative_id(row),

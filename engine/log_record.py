@@ -32,14 +32,14 @@ class RecordStore(LeafStore, Protocol):
     """A LeafStore that also keeps what was told last."""
 
     def recorded(self, db: Any) -> bytes | None:
-        """Return what `record` kept last."""
+        """Return what `record` kept last, within the caller's transaction, in which nobody else records."""
 
     def record(self, db: Any, state: bytes) -> None:
-        """Keep it."""
+        """Keep it, within the caller's transaction."""
 
 
 class Store(Protocol):
-    """The store in whose file the leaves are."""
+    """The store that keeps the leaves."""
 
     def writing(self) -> AbstractContextManager[Any]:
         """Hold the write transaction."""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from engine.errors import LogRefused
 from engine.log_audit import BATCH, published_checkpoint
 from engine.log_files import LogFiles
-from engine.store import SqliteStore
-from engine.store.log_sqlite import SqliteLeaves
+from privacy.consent_log import LeafStore
 from privacy.errors import LogError
 from privacy.log_policy import LogPolicy
 from privacy.tiles import ENTRIES, WIDTH, Tile, TileBuilder, unpack
 
 
-def repair(store: SqliteStore, leaves: SqliteLeaves, files: LogFiles, policy: LogPolicy) -> list[str]:
+class RepairStore(LeafStore, Protocol):
+    """A LeafStore whose leaves can be put right."""
+
+    def put_back(self, leaves: Iterable[bytes]) -> int:
+        """Put the first leaves where they were signed to stand, in one step; return how many were not there."""
+
+
+def repair(leaves: RepairStore, files: LogFiles, policy: LogPolicy) -> list[str]:
     """Bring leaves and tiles back to what the published checkpoint signs; return what was done.
 
     Requires that nobody writes the log. Raises LogRefused where no copy of the entries gives the signed root.
@@ -29,7 +36,7 @@ def repair(store: SqliteStore, leaves: SqliteLeaves, files: LogFiles, policy: Lo
                 f"neither the store's leaves nor the entry tiles give the root that was signed at size {size}; "
                 "put the database or the log's folder back from a copy"
             )
-        changed = _put_leaves(store, leaves, _bundled(files, size))
+        changed = leaves.put_back(_bundled(files, size))
         done = [f"put {changed} leaves back into the store, from the entry tiles"] if changed else []
     else:
         done = []
@@ -52,7 +59,7 @@ def _root(entries: Iterator[bytes]) -> bytes | None:
     return builder.root()
 
 
-def _stored(leaves: SqliteLeaves, size: int) -> Iterator[bytes]:
+def _stored(leaves: LeafStore, size: int) -> Iterator[bytes]:
     for start in range(0, size, BATCH):
         yield from leaves.read(start, min(start + BATCH, size))
 
@@ -61,14 +68,6 @@ def _bundled(files: LogFiles, size: int) -> Iterator[bytes]:
     for start in range(0, size, WIDTH):
         width = min(WIDTH, size - start)
         yield from unpack(files.read_tile(Tile(ENTRIES, start // WIDTH, width)), width)
-
-
-def _put_leaves(store: SqliteStore, leaves: SqliteLeaves, entries: Iterator[bytes]) -> int:
-    changed = 0
-    with store.writing() as db:
-        for seq, leaf in enumerate(entries):
-            changed += leaves.put_back(db, seq, leaf)
-    return changed
 
 
 def _put_tiles(files: LogFiles, tiles: Iterable[tuple[Tile, bytes]]) -> int:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
 from engine.config import CONSENT_KEYS, Config
-from engine.consent_log import LOG_FOLDER, log_signers, receipt
+from engine.consent_log import LOG_FOLDER, LogStore, log_signers, receipt
 from engine.errors import LogRefused, NotFound
 from engine.log_audit import Audit, audit
 from engine.log_files import LOCK, LogFiles
 from engine.log_repair import repair
-from engine.store import SqliteStore
-from engine.store.log_sqlite import SqliteLeaves
-from engine.store.uses_sqlite import SqliteUses
+from engine.log_writer import Alone
 from privacy.errors import LogError
 from privacy.gate import hashes_of
 from privacy.keyring import Keyring
@@ -23,11 +24,18 @@ from privacy.use_batch import UseProof, prove_use
 from privacy.use_batch import receipt as receipt_of_use
 
 
+class UpkeepStore(LogStore, Protocol):
+    """A LogStore that is asked what was settled."""
+
+    def setting(self, name: str) -> str | None:
+        """Return a setting of the installation."""
+
+
 class Upkeep:
     """The log of an installation, whether or not a service writes it meanwhile. It makes no key."""
 
-    def __init__(self, config: Config, store: SqliteStore) -> None:
-        self.leaves = SqliteLeaves(store)
+    def __init__(self, config: Config, store: UpkeepStore) -> None:
+        self.leaves = store.leaves()
         self.files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
         self._config = config
         self._store = store
@@ -44,7 +52,7 @@ class Upkeep:
         """Prove that a use was told of. Raises NotFound where it was not, or no checkpoint covers it yet."""
         keys = Keyring.open(self._config.key_dir, CONSENT_KEYS, random=_no_chance)
         wanted = receipt_of_use(*hashes_of(partial(keys.mac, "subject"), token_id, nonce))
-        found = SqliteUses(self._store, self.leaves, _no_chance).find(wanted)
+        found = self._store.uses(self.leaves, _no_chance).find(wanted)
         if found is None:
             raise NotFound(
                 "no use of this token under this nonce was told to the log, or it was too long ago"
@@ -63,10 +71,21 @@ class Upkeep:
     def repair(self) -> list[str]:
         """Put the log right; return what was done. Raises LogRefused where the service runs, or no copy is sound."""
         try:
-            with FileLock(self.files.folder / LOCK, blocking=False):
-                return repair(self._store, self.leaves, self.files, self.policy())
+            with FileLock(self.files.folder / LOCK, blocking=False), _alone(self._store.writer_lock()):
+                return repair(self.leaves, self.files, self.policy())
         except Timeout:
             raise LogRefused("a service writes the log: stop it first") from None
+
+
+@contextmanager
+def _alone(lock: Alone | None) -> Iterator[None]:
+    if lock is not None and not lock.take():
+        raise LogRefused("a service on another machine writes the log: stop it first")
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def _no_chance(count: int) -> bytes:

@@ -40,6 +40,16 @@ class Closing(Protocol):
         """Pad what came before `hour` (counted from 1970); return how many leaves are ready to publish."""
 
 
+class Alone(Protocol):
+    """The right to write the log, which one process on all machines has."""
+
+    def take(self) -> bool:
+        """Take it, or look whether it is still held; say whether this process has it. Raises EngineError."""
+
+    def release(self) -> None:
+        """Let another process have it."""
+
+
 # Asks witnesses to cosign a note: (note, its checkpoint, proof from an older size) → the lines that they gave.
 Witnessing = Callable[[Note, Checkpoint, Callable[[int], Sequence[bytes]]], Sequence[Signature]]
 
@@ -55,11 +65,15 @@ class LogWriter:
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
+        alone: Alone | None = None,
         closing: Closing | None = None,
         opened: Callable[[], None] = lambda: None,
         witnessing: Witnessing | None = None,
     ) -> None:
-        """Take `closing` for the profile `public`; call `opened` once the log is found sound."""
+        """Take `closing` for the profile `public`; call `opened` once the log is found sound.
+
+        The lock file beside the log tells the processes of one machine apart; `alone` those of several.
+        """
         self.fault: str | None = None
         self.policy = LogPolicy(tuple(signer.verifier for signer in signers), {}, {}, NONE)
         self.files = files
@@ -67,6 +81,7 @@ class LogWriter:
         self.signers = tuple(signers)
         self._now = now
         self._monotonic = monotonic
+        self._alone = alone
         self._closing = closing
         self._opened = opened
         self._witnessing = witnessing
@@ -89,6 +104,10 @@ class LogWriter:
     def step(self) -> None:
         """Become the writer if nobody is, and publish what is due."""
         if self._lock is None and not self._take():
+            self.fault = self._told_fault()
+            return
+        if self._alone is not None and not self._alone.take():
+            self.close()
             self.fault = self._told_fault()
             return
         if self._builder is None and not self._open():
@@ -129,6 +148,8 @@ class LogWriter:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        if self._alone is not None:
+            self._alone.release()
         self._builder = None
 
     def _sign(self, tree: TileBuilder) -> None:

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
+from msgspec.structs import replace as replace_fields
 
 from contexts.context import PageFacts, Vector
 from contexts.encode import Encoder
@@ -29,8 +30,9 @@ from contexts.page import TopicModel, understand
 from engine.background import Background
 from engine.cache import Bounded
 from engine.campaign import Publisher
+from engine.errors import Forgotten
 from privacy.page_url import MASK
-from privacy.visit import PageInput, Visit
+from privacy.visit import LetGo, PageInput, Visit
 
 log = logging.getLogger(__name__)
 
@@ -162,8 +164,11 @@ class Pages:
         """Return what is known of the visit's page, understanding it first where it is new.
 
         Where the time left does not suffice to encode, the facts are pending, and encoding follows off the path.
+        Raises Forgotten where the page's words were let go and something is to be done with them.
         """
         page = visit.page
+        if page.let_go is not None:
+            return self._recalled(visit, page.let_go, publisher)
         whole = bool(page.text or page.html)
         by_url = self._by_url(publisher, page.url) if page.url and not whole else None
         if by_url is not None:
@@ -172,7 +177,7 @@ class Pages:
         if not (whole or page.title or page.description or page.keywords or page.categories):
             self.counts.unknown += 1
             return self._nothing(page)
-        sent = self._hash_of_sent(publisher.id, page)
+        sent = _hash_of_sent(publisher.id, page)
         facts = self._facts.get(self._reading.sent.get(sent, ""))
         if facts is None or facts.pending:
             facts = self._read_once(sent, page, publisher, deadline)
@@ -183,6 +188,21 @@ class Pages:
                 self._have_improved(facts.content_hash, said)
         if visit.trusted and whole and page.url:
             self._define(publisher.id, page.url, facts)
+        return facts
+
+    def _recalled(self, visit: Visit, gone: LetGo, publisher: Publisher) -> PageFacts:
+        """Return what is known of a page whose words were let go. Raises Forgotten."""
+        url = visit.page.url
+        facts = self._by_url(publisher, url) if url and not gone.whole else None
+        if facts is None:
+            facts = self._facts.get(self._reading.sent.get(gone.digest, ""))
+            if facts is None or facts.pending:
+                raise Forgotten
+            if not facts.better and self._may_improve(facts.content_hash):
+                raise Forgotten
+        self.counts.known += 1
+        if visit.trusted and gone.whole and url:
+            self._define(publisher.id, url, facts)
         return facts
 
     def use_phrases(self, phrases: frozenset[str]) -> None:
@@ -427,10 +447,18 @@ class Pages:
             self._unknown.put(language, facts)
         return facts
 
-    def _hash_of_sent(self, publisher: str, page: PageInput) -> str:
-        said = (page.title, page.description, page.text, page.html, page.language, str(page.cattax))
-        many = str(len(page.keywords))  # where they end and the categories begin
-        return _hash(publisher, *(part or "" for part in said), many, *page.keywords, *page.categories)
+
+def without_words(visit: Visit) -> Visit:
+    """Let the words of a visit's page go; `Pages.facts` finds what was made of them."""
+    page = visit.page
+    gone = LetGo(_hash_of_sent(visit.publisher, page), bool(page.text or page.html))
+    return replace_fields(visit, page=PageInput(url=page.url, let_go=gone))
+
+
+def _hash_of_sent(publisher: str, page: PageInput) -> str:
+    said = (page.title, page.description, page.text, page.html, page.language, str(page.cattax))
+    many = str(len(page.keywords))  # where they end and the categories begin
+    return _hash(publisher, *(part or "" for part in said), many, *page.keywords, *page.categories)
 
 
 def _save(waiting: deque[T], put: Callable[[list[T]], None]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from engine.decision import Ranked
 from engine.retrieve import Candidates
@@ -11,6 +12,10 @@ from engine.snapshot import Snapshot
 
 PEERS = 0.75  # of the best match: who fits at least so well competes with it by price; others stand behind
 DIGITS = 6  # of a match; what differs behind them is how floats were added up
+
+
+# Peers in their order: rows, matches, values, advertisers.
+Group = tuple[list[int], list[float], list[float], list[int]]
 
 
 class Shortlist:
@@ -21,54 +26,41 @@ class Shortlist:
     Peers are put in order when they are asked for: most often the first are enough. Any threads may do so at once.
     """
 
-    __slots__ = ("_advertisers", "_bids", "_matches", "_order", "_rows", "_values")
+    __slots__ = ("_advertisers", "_bids", "_groups", "_matches", "_rows")
 
     def __init__(self, snapshot: Snapshot, candidates: Candidates) -> None:
         rows = candidates.rows
-        bids, matches = snapshot.bid[rows], candidates.matches.astype(float).round(DIGITS)
-        self._rows: list[int] = rows.tolist()
-        # Below zero, so that the best is sorted first.
-        self._values: list[float] = (-(matches * bids)).tolist()
-        self._matches: list[float] = (-matches).tolist()
-        self._bids: list[int] = (-bids).tolist()
-        self._advertisers: list[int] = snapshot.advertisers[snapshot.campaign[rows]].tolist()
-        self._order: tuple[
-            tuple[float, float, int, int, int], ...
-        ] = ()  # of whole groups, the last number counts
+        self._rows = rows
+        self._matches = candidates.matches.astype(float).round(DIGITS)
+        self._bids = snapshot.bid[rows]
+        self._advertisers = snapshot.advertisers[snapshot.campaign[rows]]
+        self._groups: tuple[Group, ...] = ()  # those that were asked for, from the best
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Ranked]:
-        at = 0
+        at = number = 0
         while at < len(self._rows):
-            order = self._order
-            if at == len(order):
-                self._order = order = order + self._peers(at)
-            for less, match, _, row, place in order[at:]:
-                yield Ranked(row, -match, -less, self._advertisers[place])
-            at = len(order)
+            if number == len(self._groups):
+                self._groups = (*self._groups[:number], self._peers(at))
+            group = self._groups[number]
+            yield from map(Ranked, *group)
+            at += len(group[0])
+            number += 1
 
-    def _peers(self, start: int) -> tuple[tuple[float, float, int, int, int], ...]:
-        """Return the group that begins here, in order: value, match and bid below zero, row, place in the lists."""
-        matches = self._matches
+    def _peers(self, start: int) -> Group:
+        """Return the group that begins here, in order."""
+        best = self._matches[start]
         # A negative match times a high bid would fall behind a low one: there the match alone counts.
-        fits = matches[start] < 0
-        end = bisect_right(matches, PEERS * matches[start], start) if fits else len(matches)
-        values = self._values if fits else matches
-        group = slice(start, end)
-        return tuple(
-            sorted(
-                zip(
-                    values[group],
-                    matches[group],
-                    self._bids[group],
-                    self._rows[group],
-                    range(start, end),
-                    strict=True,
-                )
-            )
-        )
+        fits = best > 0
+        end = int(np.searchsorted(-self._matches, -PEERS * best, "right")) if fits else len(self._rows)
+        here = slice(start, max(end, start + 1))
+        matches, bids, rows = self._matches[here], self._bids[here], self._rows[here]
+        values = matches * bids if fits else matches
+        order = np.lexsort((rows, -bids, -matches, -values))
+        who = self._advertisers[here]
+        return rows[order].tolist(), matches[order].tolist(), values[order].tolist(), who[order].tolist()
 
 
 def share_out(

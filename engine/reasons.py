@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from contexts.context import ClockFacts, Context, PageFacts, WeatherFacts
+from contexts.context import Context, PageFacts
 from contexts.facets import SOFT_FACETS, because
 from contexts.topic_vectors import TopicVectors
 from engine.decision import PageAnswer, Ranked, Reason, TopicAnswer
 from engine.retrieve import Soft
 from engine.snapshot import Snapshot
-from privacy.visit import Device
 
 DIGITS = 4  # of shares and scores
 NEAR = 0.35  # cosine from which a creative is said to be of a topic
 
 
-def reasons(
-    snapshot: Snapshot, context: Context, soft: Soft, topics: TopicVectors, pick: Ranked
-) -> tuple[Reason, ...]:
-    """Return the facets that the creative states, each with its part of the match; the largest first."""
+def reasons(snapshot: Snapshot, context: Context, soft: Soft, pick: Ranked, about: str) -> tuple[Reason, ...]:
+    """Return the facets that the creative states, each with its part of the match; the largest first.
+
+    `about` says what the page is to the creative, as `nearest_topic` finds it.
+    """
     prefer = int(snapshot.prefer[pick.row])
     wishes = snapshot.prefers(pick.row)
     mood, stated = soft.mood, int(snapshot.stated[prefer])
-    # Plus zero: a part that rounds to nothing is no "-0.0".
-    page = round(pick.match - float(mood.gain[prefer]), DIGITS) + 0.0
-    found = [Reason("page", page, _page(snapshot, context, topics, pick))]
-    told: tuple[tuple[Device | ClockFacts | WeatherFacts | None, Sequence[str]], ...] = (
-        (context.device, wishes.devices),
-        (context.clock, wishes.times),
-        (context.weather, wishes.weather),
-    )
-    for bit, (facet, (facts, wished)) in enumerate(zip(SOFT_FACETS, told, strict=True), start=1):
+    parts = {"page": pick.match - float(mood.gain[prefer])}
+    for bit, facet in enumerate(SOFT_FACETS, start=1):
         if stated >> bit & 1:
-            part = round(float(mood.parts[facet][prefer]), DIGITS) + 0.0
-            found.append(Reason(facet, part, because(facts, wished)))
+            parts[facet] = float(mood.parts[facet][prefer])
+    words = {
+        "page": lambda: about,
+        "device": lambda: because(context.device, wishes.devices),
+        "time": lambda: because(context.clock, wishes.times),
+        "weather": lambda: because(context.weather, wishes.weather),
+    }
+    # Plus zero: a part that rounds to nothing is no "-0.0".
+    found = [Reason(facet, round(part, DIGITS) + 0.0, words[facet]()) for facet, part in parts.items()]
     if snapshot.entry(pick.row).house:
         found.append(Reason("house", 0.0, "nothing else may run here: the publisher's own"))
     return tuple(sorted(found, key=lambda r: -r.share))
@@ -58,14 +58,13 @@ def page_answer(page: PageFacts) -> PageAnswer:
     )
 
 
-def _page(snapshot: Snapshot, context: Context, topics: TopicVectors, pick: Ranked) -> str:
-    """Name the page's topic that is nearest to the creative."""
-    page = context.page
+def nearest_topic(snapshot: Snapshot, page: PageFacts, topics: TopicVectors, row: int) -> str:
+    """Name the page's topic that is nearest to a creative."""
     if page.vector is None:
         return "the page could not be read"
     if not page.topics:
         return "the page's words, though no topic stands out"
-    creative = snapshot.index.vector(pick.row)[: snapshot.layout.page_dim]
+    creative = snapshot.index.vector(row)[: snapshot.layout.page_dim]
     close = topics.closeness([topic.id for topic in page.topics], creative)
     nearness, nearest = max(
         zip(close, page.topics, strict=True), key=lambda pair: pair[1].score * max(pair[0], 0.01)

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
+from engine.change import Entity, Kind
 from engine.config import CONSENT_KEYS, Config
-from engine.consent_log import ConsentLog
-from engine.consents import Consents, open_consents
-from engine.store import SqliteStore
-from engine.weeks import Weeks
+from engine.consent_log import ConsentLog, LogStore
+from engine.consents import ConsentHome, Consents, open_consents
+from engine.weeks import BudgetHome, Weeks
 from privacy.errors import KeyringError
 from privacy.keyring import Keyring
+
+
+class RightsStore(LogStore, ConsentHome, BudgetHome, Protocol):
+    """The main store, with what an operator's commands ask of it."""
+
+    def find(self, kind: Kind, ids: Sequence[str]) -> dict[str, Entity]:
+        """Return the entities of these ids that exist, by id."""
+
+    def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
+        """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
     """What is opened together."""
 
-    store: SqliteStore
+    store: RightsStore
     keyring: Keyring
     log: ConsentLog
     weeks: Weeks
@@ -32,7 +43,7 @@ class Rights:
 @contextmanager
 def open_rights(
     config: Config,
-    store: SqliteStore,
+    store: RightsStore,
     *,
     now: Callable[[], datetime],
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,

@@ -42,7 +42,7 @@ from engine.pages import Fetch, Pages
 from engine.recipe import VectorFiles, open_recipe
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
-from engine.store import SqliteStore, open_store
+from engine.store import open_store
 from engine.store.subjects_sqlite import FILE as SUBJECTS
 from engine.weeks import Weeks
 from privacy.consent_token import Verifier
@@ -89,7 +89,7 @@ class Services:
         data = config.data_dir
         data.mkdir(parents=True, exist_ok=True)
         self.keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=random_bytes)
-        self.store: SqliteStore = open_store(f"sqlite:///{data / 'tactful.db'}")
+        self.store = open_store(config.store_url)
         currency = self.store.settle("currency", config.currency)
         if currency != config.currency:
             raise ConfigError(
@@ -167,7 +167,8 @@ class Services:
     def _open_consents(self, keys: Keyring) -> None:
         config = self.config
         subjects = config.key_dir / SUBJECTS
-        if not subjects.exists() and self.store.rows("SELECT 1 FROM consents LIMIT 1"):
+        known = self.store.consents(self.consent_log.leaves, self._random_bytes).any()
+        if known and not subjects.exists():
             raise StoreError(
                 f"{subjects}: this file of keys is gone. Put it back: `tactful restore-keys`; or make an empty file "
                 "there, and what was recorded before can be shown to nobody"
@@ -218,6 +219,10 @@ class Services:
     def new_id(self) -> str:
         """Return an id for an answer; it says nothing."""
         return self._random_bytes(ID_BYTES).hex()
+
+    def new_secret(self) -> bytes:
+        """Return 32 random bytes for what a process keeps in memory alone."""
+        return self._random_bytes(32)
 
     def unready(self) -> str | None:
         """Return why decisions are not yet good, or None."""

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Self
+from pathlib import Path
+from typing import Protocol, Self
 
 from engine.campaign import Publisher
 from engine.config import Config
 from engine.errors import StoreError
 from engine.shared_values import SharedValues
-from engine.store import SqliteStore
-from engine.store.budget_sqlite import FILE as MARK
-from engine.store.budget_sqlite import SqliteBudget
 from engine.store.epochs_sqlite import FILE as EPOCHS
 from engine.store.epochs_sqlite import SqliteEpochKeys
+from engine.store.high_water import FILE as MARK
 from engine.store.shared_sqlite import FILE as SHARED
 from engine.store.shared_sqlite import SqliteSharedRows
 from privacy.budget import SpendStore
 from privacy.consent_log import LeafStore
+
+
+class BudgetHome(Protocol):
+    """The store that keeps the ledger of privacy loss beside the log's leaves."""
+
+    def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> SpendStore:
+        """Return the ledger, raised to what its mark says. Raises StoreError."""
 
 
 class Weeks:
@@ -33,7 +39,7 @@ class Weeks:
     def open(
         cls,
         config: Config,
-        store: SqliteStore,
+        store: BudgetHome,
         leaves: LeafStore,
         *,
         now: Callable[[], datetime],
@@ -47,7 +53,7 @@ class Weeks:
                 f"{made}: this file of keys is gone. Put it back from your copy; or delete {counted}, and the "
                 "week's counts begin anew"
             )
-        budget = SqliteBudget(store, config.key_dir / MARK, leaves, now)
+        budget = store.budget(config.key_dir / MARK, leaves, now)
         keys = SqliteEpochKeys(config.key_dir / EPOCHS, random_bytes)
         rows = SqliteSharedRows(config.data_dir / SHARED)
         return cls(keys, rows, budget)

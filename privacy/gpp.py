@@ -1,23 +1,20 @@
 """IAB Global Privacy Platform strings, read strictly: a header, and a section for each law that it speaks under.
 
 Format: "GPP Consent String Specification" and the section specifications of the IAB Tech Lab. Known are the European
-and Canadian TCF, the US Privacy string, the US national section in versions 1 and 2 and those of twenty states. As
-with TC strings, `read` tells what a readable string says together with the rules that it breaks, and `decode`
-refuses one that breaks any.
+and Canadian TCF, the US Privacy string, the US national section in versions 1 and 2 and those of twenty states.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from privacy import tcf
-from privacy.iab_bits import Bits, Ids, Rule, StringError, check_text
+from privacy.iab_bits import Bits, Ids, StringError, check_text
 
 TCF_EU, TCF_CANADA, US_PRIVACY, US_NATIONAL = 2, 5, 6, 7
 # Encoders fill up to whole bytes and then to whole characters of six bits, which takes fewer than 12 bits.
@@ -69,7 +66,6 @@ class CanadianConsent:
 
 
 _T = TypeVar("_T")
-_Read = tuple[_T, list[Rule]]  # what was read, and the rules that it breaks
 _Ranges = Callable[[Bits, int], Ids]  # how a segment codes its ranges of ids
 
 Section = tcf.ConsentString | CanadianConsent | UsSection
@@ -82,66 +78,51 @@ class GppString:
     sections: Mapping[int, Section]
 
 
-@lru_cache(maxsize=512)  # in memory only, as with TC strings
+@lru_cache(maxsize=256)  # in memory only, as with TC strings
 def decode(text: str) -> GppString:
     """Return what a GPP string says. Raises StringError where its form breaks any rule."""
-    said, broken = read(text)
-    if broken:
-        raise StringError(broken[0])
-    return said
+    return read(text)
 
 
-def read(text: str) -> tuple[GppString, tuple[Rule, ...]]:
-    """Return what a string says, and the rules of form that it breaks; raise StringError where it says nothing."""
+def read(text: str) -> GppString:
+    """Do what `decode` does, and remember nothing."""
     check_text(text)
     header, *bodies = text.split("~")
-    numbers, broken = _header(header)
+    numbers = _header(header)
     if len(numbers) != len(bodies):
         raise StringError("sections")
-    sections: dict[int, Section] = {}
-    for number, body in zip(numbers, bodies, strict=True):
-        found = _section(number, body)
-        if found is None:
-            broken.append("section")
-        else:
-            sections[number], rules = found
-            broken += rules
-    return GppString(sections), tuple(dict.fromkeys(broken))
+    return GppString({number: _section(number, body) for number, body in zip(numbers, bodies, strict=True)})
 
 
-def _header(text: str) -> tuple[list[int], list[Rule]]:
+def _header(text: str) -> list[int]:
     bits = Bits(text)
     if bits.number(6) != 3 or bits.number(6) != 1:
         raise StringError("version")
     numbers = list(bits.fibonacci_ranges(65535))
     bits.end(_PADDING)
-    return numbers, bits.broken
+    return numbers
 
 
-def _section(number: int, body: str) -> _Read[Section] | None:
+def _section(number: int, body: str) -> Section:
     if number == TCF_EU:
-        consent, rules = tcf.read(body)
-        return consent, list(rules)
+        return tcf.read(body)
     if number == TCF_CANADA:
         return _canadian(body)
     if number == US_PRIVACY:
         return _us_privacy(body)
     if number == US_NATIONAL:
         return _us_national(body)
-    state = STATES.get(number)
-    return None if state is None else _us_state(state, body)
+    if number not in STATES:
+        raise StringError("section")
+    return _us_state(STATES[number], body)
 
 
-def _us_privacy(body: str) -> _Read[UsSection]:
-    if len(body) != 4 or not "0" <= body[0] <= "9":
+def _us_privacy(body: str) -> UsSection:
+    if not _US_PRIVACY.fullmatch(body):
         raise StringError("value")
-    fields: dict[str, Any] = {
-        "Version": int(body[0]),
-        "Notice": body[1],
-        "OptOutSale": body[2],
-        "LspaCovered": body[3],
-    }
-    return UsSection("uspv1", fields), [] if _US_PRIVACY.fullmatch(body) else ["value"]
+    return UsSection(
+        "uspv1", {"Version": 1, "Notice": body[1], "OptOutSale": body[2], "LspaCovered": body[3]}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,79 +136,68 @@ class State:
     sensitive: int = 0  # how many numbers a second segment about sensitive data holds
 
 
-def _us_national(body: str) -> _Read[UsSection]:
+def _us_national(body: str) -> UsSection:
     version = Bits(body.partition(".")[0]).number(6)
     return _us_state(NATIONAL_1 if version == 1 else NATIONAL_2, body, version=1 if version == 1 else 2)
 
 
-def _us_state(state: State, body: str, version: int = 1) -> _Read[UsSection]:
+def _us_state(state: State, body: str, version: int = 1) -> UsSection:
     core, *more = body.split(".")
     bits = Bits(core)
     fields: dict[str, Any] = {state.version: bits.number(6)}
-    broken = bits.broken
     if fields[state.version] != version:
-        broken.append("version")
+        raise StringError("version")
     _numbers(bits, state.layout, fields)
     bits.end(_PADDING)
     if not 1 <= fields["MspaCoveredTransaction"] <= 2:
-        broken.append("value")
+        raise StringError("value")
     gpc = None
     second = state.gpc or state.sensitive > 0
     if len(more) > second:
-        broken.append("segments")
-    if more and second:
+        raise StringError("segments")
+    if more:
         bits = Bits(more[0])
         if state.sensitive:
             _numbers(bits, (("SensitiveDataProcessing", state.sensitive),), fields)
         else:
             if bits.number(2) != 1:
-                broken.append("segments")
+                raise StringError("segments")
             gpc = bits.flag()
         bits.end(_PADDING)
-        broken += bits.broken
-    return UsSection(state.name, fields, gpc), broken
+    return UsSection(state.name, fields, gpc)
 
 
 def _numbers(bits: Bits, layout: Layout, fields: dict[str, Any]) -> None:
     for name, count in layout:
         numbers = tuple(bits.number(2) for _ in range(count))
         if 3 in numbers:
-            bits.broken.append("value")
+            raise StringError("value")
         fields[name] = numbers[0] if count == 1 else numbers
 
 
-def _canadian(body: str) -> _Read[CanadianConsent]:
+def _canadian(body: str) -> CanadianConsent:
     core, *others = body.split(".")
-    said, broken = _either(core, _canadian_core)
+    said = _either(core, _canadian_core)
     for segment in others:
         kind = Bits(segment).number(3)
         if kind not in (1, 3):
             raise StringError("segments")
         name = "disclosed" if kind == 1 else "publisher"
         if name in said:
-            broken.append("segments")
-        said[name], rules = (
-            _either(segment, _canadian_disclosed) if kind == 1 else _canadian_publisher(segment)
-        )
-        broken += rules
-    return CanadianConsent(**said), broken
+            raise StringError("segments")
+        said[name] = _either(segment, _canadian_disclosed) if kind == 1 else _canadian_publisher(segment)
+    return CanadianConsent(**said)
 
 
-def _either(segment: str, reader: Callable[[str, _Ranges], _Read[_T]]) -> _Read[_T]:
+def _either(segment: str, reader: Callable[[str, _Ranges], _T]) -> _T:
     """Read a segment with ids in Fibonacci coding, as specified, or else in 16 bits, as encoders once did."""
     try:
-        value, broken = reader(segment, Bits.fibonacci_ranges)
+        return reader(segment, Bits.fibonacci_ranges)
     except StringError:
         return reader(segment, Bits.ranges)
-    if broken:
-        with suppress(StringError):
-            old, old_broken = reader(segment, Bits.ranges)
-            if not old_broken:
-                return old, []
-    return value, broken
 
 
-def _canadian_core(segment: str, ranges: _Ranges) -> _Read[dict[str, Any]]:
+def _canadian_core(segment: str, ranges: _Ranges) -> dict[str, Any]:
     bits = Bits(segment)
     if bits.number(6) != 1:
         raise StringError("version")
@@ -240,33 +210,30 @@ def _canadian_core(segment: str, ranges: _Ranges) -> _Read[dict[str, Any]]:
     said["purpose_consents"], said["implied_purposes"] = bits.ids(24), bits.ids(24)
     said["vendor_consents"] = _vendors(bits, ranges)
     said["implied_vendors"] = _vendors(bits, ranges)
-    restrictions = []
-    for _ in range(bits.number(12)):
-        purpose, kind = bits.number(6), bits.number(2)
-        # The old coding has bare ranges here, the specified one a whole field of vendors.
-        vendors = bits.ranges(65535) if ranges is Bits.ranges else _vendors(bits, ranges)
-        restrictions.append(tcf.Restriction(purpose, kind, vendors))
-    said["restrictions"] = tuple(restrictions)
+    # The old coding has bare ranges here, the specified one a whole field of vendors.
+    said["restrictions"] = tcf.restrictions(
+        bits, lambda bits: bits.ranges(65535) if ranges is Bits.ranges else _vendors(bits, ranges)
+    )
     bits.end(_PADDING)
     if said["cmp"] in (0, 1):
-        bits.broken.append("cmp")
-    return said, bits.broken
+        raise StringError("cmp")
+    return said
 
 
-def _canadian_disclosed(segment: str, ranges: _Ranges) -> _Read[Ids]:
+def _canadian_disclosed(segment: str, ranges: _Ranges) -> Ids:
     bits = Bits(segment)
     bits.number(3)
     disclosed = _vendors(bits, ranges)
     bits.end(_PADDING)
-    return disclosed, bits.broken
+    return disclosed
 
 
-def _canadian_publisher(segment: str) -> _Read[tcf.PublisherPurposes]:
+def _canadian_publisher(segment: str) -> tcf.PublisherPurposes:
     bits = Bits(segment)
     bits.number(3)
     purposes = tcf.publisher_purposes(bits)
     bits.end(_PADDING)
-    return purposes, bits.broken
+    return purposes
 
 
 def _vendors(bits: Bits, ranges: _Ranges) -> Ids:

@@ -24,9 +24,9 @@ Rule = Literal[
     "segments",  # no core segment first, or one twice, or an unknown one
     "cmp",  # 0 and 1 are nobody's
     "letters",  # a language or country that is no two letters
-    "reserved",  # a purpose or special feature that does not exist
-    "range",  # vendor ids out of order, overlapping, or outside 1 to the stated maximum
-    "restriction",  # of a purpose or a kind that does not exist, or stated twice
+    "reserved",  # a purpose or special feature that does not exist under the string's policy: a new one raises it
+    "range",  # of vendor ids: from 0, backwards, or beyond the stated maximum
+    "restriction",  # of a purpose that does not exist, or of the kind that is "UNDEFINED (not used)"
     "sections",  # not as many sections as the GPP header names
     "section",  # one that is not known here: it may hold an objection, so it is not passed over
     "value",  # outside what the section's specification lists
@@ -34,7 +34,9 @@ Rule = Literal[
     "scope",  # global: "when a vendor encounters IsServiceSpecific=0 then it is considered invalid"
     "undisclosed",  # mandatory from policy 5 (TCF 2.3): which vendors the reader was shown
     "future",
-    "stale",  # older than the 13 months after which a CMP has to ask again
+    # "fulfill the requirements of remaining users of their choices, as appropriate and at least every 13 months"
+    # (Consent string and vendor list formats v2, "What happened to Created and LastUpdated?")
+    "stale",
 ]
 
 LONGEST = 8192  # characters; 1300 vendors in three bit fields and many restrictions stay below 3000
@@ -75,9 +77,9 @@ def check_text(text: str) -> None:
 
 
 class Bits:
-    """A segment in base64url, read from its front; `broken` gathers the rules that it breaks on the way."""
+    """A segment in base64url, read from its front. Each method raises StringError by the rule that is broken."""
 
-    __slots__ = ("_at", "_bits", "broken")
+    __slots__ = ("_at", "_bits")
 
     def __init__(self, segment: str) -> None:
         if not _BASE64URL.fullmatch(segment):
@@ -87,7 +89,6 @@ class Bits:
         # A text of digits and not a number: slices of it cost their own length and not the whole string's.
         self._bits = f"{value:0{len(padded) * 6}b}"[: len(segment) * 6]
         self._at = 0
-        self.broken: list[Rule] = []
 
     def number(self, width: int) -> int:
         """Read an unsigned integer of `width` bits."""
@@ -109,7 +110,7 @@ class Bits:
         """Read two letters of six bits each."""
         first, second = self.number(6), self.number(6)
         if first > 25 or second > 25:
-            self.broken.append("letters")
+            raise StringError("letters")
         return chr(65 + first) + chr(65 + second)
 
     def ids(self, width: int) -> Ids:
@@ -127,17 +128,15 @@ class Bits:
         return self.ranges(most) if self.flag() else self.ids(most)
 
     def ranges(self, most: int) -> Ids:
-        """Read ranges of ids in ascending order, none above `most`."""
-        mask = last = 0
+        """Read ranges of ids, none above `most`; they may come in any order and overlap."""
+        mask = 0
         for _ in range(self.number(12)):
             pair = self.flag()
             start = self.number(16)
             end = self.number(16) if pair else start
-            if not last < start <= end <= most:
-                self.broken.append("range")
-            if start <= end:
-                mask |= (1 << end + 1) - (1 << start)
-                last = end
+            if not 0 < start <= end <= most:
+                raise StringError("range")
+            mask |= (1 << end + 1) - (1 << start)
         return Ids(mask)
 
     def fibonacci(self) -> int:
@@ -161,17 +160,15 @@ class Bits:
             pair = self.flag()
             start = last + self.fibonacci()
             end = last = start + self.fibonacci() if pair else start
-            if end > 65535:
-                raise StringError("range")
             if end > most:
-                self.broken.append("range")
+                raise StringError("range")
             mask |= (1 << end + 1) - (1 << start)
         return Ids(mask)
 
     def end(self, padding: int) -> None:
-        """Note what stands after the last field, if it is not the zeros, fewer than `padding`, that fill up."""
+        """Require that nothing stands after the last field but the zeros, fewer than `padding`, that fill up."""
         rest = self._bits[self._at :]
         if len(rest) >= padding:
-            self.broken.append("too_much")
+            raise StringError("too_much")
         if "1" in rest:
-            self.broken.append("padding")
+            raise StringError("padding")

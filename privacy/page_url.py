@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from unicodedata import normalize
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import idna
 
@@ -41,13 +41,15 @@ _IGNORED = re.compile(r"[\t\n\r]")
 _PORT = re.compile(r"[0-9]{0,5}", re.ASCII)
 # Where nothing is to be masked: words with a capital at most at their start and short numbers, none beside
 # another, joined by single marks.
-_WORD = r"(?:[A-Z]?[a-z]{1,14}|[A-Z]|[0-9]{1,5}(?![-_.,][0-9]))"
+_WORD = r"(?:[a-z]{1,14}+|[A-Z][a-z]{0,14}+|[0-9]{1,5}+(?![-_.,][0-9]))"
 _WORDS = rf"{_WORD}(?:[-_.,]{_WORD})*"
 _CALM = re.compile(_WORDS)
-# A whole URL that is canonical as it stands.
-_PLAIN = re.compile(
-    rf"https?://(?:(?![^./]{{64}})[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{{2,63}}/(?:{_WORDS}/)*(?:{_WORDS})?"
-)
+# What is canonical as it stands, up to the last folder of words.
+_PLAIN = re.compile(rf"https?://(?:(?![^./]{{64}})[a-z0-9]+(?:-+[a-z0-9]+)*\.)+[a-z]{{2,63}}/(?:{_WORDS}/)*+")
+_VISIBLE = re.compile(r"[!-\[\]-~]*")  # ASCII without blanks, control characters and backslashes
+# Without one of these, `_KNOWN` finds nothing: a quick look before a slow one.
+_SUSPECT = re.compile(r"[\dA-Fa-f][\dA-Fa-f. +()_-]{5}")
+_MARKED = re.compile(r"[A-Z0-9]")
 _ENCODED = re.compile(r"(?:[!$&'()*+,:=@A-Za-z0-9._~-]|%[89A-F][0-9A-F])*")  # as quote() writes it
 _IN_FULL = re.compile(r"[!$&'()*+,:=@A-Za-z0-9._~-]*")  # nothing to decode and nothing to quote
 
@@ -62,8 +64,12 @@ def canonical(url: str) -> str:
     named = url.partition("#")[0].partition("?")[0]
     if len(named) > LONGEST:
         raise FieldError(FIELD, f"{len(named)} characters without its query", f"at most {LONGEST}")
-    if len(named) <= 253 and _PLAIN.fullmatch(named):
-        return named
+    if len(named) <= 253 and (plain := _PLAIN.match(named)):
+        rest = named[plain.end() :]
+        if not rest or _CALM.fullmatch(rest):
+            return named
+        if _VISIBLE.fullmatch(rest) and (segments := _plain_segments(rest)) is not None:
+            return plain[0] + "/".join(segments)
     # As browsers read URLs (WHATWG, special schemes): spaces around and line ends within go, a backslash is a
     # slash, and "#" and "?" end the path.
     named = _IGNORED.sub("", named.strip(_BLANKS)).replace("\\", "/")
@@ -134,6 +140,12 @@ def _ipv6(host: str) -> str:
         raise FieldError(FIELD, "a malformed address", EXPECTED) from None
 
 
+def _plain_segments(path: str) -> list[str] | None:
+    """Give the segments of a path's end, None where one of them leads upwards."""
+    segments = [_segment(raw.partition(";")[0]) for raw in path.split("/")]
+    return None if "." in segments or ".." in segments else segments
+
+
 def _path(path: str) -> str:
     if not path:
         return "/"
@@ -157,7 +169,13 @@ def _segment(raw: str) -> str:
         return raw
     if _IN_FULL.fullmatch(raw):
         return _masked(raw)
-    said = unquote(raw, errors="surrogateescape") if "%" in raw else raw
+    said = raw
+    if "%" in raw:
+        said = (
+            unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
+            if raw.isascii()
+            else unquote(raw, errors="surrogateescape")
+        )
     meant = _decoded(said)
     masked = _masked(meant)
     if masked == meant and _ENCODED.fullmatch(raw):
@@ -181,15 +199,23 @@ def _decoded(text: str) -> str:
 
 
 def _masked(text: str) -> str:
-    while (masked := _MASKS.sub(MASK, _TOKEN.sub(_mask_random, _mask_known(text)))) != text:
+    while True:
+        masked = _TOKEN.sub(_mask_random, _mask_known(text))
+        if MASK + MASK in masked:
+            masked = _MASKS.sub(MASK, masked)
+        if masked == text:
+            return text
         text = masked
-    return text
 
 
 def _mask_known(text: str) -> str:
-    return _KNOWN.sub(MASK, _EMAIL.sub(MASK, text) if "@" in text else text)
+    if "@" in text:
+        text = _EMAIL.sub(MASK, text)
+    return _KNOWN.sub(MASK, text) if _SUSPECT.search(text) else text
 
 
 def _mask_random(found: re.Match[str]) -> str:
     run = found[0]
+    if not _MARKED.search(run, 1):
+        return run
     return MASK if len(_BREAK.findall(run)) * 6 >= len(run) else run

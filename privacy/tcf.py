@@ -1,13 +1,12 @@
 """IAB TCF 2.2 and 2.3 consent strings, read strictly: what a reader agreed to, as a CMP wrote it down.
 
 Format: "Consent string and vendor list formats v2" of the IAB Tech Lab. A string is personal data (CJEU C-604/22): it
-is read in memory, never logged and never written. `read` tells all that a readable string says together with
-every rule of form that it breaks; `decode` refuses one that breaks any.
+is read in memory, never logged and never written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -15,7 +14,7 @@ from typing import Any
 
 from privacy.iab_bits import Bits, Ids, Rule, StringError, check_text
 
-_STALE = timedelta(days=397)
+_STALE = timedelta(days=397)  # 13 months
 _CLOCKS_DIFFER = timedelta(minutes=5)
 # Encoders fill a segment up to whole bytes and whole characters, which takes fewer than 24 bits.
 _PADDING = 24
@@ -73,13 +72,10 @@ class ConsentString:
     publisher: PublisherPurposes | None = None
 
 
-@lru_cache(maxsize=512)  # in memory only; a page's calls come in bursts with the same string
+@lru_cache(maxsize=256)  # in memory only; a page's calls come in bursts with the same string
 def decode(text: str) -> ConsentString:
     """Return what a TC string says. Raises StringError where its form breaks any rule."""
-    consent, broken = read(text)
-    if broken:
-        raise StringError(broken[0])
-    return consent
+    return read(text)
 
 
 def unlawful(consent: ConsentString, now: datetime) -> Rule | None:
@@ -107,25 +103,21 @@ def restricted(restrictions: Iterable[Restriction], purpose: int, vendor: int) -
     )
 
 
-def read(text: str) -> tuple[ConsentString, tuple[Rule, ...]]:
-    """Return what a string says, and the rules of form that it breaks; raise StringError where it says nothing."""
+def read(text: str) -> ConsentString:
+    """Do what `decode` does, and remember nothing."""
     check_text(text)
     said: dict[str, Any] = {}
-    broken: list[Rule] = []
     for segment in text.split("."):
         bits = Bits(segment)
         found = _segment(bits)
         bits.end(_PADDING)
         if not found.keys().isdisjoint(said) or ("version" in found) == bool(said):
-            broken.append("segments")
+            raise StringError("segments")
         said |= found
-        broken += bits.broken
-    if "version" not in said:
-        raise StringError("segments")
     consent = ConsentString(**said)
     if consent.policy <= _POLICY and _reserved(consent):
-        broken.append("reserved")
-    return consent, tuple(dict.fromkeys(broken))
+        raise StringError("reserved")
+    return consent
 
 
 def _segment(bits: Bits) -> dict[str, Any]:
@@ -164,10 +156,10 @@ def _core(bits: Bits) -> dict[str, Any]:
         "country": bits.letters(),
         "vendor_consents": bits.vendors(),
         "vendor_legitimate_interests": bits.vendors(),
-        "restrictions": _restrictions(bits),
+        "restrictions": restrictions(bits, lambda bits: bits.ranges(65535)),
     }
     if said["cmp"] in (0, 1):
-        bits.broken.append("cmp")
+        raise StringError("cmp")
     return said
 
 
@@ -186,14 +178,12 @@ def publisher_purposes(bits: Bits) -> PublisherPurposes:
     return PublisherPurposes(consents, interests, custom, bits.ids(custom), bits.ids(custom))
 
 
-def _restrictions(bits: Bits) -> tuple[Restriction, ...]:
-    found: list[Restriction] = []
-    seen = set()
+def restrictions(bits: Bits, vendors: Callable[[Bits], Ids]) -> tuple[Restriction, ...]:
+    """Read a publisher's restrictions, whose vendors `vendors` reads."""
+    found: dict[tuple[int, int], int] = {}  # what is stated twice adds up
     for _ in range(bits.number(12)):
         purpose, kind = bits.number(6), bits.number(2)
-        vendors = bits.ranges(65535)
-        if (purpose, kind) in seen or kind == 3 or not 0 < purpose <= _PURPOSES:
-            bits.broken.append("restriction")
-        seen.add((purpose, kind))
-        found.append(Restriction(purpose, kind, vendors))
-    return tuple(found)
+        if kind == 3 or not 0 < purpose <= _PURPOSES:
+            raise StringError("restriction")
+        found[purpose, kind] = found.get((purpose, kind), 0) | vendors(bits).mask
+    return tuple(Restriction(purpose, kind, Ids(mask)) for (purpose, kind), mask in found.items())

@@ -94,25 +94,26 @@ def read(mobile: str, platform: str, user_agent: str) -> tuple[Device, bool]:
     """
     said = user_agent[:LONGEST]
     if common := _COMMON.fullmatch(said):
+        machine, tablet = False, False
         system = _HINTED.get(platform) or _COMMON_PLATFORMS[common[1][:3]]
-        telephone, television, tablet, machine = common[1][0] == "i", False, False, False
-        agent = said.lower()
+        telephone = common[1][0] == "i"
+        portable, build = "Mobile" in said, "Mobile/" in said
     else:
         agent = said.lower()
-        system = _HINTED.get(platform) or _platform(agent)
-        telephone = _holds(agent, _PHONES)
-        television = ("tv" in agent and _holds(agent, _TV_WORDS)) or _holds(agent, _TELEVISIONS)
-        tablet = _holds(agent, _TABLETS) or ("tablet" in agent and "tablet pc" not in agent)
         machine = _is_machine(agent)
-    if television:
-        return Device("tv", system), machine
-    if system == "macos" and "mobile/" in agent:  # a web view of an iPad; no Mac says Mobile
+        system = _HINTED.get(platform) or _platform(agent)
+        if ("tv" in agent and _holds(agent, _TV_WORDS)) or _holds(agent, _TELEVISIONS):
+            return Device("tv", system), machine
+        telephone = _holds(agent, _PHONES)
+        tablet = _holds(agent, _TABLETS) or ("tablet" in agent and "tablet pc" not in agent)
+        portable, build = "mobile" in agent, "mobile/" in agent
+    if system == "macos" and build:  # a web view of an iPad; no Mac says Mobile
         return Device("tablet", "ios"), machine
     if mobile == "?1":
         return Device("phone", system), machine
     if tablet:
         return Device("tablet", system), machine
-    if telephone or ("mobile" in agent and mobile != "?0"):
+    if telephone or (portable and mobile != "?0"):
         return Device("phone", system), machine
     return Device("tablet" if system == "android" else "desktop", system), machine
 

@@ -36,6 +36,13 @@ class Device(Struct, frozen=True):
     platform: Platform = "other"
 
 
+class LetGo(Struct, frozen=True):
+    """What stands for a caller's words once they were let go: enough to find again what was made of them."""
+
+    digest: str  # 32 hex digits over the words
+    whole: bool  # there was the page's text or HTML among them
+
+
 class PageInput(Struct, frozen=True):
     """What the caller says of the page; the text lives as long as the request and its re-encoding (60 s)."""
 
@@ -48,6 +55,7 @@ class PageInput(Struct, frozen=True):
     keywords: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()  # ids of the taxonomy named by cattax
     cattax: int = 9  # AdCOM List: Category Taxonomies; 9 is IAB Content Taxonomy 3.1
+    let_go: LetGo | None = None  # in place of the caller's words
 
 
 class PlaceInput(Struct, frozen=True):

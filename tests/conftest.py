@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.postgres import Server, binaries
 
 REQUIRE_ALL = os.environ.get("TACTFUL_REQUIRE_ALL") == "1"
 
@@ -37,3 +40,41 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     open_encoder(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """Start a PostgreSQL server for all tests that need one."""
+    pytest.importorskip("psycopg", reason="needs the extra 'postgres'")
+    programs = binaries()
+    if programs is None:
+        pytest.skip("no PostgreSQL server here: install Debian's postgresql")
+    server = Server(programs)
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def setting(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Give the setting `store` for each kind of store: what holds for one has to hold for the other."""
+    yield from _setting(request)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def module_setting(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Give the same to all tests of a module."""
+    yield from _setting(request)
+
+
+def _setting(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    with request.getfixturevalue("postgres").database() as url:
+        yield url
+
+
+@pytest.fixture
+def store_url(setting: str | None, tmp_path: Path) -> str:
+    """Name a store of each kind that does not exist yet."""
+    return setting or f"sqlite:///{tmp_path}/tactful.db"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from engine.config import CONSENT_KEYS, Config
 from engine.consents import Consents, Grant, open_consents
-from engine.store import SqliteStore
-from engine.store.log_sqlite import SqliteLeaves
+from engine.store import open_store
 from privacy.keyring import Keyring
 from privacy.records import Notice
 from tests.world import NOW, publisher
@@ -44,17 +43,21 @@ class Desk:
     now: datetime = NOW
     seed: str = "chance"
     forgotten: list[tuple[str, str]] = field(default_factory=list)
+    setting: str | None = None  # which store, as Config.store says it
     fails: Exception | None = None  # what keeps the rest from being forgotten
 
     def __post_init__(self) -> None:
         self.config = Config(
-            data_dir=self.folder / "data", key_dir=self.folder / "keys", public_url="https://ads.example"
+            data_dir=self.folder / "data",
+            key_dir=self.folder / "keys",
+            public_url="https://ads.example",
+            store=self.setting,
         )
         self.config.data_dir.mkdir(exist_ok=True)
         self.chance = Chance(self.seed)
         self.keyring = Keyring.open(self.config.key_dir, CONSENT_KEYS, random=self.chance)
-        self.store = SqliteStore(self.config.database)
-        self.leaves = SqliteLeaves(self.store)
+        self.store = open_store(self.config.store_url)
+        self.leaves = self.store.leaves()
         self.consents: Consents = open_consents(
             self.config,
             self.store,
@@ -83,7 +86,16 @@ class Desk:
         return [json.loads(leaf)["type"] for leaf in self.leaves.read(0, 10_000)]
 
     def files(self) -> dict[str, bytes]:
-        return {str(path): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        """Give all that is kept: files, and the rows of a database that is none of them."""
+        found = {str(path): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        if self.setting is not None:
+            with self.store.dump() as tables:
+                for table in tables:
+                    values = [value for row in table.rows for value in row]
+                    found[table.table] = b" ".join(
+                        value if isinstance(value, bytes) else str(value).encode() for value in values
+                    )
+        return found
 
     def close(self) -> None:
         self.consents.close()

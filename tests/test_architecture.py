@@ -26,7 +26,7 @@ MAY_IMPORT = {
 OWNERS = {
     "PIL": ["engine/demo/canvas.py", "engine/demo/draw.py", "engine/images.py"],
     "astral": ["contexts/clock.py"],
-    "click": ["engine/cli.py"],
+    "click": ["engine/cli.py", "engine/cli_*.py"],
     "cryptography": ["privacy/*.py"],
     "faiss": ["engine/faiss_index.py"],
     "flask": ["engine/web/*.py"],
@@ -47,6 +47,7 @@ OWNERS = {
     "sentence_transformers": ["contexts/encode_torch.py"],
     "spacy": ["contexts/keyphrases.py"],
     # Besides the stores, the proof that looks at their files from outside.
+    "psycopg": ["engine/store/*postgres.py"],
     "sqlite3": ["engine/store/*.py", "engine/prove/state.py"],
     "tokenizers": ["contexts/encode*.py"],
     "torch": ["contexts/encode_torch.py"],

@@ -19,7 +19,7 @@ from engine.demo.magazine import CATALOG, HERE
 from engine.errors import CatalogConflict
 from engine.load import apply, open_source, plan
 from engine.serve import serve
-from engine.store import SqliteStore
+from engine.store import open_store
 from privacy.keyring import Keyring
 
 READY_WITHIN_S = 120
@@ -42,7 +42,7 @@ def prepare(config: Config, now: datetime) -> list[str]:
     """Make store and keys where they are missing, bring the catalogue up to date; say what was made."""
     make_folder(config.data_dir)
     said = list(Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created)
-    store = SqliteStore(config.database)
+    store = open_store(config.store_url)
     try:
         known = Known(content_taxonomy(), ad_products())
         for left in reversed(range(TRIES)):

@@ -24,6 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from engine.backup import copy_store_of
 from engine.campaign import Publisher
 from engine.config import Config
 from engine.consent_log import LOG_FOLDER
@@ -33,7 +34,6 @@ from engine.log_files import SIGNED
 from engine.prove.erasure_planted import PLANTED, Plant
 from engine.rights import Rights, open_rights
 from engine.store import SqliteStore
-from engine.store.sqlite import copy_database
 from privacy.consent import PURPOSES
 from privacy.erasure import opening_key
 from privacy.errors import PrivacyError
@@ -274,8 +274,7 @@ def copied(config: Config, folder: Path) -> Config:
     data, keys = folder / "data", folder / "keys"
     data.mkdir(parents=True)
     keys.mkdir(mode=0o700)
-    if config.database.exists():
-        copy_database(config.database, data / "tactful.db")
+    if copy_store_of(config, data / config.database.name):
         if (config.data_dir / LOG_FOLDER).exists():
             ignored = shutil.ignore_patterns(".lock", "*.txt")
             shutil.copytree(config.data_dir / LOG_FOLDER, data / LOG_FOLDER, ignore=ignored)
@@ -283,4 +282,4 @@ def copied(config: Config, folder: Path) -> Config:
             if path.exists():
                 shutil.copy(path, keys / path.name)
     # Subjects' keys stay where they are: the proof brings readers of its own.
-    return replace(config, data_dir=data, key_dir=keys)
+    return replace(config, store=None, data_dir=data, key_dir=keys)

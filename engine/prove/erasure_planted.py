@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.rights import Rights
+from engine.store import SqliteStore, tamper_sqlite
 from privacy.consent_log import leaf
 
 Plant = Callable[
@@ -31,19 +32,16 @@ def _leave_log(rights: Rights, state: Path) -> None:
     rights.consents.store.scrub = lambda needles, erase_ids: None  # type: ignore[method-assign]
 
 
-def _keep_rows(sql: str) -> Plant:
+def _keep_rows(table: tamper_sqlite.Table) -> Plant:
     """Put back what the erasure deleted of a table."""
 
     def plant(rights: Rights, state: Path) -> None:
         erase = rights.consents.store.erase
 
         def keep(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
-            rows = rights.store.rows(f"SELECT * FROM {sql} WHERE subject = ?", (subject,))  # noqa: S608 - a constant
+            rows = tamper_sqlite.rows_of(_copy(rights), table, subject)
             index = erase(publisher, subject, erase_id, tombstone, until)
-            with rights.store.writing() as db:
-                for row in rows:
-                    marks = ", ".join("?" * len(row))
-                    db.execute(f"INSERT INTO {sql} VALUES ({marks})", row)  # noqa: S608 - a constant
+            tamper_sqlite.put_rows(_copy(rights), table, rows)
             return index
 
         rights.consents.store.erase = keep  # type: ignore[method-assign]
@@ -101,8 +99,7 @@ def _delete_leaves(rights: Rights, state: Path) -> None:
     def rewrite(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
         seqs = [index for index, _ in rights.consents.store.events(subject)]
         index = erase(publisher, subject, erase_id, tombstone, until)
-        with rights.store.writing() as db:
-            db.executemany("UPDATE log_leaves SET leaf = ? WHERE seq = ?", [(b"{}", seq) for seq in seqs])
+        tamper_sqlite.overwrite(_copy(rights), dict.fromkeys(seqs, b"{}"))
         return index
 
     rights.consents.store.erase = rewrite  # type: ignore[method-assign]
@@ -132,18 +129,26 @@ def _keep_email(rights: Rights, state: Path) -> None:
 
 def _leave_gap(rights: Rights, state: Path) -> None:
     """Leave in the file what moving rows between pages can leave there, and do not look for it."""
-    scrub = rights.store.scrub
+    copy = _copy(rights)
+    scrub = copy.scrub
     erase = rights.consents.store.erase
 
     def moved(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
         index = erase(publisher, subject, erase_id, tombstone, until)
         scrub((b"bytes that stand in no file of it",))
-        with rights.store.path.open("ab") as file:
+        with copy.path.open("ab") as file:
             file.write(subject.encode())
         return index
 
     rights.consents.store.erase = moved  # type: ignore[method-assign]
-    rights.store.scrub = lambda needles: None  # type: ignore[method-assign]
+    copy.scrub = lambda needles: None  # type: ignore[method-assign]
+
+
+def _copy(rights: Rights) -> SqliteStore:
+    """Give the store of the proof, which is a SQLite file whatever was copied."""
+    if not isinstance(rights.store, SqliteStore):
+        raise TypeError(f"store: got {type(rights.store).__name__}, expected a copy in SQLite")
+    return rights.store
 
 
 PLANTED: Mapping[str, Plant] = {

@@ -80,7 +80,6 @@ function merged(list) {
 
 function tcf(core, text) {
   const m = core.TCString.decode(text);
-  if (m.cmpId === 0) throw new Error('fragment'); // segments without a core are read too, with today's date in it
   const ids = (vector) => ranges(vector.values());
   const restricted = m.publisherRestrictions;
   return {
@@ -101,11 +100,10 @@ function tcf(core, text) {
 }
 
 function gpp(cmpapi, core, text) {
-  if (text === '') throw new Error('no string'); // read as one without sections
   const model = new cmpapi.GppModel(text);
   const sections = {};
   const european_at = model.getSectionIds().indexOf(2); // ids come in ascending order, as the sections do
-  if (european_at >= 0) tcf(core, text.split('~')[european_at + 1]); // the section is a TC string: both libraries judge
+  if (european_at >= 0 && refuses(core, text.split('~')[european_at + 1])) sections.doubted = true;
   for (const [name, fields] of Object.entries(model.toObject())) {
     if (name === 'tcfeuv2') sections[name] = european(fields);
     else if (name === 'tcfcav1') sections[name] = canadian(fields);
@@ -117,7 +115,17 @@ function gpp(cmpapi, core, text) {
   return sections;
 }
 
-// One library raises the letters of a country and the other does not.
+// Whether the library of TC strings refuses a section that the other took.
+function refuses(core, text) {
+  try {
+    core.TCString.decode(text);
+    return false;
+  } catch (error) {
+    if (error instanceof NoVerdict) throw error;
+    return true;
+  }
+}
+
 function european(o) {
   return {
     version: o.Version, created: tenths(o.Created), updated: tenths(o.LastUpdated), cmp: o.CmpId,
@@ -126,7 +134,7 @@ function european(o) {
     non_standard_texts: o.UseNonStandardStacks, special_features: flags(o.SpecialFeatureOptins),
     purpose_consents: flags(o.PurposeConsents),
     purpose_legitimate_interests: flags(o.PurposeLegitimateInterests),
-    purpose_one_treatment: o.PurposeOneTreatment, country: o.PublisherCountryCode.toUpperCase(),
+    purpose_one_treatment: o.PurposeOneTreatment, country: o.PublisherCountryCode,
     vendor_consents: ranges(o.VendorConsents), vendor_legitimate_interests: ranges(o.VendorLegitimateInterests),
     restrictions: merged(o.PublisherRestrictions.map((r) => [r.getKey(), r.getType(), r.getIds()])),
     disclosed: ranges(o.VendorsDisclosed), allowed: ranges(o.VendorsAllowed),

@@ -20,14 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from engine.backup import copy_store_of
 from engine.config import CONSENT_KEYS, Config
 from engine.consent_log import LOG_FOLDER, ConsentLog, receipt
 from engine.errors import EngineError
 from engine.log_audit import audit, follow
 from engine.log_client import FolderSource
 from engine.log_files import CHECKPOINT, SIGNED, Signed
-from engine.store import SqliteStore
-from engine.store.sqlite import copy_database
+from engine.store import SqliteStore, tamper_sqlite
 from privacy.checkpoint import Checkpoint, Note, read_checkpoint, read_note, sign_note
 from privacy.consent_log import leaf
 from privacy.errors import LogError
@@ -79,7 +79,7 @@ def prove_log(config: Config, now: datetime, planted: bool = True) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="tactful-proof-") as name:
         folder = Path(name)
         _copy(config, folder)
-        verdict = _sound(replace(config, data_dir=folder / "data", key_dir=folder / "keys"), now)
+        verdict = _sound(replace(config, store=None, data_dir=folder / "data", key_dir=folder / "keys"), now)
         if not planted:
             return verdict
         return replace(verdict, planted=score(folder / "planted"))
@@ -124,8 +124,7 @@ def _copy(config: Config, folder: Path) -> None:
             if path.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
-    if config.database.exists():
-        copy_database(config.database, data / config.database.name)
+    copy_store_of(config, data / config.database.name)
 
 
 def _sound(config: Config, now: datetime) -> Verdict:
@@ -272,11 +271,6 @@ class Watched:
         if answer.status != 200:
             yield f"{answer.status} {answer.body.decode().strip()}"
 
-    def sql(self, statement: str, *arguments: object) -> None:
-        """Change the store behind the log's back."""
-        with self.store.writing() as db:
-            db.execute(statement, arguments)
-
     def sign(self, size: int, root: bytes, *, memory: bool = True, keys: Sequence[int] = (0, 1)) -> None:
         """Sign whatever is asked for, with the log's own keys."""
         if memory:
@@ -292,10 +286,7 @@ class Watched:
         signed = other.files.signed()
         if signed is not None:
             self.files.put_signed(signed)
-        rows = list(enumerate(other.leaves.read(0, other.leaves.count())))
-        with self.store.writing() as db:
-            db.execute("DELETE FROM log_leaves")
-            db.executemany("INSERT INTO log_leaves (seq, leaf) VALUES (?, ?)", rows)
+        tamper_sqlite.replace_all(self.store, other.leaves.read(0, other.leaves.count()))
 
     def close(self) -> None:
         """Let go of files and lock."""
@@ -333,14 +324,21 @@ def _remove(path: str) -> Callable[[Watched], None]:
     return lambda log: (log.files.folder / path).unlink()
 
 
-def _sql(statement: str, *arguments: object) -> Callable[[Watched], None]:
-    return lambda log: log.sql(statement, *arguments)
+def _overwrite(seq: int, entry: bytes) -> Callable[[Watched], None]:
+    return lambda log: tamper_sqlite.overwrite(log.store, {seq: entry})
+
+
+def _drop(seq: int) -> Callable[[Watched], None]:
+    return lambda log: tamper_sqlite.drop(log.store, seq, seq)
+
+
+def _drop_last(log: Watched) -> None:
+    tamper_sqlite.drop(log.store, log.leaves.count() - 1, log.leaves.count())
 
 
 def _swap(log: Watched) -> None:
     first, second = log.leaves.read(40, 42)
-    log.sql("UPDATE log_leaves SET leaf = ? WHERE seq = 40", second)
-    log.sql("UPDATE log_leaves SET leaf = ? WHERE seq = 41", first)
+    tamper_sqlite.overwrite(log.store, {40: second, 41: first})
 
 
 def _appended(data: Callable[[int], bytes]) -> Callable[[Watched], None]:
@@ -373,7 +371,7 @@ def _rewritten(seed: int, count: int) -> Callable[[Watched], None]:
 def _restored(log: Watched) -> None:
     """Restore the checkpoint of an hour ago, sign it anew, and forget what came after."""
     old = read_checkpoint(read_note(log.looks[0]).text)
-    log.sql("DELETE FROM log_leaves WHERE seq >= ?", old.size - 1)
+    tamper_sqlite.drop(log.store, old.size - 1, log.leaves.count())
     with suppress(FileNotFoundError):
         (log.config.key_dir / SIGNED).unlink()
     shutil.rmtree(log.files.folder / "tile")
@@ -436,14 +434,10 @@ def _receipt(change: Callable[[Proof, bytes], tuple[Proof, bytes]]) -> Callable[
 
 
 PLANTED: Mapping[str, Callable[[Watched], None]] = {
-    "an entry is changed in the store": _sql(
-        "UPDATE log_leaves SET leaf = ? WHERE seq = 100", b'{"seq":100,"v":1}'
-    ),
-    "the first entry is changed in the store": _sql("UPDATE log_leaves SET leaf = ? WHERE seq = 0", b"{}"),
-    "an entry is taken out of the store": _sql("DELETE FROM log_leaves WHERE seq = 100"),
-    "the last entry is taken out of the store": _sql(
-        "DELETE FROM log_leaves WHERE seq = (SELECT max(seq) FROM log_leaves)"
-    ),
+    "an entry is changed in the store": _overwrite(100, b'{"seq":100,"v":1}'),
+    "the first entry is changed in the store": _overwrite(0, b"{}"),
+    "an entry is taken out of the store": _drop(100),
+    "the last entry is taken out of the store": _drop_last,
     "two entries are swapped in the store": _swap,
     "an entry does not know its place": _appended(lambda seq: leaf(seq + 1, "consent.grant", _START)),
     "an entry is not canonical": _appended(lambda seq: leaf(seq, "consent.grant", _START) + b" "),

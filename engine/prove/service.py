@@ -14,6 +14,7 @@ from contexts.first_party import FirstParty
 from engine.campaign import Advertiser, Campaign, Jwk, Jwks, Publisher, Rule, Suitability, Targeting
 from engine.change import Change, Entity
 from engine.config import Config
+from engine.consent_row import ConsentRow
 from engine.creative import Creative
 from engine.prove.consents import (
     AGREED,
@@ -30,7 +31,6 @@ from engine.prove.twins import Chance, Clock, MakeService, Request, Service
 from engine.services import Services
 from engine.shared_values import LATE, K, release_query
 from engine.store import open_store
-from engine.store.consents_sqlite import ConsentRow
 from engine.web import create_app
 from privacy import jose
 from privacy.canonical import canonical
@@ -154,7 +154,7 @@ def consent(services: Services, now: datetime) -> None:
 
 def fill(config: Config, now: datetime) -> None:
     """Make a small catalogue: a campaign for everybody, and one for readers who let it be said what they did."""
-    store = open_store(f"sqlite:///{config.database}")
+    store = open_store(config.store_url)
     suits_all = Suitability(avoid=(), accept_unknown=True)
     lines = ("Tyres for every road", "A jacket that keeps you dry", "Tours with company")
     entities: list[Entity] = [

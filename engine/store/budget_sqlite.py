@@ -7,28 +7,23 @@ the mark before an answer is given: a ledger restored from an older backup is ra
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.store.sqlite import SqliteStore
+from engine.store.file_sqlite import SqliteFile
+from engine.store.high_water import HighWater
 from privacy.budget import Charge, QueryId
 from privacy.canonical import canonical
 from privacy.consent_log import LeafStore, leaf
 from privacy.errors import BudgetSpent
 
-FILE = "ledger-high.txt"
-FILE_MODE = 0o600
-
 
 class SqliteBudget:
     """Satisfies SpendStore."""
 
-    def __init__(
-        self, store: SqliteStore, mark: Path, leaves: LeafStore, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, store: SqliteFile, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> None:
         """Take the store, the file of the high-water mark and the log. Raises StoreError."""
         self._store, self._leaves, self._now = store, leaves, now
         self._mark = HighWater(mark)
@@ -83,33 +78,6 @@ class SqliteBudget:
         return int(rows[0][0]) if rows else 0
 
 
-class HighWater:
-    """The most that each scope ever spent, one line a change. A line that was torn off is passed over."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> dict[str, int]:
-        """Return the mark of each scope."""
-        return _marks(self.path.read_bytes()) if self.path.exists() else {}
-
-    def write(self, spent: Mapping[str, int]) -> None:
-        """Add marks, on the disk when this returns; those that are lower than what stands change nothing."""
-        new = not self.path.exists()
-        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
-        try:
-            os.write(file, _lines(spent.items()))  # one write: processes append at once
-            os.fsync(file)
-        finally:
-            os.close(file)
-        if new:
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-
 def _charge(db: sqlite3.Connection, charges: Sequence[Charge]) -> dict[str, int]:
     """Check every scope, then charge every scope; return what each has spent then."""
     spent: dict[str, int] = {}
@@ -126,18 +94,3 @@ def _charge(db: sqlite3.Connection, charges: Sequence[Charge]) -> dict[str, int]
             (charge.scope, charge.cap, spent[charge.scope]),
         )
     return spent
-
-
-def _lines(marks: Iterable[tuple[str, int]]) -> bytes:
-    # A line end before each, so that one that was torn off spoils no other.
-    return "".join(f"\n{scope} {spent} ." for scope, spent in marks).encode()
-
-
-def _marks(data: bytes) -> dict[str, int]:
-    marks: dict[str, int] = {}
-    for line in data.decode("utf-8", "replace").split("\n"):
-        scope, _, rest = line.partition(" ")
-        amount, _, end = rest.partition(" ")
-        if end == "." and amount.isdigit():
-            marks[scope] = max(marks.get(scope, 0), int(amount))
-    return marks

@@ -8,48 +8,28 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, cast
+from dataclasses import replace
+from datetime import datetime
 
+from engine.consent_row import ConsentRow, Note
 from engine.errors import StoreError
-from engine.store.sqlite import PAGE_WAIT_S, SqliteStore
+from engine.store.file_sqlite import SqliteFile
+from engine.store.forms import PAGE_WAIT_S, consent_of, second
 from engine.store.uses_sqlite import forget_batches, note_use
-from privacy.consent import Purpose, Standing, State
+from privacy.consent import Standing
 from privacy.consent_log import LeafStore, Maker
+from privacy.consent_token import STATUS_STEP
 from privacy.use_batch import receipt
 
-STATUS_STEP = 65_536  # statuses are drawn from a range that grows by so many, as the published list does
 _DRAWS = 64
 
 _COLUMNS = "record, generation, state, purposes, expires, ended, status_idx"
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentRow:
-    """A subject's consent at a publisher."""
-
-    publisher: str
-    subject: str  # keyed hash, hex
-    record: str  # UUID of the record, which a consent that is given anew after its end gets anew
-    generation: int
-    state: State
-    purposes: frozenset[Purpose]
-    expires: datetime
-    ended: datetime | None = None  # when it was withdrawn, expired or was invalidated
-    status_idx: int | None = None  # its place in the status list, where it did not end
-
-
-# Gives what is recorded for the leaf at an index: the leaf, and the ciphertext beside it.
-Note = Callable[[ConsentRow, int], tuple[bytes, bytes]]
-
-
 class SqliteConsents:
     """Satisfies privacy.consent.Standings, and keeps what stands behind it."""
 
-    def __init__(
-        self, store: SqliteStore, leaves: LeafStore, *, random_bytes: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, store: SqliteFile, leaves: LeafStore, *, random_bytes: Callable[[int], bytes]) -> None:
         self._store, self._leaves, self._random = store, leaves, random_bytes
 
     # --- at a request ---
@@ -70,7 +50,7 @@ class SqliteConsents:
                 return False
             done = db.execute(
                 "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)",
-                (jti, nonce, _time(expires)),
+                (jti, nonce, second(expires)),
             )
             if done.rowcount == 1:
                 note_use(db, receipt(jti, nonce))
@@ -84,12 +64,16 @@ class SqliteConsents:
             f"SELECT {_COLUMNS} FROM consents WHERE publisher = ? AND subject = ?",  # noqa: S608 - a constant
             (publisher, subject),
         )
-        return _row(publisher, subject, rows[0]) if rows else None
+        return consent_of(publisher, subject, rows[0]) if rows else None
 
     def events(self, subject: str) -> list[tuple[int, bytes]]:
         """Return (index of the leaf, ciphertext) of what was recorded of a subject, oldest first."""
         sql = "SELECT seq, ct FROM consent_events WHERE subject = ? ORDER BY seq"
         return self._store.rows(sql, (subject,))
+
+    def any(self) -> bool:
+        """Say whether there is any consent."""
+        return bool(self._store.rows("SELECT 1 FROM consents LIMIT 1"))
 
     def subjects(self) -> Iterator[tuple[str, str]]:
         """Yield (publisher, subject) of every consent."""
@@ -98,12 +82,12 @@ class SqliteConsents:
     def due(self, now: datetime, limit: int) -> list[tuple[str, str]]:
         """Return (publisher, subject) of consents whose time is over and that have not ended yet."""
         sql = "SELECT publisher, subject FROM consents WHERE ended IS NULL AND expires <= ? LIMIT ?"
-        return self._store.rows(sql, (_time(now), limit))
+        return self._store.rows(sql, (second(now), limit))
 
     def ended_before(self, moment: datetime, limit: int) -> list[tuple[str, str]]:
         """Return (publisher, subject) of consents that ended before a moment."""
         sql = "SELECT publisher, subject FROM consents WHERE ended < ? LIMIT ?"
-        return self._store.rows(sql, (_time(moment), limit))
+        return self._store.rows(sql, (second(moment), limit))
 
     def statuses(self) -> tuple[int, list[int]]:
         """Return the length of the status list, and the places in it whose consents have ended."""
@@ -134,7 +118,7 @@ class SqliteConsents:
                 return before, None
             status = None if before is None else before.status_idx
             if after.ended is not None and status is not None:
-                db.execute("INSERT OR REPLACE INTO ended_statuses VALUES (?, ?)", (status, _time(until)))
+                db.execute("INSERT OR REPLACE INTO ended_statuses VALUES (?, ?)", (status, second(until)))
                 status = None
             elif after.ended is None and status is None:
                 status = self._draw(db)
@@ -157,8 +141,8 @@ class SqliteConsents:
                     after.generation,
                     after.state,
                     " ".join(sorted(after.purposes)),
-                    _time(after.expires),
-                    None if after.ended is None else _time(after.ended),
+                    second(after.expires),
+                    None if after.ended is None else second(after.ended),
                     after.status_idx,
                 ),
             )
@@ -185,7 +169,7 @@ class SqliteConsents:
                 return None
             if before.status_idx is not None:
                 db.execute(
-                    "INSERT OR REPLACE INTO ended_statuses VALUES (?, ?)", (before.status_idx, _time(until))
+                    "INSERT OR REPLACE INTO ended_statuses VALUES (?, ?)", (before.status_idx, second(until))
                 )
             db.execute("DELETE FROM consents WHERE publisher = ? AND subject = ?", (publisher, subject))
             db.execute("DELETE FROM consent_events WHERE subject = ?", (subject,))
@@ -208,7 +192,7 @@ class SqliteConsents:
         with self._store.writing() as db:
             for table, column in (("token_uses", "expires"), ("ended_statuses", "until")):
                 sql = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants
-                gone[table] = db.execute(sql, (_time(now),)).rowcount
+                gone[table] = db.execute(sql, (second(now),)).rowcount
             gone["use_batches"] = forget_batches(db, now)
         return gone
 
@@ -235,24 +219,4 @@ def _find(db: sqlite3.Connection, publisher: str, subject: str) -> ConsentRow | 
         f"SELECT {_COLUMNS} FROM consents WHERE publisher = ? AND subject = ?",  # noqa: S608 - a constant
         (publisher, subject),
     ).fetchone()
-    return None if row is None else _row(publisher, subject, row)
-
-
-def _row(publisher: str, subject: str, row: tuple[Any, ...]) -> ConsentRow:
-    record, generation, state, purposes, expires, ended, status = row
-    return ConsentRow(
-        publisher=publisher,
-        subject=subject,
-        record=record,
-        generation=generation,
-        state=cast(State, state),
-        purposes=frozenset(cast("list[Purpose]", purposes.split())),
-        expires=datetime.fromisoformat(expires),
-        ended=None if ended is None else datetime.fromisoformat(ended),
-        status_idx=status,
-    )
-
-
-def _time(at: datetime) -> str:
-    """Write a time so that text order is time order. Requires an aware time."""
-    return at.astimezone(UTC).isoformat(timespec="seconds")
+    return None if row is None else consent_of(publisher, subject, row)

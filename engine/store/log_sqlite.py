@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from engine.store.sqlite import SqliteStore
+from engine.store.file_sqlite import SqliteFile
 from privacy.consent_log import PADDED_TO, Maker, dummy, hour_of, seal
 
 _LAST = "SELECT max(seq) FROM log_leaves"
@@ -17,14 +17,14 @@ _RECORDED = "log-recorded"  # setting: keys, settings and policy as the log was 
 class SqliteLeaves:
     """Satisfies LeafStore. With `random`, the log is one that everybody may read: sealed, and padded by the hour."""
 
-    def __init__(self, store: SqliteStore, random: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, store: SqliteFile, random: Callable[[int], bytes] | None = None) -> None:
         self._store = store
         self._random = random
 
     def append(self, db: sqlite3.Connection, makers: Sequence[Maker]) -> list[int]:
-        """Append within the transaction that `SqliteStore.writing` gave; return the indexes."""
+        """Append within the transaction that `SqliteFile.writing` gave; return the indexes."""
         if not db.in_transaction:
-            raise ValueError("db: got a connection without a transaction, expected SqliteStore.writing()'s")
+            raise ValueError("db: got a connection without a transaction, expected SqliteFile.writing()'s")
         seq = _count(db.execute(_LAST).fetchall())
         if self._random is None:
             rows = [(number, make(number)) for number, make in enumerate(makers, seq)]
@@ -60,13 +60,14 @@ class SqliteLeaves:
                 _, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
         return first or None
 
-    def put_back(self, db: sqlite3.Connection, seq: int, leaf: bytes) -> bool:
-        """Put a leaf where it was signed to stand, within the caller's transaction; say whether it was not there."""
+    def put_back(self, leaves: Iterable[bytes]) -> int:
+        """Put the first leaves where they were signed to stand; return how many were not there."""
         sql = (
             "INSERT INTO log_leaves (seq, leaf) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET leaf = excluded.leaf WHERE leaf != excluded.leaf"
         )
-        return db.execute(sql, (seq, leaf)).rowcount > 0
+        with self._store.writing() as db:
+            return sum(db.execute(sql, (seq, leaf)).rowcount for seq, leaf in enumerate(leaves))
 
     def recorded(self, db: sqlite3.Connection) -> bytes | None:
         """Return what `record` kept last, within the caller's transaction."""

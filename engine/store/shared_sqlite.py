@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from engine.store.forms import PAGE_WAIT_S
 from engine.store.side_file import SideFile
-from engine.store.sqlite import PAGE_WAIT_S
 from privacy.pseudonym import Pseudonym
 
 FILE = "shared.db"

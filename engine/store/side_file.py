@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import StoreError
+from engine.store.file_sqlite import begin
 from engine.store.scrub import rewrite, scrub
-from engine.store.sqlite import begin
 
 BUSY_TIMEOUT_S = 30.0
 FILE_MODE = 0o600

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from engine.store.sqlite import SqliteStore
+from engine.store.file_sqlite import SqliteFile
+from engine.store.forms import KEPT
 from privacy.consent_log import LeafStore, leaf
 from privacy.merkle import HASH_BYTES
 from privacy.use_batch import batch_root, fill
 
 _BATCHES = 10  # that are read at a time
-KEPT = timedelta(days=35)  # how long it can be shown which receipts a batch has
 
 
 def note_use(db: sqlite3.Connection, receipt: bytes) -> None:
@@ -29,7 +29,7 @@ def forget_batches(db: sqlite3.Connection, now: datetime) -> int:
 class SqliteUses:
     """Tells the log of uses, one batch an hour."""
 
-    def __init__(self, store: SqliteStore, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(self, store: SqliteFile, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> None:
         self._store, self._leaves, self._random = store, leaves, random_bytes
 
     def batch(self, now: datetime) -> int | None:

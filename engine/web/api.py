@@ -103,17 +103,19 @@ class Operation:
     security: str | None = None  # of SECURITY
 
 
-class Ready(Response):
-    """An answer whose bytes are done: it goes out as one list, without the iterators that streams need."""
+class Ready:
+    """A good answer whose bytes are done: a WSGI application that sends them as one list, and no more."""
+
+    __slots__ = ("_body", "_headers")
+    status_code = 200
 
     def __init__(self, body: bytes, headers: list[tuple[str, str]]) -> None:
-        super().__init__(None, 200, headers)
-        self._body = body
+        self._body, self._headers = body, headers
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Send it."""
         body = self._body
-        start_response("200 OK", [*self.headers, ("Content-Length", str(len(body)))])
+        start_response("200 OK", [*self._headers, ("Content-Length", str(len(body)))])
         return [body]
 
 
@@ -288,10 +290,10 @@ class Api:
         answer_media: str = "application/json",
         embedded: Mapping[tuple[str, str], Any] | None = None,
         security: str | None = None,
-    ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-        """Declare a view that returns a Response and reads the request by itself."""
+    ) -> Callable[[Callable[..., Response | Ready]], Callable[..., Response | Ready]]:
+        """Declare a view that makes its answer and reads the request by itself."""
 
-        def declare(view: Callable[..., Response]) -> Callable[..., Response]:
+        def declare(view: Callable[..., Response | Ready]) -> Callable[..., Response | Ready]:
             title = name or view.__name__
             self.operations[title] = Operation(
                 path=rule,
@@ -323,8 +325,9 @@ class Api:
             self._spec = _encode(describe_operations(self.info, self.operations.values()))
         return Response(self._spec, 200, SAFE_HEADERS, mimetype="application/json")
 
-    def _counted(self, title: str, view: Callable[..., Response]) -> Callable[..., Response]:
-        def answered(**values: object) -> Response:
+    def _counted(self, title: str, view: Callable[..., Response | Ready]) -> Callable[..., Response | Ready]:
+        def answered(**values: object) -> Response | Ready:
+            response: Response | Ready
             try:
                 response = view(**values)
             except Refused as refused:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flask import Flask, Request
-from flask.sessions import SessionInterface, SessionMixin
 
 from contexts.taxonomy import ad_products, content_taxonomy
 from engine.campaign import Publisher
@@ -32,6 +31,7 @@ from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
 from engine.web.origins import Origins
 from engine.web.published import add_published
+from engine.web.shell import Shell
 from privacy.gate import ARRIVAL, Arrival, Gate
 
 DESCRIPTION = (
@@ -95,20 +95,8 @@ class Services(Protocol):
     def new_id(self) -> str:
         """Return an id for an answer."""
 
-
-class NoSessions(SessionInterface):
-    """There are no sessions and no cookies."""
-
-    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
-        """Open none."""
-        return None
-
-    def make_null_session(self, app: Flask) -> None:  # type: ignore[override]  # a null session costs an object a request
-        """Make none."""
-
-    def is_null_session(self, obj: object) -> bool:
-        """Say that there is nothing to save."""
-        return True
+    def new_secret(self) -> bytes:
+        """Return 32 random bytes."""
 
 
 def create_app(
@@ -121,11 +109,8 @@ def create_app(
 
     `extend` adds routes, given the app and the services, and returns the query parameters that they read.
     """
-    app = Flask("tactful", static_folder=None, template_folder=None)
-    app.session_interface = NoSessions()
+    app = Shell("tactful", config.base_url)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.url_map.strict_slashes = True
-    app.url_map.merge_slashes = False  # an address is right or unknown; nothing is redirected
     metrics = Metrics(metrics_folder)
     origins = Origins(services.publishers)
 
@@ -143,6 +128,7 @@ def create_app(
         services.monotonic,
         services.new_id,
         config.deadline_ms,
+        services.new_secret(),
         services.admission,
     )
     known = Known(content_taxonomy(), ad_products())

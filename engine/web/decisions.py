@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from flask import Request, Response, request
 
 from contexts.context import Admitted, PageFacts
 from contexts.errors import FactError
+from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.decide import Admit
-from engine.decision import Answer, CreativeAnswer, Placement, PrivacyAnswer
+from engine.decision import Answer, CreativeAnswer, Placement, PrivacyAnswer, is_usual
+from engine.errors import Forgotten
 from engine.keys import Caller
 from engine.limits import RateLimits
+from engine.pages import without_words
 from engine.snapshot import Snapshot
 from engine.web.api import SAFE_HEADERS, Api, Body, Ready, Refused, fault_line
 from engine.web.faults import Fault, word
@@ -42,6 +46,7 @@ log = logging.getLogger(__name__)
 
 PATH = "/v1/decisions"
 MEDIA = ("application/json", "text/plain")  # text/plain: a browser sends it without asking first
+KNOWN_BODIES = 4096  # that are known again, each by 16 bytes
 HEADERS = [*SAFE_HEADERS, ("Vary", "Origin")]
 JSON_HEADERS = [*HEADERS, ("Content-Type", "application/json")]
 # What each field of the body is called at the gate. A region means nothing without its country.
@@ -63,6 +68,17 @@ NO_DEVICE, NO_TIME, NO_PLACE, NO_WEATHER = DeviceBody(), TimeBody(), PlaceBody()
 _encode = msgspec.json.Encoder().encode
 
 
+class Asked(NamedTuple):
+    """What a body asks for. Kept without the page's words, to be found again when the same body comes."""
+
+    publisher: str
+    visit: Visit
+    placements: tuple[Placement, ...]
+    claim: Claim | None
+    explain: bool
+    test: bool
+
+
 class Decider(Protocol):
     """Decides."""
 
@@ -77,7 +93,8 @@ class Decider(Protocol):
     ) -> Answer:
         """Answer by `deadline`, a moment of the monotonic clock, with the best so far.
 
-        `admit` is asked, at most once, which consented signals may act on the page.
+        `admit` is asked, at most once, which consented signals may act on the page. Raises Forgotten where the words
+        of the visit's page were let go and are needed.
         """
 
 
@@ -104,9 +121,10 @@ class Decisions:
         monotonic: Callable[[], float],
         new_id: Callable[[], str],
         deadline_ms: int,
+        secret: bytes,
         admission: Admits | None = None,
     ) -> None:
-        """`admission` is None where consents cannot be checked."""
+        """`admission` is None where consents cannot be checked; bodies are known again by digests under `secret`."""
         self._engine, self._publishers, self._caller_of = engine, publishers, caller_of
         self._limits, self._metrics, self._monotonic, self._new_id = (
             limits,
@@ -117,22 +135,35 @@ class Decisions:
         self._admission = admission
         self._deadline_s = deadline_ms / 1000
         self._body: Body[DecisionBody] = Body(DecisionBody, MEDIA)
+        self._secret = secret
+        self._asked: Bounded[tuple[bytes, Arrival], Asked] = Bounded(KNOWN_BODIES)
 
-    def decide(self) -> Response:
+    def decide(self) -> Ready:
         """Choose creatives that fit a page view."""
         sent = request._get_current_object()  # type: ignore[attr-defined]  # Werkzeug's documented way past the proxy
         arrival: Arrival = sent.environ[ARRIVAL]
         try:
             data = self._body.read_bytes(sent)
             started = self._monotonic()  # what a sender takes is no time of ours
-            body = self._body.decoded(data)
-            self._admit(sent, arrival, body.publisher)
-            visit = visit_of(arrival, body, trusted=arrival.api_key is not None)
-            answer, failed = self._answer(visit, body, started + self._deadline_s)
+            key = (blake2b(data, digest_size=16, key=self._secret).digest(), arrival)
+            known, found = self._asked.get(key), None
+            if known is not None:
+                self._admit(sent, arrival, known.publisher)
+                found = self._again(known, started + self._deadline_s)
+            if known is not None and found is not None:
+                asked, (answer, failed) = known, found
+            else:
+                body = self._body.decoded(data)
+                if known is None:
+                    self._admit(sent, arrival, body.publisher)
+                asked = asked_of(arrival, body)
+                answer, failed = self._answer(asked, started + self._deadline_s)
+                if asked.claim is None and not failed and is_usual(asked.placements):
+                    self._asked.put(key, asked._replace(visit=without_words(asked.visit)))
         except Refused as refused:
             refused.headers |= dict(cors(arrival.origin))
             raise
-        if not body.test:
+        if not asked.test:
             self._metrics.decided(answer, self._monotonic() - started, failed)
         headers = JSON_HEADERS if arrival.origin is None else [*JSON_HEADERS, *cors(arrival.origin)]
         return Ready(_encode(answer), headers)
@@ -169,14 +200,24 @@ class Decisions:
         if wait_s := self._limits.take(publisher.id, publisher.rate_per_s):
             raise Refused(429, "Too many requests for this publisher", headers={"Retry-After": str(wait_s)})
 
-    def _answer(self, visit: Visit, body: DecisionBody, deadline: float) -> tuple[Answer, bool]:
+    def _again(self, known: Asked, deadline: float) -> tuple[Answer, bool] | None:
+        """Answer a body that was seen before, or return None where its words are needed."""
         try:
-            claim = claim_of(body)
-            admit = None if claim is None else partial(self._consented, visit, claim, body.test)
+            return self._answer(known, deadline)
+        except Forgotten:
+            return None
+
+    def _answer(self, asked: Asked, deadline: float) -> tuple[Answer, bool]:
+        """Answer, and say whether that failed. Raises Refused and Forgotten."""
+        visit, claim = asked.visit, asked.claim
+        try:
+            admit = None if claim is None else partial(self._consented, visit, claim, asked.test)
             answer = self._engine.decide(
-                visit, placements_of(body), explain=body.explain, deadline=deadline, admit=admit
+                visit, asked.placements, explain=asked.explain, deadline=deadline, admit=admit
             )
             return answer, False
+        except Forgotten:
+            raise
         except FieldError as error:
             raise Refused(
                 422, "Invalid body", None, (Fault(error.field, error.got, error.expected),)
@@ -186,7 +227,7 @@ class Decisions:
             raise Refused(422, "Invalid body", None, (fault,)) from None
         except Exception as error:  # the rule of the page: never break it
             log.error("decision failed: %s", fault_line(error))
-            return self._empty(visit, body), True
+            return self._empty(asked), True
 
     def _consented(
         self, visit: Visit, claim: Claim, test: bool, page: PageFacts, snapshot: Snapshot
@@ -206,14 +247,14 @@ class Decisions:
             self._metrics.denied(reason)
         return None
 
-    def _empty(self, visit: Visit, body: DecisionBody) -> Answer:
+    def _empty(self, asked: Asked) -> Answer:
         return Answer(
             request_id=self._new_id(),
             decisions=(),
-            unfilled=tuple(placement.id for placement in body.placements),
+            unfilled=tuple(placement.id for placement in asked.placements),
             degraded=True,
             missing=(),
-            privacy=PrivacyAnswer(gpc="honored" if visit.gpc else None),
+            privacy=PrivacyAnswer(gpc="honored" if asked.visit.gpc else None),
             snapshot=0,
         )
 
@@ -231,6 +272,12 @@ def add_decisions(api: Api, decisions: Decisions) -> None:
         embedded={("Filled", "creative"): CreativeAnswer},
     )(decisions.decide)
     api.raw(PATH, "OPTIONS", answer=None, statuses=(204,), problems=(403,))(decisions.preflight)
+
+
+def asked_of(arrival: Arrival, body: DecisionBody) -> Asked:
+    """Give what a body asks for. Raises Refused with every field that is wrong."""
+    visit = visit_of(arrival, body, trusted=arrival.api_key is not None)
+    return Asked(body.publisher, visit, placements_of(body), claim_of(body), body.explain, body.test)
 
 
 def visit_of(arrival: Arrival, body: DecisionBody, *, trusted: bool) -> Visit:

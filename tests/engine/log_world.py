@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.config import CONSENT_KEYS, Config
 from engine.consent_log import ConsentLog
-from engine.store import SqliteStore
+from engine.store import open_store
 from privacy.consent_log import leaf
 from privacy.keyring import Keyring
 
@@ -20,7 +20,12 @@ class LogWorld:
     """One process' view of a log. `again` opens another one over the same files."""
 
     def __init__(
-        self, folder: Path, profile: str = "auditors", start: datetime = START, seed: int = 7
+        self,
+        folder: Path,
+        profile: str = "auditors",
+        start: datetime = START,
+        seed: int = 7,
+        setting: str | None = None,
     ) -> None:
         self.folder = folder
         self.config = Config(
@@ -28,13 +33,14 @@ class LogWorld:
             key_dir=folder / "keys",
             public_url="https://ads.example",
             log_profile=profile,
+            store=setting,
         )
         self.config.data_dir.mkdir(parents=True, exist_ok=True)
         self.time = start
         self._seed = seed
         self._chance = random.Random(seed)
         keys = Keyring.open(self.config.key_dir, CONSENT_KEYS, random=self._chance.randbytes)
-        self.store = SqliteStore(self.config.database)
+        self.store = open_store(self.config.store_url)
         self.log = ConsentLog(
             self.config,
             self.store,
@@ -56,7 +62,7 @@ class LogWorld:
 
     def again(self) -> LogWorld:
         self.close()
-        return LogWorld(self.folder, self.config.log_profile, self.time, self._seed + 1)
+        return LogWorld(self.folder, self.config.log_profile, self.time, self._seed + 1, self.config.store)
 
     def later(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from engine.backup import backup, restore
-from engine.store import SqliteStore
-from engine.store.budget_sqlite import HighWater, SqliteBudget
-from engine.store.log_sqlite import SqliteLeaves
+from engine.backup import backup, restore, restore_into
+from engine.store import open_store
+from engine.store.high_water import HighWater
 from privacy.budget import Charge, QueryId
 from privacy.errors import BudgetSpent
 
@@ -23,15 +22,15 @@ ONE, TWO = QueryId("one"), QueryId("two")
 
 
 class Ledger:
-    def __init__(self, folder):
-        self.store = SqliteStore(folder / "tactful.db")
-        self.leaves = SqliteLeaves(self.store)
-        self.budget = SqliteBudget(self.store, folder / "ledger-high.txt", self.leaves, lambda: NOW)
+    def __init__(self, folder, setting=None):
+        self.store = open_store(setting or f"sqlite:///{folder}/tactful.db")
+        self.leaves = self.store.leaves()
+        self.budget = self.store.budget(folder / "ledger-high.txt", self.leaves, lambda: NOW)
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger(tmp_path)
+def ledger(tmp_path, setting):
+    ledger = Ledger(tmp_path, setting)
     yield ledger
     ledger.store.close()
 
@@ -116,7 +115,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from tests.engine.test_budget_sqlite import Ledger, ONE, Charge
-ledger = Ledger(Path(sys.argv[1]))
+ledger = Ledger(Path(sys.argv[1]), sys.argv[3] or None)
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "mark":
@@ -125,42 +124,47 @@ ledger.budget.spend(ONE, [Charge("a", 5, 10)], die if sys.argv[2] == "compute" e
 """
 
 
-def killed(folder, at):
-    done = subprocess.run([sys.executable, "-c", CHILD, str(folder), at], check=False, cwd=os.getcwd())
+def killed(folder, at, setting):
+    command = [sys.executable, "-c", CHILD, str(folder), at, setting or ""]
+    done = subprocess.run(command, check=False, cwd=os.getcwd())
     return done.returncode == -9
 
 
-def test_a_process_killed_while_it_computes_has_spent_nothing(tmp_path):
-    assert killed(tmp_path, "compute")
-    ledger = Ledger(tmp_path)
+def test_a_process_killed_while_it_computes_has_spent_nothing(tmp_path, setting):
+    assert killed(tmp_path, "compute", setting)
+    ledger = Ledger(tmp_path, setting)
     assert ledger.budget.spent("a") == 0
     assert ledger.budget.kept(ONE) is None
     assert HighWater(tmp_path / "ledger-high.txt").read() == {}
     ledger.store.close()
 
 
-def test_a_process_killed_before_the_mark_has_spent_what_the_answer_cost(tmp_path):
-    assert killed(tmp_path, "mark")
+def test_a_process_killed_before_the_mark_has_spent_what_the_answer_cost(tmp_path, setting):
+    assert killed(tmp_path, "mark", setting)
     assert HighWater(tmp_path / "ledger-high.txt").read() == {}
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, setting)
     assert (ledger.budget.spent("a"), ledger.budget.kept(ONE)) == (5, b"told")
     assert HighWater(tmp_path / "ledger-high.txt").read() == {"a": 5}
     ledger.store.close()
 
 
-def test_a_restored_ledger_has_spent_no_less_than_before(tmp_path):
-    ledger = Ledger(tmp_path)
+def test_a_restored_ledger_has_spent_no_less_than_before(tmp_path, setting):
+    ledger = Ledger(tmp_path, setting)
     ledger.budget.spend(ONE, [Charge("a", 300, 1000)], lambda: b"one")
     backup(ledger.store, tmp_path / "old.db")
     ledger.budget.spend(TWO, [Charge("a", 600, 1000), Charge("b", 7, 1000)], lambda: b"two")
     ledger.store.close()
-    restore(tmp_path / "old.db", tmp_path / "tactful.db", force=True)
-    restored = Ledger(tmp_path)
+    if setting is None:
+        restore(tmp_path / "old.db", tmp_path / "tactful.db", force=True)
+    else:
+        restore_into(tmp_path / "old.db", setting, force=True)
+    restored = Ledger(tmp_path, setting)
     assert restored.budget.spent("a") == 900
     assert restored.budget.spent("b") == 7
+    # What was told since the backup is told again, for nothing.
+    assert restored.budget.spend(TWO, [Charge("a", 600, 1000)], lambda: b"another draw") == b"two"
     with pytest.raises(BudgetSpent):
-        restored.budget.spend(TWO, [Charge("a", 600, 1000)], lambda: b"another draw")
-    restored.budget.spend(TWO, [Charge("a", 100, 1000)], lambda: b"two")
+        restored.budget.spend(QueryId("three"), [Charge("a", 101, 1000)], lambda: b"three")
     restored.store.close()
 
 

@@ -24,8 +24,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path)
+def desk(tmp_path, setting):
+    desk = Desk(tmp_path, setting=setting)
     yield desk
     desk.close()
 
@@ -220,8 +220,9 @@ def test_after_an_erasure_no_file_holds_a_byte_of_it(desk):
     assert desk.consents.export("planet", others[0].sub)
 
 
-def test_what_moved_between_pages_is_found_and_rewritten(desk):
+def test_what_moved_between_pages_of_a_file_is_found_and_rewritten(tmp_path):
     """secure_delete zeroes freed cells, not the gaps that moving cells leaves: here one such gap is filled."""
+    desk = Desk(tmp_path)
     desk.grant()
     subject = desk.consents.subject_of("planet", SUB)
     desk.store.scrub([b"nothing"])
@@ -242,6 +243,7 @@ def test_what_moved_between_pages_is_found_and_rewritten(desk):
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     db.close()
+    desk.close()
 
 
 @pytest.mark.parametrize("step", ["keys.destroy", "store.scrub"])
@@ -328,15 +330,15 @@ IN_ANOTHER_PROCESS = """
 import sys
 from pathlib import Path
 from tests.rights import Desk
-desk = Desk(Path(sys.argv[1]), seed="other")
-getattr(desk.consents, sys.argv[2])("planet", sys.argv[3], *sys.argv[4:])
+desk = Desk(Path(sys.argv[1]), seed="other", setting=sys.argv[2] or None)
+getattr(desk.consents, sys.argv[3])("planet", sys.argv[4], *sys.argv[5:])
 desk.close()
 """
 
 
 def test_what_is_withdrawn_or_erased_in_another_process_acts_at_the_next_read(desk):
     def there(*words):
-        command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(desk.folder), *words]
+        command = [sys.executable, "-c", IN_ANOTHER_PROCESS, str(desk.folder), desk.setting or "", *words]
         subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
 
     desk.grant()
@@ -350,7 +352,7 @@ def test_what_is_withdrawn_or_erased_in_another_process_acts_at_the_next_read(de
 
 
 def test_another_connection_sees_a_withdrawal_at_its_next_look(desk):
-    other = Desk(desk.folder, seed="other")
+    other = Desk(desk.folder, seed="other", setting=desk.setting)
     given = desk.grant()
     assert other.standing().generation == given.row.generation
     desk.consents.withdraw("planet", SUB, "link")

@@ -25,10 +25,11 @@ ROOT = Path(__file__).parents[2]
 _EXAMPLE = re.compile(r"Example: ((?:[A-Z_]+=\S+ )*tactful [^.\n]*(?:\.[^.\s][^.\n]*)*)")
 SERVING = ("serve", "demo")  # they run until they are stopped
 # Run elsewhere: what takes minutes (test_no_identity and test_prove_log make the same proofs), and what names a reader,
-# a leaf of a published log or a folder of the machine (test_cli_log, test_cli_rights, test_cli_consent).
+# a leaf of a published log, a folder of the machine or a server (test_cli_log, test_cli_rights, test_cli_consent,
+# test_copies).
 ELSEWHERE = (
     *(("prove",), ("log",), ("subject",), ("consent", "withdraw")),
-    *(("purge",), ("backup-keys",), ("restore-keys",)),
+    *(("purge",), ("backup-keys",), ("restore-keys",), ("copy-store",)),
 )
 # What an example may exit with besides 0: what it found is told by it.
 FINDS = {"diagnose": (0, 1)}

@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from engine.store import open_store
-from engine.store.log_sqlite import SqliteLeaves
 
 
 @pytest.fixture
-def store(tmp_path):
-    with_store = open_store(f"sqlite:///{tmp_path / 'tactful.db'}")
+def store(store_url):
+    with_store = open_store(store_url)
     yield with_store
     with_store.close()
 
@@ -22,7 +21,7 @@ def numbered(seq: int) -> bytes:
 
 
 def test_leaves_are_numbered_from_zero_and_know_their_index(store):
-    leaves = SqliteLeaves(store)
+    leaves = store.leaves()
     with store.writing() as db:
         assert leaves.append(db, [numbered] * 3) == [0, 1, 2]
         assert leaves.append(db, [numbered]) == [3]
@@ -31,7 +30,7 @@ def test_leaves_are_numbered_from_zero_and_know_their_index(store):
 
 
 def test_a_leaf_is_undone_with_the_transaction_that_made_it(store):
-    leaves = SqliteLeaves(store)
+    leaves = store.leaves()
     with pytest.raises(RuntimeError), store.writing() as db:
         leaves.append(db, [numbered])
         raise RuntimeError
@@ -39,7 +38,7 @@ def test_a_leaf_is_undone_with_the_transaction_that_made_it(store):
 
 
 def test_leaves_appended_at_once_from_many_threads_leave_no_gap(store):
-    leaves = SqliteLeaves(store)
+    leaves = store.leaves()
 
     def append(_: int) -> list[int]:
         with store.writing() as db:
@@ -55,4 +54,4 @@ def test_appending_outside_a_transaction_is_refused(store):
     with store.writing() as db:
         pass
     with pytest.raises(ValueError, match="transaction"):
-        SqliteLeaves(store).append(db, [numbered])
+        store.leaves().append(db, [numbered])

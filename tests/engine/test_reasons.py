@@ -3,7 +3,7 @@ import pytest
 from contexts.context import WeatherFacts
 from engine.campaign import Prefer
 from engine.decision import Ranked
-from engine.reasons import page_answer, reasons, score_of
+from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import soften
 from tests.world import Site, World, advertiser, campaign, creative, publisher, topics
 
@@ -25,7 +25,8 @@ def told(world, context, name):
     soft = soften(snapshot, context)
     prefer = int(snapshot.prefer[row])
     score = float(snapshot.index.vector(row) @ soft.query) * float(soft.mood.factor[prefer])
-    why = reasons(snapshot, context, soft, engine.topics, Ranked(row, score, 0.0, 0))
+    about = nearest_topic(snapshot, context.page, engine.topics, row)
+    why = reasons(snapshot, context, soft, Ranked(row, score, 0.0, 0), about)
     assert score_of(why) == pytest.approx(score, abs=3e-4)
     return {reason.facet: reason for reason in why}, why
 

@@ -20,10 +20,13 @@ from engine.creative import Creative
 from engine.decision import Placement
 from engine.errors import StoreError
 from engine.index import Eligible
+from engine.pages import without_words
 from engine.recipe import VectorFiles, open_recipe
 from engine.services import Services, weather_source
 from engine.store import open_store
+from engine.web.app import create_app
 from privacy.gate import Arrival, enter
+from privacy.visit import PageInput
 from tests.rights import NOTICE
 from tests.world import NOW, Ticker, advertiser, campaign, creative, publisher
 
@@ -101,6 +104,103 @@ def test_a_page_about_cycling_in_the_rain_gets_what_fits_with_its_reasons(demo):
     demo.pages.background.stop()
     again = ask(demo, "demo", title="Cycling: a stage in the rain", text=text, condition="rain")
     assert again.decisions[0].creative == first.creative
+
+
+def posted(services, app=None, headers=(), **body):
+    """Send a decision through the whole app of these services."""
+    app = app or create_app(services.config, services)
+    said = {"publisher": "planet", "placements": [{"id": "top"}, {"id": "end"}], "explain": True} | body
+    data = json.dumps(said).encode()
+    answer = app.test_client().post(
+        "/v1/decisions", data=data, content_type="application/json", headers=headers
+    )
+    told = json.loads(answer.data)
+    told.pop("request_id", None)
+    return answer.status_code, told
+
+
+def improved(services):
+    """Let the better vectors be made."""
+    services.pages.background.start()
+    assert services.pages.background.wait(60)
+    services.pages.background.stop()
+
+
+def test_a_body_that_is_known_again_is_answered_as_if_it_were_new(small):
+    app = create_app(small.config, small)
+    body = {"page": {"title": "Bicycles", "text": "Two wheels, a chain and a dry road into the hills."}}
+    for at in ("2026-11-23T08:00:00+01:00", "2026-11-23T21:00:00+01:00"):
+        for gpc in ({}, {"Sec-GPC": "1"}):
+            asked = body | {"time": {"at": at}}
+            posted(small, app, gpc, **asked)
+            improved(small)
+            status, fresh = posted(small, create_app(small.config, small), gpc, **asked)
+            assert status == 200
+            for _ in range(3):
+                assert posted(small, app, gpc, **asked) == (status, fresh)
+            assert (fresh["privacy"]["gpc"] is None) == (not gpc)
+
+
+def test_a_known_body_keeps_no_word_of_the_page(small):
+    visit = enter(
+        Arrival(),
+        "planet",
+        title="A title",
+        text="A text",
+        keywords=("word",),
+        url="https://planet.example/a",
+    )
+    gone = without_words(visit)
+    assert gone.page == PageInput(url=visit.page.url, let_go=gone.page.let_go)
+    assert msgspec.structs.replace(gone, page=visit.page) == visit
+    assert (
+        without_words(enter(Arrival(), "planet", title="A title", text="A tex", keywords=("t", "word")))
+        != gone
+    )
+
+
+def test_a_known_body_is_read_anew_where_its_words_are_needed(small):
+    app = create_app(small.config, small)
+    body = {"page": {"text": "The lumbering derailleur clicked under the railway bridge at noon."}}
+    posted(small, app, **body)
+    improved(small)
+    assert posted(small, app, **body)[1]["page"]["keyphrases"] == []
+    small.pages.use_phrases(frozenset({"derailleur"}))
+    assert posted(small, app, **body)[1]["page"]["keyphrases"] == ["derailleur"]
+
+
+def test_a_body_that_names_very_much_is_not_kept(small):
+    blocked = {
+        "advertisers": [f"nobody-{n}" for n in range(60)],
+        "categories": [f"none-{n}" for n in range(60)],
+    }
+    body = {"placements": [{"id": "top", "block": blocked}], "page": {"text": "Bicycles on a dry road."}}
+    kept = small.engine.scene(enter(Arrival(), "planet", title="Bicycles"), small.monotonic() + 1.0).kept
+    before = len(kept.choices), len(kept.shortlists)
+    app = create_app(small.config, small)
+    assert posted(small, app, **body) == posted(small, app, **body)
+    assert (len(kept.choices), len(kept.shortlists)) == before
+    posted(small, app, page=body["page"])
+    assert len(kept.choices) == before[0] + 1
+
+
+def test_a_known_body_of_a_publisher_that_is_gone_is_refused(small):
+    app = create_app(small.config, small)
+    body = {"page": {"text": "Bicycles on a dry road."}}
+    assert posted(small, app, **body)[0] == 200
+    assert posted(small, app, {"Origin": "https://elsewhere.example"}, **body)[0] == 403
+    small.store.write([Change(publisher(), None)], [], small.store.versions(), "test", NOW)
+    small.refresh()
+    assert posted(small, app, **body)[0] == 404
+
+
+def test_a_known_body_is_counted_once_by_the_rate_limit(small):
+    versions = small.store.versions()
+    small.store.write([Change(publisher(), publisher(rate_per_s=2))], [], versions, "test", NOW)
+    small.refresh()
+    app = create_app(small.config, small)
+    body = {"page": {"text": "Bicycles on a dry road, not yet made better."}}
+    assert [posted(small, app, **body)[0] for _ in range(6)] == [200, 200, 200, 200, 429, 429]
 
 
 def test_a_german_page_is_matched_by_its_stated_topic_alone(demo):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace as with_
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -21,15 +20,18 @@ from engine.change import Approval, Change, Entity, Versions, content_hash
 from engine.creative import Creative, Image
 from engine.errors import CatalogConflict, StoreError
 from engine.images import HostedImage
-from engine.store import SqliteStore, open_store
+from engine.store import open_store
+
+if TYPE_CHECKING:
+    from engine.store import Store
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PICTURE = HostedImage("ab" * 32, "image/png", 4, 2, b"picture")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = open_store(f"sqlite:///{tmp_path}/tactful.db")
+def store(store_url: str) -> Iterator[Store]:
+    store = open_store(store_url)
     yield store
     store.close()
 
@@ -43,11 +45,11 @@ def creative(id: str, **fields: object) -> Creative:
     return Creative(id=id, **{**given, **fields})
 
 
-def write(store: SqliteStore, *changes: Change, images: tuple[HostedImage, ...] = (), now: datetime = NOW):
+def write(store: Store, *changes: Change, images: tuple[HostedImage, ...] = (), now: datetime = NOW):
     return store.write(changes, images, store.versions(), "test", now)
 
 
-def fill(store: SqliteStore, creatives: int = 3) -> None:
+def fill(store: Store, creatives: int = 3) -> None:
     owners: list[Entity] = [
         Publisher("daily", "Daily", ("daily.example",)),
         Advertiser("bikes", "Bikes", ("bikes.example",)),
@@ -57,12 +59,12 @@ def fill(store: SqliteStore, creatives: int = 3) -> None:
     store.write(chain((Change(None, owner) for owner in owners), new), [], store.versions(), "test", NOW)
 
 
-def ids(store: SqliteStore) -> list[str]:
+def ids(store: Store) -> list[str]:
     with store.read() as reader:
         return [creative.id for batch in reader.creatives() for creative in batch]
 
 
-def test_what_is_written_is_read_again_in_order(store: SqliteStore):
+def test_what_is_written_is_read_again_in_order(store: Store, store_url: str):
     fill(store, 2500)
     with store.read() as reader:
         batches = list(reader.creatives())
@@ -72,12 +74,12 @@ def test_what_is_written_is_read_again_in_order(store: SqliteStore):
         assert [p.id for batch in reader.publishers() for p in batch] == ["daily"]
         assert [a.id for batch in reader.advertisers() for a in batch] == ["bikes"]
     assert store.find("creative", ["c000001", "no"]) == {"c000001": creative("c000001")}
-    reopened = open_store(f"sqlite:///{store.path}")
+    reopened = open_store(store_url)
     assert ids(reopened) == ids(store)
     reopened.close()
 
 
-def test_a_reader_sees_one_state_while_others_write(store: SqliteStore):
+def test_a_reader_sees_one_state_while_others_write(store: Store):
     fill(store, 1500)
     with store.read() as reader:
         before = reader.versions()
@@ -89,7 +91,7 @@ def test_a_reader_sees_one_state_while_others_write(store: SqliteStore):
     assert ids(store) == []
 
 
-def test_a_pause_moves_live_and_leaves_the_catalogue(store: SqliteStore):
+def test_a_pause_moves_live_and_leaves_the_catalogue(store: Store):
     fill(store)
     before = store.versions()
     paused = creative("c000001", status="paused")
@@ -106,7 +108,7 @@ def test_a_pause_moves_live_and_leaves_the_catalogue(store: SqliteStore):
         assert reader.changed_since(before.catalog) == [("creative", "c000001")]
 
 
-def test_a_writer_that_looked_at_an_older_state_is_refused(store: SqliteStore):
+def test_a_writer_that_looked_at_an_older_state_is_refused(store: Store):
     old = store.versions()
     fill(store)
     with pytest.raises(CatalogConflict):
@@ -124,7 +126,7 @@ def test_a_writer_that_looked_at_an_older_state_is_refused(store: SqliteStore):
         [Change(None, creative("a", image=Image(alt="x", hash="cd" * 32)))],
     ],
 )
-def test_a_hanging_reference_undoes_the_whole_change(store: SqliteStore, changes: list[Change]):
+def test_a_hanging_reference_undoes_the_whole_change(store: Store, changes: list[Change]):
     fill(store)
     before = store.versions()
     with pytest.raises(CatalogConflict):
@@ -134,7 +136,7 @@ def test_a_hanging_reference_undoes_the_whole_change(store: SqliteStore, changes
     assert len(store.journal()) == 6
 
 
-def test_a_change_that_breaks_off_is_undone(store: SqliteStore):
+def test_a_change_that_breaks_off_is_undone(store: Store):
     fill(store)
 
     def changes() -> Iterator[Change]:
@@ -149,7 +151,7 @@ def test_a_change_that_breaks_off_is_undone(store: SqliteStore):
     write(store, Change(None, creative("next")))  # the lock is free again
 
 
-def test_the_journal_says_who_changed_what_when(store: SqliteStore):
+def test_the_journal_says_who_changed_what_when(store: Store):
     fill(store, 1)
     changed = creative("c000000", headline="new")
     write(store, Change(creative("c000000"), changed))
@@ -161,7 +163,7 @@ def test_the_journal_says_who_changed_what_when(store: SqliteStore):
     assert rows[1][5] == rows[0][6] and rows[1][6] is None
 
 
-def test_new_content_ends_an_approval_but_a_status_does_not(store: SqliteStore):
+def test_new_content_ends_an_approval_but_a_status_does_not(store: Store):
     fill(store, 2)
     shown = [creative("c000000"), creative("c000001")]
     hashes = {c.id: content_hash(c) for c in shown}
@@ -178,7 +180,7 @@ def test_new_content_ends_an_approval_but_a_status_does_not(store: SqliteStore):
     assert store.approvals_of("daily", list(hashes)) == {"c000001": "rejected"}
 
 
-def test_what_was_not_looked_at_is_not_approved(store: SqliteStore):
+def test_what_was_not_looked_at_is_not_approved(store: Store):
     fill(store, 2)
     before = store.versions()
     seen = {
@@ -191,7 +193,7 @@ def test_what_was_not_looked_at_is_not_approved(store: SqliteStore):
     assert store.versions() == before
 
 
-def test_an_approval_moves_live_and_is_journaled(store: SqliteStore):
+def test_an_approval_moves_live_and_is_journaled(store: Store):
     fill(store, 1)
     before = store.versions()
     hashes = {"c000000": content_hash(creative("c000000"))}
@@ -202,10 +204,10 @@ def test_an_approval_moves_live_and_is_journaled(store: SqliteStore):
     with store.read() as reader:
         assert list(reader.approvals()) == [(Approval("daily", "c000000", "rejected"),)]
     last = store.journal()[-1]
-    assert last[3:] == ("approval", "daily/c000000", '"approved"', '"rejected"')
+    assert last[3:] == ("approval", "daily/c000000", b'"approved"', b'"rejected"')
 
 
-def test_a_picture_outlives_its_creative_by_a_day(store: SqliteStore):
+def test_a_picture_outlives_its_creative_by_a_day(store: Store):
     fill(store)
     with_picture = creative("p", image=Image(alt="x", hash=PICTURE.hash, w=4, h=2))
     in_html = creative("h", html=f'<img src="{PICTURE.hash}.png" alt="x">')
@@ -222,7 +224,7 @@ def test_a_picture_outlives_its_creative_by_a_day(store: SqliteStore):
     assert store.image(PICTURE.hash) is None
 
 
-def test_a_picture_that_comes_back_into_use_stays(store: SqliteStore):
+def test_a_picture_that_comes_back_into_use_stays(store: Store):
     fill(store)
     shown = creative("p", image=Image(alt="x", hash=PICTURE.hash, w=4, h=2))
     write(store, Change(None, shown), images=(PICTURE,))
@@ -232,7 +234,7 @@ def test_a_picture_that_comes_back_into_use_stays(store: SqliteStore):
     assert store.image(PICTURE.hash) is not None
 
 
-def test_vectors_are_kept_by_encoder_and_text(store: SqliteStore):
+def test_vectors_are_kept_by_encoder_and_text(store: Store):
     vectors = {f"h{n}": np.full(4, n, np.float32) for n in range(2500)}
     store.put_vectors("mini", vectors)
     found = store.vectors("mini", [*vectors, "none"])
@@ -252,7 +254,7 @@ def facts(content: str, encoder: str = "static", **fields: object) -> PageFacts:
     )
 
 
-def test_page_facts_reach_other_workers_in_order(store: SqliteStore):
+def test_page_facts_reach_other_workers_in_order(store: Store):
     store.put_pages([facts("a"), facts("b", vector=None, sensitive=frozenset({"crime"}))], NOW)
     seen = store.last_page()
     store.put_pages([facts("a", "mini"), facts("a", intent="decision")], NOW)
@@ -270,7 +272,7 @@ def test_page_facts_reach_other_workers_in_order(store: SqliteStore):
     assert store.page_facts("c") == []
 
 
-def test_a_url_is_defined_for_its_publisher_alone_and_forgotten_in_time(store: SqliteStore):
+def test_a_url_is_defined_for_its_publisher_alone_and_forgotten_in_time(store: Store):
     store.put_page_urls([("daily", "u1", "a")], NOW)
     store.put_page_urls([("daily", "u1", "b")], NOW + timedelta(days=1))
     store.put_page_urls([("daily", "u2", "a")], NOW)
@@ -285,14 +287,14 @@ def test_a_url_is_defined_for_its_publisher_alone_and_forgotten_in_time(store: S
     assert [page.content_hash for _, page in store.pages_since(0)] == ["b"]
 
 
-def test_a_setting_is_settled_once(store: SqliteStore):
+def test_a_setting_is_settled_once(store: Store):
     assert store.setting("currency") is None
     assert store.settle("currency", "EUR") == "EUR"
     assert store.settle("currency", "USD") == "EUR"
     assert store.setting("currency") == "EUR"
 
 
-def test_a_page_of_things_goes_on_behind_the_last(store: SqliteStore):
+def test_a_page_of_things_goes_on_behind_the_last(store: Store):
     fill(store, 5)
     other = Advertiser("shoes", "Shoes", ("shoes.example",))
     write(store, Change(None, other), Change(None, campaign("walk", advertiser="shoes")),
@@ -306,8 +308,8 @@ def test_a_page_of_things_goes_on_behind_the_last(store: SqliteStore):
     assert [c.id for c in store.creatives_of("shoes")] == ["c000001b"]
 
 
-def _add_creatives(path: str, name: str) -> None:
-    store = open_store(f"sqlite:///{path}")
+def _add_creatives(url: str, name: str) -> None:
+    store = open_store(url)
     for n in range(20):
         while True:
             try:
@@ -318,10 +320,10 @@ def _add_creatives(path: str, name: str) -> None:
     store.close()
 
 
-def test_writers_in_several_processes_lose_nothing(store: SqliteStore):
+def test_writers_in_several_processes_lose_nothing(store: Store, store_url: str):
     fill(store, 0)
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_add_creatives, args=(str(store.path), name)) for name in ("a", "b")]
+    workers = [context.Process(target=_add_creatives, args=(store_url, name)) for name in ("a", "b")]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -331,7 +333,7 @@ def test_writers_in_several_processes_lose_nothing(store: SqliteStore):
     assert store.versions().catalog == 41
 
 
-def test_writers_in_several_threads_lose_nothing(store: SqliteStore):
+def test_writers_in_several_threads_lose_nothing(store: Store):
     fill(store, 0)
 
     def add(name: str) -> None:
@@ -346,8 +348,8 @@ def test_writers_in_several_threads_lose_nothing(store: SqliteStore):
     assert len(store.vectors("mini", [f"{name}{n}" for name in "abcd" for n in range(20)])) == 80
 
 
-def test_two_first_openings_at_once_make_one_store(tmp_path: Path):
-    url, errors = f"sqlite:///{tmp_path}/new.db", []
+def test_two_first_openings_at_once_make_one_store(store_url: str):
+    url, errors = store_url, []
 
     def first() -> None:
         try:
@@ -364,85 +366,3 @@ def test_two_first_openings_at_once_make_one_store(tmp_path: Path):
     store = open_store(url)
     assert store.versions() == Versions(0, 0, 0)
     store.close()
-
-
-def test_a_newer_schema_is_refused_with_the_remedy(store: SqliteStore):
-    store.close()
-    db = sqlite3.connect(store.path)
-    db.execute("PRAGMA user_version = 999")
-    db.close()
-    with pytest.raises(StoreError, match="schema 999.*install the newer release"):
-        open_store(f"sqlite:///{store.path}")
-
-
-def test_an_older_schema_is_brought_forward_with_its_rows(store: SqliteStore, monkeypatch):
-    from engine.store import sqlite
-
-    fill(store)
-    store.close()
-    newer = (
-        *sqlite.MIGRATIONS,
-        "ALTER TABLE creatives ADD COLUMN note TEXT; UPDATE creatives SET note = 'kept'",
-    )
-    monkeypatch.setattr(sqlite, "MIGRATIONS", newer)
-    reopened = open_store(f"sqlite:///{store.path}")
-    assert len(ids(reopened)) == 3
-    reopened.close()
-    db = sqlite3.connect(store.path)
-    assert db.execute("SELECT DISTINCT note FROM creatives").fetchall() == [("kept",)]
-    assert db.execute("PRAGMA user_version").fetchone() == (len(newer),)
-    db.close()
-
-
-@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path, content: bytes):
-    path = tmp_path / "broken.db"
-    path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"broken\.db.*restore a backup"):
-        open_store(f"sqlite:///{path}")
-    assert path.read_bytes() == content
-
-
-def test_another_programs_database_is_left_alone(tmp_path: Path):
-    db = sqlite3.connect(tmp_path / "other.db")
-    db.execute("CREATE TABLE theirs (x)")
-    db.close()
-    with pytest.raises(StoreError, match="not Tactful's"):
-        open_store(f"sqlite:///{tmp_path}/other.db")
-
-
-@pytest.mark.parametrize("url", ["", "sqlite:///", "sqlite:x.db", "postgresql://host/db", "/tmp/x.db"])
-def test_a_url_that_is_not_understood_is_refused(url: str):
-    with pytest.raises(StoreError, match="expected 'sqlite:///"):
-        open_store(url)
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(StoreError, match="cannot be opened"):
-        open_store(f"sqlite:///{tmp_path}/no/x.db")
-
-
-def test_a_row_that_cannot_be_read_is_named_as_such(store: SqliteStore):
-    fill(store)
-    db = sqlite3.connect(store.path)
-    db.execute("UPDATE creatives SET json = '{\"kind\":\"creative\"' WHERE id = 'c000001'")
-    db.commit()
-    db.close()
-    with pytest.raises(StoreError, match="a stored creative cannot be read"):
-        ids(store)
-    with pytest.raises(StoreError, match="a stored creative cannot be read"):
-        store.find("creative", ["c000001"])
-
-
-def test_a_file_that_breaks_while_in_use_is_named(store: SqliteStore):
-    fill(store, 3000)
-    store.close()
-    data = bytearray(store.path.read_bytes())
-    data[8192:] = b"\xa5" * (len(data) - 8192)
-    store.path.write_bytes(data)
-    with pytest.raises(StoreError, match=r"tactful\.db.*restore a backup"):
-        ids(store)
-    with pytest.raises(StoreError, match=r"tactful\.db"):
-        store.find("creative", ["c000001"])
-    with pytest.raises(StoreError, match=r"tactful\.db"):
-        store.put_vectors("mini", {"a": np.ones(2, np.float32)})

@@ -14,8 +14,7 @@ from click.testing import CliRunner, Result
 from engine.cli import main
 from engine.config import CONSENT_KEYS
 from engine.consent_log import receipt as receipt_of_leaf
-from engine.store.consents_sqlite import SqliteConsents
-from engine.store.uses_sqlite import KEPT
+from engine.store.forms import KEPT
 from privacy.errors import LogError
 from privacy.gate import hashes_of
 from privacy.keyring import Keyring
@@ -26,15 +25,15 @@ HOUR = 3600
 
 
 @pytest.fixture
-def world(tmp_path):
-    made = LogWorld(tmp_path)
+def world(tmp_path, setting):
+    made = LogWorld(tmp_path, setting=setting)
     made.log.step()
     yield made
     made.close()
 
 
 def use(world: LogWorld, number: int) -> bytes:
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     jti, nonce = f"{number:064x}", "0" * 64
     assert consents.use("planet", jti, nonce, world.time + timedelta(hours=1), 50)
     return receipt(jti, nonce)
@@ -66,7 +65,7 @@ def test_uses_of_an_hour_are_told_in_one_leaf_that_tells_no_number(world):
 
 
 def test_a_replayed_use_is_told_once(world):
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     until = world.time + timedelta(hours=1)
     for _ in range(3):
         consents.use("planet", "a" * 64, "b" * 64, until, 50)
@@ -99,7 +98,7 @@ def test_a_use_is_proved_to_have_been_told_and_another_is_not(world):
 def test_batches_go_when_their_time_is_over_and_their_leaves_stay(world):
     wanted = use(world, 7)
     world.log.step()
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     assert consents.forget(world.time + KEPT)["use_batches"] == 0
     assert consents.forget(world.time + KEPT + timedelta(hours=1))["use_batches"] == 1
     assert world.log.uses.find(wanted) is None
@@ -109,7 +108,7 @@ def test_batches_go_when_their_time_is_over_and_their_leaves_stay(world):
 def test_the_command_proves_a_use_by_what_the_publisher_has_and_another_checks_it(world):
     keys = Keyring.open(world.config.key_dir, CONSENT_KEYS, random=bytes)
     token_id, nonce = "5f1e8a4e00004000800000000000aaaa", "00112233445566778899aabbccddeeff"
-    consents = SqliteConsents(world.store, world.leaves, random_bytes=bytes)
+    consents = world.store.consents(world.leaves, bytes)
     consents.use(
         "planet",
         *hashes_of(partial(keys.mac, "subject"), token_id, nonce),
@@ -117,6 +116,7 @@ def test_the_command_proves_a_use_by_what_the_publisher_has_and_another_checks_i
         9,
     )
     environ = {"TACTFUL_DATA_DIR": str(world.config.data_dir), "TACTFUL_KEY_DIR": str(world.config.key_dir)}
+    environ |= {"TACTFUL_STORE": world.config.store} if world.config.store else {}
 
     def run(*words: object) -> Result:
         return CliRunner().invoke(main, [str(word) for word in words], env=environ)

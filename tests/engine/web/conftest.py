@@ -173,6 +173,9 @@ class FakeServices:
             self.consents.close()
         self.store.close()
 
+    def new_secret(self) -> bytes:
+        return bytes(range(32))
+
     def new_id(self) -> str:
         self._ids += 1
         return f"id{self._ids}"

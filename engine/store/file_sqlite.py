@@ -1,0 +1,191 @@
+"""The main SQLite file (WAL): its connections, its one write transaction, its schema. Safe with threads and processes.
+
+Readers see one consistent state however long they read; a writer takes the write lock first (BEGIN
+IMMEDIATE), so that what it checked is what it changes. One public method of a store is one transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from engine.errors import StoreError
+from engine.store.forms import BUSY_TIMEOUT_S
+from engine.store.schema_sqlite import MIGRATIONS
+from engine.store.scrub import rewrite, scrub
+
+APPLICATION_ID = 0x54414354  # "TACT": tells our files from other SQLite files
+
+
+class SqliteFile:
+    """What the stores that keep their tables in one file share: they read and write through this."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, making or migrating its tables where needed. Raises StoreError."""
+        self.path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[sqlite3.Connection] = []
+        self.migrated_from = self._prepare()
+
+    def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
+        """Return the rows of one statement that only reads. Raises StoreError."""
+        try:
+            return self._connection().execute(sql, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Hold one consistent state, on a connection of its own, however long it is read. Raises StoreError."""
+        try:
+            db = self._connect()
+            try:
+                db.execute("BEGIN")
+                yield db
+            finally:
+                db.close()
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    @contextmanager
+    def writing(self, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+        """Hold the one write transaction of the file: committed at the end, undone where anything is raised.
+
+        What must come true together is written inside one of these; they do not nest. Another writer is waited for
+        `wait_s` seconds. Raises StoreError, and sqlite3.IntegrityError as it comes.
+        """
+        try:
+            db = self._connection()
+            begin(db, wait_s, BUSY_TIMEOUT_S)
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self.path}: cannot be written ({error}): {_remedy(error, 'try again, or check the disk')}"
+            ) from error
+
+    def scrub(self, needles: Sequence[bytes]) -> None:
+        """Rid the file of these bytes, whose rows are deleted; `()` rids it of all that no row holds.
+
+        Raises StoreError where another process keeps it in use.
+        """
+        db = self._connection()
+        if needles:
+            scrub(db, self.path, needles)
+        else:
+            rewrite(db, self.path)
+
+    def schema(self) -> int:
+        """Return the number of migrations that the tables went through."""
+        return _schema(self._connection())
+
+    def close(self) -> None:
+        """Close the connections of all threads; the store must not be used after."""
+        with self._lock:
+            for db in self._open:
+                db.close()
+            self._open.clear()
+        self._local = threading.local()
+
+    def _prepare(self) -> int:
+        """Bring the tables to this release's schema; return which they had."""
+        try:
+            db = self._connection()
+            # Tables are counted first: whoever makes them sets the id with them, in one transaction.
+            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+            if tables and not ours:
+                raise StoreError(f"{self.path}: a SQLite file, but not Tactful's: name another file")
+            schema = _schema(db)
+            if schema > len(MIGRATIONS):
+                raise StoreError(
+                    f"{self.path}: has schema {schema}, this release knows {len(MIGRATIONS)}:"
+                    " install the newer release, or restore a backup made before it"
+                )
+            db.execute("PRAGMA journal_mode = WAL")  # stays with the file
+            if schema < len(MIGRATIONS):
+                with self.writing():
+                    self._migrate(db)
+            return schema
+        except sqlite3.Error as error:
+            self.close()
+            remedy = _remedy(error, "check path and rights, or restore a backup")
+            raise StoreError(f"{self.path}: cannot be opened ({error}): {remedy}") from error
+        except StoreError:
+            self.close()
+            raise
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        # Another process may have migrated while this one waited for the lock: read the schema again.
+        for number in range(_schema(db), len(MIGRATIONS)):
+            for statement in MIGRATIONS[number].split(";"):  # executescript would commit first
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number + 1}")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+    def _connect(self) -> sqlite3.Connection:
+        # check_same_thread=False: close() closes the connections of other threads.
+        db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA secure_delete = ON")  # what is erased is zeroed, see engine.store.scrub
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection. One must not be carried across a fork: SQLite would lose locks."""
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None or self._local.pid != os.getpid():
+            db = self._local.db = self._connect()
+            self._local.pid = os.getpid()
+            with self._lock:
+                self._open.append(db)
+        return db
+
+    def _unreadable(self, error: sqlite3.Error) -> StoreError:
+        return StoreError(
+            f"{self.path}: cannot be read ({error}): {_remedy(error, 'check the disk, or restore a backup')}"
+        )
+
+
+def begin(db: sqlite3.Connection, wait_s: float, usual_s: float) -> None:
+    """Begin a write transaction, waiting so long for another writer, whatever the connection usually does."""
+    if wait_s == usual_s:
+        db.execute("BEGIN IMMEDIATE")
+        return
+    db.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {round(usual_s * 1000)}")
+
+
+def _schema(db: sqlite3.Connection) -> int:
+    return cast(int, db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _remedy(error: sqlite3.Error, otherwise: str) -> str:
+    """Say what to do about an error: mostly it is known by its kind alone that the disk is full."""
+    code = getattr(error, "sqlite_errorcode", 0)  # misuse of the module has none
+    return "make room on its disk" if is_full(code) else otherwise
+
+
+def is_full(code: int) -> bool:
+    """Say whether this code of an error means that the disk is full."""
+    # A limit on the size of files or of a user's share shows as a write that fails.
+    return code == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_WRITE

@@ -1,0 +1,147 @@
+"""The consent log's leaves in PostgreSQL, so that a consent and its leaf commit together, whichever machine writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from psycopg import OperationalError
+from psycopg.pq import TransactionStatus
+
+from engine.store.server_postgres import Connection, PostgresServer, Room, hold
+from privacy.consent_log import PADDED_TO, Maker, dummy, hour_of, seal
+
+_LAST = "SELECT max(seq) FROM log_leaves"
+_SETTING = "SELECT value FROM settings WHERE name = %s"
+_HOUR = "log-hour"  # setting: the hour that is being filled, and the index of its first leaf
+_RECORDED = "log-recorded"  # setting: keys, settings and policy as the log was last told of them
+
+
+class PostgresLeaves:
+    """Satisfies LeafStore. With `random`, the log is one that everybody may read: sealed, and padded by the hour."""
+
+    def __init__(self, server: PostgresServer, random: Callable[[int], bytes] | None = None) -> None:
+        self._server = server
+        self._random = random
+
+    def append(self, db: Connection, makers: Sequence[Maker]) -> list[int]:
+        """Append within the transaction that `PostgresServer.writing` gave; return the indexes."""
+        if db.info.transaction_status != TransactionStatus.INTRANS:
+            raise ValueError(
+                "db: got a connection without a transaction, expected PostgresServer.writing()'s"
+            )
+        hold(db, Room.LOG)
+        seq = _count(db.execute(_LAST).fetchall())
+        if self._random is None:
+            rows = [(number, make(number)) for number, make in enumerate(makers, seq)]
+            _insert(db, rows)
+            return [number for number, _ in rows]
+        given = []
+        for make in makers:
+            # Whoever tells first of a new hour closes the last one, so that no leaf of it can follow the dummies.
+            seq = self._close_hour(db, hour_of(make(seq)), seq)
+            _insert(db, [(seq, seal(make(seq), self._random))])
+            given.append(seq)
+            seq += 1
+        return given
+
+    def count(self) -> int:
+        """Return the number of leaves that are committed."""
+        return _count(self._server.rows(_LAST))
+
+    def read(self, start: int, stop: int) -> list[bytes]:
+        """Return the leaves from `start` to before `stop`, fewer where the log ends."""
+        sql = "SELECT leaf FROM log_leaves WHERE seq >= %s AND seq < %s ORDER BY seq"
+        return [row[0] for row in self._server.rows(sql, (start, stop))]
+
+    def close_hour(self, hour: int) -> int | None:
+        """Pad what came before this hour (counted from 1970) to a multiple of 64; return how many leaves that makes.
+
+        An hour in which nothing happened gets 64, too. None in the first hour, which has nothing before it.
+        """
+        open_hour, first = _open_hour(self._server.rows(_SETTING, (_HOUR,)))
+        if open_hour is None or hour > open_hour:
+            with self._server.writing() as db:
+                hold(db, Room.LOG)
+                self._close_hour(db, hour, _count(db.execute(_LAST).fetchall()))
+                _, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
+        return first or None
+
+    def put_back(self, leaves: Iterable[bytes]) -> int:
+        """Put the first leaves where they were signed to stand; return how many were not there."""
+        sql = (
+            "INSERT INTO log_leaves (seq, leaf) VALUES (%s, %s)"
+            " ON CONFLICT (seq) DO UPDATE SET leaf = excluded.leaf WHERE log_leaves.leaf <> excluded.leaf"
+        )
+        with self._server.writing() as db:
+            hold(db, Room.LOG)
+            return sum(db.execute(sql, (seq, leaf)).rowcount for seq, leaf in enumerate(leaves))
+
+    def recorded(self, db: Connection) -> bytes | None:
+        """Return what `record` kept last, within the caller's transaction, in which nobody else records."""
+        hold(db, Room.LOG)
+        rows = db.execute(_SETTING, (_RECORDED,)).fetchall()
+        return rows[0][0].encode() if rows else None
+
+    def record(self, db: Connection, state: bytes) -> None:
+        """Keep what keys and settings the log was last told of, within the caller's transaction."""
+        _set(db, _RECORDED, state.decode())
+
+    def _close_hour(self, db: Connection, hour: int, count: int) -> int:
+        """Pad the hour that is open if another one has come; return the number of leaves. Requires the log's lock."""
+        open_hour, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
+        if open_hour is not None and hour <= open_hour:
+            return count
+        if open_hour is not None and self._random is not None:
+            padded = first + max(PADDED_TO, -(-(count - first) // PADDED_TO) * PADDED_TO)
+            _insert(db, [(seq, dummy(seq, open_hour, self._random)) for seq in range(count, padded)])
+            count = padded
+        _set(db, _HOUR, json.dumps([hour, count]))
+        return count
+
+
+class PostgresWriterLock:
+    """Satisfies Alone: held by a session, so that it is free again once its process or its connection is gone."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._held: Connection | None = None
+
+    def take(self) -> bool:
+        """Take it, or look whether the session still holds it; say whether this process has it. Raises StoreError."""
+        if self._held is not None:
+            try:
+                self._held.execute("SELECT 1")
+                return True
+            except OperationalError:  # with the connection went the lock: somebody else may have it
+                self.release()
+        self._held = self._server.hold_session(Room.WRITER)
+        return self._held is not None
+
+    def release(self) -> None:
+        """Let another process have it."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+
+def _set(db: Connection, name: str, value: str) -> None:
+    sql = "INSERT INTO settings (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    db.execute(sql, (name, value))
+
+
+def _open_hour(rows: Sequence[tuple[Any, ...]]) -> tuple[int | None, int]:
+    if not rows:
+        return None, 0
+    hour, first = json.loads(rows[0][0])
+    return int(hour), int(first)
+
+
+def _insert(db: Connection, rows: Sequence[tuple[int, bytes]]) -> None:
+    db.cursor().executemany("INSERT INTO log_leaves (seq, leaf) VALUES (%s, %s)", rows)
+
+
+def _count(rows: Sequence[tuple[Any, ...]]) -> int:
+    last = rows[0][0]
+    return 0 if last is None else int(last) + 1

@@ -1,0 +1,376 @@
+"""The PostgreSQL database: its connections, its transactions, its schema. Safe with threads, processes and machines.
+
+Readers see one committed state; a writer first takes the lock of the room that it changes, so that what it
+checked is what it changes. One public method of a store is one transaction. A connection that was lost, as when
+the server starts anew, costs the call that noticed it one more try; then it fails, and the next call tries again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from itertools import count
+from typing import Any, TypeVar, cast
+
+import psycopg
+from psycopg.abc import Query
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+
+from engine.errors import StoreError
+from engine.store.forms import BATCH, BUSY_TIMEOUT_S
+from engine.store.schema_postgres import MIGRATIONS
+
+CONNECTIONS = 8  # of a process: more threads than that wait for their turn
+AWAY_S = 5.0  # how long a page view does not try a server that could not be reached, unless others reached it
+OLDEST = 130_000  # PostgreSQL 13
+NAME = "tactful"  # by which the server knows our sessions
+_PATIENT_S = 1.0  # whoever waits for less than this answers a page view
+_SETTINGS = {
+    "application_name": NAME,
+    "connect_timeout": 2,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+}
+_STREAMS = count()  # names of cursors
+_T = TypeVar("_T")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class Room(StrEnum):
+    """What is changed by one transaction at a time. Whoever takes two takes them in this order."""
+
+    CATALOGUE = "catalogue"  # the counters, and all that moves them
+    VECTORS = "vectors"
+    PAGES = "pages"
+    LOG = "log"  # the leaves, and all that is told of in them
+    SCHEMA = "schema"
+    WRITER = "writer"  # held by the session of the process that publishes the log
+
+
+class PostgresServer:
+    """What the stores that keep their tables in one database share: they read and write through this."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database, making or migrating its tables where needed. Raises StoreError."""
+        self._settings = _settings(url)
+        self.name = _named(self._settings)
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+        self._turns = threading.BoundedSemaphore(CONNECTIONS)
+        self._pid = os.getpid()
+        self._away_until = 0.0
+        self.migrated_from = self._prepare()
+
+    def rows(self, sql: str, arguments: Sequence[object] = (), wait_s: float = BUSY_TIMEOUT_S) -> list[Any]:
+        """Return the rows of one statement that only reads. Raises StoreError.
+
+        A page view waits for a connection `wait_s` at most.
+        """
+        with self._turn(wait_s):
+            try:
+                db, rows = self._first(lambda db: db.execute(sql, arguments, binary=True).fetchall(), wait_s)
+            except psycopg.Error as error:
+                raise self._unreadable(error) from error
+            self._give_back(db)
+            return rows
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Hold one consistent state, on a connection of its own, however long it is read. Raises StoreError."""
+        try:
+            db = self._connect()
+            try:
+                db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                yield db
+            finally:
+                db.close()
+        except psycopg.Error as error:
+            raise self._unreadable(error) from error
+
+    @contextmanager
+    def writing(self, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[Connection]:
+        """Hold a write transaction: committed at the end, undone where anything is raised. They do not nest.
+
+        Others are waited for `wait_s` seconds. Raises StoreError, and psycopg.IntegrityError as it comes.
+        """
+        begin = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;"
+            f" SET LOCAL lock_timeout = {max(1, round(wait_s * 1000))}"
+        )
+        with self._turn(wait_s):
+            try:
+                db, _ = self._first(lambda db: db.execute(begin), wait_s)
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                finally:
+                    if not db.closed and db.info.transaction_status != TransactionStatus.IDLE:
+                        _undo(db)
+                    self._give_back(db)
+            except psycopg.IntegrityError:
+                raise
+            except psycopg.Error as error:
+                raise StoreError(
+                    f"{self.name}: cannot be written ({_told(error)}): {_remedy(error)}"
+                ) from error
+
+    def scrub(self, needles: Sequence[bytes]) -> None:
+        """Let go of deleted rows; `()` writes the tables of consents anew. Raises StoreError where they are in use.
+
+        What the server keeps beside its tables, as its write-ahead log, is not in our hands: the ciphertexts that
+        may stand there have lost their key.
+        """
+        how = "" if needles else "FULL"
+        with self._turn(BUSY_TIMEOUT_S):
+            try:
+                db = self._connect()
+                try:
+                    db.execute(f"SET lock_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+                    for table in ("consents", "consent_events"):
+                        db.execute(f"VACUUM {how} {table}")
+                finally:
+                    db.close()
+            except psycopg.Error as error:
+                raise StoreError(
+                    f"{self.name}: deleted rows are still in the tables ({_told(error)}): try again"
+                ) from error
+
+    def hold_session(self, room: Room) -> Connection | None:
+        """Take a room's lock on a connection of its own, until that is closed or lost; None where another has it.
+
+        Raises StoreError.
+        """
+        try:
+            db = self._connect()
+            try:
+                sql = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '.' || %s, 0))"
+                if db.execute(sql, (room,)).fetchone() == (True,):
+                    return db
+            except psycopg.Error:
+                db.close()
+                raise
+            db.close()
+            return None
+        except psycopg.Error as error:
+            raise self._unreadable(error) from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody else write meanwhile. Raises StoreError where another process has the database open."""
+        try:
+            db = self._connect()
+            try:
+                for room in Room:
+                    sql = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '.' || %s, 0))"
+                    if db.execute(sql, (room,)).fetchone() != (True,):
+                        raise StoreError(f"{self.name}: a service has it open: stop it first")
+                yield
+            finally:
+                db.close()
+        except psycopg.Error as error:
+            raise self._unreadable(error) from error
+
+    def in_use(self) -> bool:
+        """Say whether another process has sessions of ours in this database. Raises StoreError."""
+        with self._lock:
+            ours = [db.info.backend_pid for db in self._idle]
+        sql = (
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+            " AND pid <> pg_backend_pid() AND pid <> ALL (%s::int[]) LIMIT 1"
+        )
+        return bool(self.rows(sql, (NAME, ours)))
+
+    def schema(self) -> int:
+        """Return the number of migrations that the tables went through."""
+        return cast(int, self.rows("SELECT version FROM tactful_schema")[0][0])
+
+    def close(self) -> None:
+        """Close all connections that nobody uses; the store must not be used after."""
+        with self._lock:
+            for db in self._idle:
+                db.close()
+            self._idle.clear()
+
+    # --- connections ---
+
+    @contextmanager
+    def _turn(self, wait_s: float) -> Iterator[None]:
+        if not self._turns.acquire(timeout=wait_s):
+            raise StoreError(f"{self.name}: all {CONNECTIONS} connections are in use: try again")
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _first(self, act: Callable[[Connection], _T], wait_s: float) -> tuple[Connection, _T]:
+        """Give a connection on which the first statement was run; one that turns out to be lost is replaced once."""
+        for may_be_lost in (True, False):
+            db = self._take(wait_s)
+            try:
+                return db, act(db)
+            except psycopg.Error as error:
+                if not _is_lost(db, error):
+                    if db.info.transaction_status != TransactionStatus.IDLE:
+                        _undo(db)
+                    self._give_back(db)
+                    raise
+                db.close()
+                self._drop_idle()  # most likely they went together
+                if not may_be_lost:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _take(self, wait_s: float) -> Connection:
+        with self._lock:
+            if self._pid != os.getpid():  # none is carried across a fork: both ends would talk at once
+                self._idle, self._pid = [], os.getpid()
+            if self._idle:
+                return self._idle.pop()
+        if wait_s < _PATIENT_S and time.monotonic() < self._away_until:
+            raise psycopg.OperationalError("the server could not be reached a moment ago")
+        return self._connect()
+
+    def _give_back(self, db: Connection) -> None:
+        if db.closed or db.info.transaction_status != TransactionStatus.IDLE:
+            db.close()
+            return
+        with self._lock:
+            self._idle.append(db)
+
+    def _drop_idle(self) -> None:
+        with self._lock:
+            dropped, self._idle = self._idle, []
+        for db in dropped:
+            db.close()
+
+    def _connect(self) -> Connection:
+        try:
+            db = psycopg.connect(**self._settings, autocommit=True)
+            # What is acknowledged is on the disk, whatever the server's default.
+            db.execute(
+                "SELECT set_config('synchronous_commit', 'on', false)"
+                " WHERE current_setting('synchronous_commit') = 'off'"
+            )
+        except psycopg.OperationalError:
+            self._away_until = time.monotonic() + AWAY_S
+            raise
+        self._away_until = 0.0
+        return db
+
+    # --- the schema ---
+
+    def _prepare(self) -> int:
+        """Bring the tables to this release's schema; return which they had."""
+        try:
+            with self.writing() as db:
+                if db.info.server_version < OLDEST:
+                    raise StoreError(
+                        f"{self.name}: got PostgreSQL {db.info.server_version // 10_000}, expected 13+"
+                    )
+                encoding = db.execute("SHOW server_encoding").fetchone()
+                if encoding != ("UTF8",):
+                    raise StoreError(
+                        f"{self.name}: got an encoding other than UTF8: make the database anew in it"
+                    )
+                hold(db, Room.SCHEMA)
+                version = self._version(db)
+                if version > len(MIGRATIONS):
+                    raise StoreError(
+                        f"{self.name}: has schema {version}, this release knows {len(MIGRATIONS)}:"
+                        " install the newer release, or restore a backup made before it"
+                    )
+                for number in range(version, len(MIGRATIONS)):
+                    db.execute(MIGRATIONS[number])
+                if version < len(MIGRATIONS):
+                    db.execute("UPDATE tactful_schema SET version = %s", (len(MIGRATIONS),))
+                return version
+        except StoreError:
+            self.close()
+            raise
+
+    def _version(self, db: Connection) -> int:
+        tables = [
+            row[0]
+            for row in db.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+            ).fetchall()
+        ]
+        if "tactful_schema" in tables:
+            return cast(int, db.execute("SELECT version FROM tactful_schema").fetchall()[0][0])
+        if tables:
+            raise StoreError(
+                f"{self.name}: its schema holds tables that are not Tactful's: name an empty database, or a schema"
+                " by `?options=-csearch_path%3DNAME`"
+            )
+        db.execute("CREATE TABLE tactful_schema (version bigint NOT NULL)")
+        db.execute("INSERT INTO tactful_schema (version) VALUES (0)")
+        return 0
+
+    def _unreadable(self, error: psycopg.Error) -> StoreError:
+        return StoreError(f"{self.name}: cannot be read ({_told(error)}): {_remedy(error)}")
+
+
+def hold(db: Connection, *rooms: Room) -> None:
+    """Take the locks of rooms until the transaction ends, and with them the right to change what is there."""
+    for room in rooms:
+        db.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.' || %s, 0))", (room,)
+        )
+
+
+def streamed(db: Connection, sql: Query, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield rows as they are needed. Requires a transaction, whose one state they are of."""
+    with db.cursor(f"stream-{next(_STREAMS)}") as cursor:
+        cursor.itersize = BATCH
+        yield from cursor.execute(sql, arguments, binary=True)
+
+
+def _undo(db: Connection) -> None:
+    try:
+        db.execute("ROLLBACK")
+    except psycopg.Error:  # whatever was raised first is what is told
+        db.close()
+
+
+def _settings(url: str) -> dict[str, Any]:
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise StoreError(
+            "store: got a URL that PostgreSQL does not read, expected 'postgresql://user@host/database'"
+        ) from None
+    return {**_SETTINGS, **given}
+
+
+def _named(settings: dict[str, Any]) -> str:
+    """Name a database without its secrets."""
+    return f"postgresql://{settings.get('host', '')}/{settings.get('dbname', '')}"
+
+
+def _is_lost(db: Connection, error: psycopg.Error) -> bool:
+    state = error.sqlstate or ""
+    return db.closed or db.broken or state.startswith(("08", "57P"))
+
+
+def _told(error: psycopg.Error) -> str:
+    """Give the first line of what the server said: the rest may quote values."""
+    said = error.diag.message_primary or str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0]
+
+
+def _remedy(error: psycopg.Error) -> str:
+    if isinstance(error, psycopg.errors.DiskFull):
+        return "make room on its disk"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return "give this user the right to"
+    if isinstance(error, psycopg.OperationalError):
+        return "look whether the server runs, then try again"
+    return "try again, or restore a backup"

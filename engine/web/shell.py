@@ -1,0 +1,60 @@
+"""Flask without what the service does not use: sessions, cookies, signals, many hosts. A request costs less for it."""
+
+from __future__ import annotations
+
+from typing import cast
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response
+from flask.sessions import SessionInterface, SessionMixin
+from werkzeug.routing import MapAdapter
+
+from engine.web.api import Ready
+
+
+class NoSessions(SessionInterface):
+    """There are no sessions and no cookies."""
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
+        """Open none."""
+        return None
+
+    def make_null_session(self, app: Flask) -> None:  # type: ignore[override]  # a null session costs an object a request
+        """Make none."""
+
+    def is_null_session(self, obj: object) -> bool:
+        """Say that there is nothing to save."""
+        return True
+
+
+class Shell(Flask):
+    """A Flask app that is reached under one URL; a `Ready` answer passes no hook."""
+
+    def __init__(self, name: str, public_url: str) -> None:
+        super().__init__(name, static_folder=None, template_folder=None)
+        self.session_interface = NoSessions()
+        self.url_map.strict_slashes = True
+        self.url_map.merge_slashes = False  # an address is right or unknown; nothing is redirected
+        self._public = urlsplit(public_url)
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Bind the routes to a request; the host is the configured one, as the gate left no other."""
+        if request is None:
+            return None
+        url = self._public
+        return MapAdapter(
+            self.url_map, url.netloc, url.path, "", url.scheme, request.path, request.method, ""
+        )
+
+    def full_dispatch_request(self) -> Response:
+        """Answer a request as Flask does, without its signals."""
+        if self.before_request_funcs or self.url_value_preprocessors:
+            return super().full_dispatch_request()
+        self._got_first_request = True
+        try:
+            answer = self.dispatch_request()
+        except Exception as error:
+            answer = self.handle_user_exception(error)
+        if isinstance(answer, Ready):
+            return cast(Response, answer)  # all that `wsgi_app` does with it is to call it
+        return self.finalize_request(answer)
