@@ -36,9 +36,7 @@ from privacy.consent import Consented
 from privacy.visit import Visit
 
 COMPETING = 16  # candidates for a placement: chosen by match, then ordered by match × bid
-LISTED_FROM = (
-    8  # searches of a page after which its list is made: it costs as much as so many twice or thrice
-)
+LISTED_FROM = 8  # searches of a page after which its list is made, which costs as much as a dozen
 LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
 
 # Gives the consented signals that may act on a page of the snapshot's catalogue, or None.
@@ -277,7 +275,7 @@ class Engine:
         if found is None:
             asked = kept.asked.get(key, 0) + 1
             kept.asked.put(key, asked)
-            if asked == LISTED_FROM:
+            if asked % LISTED_FROM == 0:
                 self._background.submit(
                     lambda: kept.page_lists.put(key, page_list(kept.view, vector)), LIST_WITHIN_S
                 )

@@ -227,10 +227,9 @@ class FaissIndex:
         vector: Vector = self._vectors[row]
         return vector
 
-    def vectors_of(self, rows: Rows) -> Vector:
-        """Return the (len(rows), dim) vectors of rows, copied."""
-        vectors: Vector = self._vectors[rows]
-        return vectors
+    def scores(self, query: Vector, rows: Rows) -> Vector:
+        """Return the exact score of each of these rows."""
+        return _scores(self._padded, _aligned(query), rows)
 
     def _by_lists(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         frame = self.frame
