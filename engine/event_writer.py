@@ -18,7 +18,7 @@ from engine.events import Asked, Event, EventStore
 log = logging.getLogger(__name__)
 
 MOST = 20_000  # events that wait
-GATHER_S = 0.002  # the first of a batch waits so long for others
+GATHER_S = 0.006  # the first of a batch waits so long for others: with its commit, within 20 ms
 NOTED_S = 1.0  # what nobody waits for is kept after so long at the latest
 WAIT_S = 10.0  # longer than that a commit does not take where anything works
 
@@ -26,12 +26,24 @@ WAIT_S = 10.0  # longer than that a commit does not take where anything works
 class _Batch:
     """What is kept together."""
 
-    __slots__ = ("done", "events", "fault")
+    __slots__ = ("events", "fault", "waiting")
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.done = threading.Event()
+        self.waiting: list[threading.Lock] = []  # held; each is let go for one who waits
         self.fault: Exception | None = None
+
+    def join(self) -> threading.Lock:
+        """Return what can be taken when this is done. An Event would have all who wait queue for its lock again."""
+        lock = threading.Lock()
+        lock.acquire()
+        self.waiting.append(lock)
+        return lock
+
+    def done(self) -> None:
+        """Let all go who wait."""
+        for lock in self.waiting:
+            lock.release()
 
 
 class EventWriter:
@@ -59,10 +71,11 @@ class EventWriter:
             if self._stopping or self._thread is None or len(batch.events) + len(events) > self._most:
                 raise Busy("events: the queue is full")
             batch.events.extend(events)
+            done = batch.join()
             if not self._awaited:
                 self._awaited = True
                 self._changed.notify_all()
-        if not batch.done.wait(WAIT_S):
+        if not done.acquire(timeout=WAIT_S):
             raise Busy("events: the store does not answer")
         if batch.fault is not None:
             raise Busy("events: the store cannot keep them") from batch.fault
@@ -78,10 +91,10 @@ class EventWriter:
     def wait(self, timeout_s: float) -> bool:
         """Have all that was brought so far kept now; say whether it was."""
         with self._changed:
-            batch = self._batch
+            done = self._batch.join()
             self._awaited = True
             self._changed.notify_all()
-        return batch.done.wait(timeout_s)
+        return done.acquire(timeout=timeout_s)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Keep what waits and end the thread."""
@@ -126,4 +139,4 @@ class EventWriter:
             told = str(error) if isinstance(error, EngineError) else type(error).__name__
             log.error("events not kept: %s", told)
         finally:
-            batch.done.set()
+            batch.done()

@@ -21,13 +21,11 @@ Day = tuple[str, int]  # of a publisher
 Short = dict[str, tuple[int | None, dict[int, int]]]  # campaign → left in all, left of its billing days
 
 
-def once(events: Iterable[Event]) -> list[Event]:
+def once(events: Sequence[Event]) -> list[Event]:
     """Leave out what is told twice. As invalid and as not: the invalid one stands, for bursts are."""
-    found: dict[Key, Event] = {}
-    for event in events:
-        key = event.row[:3]
-        if key not in found or event.row.ivt:
-            found[key] = event
+    found: dict[Key, Event] = {event[0][:3]: event for event in events}
+    if len(found) < len(events):
+        found |= {event[0][:3]: event for event in events if event.row.ivt}
     return list(found.values())
 
 
@@ -36,10 +34,11 @@ def counted(events: Iterable[Event]) -> tuple[dict[Day, int], dict[Day, int]]:
     shown: dict[Day, int] = defaultdict(int)
     clicked: dict[Day, int] = defaultdict(int)
     for row, _, _ in events:
-        if row.kind == "impression":
+        kind = row[2]
+        if kind == "impression":
             if not row.ivt:
                 shown[row.publisher, row.day] += 1
-        elif row.kind == "click" and row.price_micros:
+        elif kind == "click" and row.price_micros:
             clicked[row.publisher, row.day] += 1
     return shown, clicked
 

@@ -27,14 +27,17 @@ class SqliteEvents:
 
     def keep(self, events: Sequence[Event], decided: Iterable[Asked] = ()) -> Kept:
         """Keep the events that are new and settle them, all or none."""
-        with self._store.writing() as db:
-            new = _keep_new(db, once(events))
-            db.executemany(
-                "INSERT INTO decided (day, publisher, section, asked, filled) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET asked = asked + excluded.asked, filled = filled + excluded.filled",
-                decided,
-            )
-        return Kept(new, len(events) - new)
+        fresh: Sequence[Event] = once(events)
+        noted = list(decided)
+        try:
+            with self._store.writing() as db:  # most often all are new: then nothing is looked up before
+                _keep_new(db, fresh, noted)
+        except _SomeKnown:
+            with self._store.writing() as db:
+                known = _known(db, fresh)
+                fresh = [event for event in fresh if event.row[:3] not in known]
+                _keep_new(db, fresh, noted)
+        return Kept(len(fresh), len(events) - len(fresh))
 
     def purge(self, now: datetime) -> dict[str, int]:
         """Delete the raw days that are over; return how many rows of each table."""
@@ -62,23 +65,24 @@ class SqliteEvents:
         )
 
 
-def _keep_new(db: sqlite3.Connection, events: Sequence[Event]) -> int:
-    """Insert and settle the events that are not kept yet; return how many there were."""
-    if not events:
-        return 0
-    # Most often all are new: then nothing has to be looked up before.
-    db.execute("SAVEPOINT new")
-    priced = settle(db, bound_clicks(db, events))
-    changed = db.total_changes
-    db.executemany(_INSERT, [event.row for event in priced])
-    if db.total_changes - changed < len(events):
-        db.execute("ROLLBACK TO new")
-        known = _known(db, events)
-        events = [event for event in events if event.row[:3] not in known]
+class _SomeKnown(Exception):
+    """Some events were kept before: what was written of the others has to be undone."""
+
+
+def _keep_new(db: sqlite3.Connection, events: Sequence[Event], decided: Sequence[Asked]) -> None:
+    """Insert and settle events, and what was asked. Raises _SomeKnown where an event is not new."""
+    if decided:
+        db.executemany(
+            "INSERT INTO decided (day, publisher, section, asked, filled) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET asked = asked + excluded.asked, filled = filled + excluded.filled",
+            decided,
+        )
+    if events:
         priced = settle(db, bound_clicks(db, events))
-        db.executemany(_INSERT, [event.row for event in priced])
-    db.execute("RELEASE new")
-    return len(events)
+        changed = db.total_changes
+        db.executemany(_INSERT, [event[0] for event in priced])
+        if db.total_changes - changed < len(events):
+            raise _SomeKnown
 
 
 def _known(db: sqlite3.Connection, events: Sequence[Event]) -> set[Key]:

@@ -6,9 +6,9 @@ click leads where the catalogue says; no address and no identifier is taken from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from flask import Request, Response, request
 from msgspec import Meta, Struct
@@ -17,10 +17,13 @@ from engine.door import WORTHS, Door
 from engine.errors import Busy
 from engine.keys import Caller
 from engine.record import CLICK_PATH, EVENTS_PATH, PIXEL
-from engine.web.api import RETRY_S, SAFE_HEADERS, Api, Body, Refused
+from engine.web.api import RETRY_S, SAFE_HEADERS, Api, Body, Ready, Refused
 from engine.web.decisions import cors
 from engine.web.faults import Fault
 from privacy.gate import ARRIVAL, Arrival
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 PATH = EVENTS_PATH.rstrip("/")
 MEDIA = ("application/json", "text/plain")  # text/plain: what sendBeacon sends without asking first
@@ -34,7 +37,11 @@ MOST = 100  # tokens of a request
 MAX_BYTES = 128 * 1024
 HEADERS = [*SAFE_HEADERS, ("Vary", "Origin")]
 # A picture is loaded from pages of any origin.
-PIXEL_HEADERS = [*SAFE_HEADERS, ("Cross-Origin-Resource-Policy", "cross-origin")]
+PIXEL_HEADERS = [
+    *SAFE_HEADERS,
+    ("Content-Type", "image/gif"),
+    ("Cross-Origin-Resource-Policy", "cross-origin"),
+]
 # The smallest picture there is: one transparent pixel (GIF89a).
 GIF = (
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00"
@@ -52,6 +59,18 @@ class EventsBody(Struct, frozen=True, forbid_unknown_fields=True):
     tokens: Annotated[tuple[Token, ...], Meta(min_length=1, max_length=MOST)]
 
 
+class Taken(Ready):
+    """Says that events were taken, and nothing else: 204 without a body."""
+
+    __slots__ = ()
+    status_code = 204
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Send it."""
+        start_response("204 No Content", self._headers)
+        return []
+
+
 class EventRoutes:
     """Answers beacons, pixels and clicks."""
 
@@ -66,7 +85,7 @@ class EventRoutes:
         self._door, self._landing_url, self._caller_of, self._count = door, landing_url, caller_of, count
         self._body: Body[EventsBody] = Body(EventsBody, MEDIA, MAX_BYTES)
 
-    def beacon(self) -> Response:
+    def beacon(self) -> Ready:
         """Tell of events, by the tokens that a decision gave for them."""
         sent, arrival = _sent()
         try:
@@ -76,20 +95,20 @@ class EventRoutes:
         except Refused as refused:
             refused.headers |= dict(cors(arrival.origin))
             raise
-        return Response(b"", 204, [*HEADERS, *cors(arrival.origin)])
+        return Taken(b"", [*HEADERS, *cors(arrival.origin)])
 
-    def one(self, token: str) -> Response:
+    def one(self, token: str) -> Ready:
         """Tell of one event, by a beacon to its address; a body is not read."""
         sent, arrival = _sent()
         self._take(sent, arrival, [token], self._publisher(sent, arrival))
-        return Response(b"", 204, [*HEADERS, *cors(arrival.origin)])
+        return Taken(b"", [*HEADERS, *cors(arrival.origin)])
 
-    def pixel(self, token: str) -> Response:
+    def pixel(self, token: str) -> Ready:
         """Tell of one event, by loading its address as a picture."""
         sent, arrival = _sent()
         if sent.method != "HEAD":
             self._take(sent, arrival, [token], None)
-        return Response(GIF, 200, PIXEL_HEADERS, content_type="image/gif")
+        return Ready(GIF, PIXEL_HEADERS)
 
     def click(self, token: str) -> Response:
         """Go where a creative leads, and count the click if its time is not over."""
