@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 _NUMBERS = count(1)
+_PR_SET_PDEATHSIG = 1
 
 
 def binaries() -> Path | None:
@@ -32,6 +35,11 @@ def _user() -> str | None:
     if os.geteuid() != 0:
         return None
     return "postgres" if any(one.pw_name == "postgres" for one in pwd.getpwall()) else "nobody"
+
+
+def _die_with_parent() -> None:
+    """Let the server end with the tests, however they end."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 class Server:
@@ -65,6 +73,7 @@ class Server:
                 stderr=log,
                 user=self._user,
                 cwd=self.folder,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         deadline = time.monotonic() + 30
         while not self._answers():
