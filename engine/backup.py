@@ -42,6 +42,7 @@ def backup(store: Store, target: Path, force: bool = False) -> None:
 def write_copy(store: Store, target: Path) -> None:
     """Write a checked copy of a store in use into a new SQLite file that stands alone. Raises StoreError."""
     if isinstance(store, SqliteStore):
+        store.gather()
         copy_database(store.path, target)
         return
     with _beside(target) as folder:

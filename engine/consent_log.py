@@ -44,6 +44,9 @@ class Uses(Protocol):
     def batch(self, now: datetime) -> int | None:
         """Tell of the uses that wait, once an hour; return the index of the leaf, None where nothing is due."""
 
+    def close(self) -> None:
+        """Close what stands beside the store."""
+
     def find(self, receipt: bytes) -> tuple[int, list[bytes]] | None:
         """Return (index of the leaf, receipts of the batch) of the batch that has this receipt."""
 
@@ -153,6 +156,7 @@ class ConsentLog:
         """Let another process write."""
         if self.writer is not None:
             self.writer.close()
+        self.uses.close()
 
 
 def receipt(files: LogFiles, index: int) -> Proof | None:

@@ -96,6 +96,12 @@ class ConsentStore(Standings, Protocol):
     def scrub(self, needles: Sequence[bytes], erase_ids: Sequence[str]) -> None:
         """Rid the files of what `erase` deleted, and note that it was done."""
 
+    def check(self) -> None:
+        """Look whether all can be read. Raises StoreError."""
+
+    def close(self) -> None:
+        """Close what stands beside the store."""
+
     def unscrubbed(self) -> list[str]:
         """Return the erasures whose bytes may still stand in the files."""
 
@@ -444,11 +450,12 @@ class Consents:
 
     def check(self) -> None:
         """Look whether consents and keys can be read. Raises StoreError."""
-        self.store.find("", "")
+        self.store.check()
         self.keys.check()
 
     def close(self) -> None:
-        """Close the file of keys."""
+        """Close the files beside the store."""
+        self.store.close()
         self.keys.close()
 
     def read_rights(self, token: str) -> Rights:
@@ -637,16 +644,14 @@ def open_consents(
 
     `proof` gives a leaf's .tlog-proof, where there is one; `forget` drops what else is held of a subject.
     """
-    seed = keyring.key("issuer")
-    # The first name stands, whatever the URL becomes: a reader's rights token is good for a year and more.
-    name = store.settle("issuer", config.base_url)
+    issuer = open_issuer(config, store, keyring)
     return Consents(
         store.consents(leaves, random_bytes),
         SqliteSubjectKeys(config.key_dir / FILE, now=now, random_bytes=random_bytes),
         LeafLog(leaves, proof),
         mac=lambda message: keyring.mac("subject", message),
-        issuer=Issuer(name, seed),
-        rights=RightsDesk(name, seed),
+        issuer=issuer,
+        rights=RightsDesk(issuer.name, keyring.key("issuer")),
         restrict=restriction(config),
         forget=forget,
         service_url=config.base_url,
@@ -654,6 +659,12 @@ def open_consents(
         now=now,
         random_bytes=random_bytes,
     )
+
+
+def open_issuer(config: Config, store: ConsentHome, keyring: Keyring) -> Issuer:
+    """Give the name and key in which the service signs its own consent tokens. Raises StoreError."""
+    # The first name stands, whatever the URL becomes: a reader's rights token is good for a year and more.
+    return Issuer(store.settle("issuer", config.base_url), keyring.key("issuer"))
 
 
 def restriction(config: Config) -> Restrict:

@@ -19,6 +19,7 @@ from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
+from engine.record import Recorder, Shown, prices
 from engine.retrieve import (
     LIST_LENGTH,
     Moods,
@@ -51,6 +52,8 @@ class Choice:
     filled: tuple[Filled, ...]
     unfilled: tuple[str, ...]
     page: PageAnswer | None
+    shown: tuple[Shown, ...]  # what fills the placements, and what its events cost
+    asked: int  # creatives
 
 
 class Settled:
@@ -75,8 +78,8 @@ class Kept:
         self.grounds: Bounded[Key, Words] = Bounded(256)
         self.clauses: Bounded[PageFacts, tuple[tuple[int, ...], ...]] = Bounded(4096)
         self.focused: Bounded[PageFacts, Vector] = Bounded(4096)
-        self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
         self.page_lists: Bounded[Key, PageList] = Bounded(512)
+        self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
         self.asked: Bounded[Key, int] = Bounded(1024)  # searches without a page list
 
 
@@ -108,6 +111,7 @@ class Engine:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
+        recorder: Recorder | None = None,
     ) -> None:
         self.catalog = catalog
         self.gatherer = gatherer
@@ -116,6 +120,7 @@ class Engine:
         self._now = now
         self._monotonic = monotonic
         self._request_id = request_id
+        self._recorder = recorder
         self._kept: Kept | None = None
 
     def decide(
@@ -126,11 +131,12 @@ class Engine:
         explain: bool,
         deadline: float,
         admit: Admit | None = None,
+        test: bool = False,
     ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
         `admit` is asked for the reader's consented signals once the page is understood. Past the deadline the best
-        found so far goes out, then house creatives, marked degraded.
+        found so far goes out, then house creatives, marked degraded. A `test` is not recorded.
         Raises UnknownPublisher.
         """
         scene = self.scene(visit, deadline, admit)
@@ -140,12 +146,15 @@ class Engine:
             ranked, late = self._rank(scene, placements, deadline)
             chosen = share_out(ranked, [p.count for p in placements])
             chosen = self._add_house(scene, placements, chosen)
-            choice = self._choice(scene, placements, chosen, explain=explain)
+            choice = self._choice(scene, placements, ranked, chosen, explain=explain)
             if not late and is_usual(placements):
                 scene.settled.choices.put(key, choice)
+        filled = choice.filled
+        if self._recorder is not None and not test:
+            filled = self._recorder.record(scene, visit, choice)
         return Answer(
             request_id=self._request_id(),
-            decisions=choice.filled,
+            decisions=filled,
             unfilled=choice.unfilled,
             degraded=late or scene.context.page.pending,
             missing=scene.context.missing,
@@ -285,6 +294,7 @@ class Engine:
         self,
         scene: Scene,
         placements: Sequence[Placement],
+        ranked: Sequence[Iterable[Ranked]],
         chosen: Sequence[Sequence[Ranked]],
         *,
         explain: bool,
@@ -297,6 +307,8 @@ class Engine:
             ),
             tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
             page_answer(scene.context.page) if explain else None,
+            tuple(prices(scene.view.snapshot, scene.context.publisher, placements, ranked, chosen)),
+            sum(placement.count for placement in placements),
         )
 
     def _filled(self, scene: Scene, placement: str, pick: Ranked, explain: bool) -> Filled:

@@ -185,6 +185,13 @@ class PostgresConsents:
         with self._server.writing() as db:
             db.execute("DELETE FROM unscrubbed WHERE erase_id = ANY (%s)", (list(erase_ids),))
 
+    def check(self) -> None:
+        """Look whether consents can be read. Raises StoreError."""
+        self.find("", "")
+
+    def close(self) -> None:
+        """Do nothing: all of it is in the store."""
+
     def unscrubbed(self) -> list[str]:
         """Return the erasures whose rows may not be let go of yet: the process that did them ended early."""
         return [row[0] for row in self._server.rows("SELECT erase_id FROM unscrubbed")]

@@ -14,12 +14,11 @@ from datetime import datetime
 from engine.consent_row import ConsentRow, Note
 from engine.errors import StoreError
 from engine.store.file_sqlite import SqliteFile
-from engine.store.forms import PAGE_WAIT_S, consent_of, second
-from engine.store.uses_sqlite import forget_batches, note_use
+from engine.store.forms import consent_of, second
+from engine.store.uses_sqlite import UseFile, forget_batches
 from privacy.consent import Standing
 from privacy.consent_log import LeafStore, Maker
 from privacy.consent_token import STATUS_STEP
-from privacy.use_batch import receipt
 
 _DRAWS = 64
 
@@ -31,6 +30,7 @@ class SqliteConsents:
 
     def __init__(self, store: SqliteFile, leaves: LeafStore, *, random_bytes: Callable[[int], bytes]) -> None:
         self._store, self._leaves, self._random = store, leaves, random_bytes
+        self._uses = UseFile(store)
 
     # --- at a request ---
 
@@ -44,17 +44,7 @@ class SqliteConsents:
     def use(self, publisher: str, jti: str, nonce: str, expires: datetime, most: int) -> bool:
         """Note one use of a token; False where the nonce was used before, or the token `most` times."""
         # A jti is 128 bits drawn by its issuer and hashed under our key: it is no two publishers'.
-        with self._store.writing(PAGE_WAIT_S) as db:
-            used = db.execute("SELECT count(*) FROM token_uses WHERE jti = ?", (jti,)).fetchone()[0]
-            if used >= most:
-                return False
-            done = db.execute(
-                "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)",
-                (jti, nonce, second(expires)),
-            )
-            if done.rowcount == 1:
-                note_use(db, receipt(jti, nonce))
-            return done.rowcount == 1
+        return self._uses.note(jti, nonce, expires, most)
 
     # --- reading ---
 
@@ -189,12 +179,22 @@ class SqliteConsents:
     def forget(self, now: datetime) -> dict[str, int]:
         """Delete the uses and ended statuses of tokens that have expired; return how many of each."""
         gone = {}
+        self._uses.forget(now)
         with self._store.writing() as db:
             for table, column in (("token_uses", "expires"), ("ended_statuses", "until")):
                 sql = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants
                 gone[table] = db.execute(sql, (second(now),)).rowcount
             gone["use_batches"] = forget_batches(db, now)
         return gone
+
+    def check(self) -> None:
+        """Look whether consents and uses can be read. Raises StoreError."""
+        self.find("", "")
+        self._uses.check()
+
+    def close(self) -> None:
+        """Close the file of uses."""
+        self._uses.close()
 
     def _draw(self, db: sqlite3.Connection) -> int:
         """Draw a place in the status list that no consent has or lately had: it says nothing of when."""

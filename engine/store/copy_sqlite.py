@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from engine.errors import StoreError
 from engine.store.file_sqlite import APPLICATION_ID, SqliteFile, is_full
 from engine.store.forms import BUSY_TIMEOUT_S, Rows
+from engine.store.uses_sqlite import UseFile
 
-# What a restored backup must not take back: what readers decided since, what was told, and the log of both.
+# What a restored backup must not take back: what readers decided since, what was told, counted and billed, and the
+# log that tells of it.
 CARRIED = (
     "consents",
     "consent_events",
@@ -24,6 +26,15 @@ CARRIED = (
     "use_batches",
     "budget",
     "releases",
+    "events",
+    "decided",
+    "click_bounds",
+    "conversions",
+    "accounts",
+    "ledger",
+    "leases",
+    "holds",
+    "money_journal",
 )
 
 
@@ -104,9 +115,19 @@ def copy_database(source: Path, target: Path) -> None:
 class SqliteCopies(SqliteFile):
     """Gives all rows to another store, or takes them from one, of whichever kind."""
 
+    def gather(self) -> None:
+        """Take in the uses of tokens that stand beside the store yet. Raises StoreError."""
+        with closing(UseFile(self)) as uses:
+            if uses.path.exists():
+                uses.move()
+
     @contextmanager
     def dump(self) -> Iterator[Iterator[Rows]]:
-        """Give the rows of every table, all of one moment, each table's once it is asked for. Raises StoreError."""
+        """Give the rows of every table, all of one moment, each table's once it is asked for. Raises StoreError.
+
+        `gather` is called before.
+        """
+        self.gather()
         with self.reading() as db:
             yield (Rows(table, tuple(columns), _all(db, table, columns)) for table, columns in _tables(db))
 

@@ -22,9 +22,13 @@ _MAGIC = b"SQLite format 3\0"
 class SideFile:
     """One file (WAL), safe with several threads and processes. It is no part of any backup that we make."""
 
-    def __init__(self, path: Path, schema: str) -> None:
-        """Open the file, made with the statements of `schema` where there is none. Raises StoreError."""
+    def __init__(self, path: Path, schema: str, *, synced: bool = True) -> None:
+        """Open the file, made with the statements of `schema` where there is none. Raises StoreError.
+
+        Where it is not `synced`, the last transactions may be lost with the power, though with no process.
+        """
         self.path = path
+        self._synchronous = "FULL" if synced else "NORMAL"
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: list[sqlite3.Connection] = []
@@ -113,7 +117,7 @@ class SideFile:
                 self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             db.execute("PRAGMA secure_delete = ON")
-            db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
             db.execute("PRAGMA temp_store = MEMORY")  # nothing of it in a temporary file
             self._local.db, self._local.pid = db, os.getpid()
             with self._lock:

@@ -33,6 +33,9 @@ class PostgresUses:
     ) -> None:
         self._server, self._leaves, self._random = server, leaves, random_bytes
 
+    def close(self) -> None:
+        """Do nothing: all of it is in the store."""
+
     def batch(self, now: datetime) -> int | None:
         """Tell of the uses that wait, if an hour has begun since the last batch; return the index of the leaf.
 

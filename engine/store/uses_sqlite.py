@@ -1,23 +1,92 @@
-"""Receipts of consented uses in the catalogue's SQLite file: those that wait for their hour's batch, and batches."""
+"""Uses of consent tokens in SQLite: a file of their own at a request, then the catalogue's file and the log's batches.
+
+At a request no other writer is waited for and no disk: the file of uses is not synced at each. It outlives every end
+of a process; a failure of the power may take the last seconds of it. From it the uses move, many in one transaction,
+into the catalogue's file, which is copied and restored with all the rest.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
+from functools import cached_property
 
 from engine.store.file_sqlite import SqliteFile
-from engine.store.forms import KEPT
+from engine.store.forms import KEPT, PAGE_WAIT_S, second
+from engine.store.side_file import SideFile
 from privacy.consent_log import LeafStore, leaf
 from privacy.merkle import HASH_BYTES
-from privacy.use_batch import batch_root, fill
+from privacy.use_batch import batch_root, fill, receipt
 
+FILE = "uses.db"
+SCHEMA = """
+    CREATE TABLE uses (
+        jti TEXT NOT NULL, nonce TEXT NOT NULL, expires TEXT NOT NULL, moved INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (jti, nonce)
+    ) WITHOUT ROWID;
+    CREATE INDEX uses_by_expiry ON uses (expires);
+    CREATE INDEX uses_to_move ON uses (moved) WHERE moved = 0
+"""
 _BATCHES = 10  # that are read at a time
 
 
-def note_use(db: sqlite3.Connection, receipt: bytes) -> None:
-    """Keep a receipt for the next batch, in the transaction that notes the use itself."""
-    db.execute("INSERT OR IGNORE INTO uses_waiting (receipt) VALUES (?)", (receipt,))
+class UseFile:
+    """The uses of live tokens, beside a store; opened at the first call."""
+
+    def __init__(self, store: SqliteFile) -> None:
+        self._store = store
+        self.path = store.path.with_name(FILE)
+
+    @cached_property
+    def _file(self) -> SideFile:
+        return SideFile(self.path, SCHEMA, synced=False)
+
+    def note(self, jti: str, nonce: str, expires: datetime, most: int) -> bool:
+        """Note one use of a token; False where the nonce was used before, or the token `most` times."""
+        # The store has what came with a copy of it, and what moved; the file all uses that came here.
+        with self._file.writing(PAGE_WAIT_S) as db:
+            sql = "SELECT coalesce(sum(moved = 0), 0), coalesce(sum(nonce = ?), 0) FROM uses WHERE jti = ?"
+            unmoved, here = db.execute(sql, (nonce, jti)).fetchone()
+            sql = "SELECT count(*), coalesce(sum(nonce = ?), 0) FROM token_uses WHERE jti = ?"
+            moved, there = self._store.rows(sql, (nonce, jti))[0]
+            if unmoved + moved >= most or here or there:
+                return False
+            db.execute(
+                "INSERT INTO uses (jti, nonce, expires) VALUES (?, ?, ?)", (jti, nonce, second(expires))
+            )
+            return True
+
+    def move(self) -> None:
+        """Put what came since the last time into the store, where it waits to be told to the log."""
+        come = self._file.rows("SELECT jti, nonce, expires FROM uses WHERE moved = 0")
+        if not come:
+            return
+        with self._store.writing() as db:
+            for jti, nonce, expires in come:
+                sql = "INSERT OR IGNORE INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?)"
+                # What is there already waits or was told: a process ended before it could say so below.
+                if db.execute(sql, (jti, nonce, expires)).rowcount:
+                    sql = "INSERT OR IGNORE INTO uses_waiting (receipt) VALUES (?)"
+                    db.execute(sql, (receipt(jti, nonce),))
+        with self._file.writing() as db:
+            sql = "UPDATE uses SET moved = 1 WHERE jti = ? AND nonce = ?"
+            db.executemany(sql, [(jti, nonce) for jti, nonce, _ in come])
+
+    def forget(self, now: datetime) -> None:
+        """Delete the uses of tokens that have expired, once they moved."""
+        self.move()
+        with self._file.writing() as db:
+            db.execute("DELETE FROM uses WHERE expires < ?", (second(now),))
+
+    def check(self) -> None:
+        """Look whether the file is still there and sound. Raises StoreError."""
+        self._file.check()
+
+    def close(self) -> None:
+        """Close the file, if it was opened."""
+        if "_file" in vars(self):
+            self._file.close()
 
 
 def forget_batches(db: sqlite3.Connection, now: datetime) -> int:
@@ -31,12 +100,14 @@ class SqliteUses:
 
     def __init__(self, store: SqliteFile, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> None:
         self._store, self._leaves, self._random = store, leaves, random_bytes
+        self._file = UseFile(store)
 
     def batch(self, now: datetime) -> int | None:
         """Tell of the uses that wait, if an hour has begun since the last batch; return the index of the leaf.
 
         None where there is nothing to tell.
         """
+        self._file.move()
         hour = int(now.timestamp()) // 3600
         last = self._store.rows("SELECT max(hour) FROM use_batches")[0][0]
         waiting = self._store.rows("SELECT 1 FROM uses_waiting LIMIT 1")
@@ -67,3 +138,7 @@ class SqliteUses:
             if not rows:
                 return None
             before = rows[-1][0]
+
+    def close(self) -> None:
+        """Close the file of uses."""
+        self._file.close()

@@ -22,11 +22,21 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from engine.decision import Answer
+from engine.door import WORTHS
 from engine.web.api import SAFE_HEADERS, Api, Refused
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 FACETS = ("page", "device", "time", "weather", "place")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+# Anyone may ask: what is wrong, and no path, key or error of the machine. The service's log names those.
+CONSENTS_OFF = (
+    "off: a key or a file that consents need is missing or damaged, or the consent log is not signed. Pages are "
+    "served without them. The service's log says which; put it back, and start anew where the log says so."
+)
+LOG_UNSIGNED = (
+    "not signed: the consent log is damaged, was taken back, or its keys or its disk are not at hand. The service's "
+    "log says why; `tactful log fsck` looks it over."
+)
 
 
 class Health(Struct, frozen=True, omit_defaults=True):
@@ -64,6 +74,8 @@ class Metrics:
             "consent_denied", "Consent tokens that did not act, by reason", ["reason"], registry=registry
         )
         self._denials = denials
+        beacons = Counter("tactful_beacons", "Event tokens that came, by worth", ["worth"], registry=registry)
+        self._beacons = {worth: beacons.labels(worth) for worth in WORTHS}
         missing = Counter(
             "tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry
         )
@@ -103,6 +115,10 @@ class Metrics:
             self._seen_version = answer.snapshot
             self._version.set(answer.snapshot)
 
+    def beacons(self, worth: str, number: int) -> None:
+        """Count event tokens; `worth` is one of engine.door.WORTHS."""
+        self._beacons[worth].inc(number)
+
     def denied(self, reason: str) -> None:
         """Count a consent that did not act; `reason` is one of privacy.gate.DENIALS."""
         self._denials.labels(reason).inc()
@@ -125,8 +141,8 @@ def add_health(
 ) -> None:
     """Add /healthz, /readyz and /metrics.
 
-    `unready` gives the reason while the service cannot decide well, `consents_off` why consented signals do not act,
-    `log_fault` why the consent log is not signed.
+    `unready` gives the reason while the service cannot decide well, which is told; `consents_off` why consented
+    signals do not act and `log_fault` why the consent log is not signed, which are told in general words alone.
     """
 
     @api.route("/healthz", "GET", answer=Health)
@@ -139,7 +155,11 @@ def add_health(
         """Say whether decisions can be asked for."""
         if reason := unready():
             raise Refused(503, "Not ready", reason, headers={"Retry-After": "1"})
-        return Health("ready", consents_off(), log_fault())
+        return Health(
+            "ready",
+            None if consents_off() is None else CONSENTS_OFF,
+            None if log_fault() is None else LOG_UNSIGNED,
+        )
 
     @api.route("/metrics", "GET", scopes=("operator",), answer=str, answer_media="text/plain")
     def read_metrics(caller: object) -> Response:

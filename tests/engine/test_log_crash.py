@@ -1,4 +1,7 @@
-"""SIGKILL and EIO at each write, sync, rename and removal of an append: nothing that was acknowledged is lost."""
+"""SIGKILL and EIO at each write, sync, rename and removal of an append, and a disk that is full from any write on.
+
+Nothing that was acknowledged is lost, and the log is whole afterwards.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from privacy.log_policy import LogPolicy
 from tests.engine.log_world import LogWorld
 
 CALLS = "write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,ftruncate,rmdir"
+WRITES = "write,pwrite64,writev,ftruncate"  # what a full disk refuses
 APPENDED = 2
 BEFORE = 254  # leaves before: the append fills a tile, so that full tiles are written and partial ones go
 
@@ -60,7 +64,7 @@ def append(folder: Path, acknowledged: mmap.mmap) -> None:
     world.close()
 
 
-def crashed(folder: Path, injected: str | None) -> tuple[list[int], list[str]]:
+def crashed(folder: Path, injected: str | None, among: str = CALLS) -> tuple[list[int], list[str]]:
     """Append in a process of its own under strace; return what was acknowledged, and the calls that were made."""
     acknowledged = mmap.mmap(-1, 4096)
     trace = folder / "trace.txt"
@@ -76,7 +80,7 @@ def crashed(folder: Path, injected: str | None) -> tuple[list[int], list[str]]:
         os._exit(0)
     command = ["strace", "-f", "-o", str(trace), "-e", f"trace={CALLS}", "-p", str(child)]
     if injected is not None:
-        command[1:1] = ["-e", f"inject={CALLS}:{injected}"]
+        command[1:1] = ["-e", f"inject={among}:{injected}"]
     strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert strace.stderr is not None
     assert "attached" in strace.stderr.readline()
@@ -112,18 +116,24 @@ def look_over(folder: Path, acknowledged: list[int]) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("injected", ["signal=SIGKILL", "error=EIO"])
-def test_no_crash_at_any_call_loses_an_acknowledged_entry_or_breaks_the_log(template, tmp_path, injected):
+@pytest.mark.parametrize(
+    ("injected", "among", "and_after"),
+    [("signal=SIGKILL", CALLS, ""), ("error=EIO", CALLS, ""), ("error=ENOSPC", WRITES, "+")],
+)
+def test_no_crash_at_any_call_loses_an_acknowledged_entry_or_breaks_the_log(
+    template, tmp_path, injected, among, and_after
+):
     shutil.copytree(template, tmp_path / "plain")
     acknowledged, calls = crashed(tmp_path / "plain", None)
     assert acknowledged == [BEFORE, BEFORE + 1]
     assert look_over(tmp_path / "plain", acknowledged) == []
     assert {"pwrite64", "write", "fsync", "rename", "unlink"} <= set(calls), calls
     wrong = {}
+    calls = [call for call in calls if call in among.split(",")]
     for number in range(1, len(calls) + 1):
         folder = tmp_path / str(number)
         shutil.copytree(template, folder)
-        acknowledged, _ = crashed(folder, f"{injected}:when={number}")
+        acknowledged, _ = crashed(folder, f"{injected}:when={number}{and_after}", among)
         if found := look_over(folder, acknowledged):
             wrong[number, calls[number - 1]] = found
         shutil.rmtree(folder)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -15,6 +20,8 @@ from engine.cli import main
 from engine.config import CONSENT_KEYS
 from engine.consent_log import receipt as receipt_of_leaf
 from engine.store.forms import KEPT
+from engine.store.sqlite import SqliteStore
+from engine.store.uses_sqlite import UseFile
 from privacy.errors import LogError
 from privacy.gate import hashes_of
 from privacy.keyring import Keyring
@@ -27,6 +34,14 @@ HOUR = 3600
 @pytest.fixture
 def world(tmp_path, setting):
     made = LogWorld(tmp_path, setting=setting)
+    made.log.step()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sqlite_world(tmp_path):
+    made = LogWorld(tmp_path)
     made.log.step()
     yield made
     made.close()
@@ -69,7 +84,67 @@ def test_a_replayed_use_is_told_once(world):
     until = world.time + timedelta(hours=1)
     for _ in range(3):
         consents.use("planet", "a" * 64, "b" * 64, until, 50)
-    assert world.store.rows("SELECT count(*) FROM uses_waiting") == [(1,)]
+    for _ in range(2):
+        if isinstance(world.store, SqliteStore):
+            UseFile(world.store).move()
+        assert world.store.rows("SELECT count(*) FROM uses_waiting") == [(1,)]
+
+
+def test_uses_that_moved_before_a_crash_are_told_once(sqlite_world):
+    world = sqlite_world
+    use(world, 1)
+    world.log.step()
+    assert len(batches(world)) == 1
+    with closing(sqlite3.connect(world.store.path.with_name("uses.db"))) as db, db:
+        db.execute("UPDATE uses SET moved = 0")  # the process ended between the two files
+    world.later(HOUR)
+    world.log.step()
+    assert len(batches(world)) == 1
+    use(world, 2)
+    world.log.step()
+    assert len(batches(world)) == 2
+
+
+def test_uses_of_both_files_count_against_a_token_and_a_copy_of_the_store_knows_those_that_moved(
+    sqlite_world,
+):
+    world = sqlite_world
+    consents = world.store.consents(world.leaves, bytes)
+    until = world.time + timedelta(hours=1)
+    assert [consents.use("planet", "a" * 64, f"{n:064x}", until, 4) for n in range(2)] == [True, True]
+    UseFile(world.store).move()
+    assert consents.use("planet", "a" * 64, f"{2:064x}", until, 4)
+    world.store.path.with_name("uses.db").unlink()
+    again = world.store.consents(world.leaves, bytes)
+    assert not again.use("planet", "a" * 64, f"{1:064x}", until, 4)
+    assert [again.use("planet", "a" * 64, f"{n:064x}", until, 4) for n in range(3, 6)] == [True, True, False]
+
+
+def test_a_nonce_acts_once_among_processes_while_the_store_is_busy(sqlite_world):
+    world = sqlite_world
+    """A use neither waits for the store's writers nor is lost where a process is killed."""
+    until = world.time + timedelta(hours=1)
+    script = (
+        "import sys, os, signal; from datetime import datetime; from engine.store import open_store;"
+        "from engine.store.uses_sqlite import UseFile;"
+        "file = UseFile(open_store('sqlite:///' + sys.argv[1]));"
+        "print(sum(file.note('a' * 64, f'{n:064x}', datetime.fromisoformat(sys.argv[2]), 1000) for n in range(300)),"
+        " flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    with world.store.writing():
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, str(world.store.path), until.isoformat()],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(3)
+        ]
+        told = [int(worker.communicate(timeout=60)[0]) for worker in workers]
+    assert sum(told) == 300
+    assert {worker.returncode for worker in workers} == {-signal.SIGKILL}
+    consents = world.store.consents(world.leaves, bytes)
+    assert not any(consents.use("planet", "a" * 64, f"{n:064x}", until, 1000) for n in range(300))
 
 
 def test_a_use_is_proved_to_have_been_told_and_another_is_not(world):

@@ -8,6 +8,7 @@ from PIL import Image as Pixels
 
 from engine.change import Change
 from engine.images import clean_image
+from engine.web.health import CONSENTS_OFF, LOG_UNSIGNED
 from tests.engine.web.conftest import NOW, Service, errors
 
 
@@ -26,10 +27,11 @@ def test_readiness_tells_why_not_yet(service: Service) -> None:
 
 def test_a_log_that_is_not_signed_is_told_of_and_decisions_are_still_ready(service: Service) -> None:
     assert service.client.get("/readyz").json == {"status": "ready"}
-    service.services.consent_log.reason = "rolled back"
+    service.services.consent_log.reason = "/srv/tactful/keys/log-signed.json: rolled back"
     answer = service.client.get("/readyz")
     assert answer.status_code == 200
-    assert answer.json == {"status": "ready", "consents": "rolled back", "consent_log": "rolled back"}
+    assert answer.json == {"status": "ready", "consents": CONSENTS_OFF, "consent_log": LOG_UNSIGNED}
+    assert "/srv" not in answer.text and "log-signed" not in answer.text
 
 
 def test_counters_name_routes_and_outcomes_and_nobody(service: Service) -> None:
