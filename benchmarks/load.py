@@ -22,7 +22,7 @@ class Outcome:
 
     seconds: float = 0.0
     answers: int = 0
-    errors: int = 0  # not 200, or a connection lost
+    errors: int = 0  # neither 200 nor 204, or a connection lost
     degraded: int = 0
     unfilled: int = 0  # answers with an empty placement
     latencies: list[float] = field(default_factory=list)  # seconds, in no order
@@ -151,7 +151,7 @@ class _Run:
         outcome, answer = self._outcome, bytes(connection.received)
         outcome.latencies.append(time.perf_counter() - connection.due)
         outcome.answers += 1
-        good = answer.startswith(b"HTTP/1.1 200")
+        good = answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 204"))
         outcome.errors += not good
         if good and self._check is not None:
             self._check(answer.partition(b"\r\n\r\n")[2])

@@ -115,8 +115,15 @@ def effective_weights(
     return {
         **standing,
         "page": standing["page"] if page_known else 0.0,
-        "weather": standing["weather"] * _confidence(weather),
+        "weather": standing["weather"] * weather_confidence(weather),
     }
+
+
+def weather_confidence(weather: WeatherFacts | None) -> float:
+    """Return how far the weather is known, 0 to 1."""
+    if weather is None or not (weather.condition or weather.temperature):
+        return 0.0
+    return weather.confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +206,18 @@ def reweighing(standing: Weights, effective: Weights) -> Vector:
     return np.divide(old, new, out=np.zeros_like(old), where=new > 0).astype(np.float32)
 
 
+def most_fits(blocks: Mapping[SoftFacet, Vector], weights: Weights) -> Vector:
+    """Return (n,) what the soft facets give at most, each of `blocks` (n, width), before it is normalised."""
+    most = np.zeros(len(blocks["device"]), np.float32)
+    for facet in SOFT_FACETS:
+        start = 0
+        for vocabulary in ASPECTS[facet]:
+            stop = start + len(vocabulary)
+            most += np.float32(weights[facet]) * blocks[facet][:, start:stop].max(axis=1)
+            start = stop
+    return most
+
+
 def because(facts: Device | ClockFacts | WeatherFacts | None, prefers: Sequence[str]) -> str:
     """Say in words what a soft facet was and what the creative prefers."""
     match facts:
@@ -256,9 +275,3 @@ def _suits(facet: SoftFacet, words: Sequence[str]) -> Vector:
 
 def _sums(weights: Weights) -> NDArray[np.float64]:
     return np.asarray(_BITS @ np.array([weights[facet] for facet in FACETS], float))
-
-
-def _confidence(weather: WeatherFacts | None) -> float:
-    if weather is None or not (weather.condition or weather.temperature):
-        return 0.0
-    return weather.confidence

@@ -30,13 +30,14 @@ from engine.change import Approval, Kind, Versions
 from engine.creative import Creative
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
+from engine.pricing import terms_of, value_of
 from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
 from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 2  # of the files; a newer program makes its own
+FORMAT = 3  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -206,7 +207,14 @@ class _Rows:
         self._campaigns = {c.id: (at, c) for at, c in enumerate(campaigns)}
         self._image_url = image_url
         self.entries = [
-            CampaignEntry(c.id, self._advertisers[c.advertiser][0], c.categories, c.house, c.frequency_cap)
+            CampaignEntry(
+                c.id,
+                self._advertisers[c.advertiser][0],
+                c.categories,
+                c.house,
+                c.frequency_cap,
+                terms_of(c),
+            )
             for c in campaigns
         ]
         self.ids: list[str] = []
@@ -246,7 +254,7 @@ class _Rows:
         self.texts.append(text_of(creative, campaign, advertiser))
         self.campaign.append(at)
         self.advertiser.append(who)
-        self.bid.append(campaign.cpm_micros)
+        self.bid.append(value_of(campaign))
         self.floor.append(
             max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0)
         )

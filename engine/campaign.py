@@ -21,6 +21,11 @@ Word = Annotated[str, Meta(min_length=1, max_length=80)]
 Micros = Annotated[int, Meta(ge=0, le=10**15)]
 Size = tuple[Annotated[int, Meta(ge=1, le=10000)], Annotated[int, Meta(ge=1, le=10000)]]
 Format = Literal["native", "banner"]
+PRICES = (
+    "cpm_micros",
+    "vcpm_micros",
+    "cpc_micros",
+)  # of a campaign: which of them it gives says what is bid for
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -80,10 +85,16 @@ class Suitability(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
 
 class Flight(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When a campaign runs: from `start` (inclusive) to `end` (exclusive), both with an offset from UTC."""
+    """When a campaign runs: from `start` (inclusive) to `end` (exclusive), both with an offset from UTC.
+
+    What it may spend in all, and on a day of its own time zone; None: no bound.
+    """
 
     start: Annotated[datetime, Meta(tz=True)] | None = None
     end: Annotated[datetime, Meta(tz=True)] | None = None
+    budget_micros: Micros | None = None
+    daily_budget_micros: Micros | None = None
+    timezone: str = "UTC"  # IANA name: where its days, and the months of its invoices, begin
 
 
 class Advertiser(
@@ -99,12 +110,14 @@ class Advertiser(
 class Campaign(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="campaign", tag_field="kind"
 ):
-    """A bid with its rules. `cpm_micros`: what a thousand impressions are worth to the advertiser."""
+    """A bid with its rules. One of the three prices says what is bid for, and how much."""
 
     id: Id
     advertiser: Id
     name: Name
-    cpm_micros: Micros
+    cpm_micros: Micros = 0  # for a thousand impressions
+    vcpm_micros: Micros = 0  # for a thousand viewable impressions
+    cpc_micros: Micros = 0  # for a click
     status: Literal["active", "paused"] = "active"
     flight: Flight = Flight()
     targeting: Targeting = Targeting()
@@ -154,6 +167,13 @@ class PartyKeys(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     keys: Annotated[tuple[PartyKey, ...], Meta(min_length=1, max_length=8)]
 
 
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a site: the pages whose path is `prefix`, or lies below it."""
+
+    id: Id
+    prefix: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^/")]
+
+
 class Publisher(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"
 ):
@@ -177,3 +197,4 @@ class Publisher(
     issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
+    sections: Annotated[tuple[Section, ...], Meta(max_length=200)] = ()  # by which its views are told

@@ -48,6 +48,7 @@ class View:
     paid: Words  # on, in flight, not of the house
     house: Words  # on, in flight, of the house
     until: int  # second since 1970 at which a flight starts or ends
+    stopped: frozenset[str] = frozenset()  # campaigns whose budget is spent
     told: Bounded[tuple[int, tzinfo | None], dict[str, tuple[str, str]]] = field(
         default_factory=lambda: Bounded(4096)
     )  # what time it is elsewhere, by minute and zone
@@ -75,7 +76,15 @@ class View:
     def moved(self, now: datetime) -> View:
         """Copy as of another moment: some flights have begun, others are over."""
         live, house = self.on & self.snapshot.running(now), self.snapshot.house
-        return replace(self, paid=live & ~house, house=live & house, until=self.snapshot.next_change(now))
+        paid = live & ~house
+        if self.stopped:
+            going = np.array([c.id not in self.stopped for c in self.snapshot.manifest.campaigns], bool)
+            paid &= Eligible.from_mask(going[self.snapshot.campaign]).words
+        return replace(self, paid=paid, house=live & house, until=self.snapshot.next_change(now))
+
+    def without(self, campaigns: frozenset[str], now: datetime) -> View:
+        """Copy without what these campaigns show."""
+        return self if campaigns == self.stopped else replace(self, stopped=campaigns).moved(now)
 
 
 def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:
@@ -138,7 +147,8 @@ class Catalog:
         self._now = now
         self._switching = threading.Lock()  # one `switch` at a time
         self._rebuilding = threading.Lock()
-        self._swapping = threading.Lock()  # held for an assignment only
+        self._swapping = threading.Lock()  # held for a swap only
+        self._stopped: frozenset[str] = frozenset()
         self._refused: tuple[int, datetime] | None = None  # version that was not built, and when to try again
         self._build_here: Build = lambda folder, previous: build(store, recipe, folder, previous)
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,8 +183,14 @@ class Catalog:
                 switched = view_of(view.snapshot, reader, self._now())
             with self._swapping:
                 if self._view.snapshot is view.snapshot:
-                    self._view = switched
+                    self._view = switched.without(self._stopped, self._now())
         return True
+
+    def stop(self, campaigns: frozenset[str]) -> None:
+        """Show nothing of these campaigns, whose budget is spent, and of others again."""
+        with self._swapping:
+            self._stopped = campaigns
+            self._view = self._view.without(campaigns, self._now())
 
     def rebuild(self) -> bool:
         """Serve the newest snapshot; say whether there was one. What cannot be built or read leaves the old one."""
@@ -193,7 +209,7 @@ class Catalog:
                 return False
             self._refused = None
             with self._swapping:
-                self._view = newest
+                self._view = newest.without(self._stopped, self._now())
         return True
 
     def _newest(self, build: Build) -> View:

@@ -28,7 +28,19 @@ from contexts.context import (
     WEEKDAYS,
 )
 from contexts.first_party import MOST_KEYS, WORD, FirstParty
-from engine.campaign import Advertiser, Campaign, Format, Jwks, PartyKeys, Prefer, Publisher, Rule, Targeting
+from engine.campaign import (
+    PRICES,
+    Advertiser,
+    Campaign,
+    Format,
+    Jwks,
+    PartyKeys,
+    Prefer,
+    Publisher,
+    Rule,
+    Section,
+    Targeting,
+)
 from engine.change import KINDS, Entity
 from engine.creative import Creative, Image
 from engine.creative_safety import (
@@ -41,6 +53,7 @@ from engine.creative_safety import (
 )
 from engine.errors import CatalogError
 from engine.images import NAME
+from engine.sections import OTHER, canonical_prefix
 from privacy.deletion import pinned_key
 from privacy.errors import FieldError
 from privacy.jose import public_key, thumbprint
@@ -246,7 +259,29 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
     for name, party in publisher.deletion.items():
         _check_party(name, party, found)
     _check_first_party(publisher.first_party, found)
-    return replace(publisher, domains=tuple(dict.fromkeys(hosts)))
+    sections = _check_sections(publisher.sections, found)
+    return replace(publisher, domains=tuple(dict.fromkeys(hosts)), sections=sections)
+
+
+def _check_sections(sections: tuple[Section, ...], found: Findings) -> tuple[Section, ...]:
+    """Return the sections with their prefixes as canonical URLs write paths."""
+    checked: list[Section] = []
+    for number, section in enumerate(sections):
+        if section.id == OTHER:
+            found.refuse(
+                f"sections[{number}].id", section.id, f"another id: {OTHER!r} is what lies in no section"
+            )
+        try:
+            prefix = canonical_prefix(section.prefix)
+        except FieldError:
+            found.refuse(
+                f"sections[{number}].prefix", section.prefix, "the beginning of a path, such as '/sport/'"
+            )
+            continue
+        if any(prefix == earlier.prefix for earlier in checked):
+            found.refuse(f"sections[{number}].prefix", section.prefix, "each prefix once")
+        checked.append(Section(section.id, prefix))
+    return tuple(checked)
 
 
 def _check_issuer(issuer: str, jwks: Jwks, found: Findings) -> None:
@@ -305,10 +340,8 @@ def check_campaign(campaign: Campaign, known: Known, found: Findings) -> Campaig
     """Return the campaign with its keywords in lower case."""
     with found.collecting():
         check_text(campaign.name, "name", found.line)
-    if campaign.house and campaign.cpm_micros:
-        found.refuse("cpm_micros", campaign.cpm_micros, "0: a house campaign is never paid")
-    if not campaign.house and not campaign.cpm_micros:
-        found.refuse("cpm_micros", 0, "at least 1, or house: true")
+    _check_price(campaign, found)
+    _check_zone(campaign.flight.timezone, "flight.timezone", found)
     start, end = campaign.flight.start, campaign.flight.end
     if start is not None and end is not None and start >= end:
         found.refuse("flight.end", end.isoformat(), f"a time after the start, {start.isoformat()}")
@@ -322,6 +355,18 @@ def check_campaign(campaign: Campaign, known: Known, found: Findings) -> Campaig
         keywords=_words(campaign.keywords, "keywords", found),
         targeting=_check_targeting(campaign.targeting, known, found),
     )
+
+
+def _check_price(campaign: Campaign, found: Findings) -> None:
+    prices = {name: getattr(campaign, name) for name in PRICES if getattr(campaign, name)}
+    if campaign.house:
+        for name, micros in prices.items():
+            found.refuse(name, micros, "0: a house campaign is never paid")
+        return
+    if not prices:
+        found.refuse("cpm_micros", 0, f"at least 1 (or {' or '.join(PRICES[1:])}), or house: true")
+    for name in list(prices)[1:]:
+        found.refuse(name, prices[name], f"one price alone: {next(iter(prices))} is given")
 
 
 def check_creative(

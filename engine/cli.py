@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine import cli_store
+from engine.cli_money import invoice, money
+from engine.cli_report import prove_ledger, prove_noise, report
 
 if TYPE_CHECKING:
     from engine.campaign import Publisher
@@ -60,6 +62,7 @@ class Commands(click.Group):
             errors.CatalogConflict,
             errors.Forbidden,
             errors.NotFound,
+            errors.QueryRefused,
         ) as error:
             _fail(error, FOUND)
         except BrokenPipeError:  # whoever read the output has read enough: click ends quietly
@@ -75,6 +78,9 @@ def main() -> None:
     Settings are TACTFUL_ environment variables: see `tactful config show`.
     """
 
+
+main.add_command(money)
+main.add_command(invoice)
 
 # --- serving ---
 
@@ -139,6 +145,9 @@ def init(actor: str) -> None:
             click.echo("An operator's key exists already: `tactful keys list`.")
             return
         _show_key(_new_key(store, "operator", None, actor))
+
+
+main.add_command(report)
 
 
 # --- the catalogue ---
@@ -982,6 +991,10 @@ def prove() -> None:
     """Test the service's promises on this machine."""
 
 
+prove.add_command(prove_noise)
+prove.add_command(prove_ledger)
+
+
 @prove.command("no-identity")
 @as_json
 def prove_no_identity(as_json: bool) -> None:
@@ -1007,6 +1020,23 @@ def prove_erasure(as_json: bool) -> None:
     from engine.prove.erasure import prove_erasure as run
 
     verdict = run(_config())
+    _show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
+@prove.command("money")
+@click.option("--events", type=click.IntRange(1000, 10_000_000), default=1_000_000, show_default=True)
+@click.option("--processes", type=click.IntRange(1, 64), default=4, show_default=True)
+@as_json
+def prove_money(events: int, processes: int, as_json: bool) -> None:
+    """Tell of page views whose truth is known, in every disorder, and compare what is billed.
+
+    Exits 1 where it differs. Example: tactful prove money --events 20000
+    """
+    from engine.prove.money import prove_money as run
+
+    verdict = run(events, processes)
     _show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)
@@ -1076,6 +1106,7 @@ def config_show(as_json: bool) -> None:
 
 main.add_command(cli_store.upgrade)
 main.add_command(cli_store.copy_store)
+main.add_command(cli_store.take_over)
 
 
 # --- helpers ---

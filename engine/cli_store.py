@@ -43,6 +43,26 @@ def copy_store(source: str, target: str) -> None:
     click.echo("copied; set TACTFUL_STORE before the next start")
 
 
+@click.command("take-over")
+def take_over() -> None:
+    """Let this machine keep the consents, in place of one that is gone for good.
+
+    Of machines that share a PostgreSQL database one keeps the keys of readers and answers what they ask for. Put
+    its key folder, or the copy that `tactful backup-keys` wrote, in place first.
+
+    Example: tactful take-over
+    """
+    import secrets
+
+    from engine.config import Config
+    from engine.keeper import take_over as take
+
+    config = Config.from_env()
+    with open_existing(config) as store:
+        take(store, config.key_dir, secrets.token_bytes)
+    click.echo("this machine keeps the consents from now on; start the services of all machines anew")
+
+
 @contextmanager
 def open_existing(config: Config) -> Iterator[Store]:
     """Open the store that exists. Raises StoreError."""

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from engine.errors import ConfigError, StoreError
 
 PREFIX = "TACTFUL_"
-KEY_PURPOSES = ("page-url",)  # the secrets of an installation, one key each in `key_dir`
+KEY_PURPOSES = ("page-url", "events")  # the secrets of an installation, one key each in `key_dir`
 # The secrets of consent, opened apart: where one is missing, consented signals are off and pages still get theirs.
 CONSENT_KEYS = ("subject", "log", "log-cosign", "issuer")
-# The settings that decide what consent allows: the consent log is told whenever one is changed.
-CONSENT_SETTINGS = ("log_profile", "tcf_role", "max_signals", "token_uses")
+# What decides over consent and over what is learned from: the consent log is told whenever one is changed.
+CONSENT_SETTINGS = ("log_profile", "tcf_role", "max_signals", "token_uses", "learner_counts")
 
 
 def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:
@@ -154,6 +154,18 @@ class Config:
         2, "consented signals that may influence one decision; all frequency caps are one", _whole(0, 16)
     )
     token_uses: int = _setting(50, "requests that one consent token is good for", _whole(1, 100_000))
+    learner_counts: str = _setting(
+        "released",
+        "what ranking learns from: released (noisy tables, which cost no more) or exact (the counts as they are, which "
+        "is a release that no ledger knows; the consent log is told)",
+        _matching("released|exact", "released or exact"),
+    )
+    event_profile: str = _setting(
+        "tokens",
+        "how events are counted: tokens (one-time addresses in each answer), or strict (no address says anything of "
+        "the page view: impressions count at the decision, views and clicks do not)",
+        _matching("tokens|strict", "tokens or strict"),
+    )
     origins: Mapping[str, str] = field(
         default_factory=dict, compare=False, repr=False
     )  # setting → variable it came from

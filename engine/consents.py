@@ -644,16 +644,14 @@ def open_consents(
 
     `proof` gives a leaf's .tlog-proof, where there is one; `forget` drops what else is held of a subject.
     """
-    seed = keyring.key("issuer")
-    # The first name stands, whatever the URL becomes: a reader's rights token is good for a year and more.
-    name = store.settle("issuer", config.base_url)
+    issuer = open_issuer(config, store, keyring)
     return Consents(
         store.consents(leaves, random_bytes),
         SqliteSubjectKeys(config.key_dir / FILE, now=now, random_bytes=random_bytes),
         LeafLog(leaves, proof),
         mac=lambda message: keyring.mac("subject", message),
-        issuer=Issuer(name, seed),
-        rights=RightsDesk(name, seed),
+        issuer=issuer,
+        rights=RightsDesk(issuer.name, keyring.key("issuer")),
         restrict=restriction(config),
         forget=forget,
         service_url=config.base_url,
@@ -661,6 +659,12 @@ def open_consents(
         now=now,
         random_bytes=random_bytes,
     )
+
+
+def open_issuer(config: Config, store: ConsentHome, keyring: Keyring) -> Issuer:
+    """Give the name and key in which the service signs its own consent tokens. Raises StoreError."""
+    # The first name stands, whatever the URL becomes: a reader's rights token is good for a year and more.
+    return Issuer(store.settle("issuer", config.base_url), keyring.key("issuer"))
 
 
 def restriction(config: Config) -> Restrict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -19,24 +19,27 @@ from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
+from engine.record import Recorder, Shown, prices
 from engine.retrieve import (
     LIST_LENGTH,
-    Mood,
+    Moods,
     PageList,
     Soft,
-    mood_of,
     page_list,
     retrieve_together,
     soften,
-    surrounding_rules,
+    surroundings,
     taken,
 )
 from engine.snapshot import Snapshot
-from engine.targeting import conjunction, page_predicates
+from engine.targeting import narrow, page_clauses
 from privacy.consent import Consented
 from privacy.visit import Visit
 
 COMPETING = 16  # candidates for a placement: chosen by match, then ordered by match × bid
+LISTED_FROM = (
+    8  # searches of a page after which its list is made: it costs as much as so many twice or thrice
+)
 LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
 
 # Gives the consented signals that may act on a page of the snapshot's catalogue, or None.
@@ -51,38 +54,45 @@ class Choice:
     filled: tuple[Filled, ...]
     unfilled: tuple[str, ...]
     page: PageAnswer | None
+    shown: tuple[Shown, ...]  # what fills the placements, and what its events cost
+    asked: int  # creatives
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """What was worked out for one scene, to be found again."""
+
+    __slots__ = ("answers", "choices", "shortlists", "soft")
+
+    def __init__(self) -> None:
+        self.soft: Soft | None = None
+        self.shortlists: Bounded[Key, Shortlist] = Bounded(16)
+        self.answers: Bounded[Key, Filled] = Bounded(64)
+        self.choices: Bounded[Key, Choice] = Bounded(16)
+
+
 class Kept:
     """What was worked out over one view, to be found again; it goes when the view goes."""
 
-    view: View
-    shortlists: Bounded[Key, Shortlist] = field(default_factory=lambda: Bounded(4096))
-    grounds: Bounded[Key, Words] = field(default_factory=lambda: Bounded(512))
-    surroundings: Bounded[Key, Words] = field(default_factory=lambda: Bounded(256))
-    moods: Bounded[Key, Mood] = field(default_factory=lambda: Bounded(4096))
-    focused: Bounded[PageFacts, Vector] = field(default_factory=lambda: Bounded(4096))
-    softs: Bounded[Key, Soft] = field(default_factory=lambda: Bounded(4096))
-    answers: Bounded[Key, Filled] = field(default_factory=lambda: Bounded(16_384))
-    about: Bounded[tuple[PageFacts, int], str] = field(default_factory=lambda: Bounded(16_384))
-    choices: Bounded[Key, Choice] = field(default_factory=lambda: Bounded(4096))
-    page_lists: Bounded[Key, PageList] = field(default_factory=lambda: Bounded(1024))
-    asked: Bounded[Key, int] = field(default_factory=lambda: Bounded(1024))  # searches without a page list
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.moods = Moods(view.snapshot)
+        self.scenes: Bounded[Key, Settled] = Bounded(2048)
+        self.grounds: Bounded[Key, Words] = Bounded(256)
+        self.clauses: Bounded[PageFacts, tuple[tuple[int, ...], ...]] = Bounded(4096)
+        self.focused: Bounded[PageFacts, Vector] = Bounded(4096)
+        self.page_lists: Bounded[Key, PageList] = Bounded(512)
+        self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
+        self.asked: Bounded[Key, int] = Bounded(1024)  # searches without a page list
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What one request is decided on: the view with what is kept of it, the context, and keys of its parts."""
+    """What one request is decided on: the view with what is kept of it, and the context."""
 
     kept: Kept
     context: Context
-    around: Key  # of all but the page
-
-    @property
-    def key(self) -> Key:
-        """Return the key of the whole. Facts that were read anew, or got another vector, are another object."""
-        return (self.context.page, self.around)
+    key: Key  # facts that were read anew, or got another vector, are another object
+    settled: Settled
 
     @property
     def view(self) -> View:
@@ -103,6 +113,7 @@ class Engine:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
+        recorder: Recorder | None = None,
     ) -> None:
         self.catalog = catalog
         self.gatherer = gatherer
@@ -111,6 +122,7 @@ class Engine:
         self._now = now
         self._monotonic = monotonic
         self._request_id = request_id
+        self._recorder = recorder
         self._kept: Kept | None = None
 
     def decide(
@@ -121,26 +133,30 @@ class Engine:
         explain: bool,
         deadline: float,
         admit: Admit | None = None,
+        test: bool = False,
     ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
         `admit` is asked for the reader's consented signals once the page is understood. Past the deadline the best
-        found so far goes out, then house creatives, marked degraded.
+        found so far goes out, then house creatives, marked degraded. A `test` is not recorded.
         Raises UnknownPublisher.
         """
         scene = self.scene(visit, deadline, admit)
-        key = (scene.key, tuple(placements), explain)
-        choice, late = scene.kept.choices.get(key), False
+        key = (tuple(placements), explain)
+        choice, late = scene.settled.choices.get(key), False
         if choice is None:
             ranked, late = self._rank(scene, placements, deadline)
             chosen = share_out(ranked, [p.count for p in placements])
             chosen = self._add_house(scene, placements, chosen)
-            choice = self._choice(scene, placements, chosen, explain=explain)
+            choice = self._choice(scene, placements, ranked, chosen, explain=explain)
             if not late and is_usual(placements):
-                scene.kept.choices.put(key, choice)
+                scene.settled.choices.put(key, choice)
+        filled = choice.filled
+        if self._recorder is not None and not test:
+            filled = self._recorder.record(scene, visit, choice)
         return Answer(
             request_id=self._request_id(),
-            decisions=choice.filled,
+            decisions=filled,
             unfilled=choice.unfilled,
             degraded=late or scene.context.page.pending,
             missing=scene.context.missing,
@@ -163,7 +179,12 @@ class Engine:
         kept = self._kept
         if kept is None or kept.view is not view:
             kept = self._kept = Kept(view)
-        return Scene(kept, context, _key(view, context))
+        key = (context.page, _key(view, context))
+        settled = kept.scenes.get(key)
+        if settled is None:
+            settled = Settled()
+            kept.scenes.put(key, settled)
+        return Scene(kept, context, key, settled)
 
     def shortlist(
         self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING
@@ -175,8 +196,8 @@ class Engine:
         self, scene: Scene, placements: Sequence[Placement], *, house: bool, most: int
     ) -> list[Shortlist]:
         """Return each placement's shortlist; those that were not made before are made together."""
-        kept = scene.kept.shortlists
-        keys = [_place_key(scene, placement, house, most) for placement in placements]
+        kept = scene.settled.shortlists
+        keys = [_place_key(placement, house, most) for placement in placements]
         found = [kept.get(key) for key in keys]
         missing = [at for at, known in enumerate(found) if known is None]
         if missing:
@@ -196,20 +217,12 @@ class Engine:
 
     def soft(self, scene: Scene) -> Soft:
         """Return the context's side of matching."""
-        found = scene.kept.softs.get(scene.key)
+        found = scene.settled.soft
         if found is None:
-            found = soften(scene.view.snapshot, scene.context, self._focused(scene), self._mood(scene))
-            scene.kept.softs.put(scene.key, found)
-        return found
-
-    def _mood(self, scene: Scene) -> Mood:
-        """Return what the soft facets give, whatever the page is about."""
-        page, kept = scene.context.page, scene.kept
-        key = (scene.around, page.vector is None, page.confidence)
-        found = kept.moods.get(key)
-        if found is None:
-            found = mood_of(scene.view.snapshot, scene.context)
-            kept.moods.put(key, found)
+            mood = scene.kept.moods.of(scene.context)
+            found = scene.settled.soft = soften(
+                scene.view.snapshot, scene.context, self._focused(scene), mood
+            )
         return found
 
     def _focused(self, scene: Scene) -> Vector | None:
@@ -225,21 +238,17 @@ class Engine:
 
     def _ground(self, scene: Scene) -> Words:
         """Return the creatives that may run in this context, whatever the placement."""
-        found = scene.kept.grounds.get(scene.key)
+        kept = scene.kept
+        found = kept.grounds.get(scene.key)
         if found is None:
-            view, page = scene.view, scene.context.page
-            rules = page_predicates(view.snapshot.bitmaps, page, self.gatherer.topics(page))
-            found = self._surroundings(scene) & conjunction(rules, view.snapshot.width)
-            scene.kept.grounds.put(scene.key, found)
-        return found
-
-    def _surroundings(self, scene: Scene) -> Words:
-        """Return the creatives that may run in this context, whatever the page and the placement."""
-        found = scene.kept.surroundings.get(scene.around)
-        if found is None:
-            rules = surrounding_rules(scene.view, scene.context)
-            found = conjunction(rules, scene.view.snapshot.width)
-            scene.kept.surroundings.put(scene.around, found)
+            bitmaps, page = scene.view.snapshot.bitmaps, scene.context.page
+            clauses = kept.clauses.get(page)
+            if clauses is None:
+                rules = page_clauses(bitmaps, page, self.gatherer.topics(page))
+                clauses = tuple(at for _, at in rules)
+                kept.clauses.put(page, clauses)
+            found = narrow(surroundings(scene.view, scene.context), bitmaps, clauses)
+            kept.grounds.put(scene.key, found)
         return found
 
     def _rank(
@@ -248,8 +257,8 @@ class Engine:
         most = max(COMPETING, 8 * sum(p.count for p in placements))
         if self._monotonic() < deadline:
             return self._shortlists(scene, placements, house=False, most=most), False
-        kept = scene.kept.shortlists
-        known = [kept.get(_place_key(scene, placement, False, most)) for placement in placements]
+        kept = scene.settled.shortlists
+        known = [kept.get(_place_key(placement, False, most)) for placement in placements]
         return [() if one is None else one for one in known], None in known
 
     def _add_house(
@@ -267,26 +276,27 @@ class Engine:
         return [picks + more for picks, more in zip(chosen, share_out(house, missing, taken), strict=True)]
 
     def _page_list(self, scene: Scene) -> PageList | None:
-        """Return the page's list if it was made; else, on a page's second search, have it made for the next."""
+        """Return the page's list if it was made; else, once a page was searched often, have it made for the next."""
         page, kept = scene.context.page, scene.kept
         vector = page.vector
         if vector is None or kept.view.snapshot.rows <= LIST_LENGTH:
             return None
         key = (page.content_hash, page.better)
         found = kept.page_lists.get(key)
-        asked = kept.asked.get(key, 0) if found is None else 2
-        if asked < 2:
-            kept.asked.put(key, asked + 1)
-        if asked == 1:
-            self._background.submit(
-                lambda: kept.page_lists.put(key, page_list(kept.view, vector)), LIST_WITHIN_S
-            )
+        if found is None:
+            asked = kept.asked.get(key, 0) + 1
+            kept.asked.put(key, asked)
+            if asked == LISTED_FROM:
+                self._background.submit(
+                    lambda: kept.page_lists.put(key, page_list(kept.view, vector)), LIST_WITHIN_S
+                )
         return found
 
     def _choice(
         self,
         scene: Scene,
         placements: Sequence[Placement],
+        ranked: Sequence[Iterable[Ranked]],
         chosen: Sequence[Sequence[Ranked]],
         *,
         explain: bool,
@@ -299,11 +309,13 @@ class Engine:
             ),
             tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
             page_answer(scene.context.page) if explain else None,
+            tuple(prices(scene.view.snapshot, scene.context.publisher, placements, ranked, chosen)),
+            sum(placement.count for placement in placements),
         )
 
     def _filled(self, scene: Scene, placement: str, pick: Ranked, explain: bool) -> Filled:
-        key = (scene.key, pick.row, pick.match, placement, explain)
-        found = scene.kept.answers.get(key)
+        key = (pick.row, pick.match, placement, explain)
+        found = scene.settled.answers.get(key)
         if found is None:
             snapshot = scene.view.snapshot
             record = snapshot.record(pick.row)
@@ -316,7 +328,7 @@ class Engine:
                 reasons=why if explain else (),
                 house=snapshot.entry(pick.row).house,
             )
-            scene.kept.answers.put(key, found)
+            scene.settled.answers.put(key, found)
         return found
 
     def _about(self, scene: Scene, row: int) -> str:
@@ -337,12 +349,11 @@ def privacy_answer(visit: Visit, context: Context) -> PrivacyAnswer:
     return PrivacyAnswer("consent", gpc, context.told.used, context.consented.consent.record)
 
 
-def _place_key(scene: Scene, placement: Placement, house: bool, most: int) -> Key:
-    """Return the key of a placement's shortlist."""
+def _place_key(placement: Placement, house: bool, most: int) -> Key:
+    """Return the key of a placement's shortlist in a scene."""
     return (
         house,
         most,
-        scene.key,
         placement.formats,
         placement.sizes,
         placement.floor_micros,

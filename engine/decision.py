@@ -82,6 +82,13 @@ class CreativeAnswer(Struct, frozen=True):
     size: tuple[int, int] | None = None
 
 
+class Events(Struct, frozen=True):
+    """Addresses to load (GET: a pixel) or to beacon to (POST) when it happened; good once, for half an hour."""
+
+    impression: str  # it began to render
+    viewable: str  # MRC definition, not accredited: half of its pixels in view for one continuous second
+
+
 class Filled(Struct, frozen=True, omit_defaults=True):
     """One creative for one placement."""
 
@@ -91,6 +98,7 @@ class Filled(Struct, frozen=True, omit_defaults=True):
     score: float
     reasons: tuple[Reason, ...] = ()  # with explain
     house: bool = False
+    events: Events | None = None  # none for tests, and in the strict profile
 
 
 class PrivacyAnswer(Struct, frozen=True):

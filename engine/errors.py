@@ -105,6 +105,24 @@ class IndexFileError(EngineError):
     """A file of a vector index is missing, damaged, or from another version; the message says what to do."""
 
 
+# --- reporting ---
+
+
+class ReportError(EngineError):
+    """A report that cannot be made here; the text says what is missing."""
+
+
+class QueryRefused(EngineError):
+    """A question that no released table answers: which part of it, and what is allowed.
+
+    `now` marks one that is refused as things stand: a day that is not released, or never will be.
+    """
+
+    def __init__(self, field: str, got: str, expected: str, *, now: bool = False) -> None:
+        super().__init__(f"{field}: got {got}, expected {expected}")
+        self.field, self.got, self.expected, self.now = field, got, expected, now
+
+
 # --- proving ---
 
 
@@ -117,3 +135,17 @@ class ProofError(EngineError):
 
 class LogRefused(EngineError):
     """The consent log is not signed any further: says what is wrong with it and what to do."""
+
+
+# --- money ---
+
+
+class MoneyError(EngineError):
+    """A booking that cannot be: it would give back what was never billed, or its key stands for another."""
+
+
+# --- events ---
+
+
+class Busy(EngineError):
+    """Events that cannot be kept now: they were not acknowledged, and may be sent again."""

@@ -229,6 +229,8 @@ def _stopped(view: View, rows: Rows, now: datetime) -> tuple[str, ...]:
         found.append("its flight has not begun")
     if (snapshot.end[rows] <= second).all():
         found.append("its flight is over")
+    if snapshot.entry(int(rows[0])).id in view.stopped:
+        found.append("its budget is spent, in all or for today")
     for publisher, words in view.approved.items():
         if not Eligible(words).holds(rows).any():
             found.append(f"not approved by publisher {publisher}")

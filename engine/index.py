@@ -72,6 +72,9 @@ class Index(Protocol):
     def vector(self, row: int) -> Vector:
         """Return the (dim,) vector of a row."""
 
+    def scores(self, query: Vector, rows: Rows) -> Vector:
+        """Return the exact score of each of these rows."""
+
 
 class ExactIndex:
     """The slow, obvious twin."""
@@ -83,7 +86,7 @@ class ExactIndex:
     def search(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         """Score every eligible row."""
         rows = eligible.rows
-        scores = self.vectors[rows] @ query
+        scores = self.scores(query, rows)
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
 
@@ -91,3 +94,8 @@ class ExactIndex:
         """Return the vector of a row."""
         vector: Vector = self.vectors[row]
         return vector
+
+    def scores(self, query: Vector, rows: Rows) -> Vector:
+        """Return the score of each row."""
+        scores: Vector = self.vectors[rows] @ query
+        return scores

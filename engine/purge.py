@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from engine.config import Config
+from engine.events import EventStore, oldest_kept
+from engine.money import MoneyStore
 from engine.rights import Rights
 from engine.store.subjects_sqlite import copied_on, is_over
 
@@ -20,9 +22,16 @@ def purge(config: Config, rights: Rights, now: datetime, copies: Path | None = N
     gone = rights.store.purge(now, pages_before=now - timedelta(days=config.page_days))
     rights.weeks.tend({}, {}, now)
     gone |= rights.consents.purge()
+    gone |= purge_events(rights.store.events(), rights.store.money(), now)
     if copies is not None:
         gone["copies of subject keys"] = _purge_copies(copies, now)
     return gone
+
+
+def purge_events(events: EventStore, money: MoneyStore, now: datetime) -> dict[str, int]:
+    """Delete raw days of events that are over, once what they cost stands in the journal. Raises StoreError."""
+    money.close(oldest_kept(now), now)
+    return events.purge(now)
 
 
 def _purge_copies(folder: Path, now: datetime) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -48,6 +48,21 @@ class Shortlist:
             yield from map(Ranked, *group)
             at += len(group[0])
             number += 1
+
+    def rival(self, row: int, taken: Collection[int]) -> float | None:
+        """Return the value (match × bid) of the candidate that a row stands before by its price, or None.
+
+        That is the next of its peers, of another advertiser and not in `taken`. The row was iterated before.
+        """
+        for rows, matches, values, advertisers in self._groups:
+            if row not in rows:
+                continue
+            at = rows.index(row)
+            for other, match, value, who in zip(rows, matches, values, advertisers, strict=True):
+                if rows.index(other) > at and who != advertisers[at] and other not in taken and match > 0:
+                    return value
+            return None
+        return None
 
     def _peers(self, start: int) -> Group:
         """Return the group that begins here, in order."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from contexts.context import Context, PageFacts
+from contexts.context import ClockFacts, Context, PageFacts, WeatherFacts
 from contexts.facets import SOFT_FACETS, because
 from contexts.topic_vectors import TopicVectors
 from engine.decision import PageAnswer, Ranked, Reason, TopicAnswer
 from engine.retrieve import Soft
 from engine.snapshot import Snapshot
+from privacy.visit import Device
 
 DIGITS = 4  # of shares and scores
 NEAR = 0.35  # cosine from which a creative is said to be of a topic
@@ -23,18 +24,18 @@ def reasons(snapshot: Snapshot, context: Context, soft: Soft, pick: Ranked, abou
     prefer = int(snapshot.prefer[pick.row])
     wishes = snapshot.prefers(pick.row)
     mood, stated = soft.mood, int(snapshot.stated[prefer])
-    parts = {"page": pick.match - float(mood.gain[prefer])}
-    for bit, facet in enumerate(SOFT_FACETS, start=1):
-        if stated >> bit & 1:
-            parts[facet] = float(mood.parts[facet][prefer])
-    words = {
-        "page": lambda: about,
-        "device": lambda: because(context.device, wishes.devices),
-        "time": lambda: because(context.clock, wishes.times),
-        "weather": lambda: because(context.weather, wishes.weather),
-    }
     # Plus zero: a part that rounds to nothing is no "-0.0".
-    found = [Reason(facet, round(part, DIGITS) + 0.0, words[facet]()) for facet, part in parts.items()]
+    page = round(pick.match - float(mood.gain[prefer]), DIGITS) + 0.0
+    found = [Reason("page", page, about)]
+    told: tuple[tuple[Device | ClockFacts | WeatherFacts | None, Sequence[str]], ...] = (
+        (context.device, wishes.devices),
+        (context.clock, wishes.times),
+        (context.weather, wishes.weather),
+    )
+    for bit, (facet, (facts, wished)) in enumerate(zip(SOFT_FACETS, told, strict=True), start=1):
+        if stated >> bit & 1:
+            part = round(float(mood.parts[facet][prefer]), DIGITS) + 0.0
+            found.append(Reason(facet, part, because(facts, wished)))
     if snapshot.entry(pick.row).house:
         found.append(Reason("house", 0.0, "nothing else may run here: the publisher's own"))
     return tuple(sorted(found, key=lambda r: -r.share))

@@ -14,12 +14,16 @@ from engine.change import Entity, Kind
 from engine.config import CONSENT_KEYS, Config
 from engine.consent_log import ConsentLog, LogStore
 from engine.consents import ConsentHome, Consents, open_consents
+from engine.errors import StoreError
+from engine.events import EventStore
+from engine.keeper import KeeperStore, keeps
+from engine.money import MoneyStore
 from engine.weeks import BudgetHome, Weeks
 from privacy.errors import KeyringError
 from privacy.keyring import Keyring
 
 
-class RightsStore(LogStore, ConsentHome, BudgetHome, Protocol):
+class RightsStore(LogStore, ConsentHome, BudgetHome, KeeperStore, Protocol):
     """The main store, with what an operator's commands ask of it."""
 
     def find(self, kind: Kind, ids: Sequence[str]) -> dict[str, Entity]:
@@ -27,6 +31,12 @@ class RightsStore(LogStore, ConsentHome, BudgetHome, Protocol):
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
         """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""
+
+    def events(self) -> EventStore:
+        """Return what happened to what was decided."""
+
+    def money(self) -> MoneyStore:
+        """Return what was billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,11 @@ def open_rights(
 
     Raises StoreError.
     """
+    if config.store is not None and not keeps(store, config.key_dir, random_bytes):
+        raise StoreError(
+            "another machine keeps the consents: do it there; or, if it is gone for good, put its key folder back "
+            "here, and `tactful take-over`"
+        )
     keyring = Keyring.open(config.key_dir, CONSENT_KEYS, random=random_bytes if make_keys else _none)
     log = ConsentLog(config, store, keyring, now=now, monotonic=monotonic, random_bytes=random_bytes)
     with (

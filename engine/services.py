@@ -24,27 +24,40 @@ from contexts.taxonomy import content_taxonomy
 from contexts.weather import Source, WeatherTable
 from contexts.weather_shared import SharedSource
 from engine.admission import Admission
+from engine.allocator import give_back, keep_few_arenas
 from engine.background import Background
+from engine.budgets import Budgets
 from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
 from engine.config import KEY_PURPOSES, Config
 from engine.consent_log import ConsentLog, open_consent_keys, publishers_keys
-from engine.consents import Consents, open_consents, restriction
+from engine.consents import Consents, ConsentStore, open_consents, open_issuer, restriction
 from engine.decide import Engine
 from engine.deletions import Deletions
+from engine.door import Door
 from engine.errors import ConfigError, EngineError, StoreError
+from engine.event_writer import EventWriter
+from engine.events import day_of
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
+from engine.keeper import keeps
 from engine.keys import KeyTable
 from engine.pages import Fetch, Pages
+from engine.purge import purge_events
 from engine.recipe import VectorFiles, open_recipe
+from engine.record import Recorder
+from engine.release_apart import Releaser
+from engine.reporting import Reporting
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
 from engine.store import open_store
+from engine.store.high_water import FILE as MARK
 from engine.store.subjects_sqlite import FILE as SUBJECTS
-from engine.weeks import Weeks
+from engine.tickets import Tickets
+from engine.weeks import Weeks, WeeksElsewhere
 from privacy.consent_token import Verifier
+from privacy.event_token import Sealer
 from privacy.gate import Checks
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
@@ -57,6 +70,8 @@ LOG_S = 1.0  # between looks whether the consent log is to be signed
 TEND_S = 60.0  # between looks whether a week is over
 WEATHER = "weather.json"  # of the places of publishers: one worker asks for it
 FRESH = 0.75  # of the time between refreshes: what another worker was told so lately is not asked for again
+TICK_S = 1.0  # between looks at budgets
+CLOSED = timedelta(hours=1)  # into a day, nothing is booked on the one before
 EXPIRE_S = 1.0  # between looks for texts whose time is up
 
 
@@ -77,6 +92,7 @@ class Services:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         single_thread()
+        keep_few_arenas()
         self.config = config
         self.now = now
         self.monotonic = monotonic
@@ -94,16 +110,20 @@ class Services:
                 f"TACTFUL_CURRENCY is {config.currency}; all amounts in this store are in {currency}"
             )
         self.consent_keys, missing = open_consent_keys(config, random_bytes)
+        self._keeps = config.store is None or keeps(self.store, config.key_dir, random_bytes)
         self.consent_log = ConsentLog(
             config,
             self.store,
-            self.consent_keys,
+            self.consent_keys if self._keeps else None,
             now=now,
             monotonic=monotonic,
             random_bytes=random_bytes,
             missing=missing,
             more_keys=lambda: publishers_keys(self.publishers().values()),
         )
+        self.reporting = Reporting(config, self.store, self.consent_log.leaves, now)
+        self._releaser = Releaser(config)
+        self._tried: set[int] = set()
         recipe = open_recipe(config)
         self.encoder = recipe.encoder
         self.topics = recipe.topics
@@ -133,6 +153,21 @@ class Services:
         source = weather_source(config)
         self.weather = WeatherTable(source, interval_s=config.weather_refresh_s) if source else None
         self.clock = Clock(atlas)
+        self.events = self.store.events()
+        self.money = self.store.money()
+        self.budgets = Budgets(self.money, self.new_id(), now=now, monotonic=monotonic)
+        self.writer = EventWriter(self.events)
+        tickets = Tickets(Sealer(self.keyring.key("events")))
+        self.door = Door(tickets, self.writer, now)
+        recorder = Recorder(
+            tickets,
+            self.budgets,
+            self.writer,
+            config.base_url,
+            now=now,
+            random_bytes=random_bytes,
+            strict=config.event_profile == "strict",
+        )
         self.engine = Engine(
             self.catalog,
             Gatherer(self.pages, self.clock, atlas, self.weather),
@@ -141,8 +176,9 @@ class Services:
             now=now,
             monotonic=monotonic,
             request_id=self.new_id,
+            recorder=recorder,
         )
-        self.weeks: Weeks | None = None
+        self.weeks: Weeks | WeeksElsewhere | None = None
         self.consents: Consents | None = None
         self.deletions: Deletions | None = None
         self.admission: Admission | None = None
@@ -164,6 +200,29 @@ class Services:
 
     def _open_consents(self, keys: Keyring) -> None:
         config = self.config
+        weeks: Weeks | WeeksElsewhere
+        standings: ConsentStore
+        if self._keeps:
+            weeks, consents = self._keep_consents(keys)
+            standings, issuer = consents.store, consents.issuer
+        else:
+            log.info("consents and their log are kept on another machine: here they are heeded")
+            leaves = self.consent_log.leaves
+            weeks = WeeksElsewhere(self.store.budget(config.key_dir / MARK, leaves, self.now))
+            standings = self.store.consents(leaves, self._random_bytes)
+            issuer = open_issuer(config, self.store, keys)
+        self.weeks = weeks
+        checks = Checks(
+            Verifier(), standings, restriction(config), partial(keys.mac, "subject"), config.token_uses
+        )
+        self.admission = Admission(
+            checks, issuer, weeks.shared, now=self.now, most=config.max_signals, off=self.consents_off
+        )
+        self.status_list = StatusList(issuer, config.base_url + STATUS_PATH, standings.statuses, self.now)
+
+    def _keep_consents(self, keys: Keyring) -> tuple[Weeks, Consents]:
+        """Open what lies beside the store on this machine alone."""
+        config = self.config
         subjects = config.key_dir / SUBJECTS
         known = self.store.consents(self.consent_log.leaves, self._random_bytes).any()
         if known and not subjects.exists():
@@ -171,7 +230,7 @@ class Services:
                 f"{subjects}: this file of keys is gone. Put it back: `tactful restore-keys`; or make an empty file "
                 "there, and what was recorded before can be shown to nobody"
             )
-        weeks = self.weeks = Weeks.open(
+        weeks = Weeks.open(
             config, self.store, self.consent_log.leaves, now=self.now, random_bytes=self._random_bytes
         )
         consents = self.consents = open_consents(
@@ -193,23 +252,17 @@ class Services:
             now=self.now,
             random_bytes=self._random_bytes,
         )
-        checks = Checks(
-            Verifier(), consents.store, restriction(config), partial(keys.mac, "subject"), config.token_uses
-        )
-        self.admission = Admission(
-            checks,
-            consents.issuer,
-            weeks.shared,
-            now=self.now,
-            most=config.max_signals,
-            off=self.consents_off,
-        )
-        status_uri = config.base_url + STATUS_PATH
-        self.status_list = StatusList(consents.issuer, status_uri, consents.store.statuses, self.now)
+        return weeks, consents
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as the snapshot in service has them."""
         return self.catalog.view(self.now()).snapshot.publishers
+
+    def landing_url(self, creative: str) -> str | None:
+        """Return where a creative leads, as the snapshot in service has it; None where there is none of this id."""
+        snapshot = self.catalog.view(self.now()).snapshot
+        row = snapshot.row_of(creative)
+        return None if row is None else snapshot.record(row).click_url
 
     def keys(self) -> KeyTable:
         """Return the API keys as they stand."""
@@ -234,18 +287,23 @@ class Services:
     def warm_up(self) -> None:
         """Touch what the first requests would otherwise wait for."""
         self.encoder.encode(["a page about nothing in particular"])
+        give_back()
         self._ready.set()
 
     def start(self) -> None:
         """Start the threads that work beside requests."""
+        self._try(self.tick)
+        self.writer.start()
         self.background.start()
         self.pages.background.start()
         self.pages.fetching.start()
         self._thread("refresh", self._look_for_ever)
         self._thread("rebuild", self._rebuild_for_ever)
+        self._thread("budgets", self._tick_for_ever)
         self._thread("expire", self._expire_for_ever)
         self._thread("consent-log", self._log_for_ever)
         self._thread("weeks", self._tend_for_ever)
+        self._thread("releases", self._release_for_ever)
         if self.weather is not None:
             table, jitter = self.weather, random.Random(self._random_bytes(8))  # noqa: S311 - spreads load, hides nothing
             self._thread(
@@ -256,10 +314,13 @@ class Services:
         """End the threads and keep what was learned."""
         self._stopping.set()
         self._builder.stop()
+        self._releaser.stop()
         for queue in (self.background, self.pages.background, self.pages.fetching):
             queue.stop()
         for thread in self._threads:
             thread.join(5)
+        self.writer.stop()
+        self._try(self.budgets.close)
         self._try(self.pages.poll)
         self.consent_log.close()
         if self.consents is not None:
@@ -273,6 +334,21 @@ class Services:
         self._try(self.catalog.switch)
         self._try(self.catalog.rebuild)
         self._look()
+        self._try(self.tick)
+
+    def tick(self) -> None:
+        """Lease on what campaigns may spend, and stop those whose budget is spent. Raises StoreError."""
+        snapshot = self.catalog.view(self.now()).snapshot
+        out = self.budgets.tick(snapshot)
+        if self.config.event_profile == "strict":  # what is paid for cannot be counted
+            out |= {entry.id for entry in snapshot.manifest.campaigns if entry.terms.kind != "impression"}
+        self.catalog.stop(out)
+
+    def close_days(self) -> None:
+        """Write what was booked on the days that are over into the journal of money. Raises StoreError."""
+        now = self.now()
+        # No token of a day counts any more when half an hour of the next is over.
+        self.money.close(day_of(now - CLOSED), now)
 
     def _look(self) -> None:
         for step in (self.catalog.switch, self._adopt_newest, self._refresh_keys, self.pages.poll):
@@ -318,8 +394,9 @@ class Services:
         self._prepared = self.monotonic()
 
     def _forget(self) -> None:
-        """Drop what the store knows of pages for longer than it may."""
+        """Drop what the store knows of pages, and raw days of events, for longer than it may."""
         self.store.forget_pages(self.now() - timedelta(days=self.config.page_days))
+        purge_events(self.events, self.money, self.now())
 
     def _look_for_ever(self) -> None:
         self._try(self._forget)
@@ -348,7 +425,7 @@ class Services:
 
     def tend(self) -> None:
         """Do what is due of weeks and consents; while their files are not sound, consented signals are off."""
-        for step in (self.tend_weeks, self.tend_consents):
+        for step in (self.tend_weeks, self.tend_consents, self.close_days):
             self._try(step)
         if self.admission is not None:  # what could not be opened asks for a new start
             self._consents_fault = self._try(self.check_consents)
@@ -366,6 +443,24 @@ class Services:
             self.tend()
             if self._stopping.wait(TEND_S):
                 return
+
+    def release_due(self) -> None:
+        """Have the closed days released that are not yet, in a process apart."""
+        due = set(self.reporting.due()) - self._tried
+        if due:
+            self._releaser(self.now())
+            self._tried |= (
+                due  # a table of it that cannot be released is not tried again before the next start
+            )
+
+    def _release_for_ever(self) -> None:
+        while not self._stopping.wait(TEND_S):
+            self._try(self.release_due)
+
+    def _tick_for_ever(self) -> None:
+        # Apart from the looks: a budget is watched while the store is asked for other things.
+        while not self._stopping.wait(TICK_S):
+            self._try(self.tick)
 
     def _expire_for_ever(self) -> None:
         # Apart from all that may wait for the store: texts are let go in time.

@@ -63,16 +63,51 @@ class SharedRows(Protocol):
         """Delete the rows of all epochs below `before`, and of (epoch, publisher)s that are closed, from the disk."""
 
 
-class SharedValues:
-    """Notes who shares which value, closes weeks, and says what may act. Any number of processes at once."""
+class ActingValues:
+    """Says what may act, by releases that others made of what they noted. It notes nobody itself."""
 
-    def __init__(self, rows: SharedRows, keys: EpochKeys, budget: SpendStore) -> None:
-        self._rows, self._keys, self._budget = rows, keys, budget
+    def __init__(self, budget: SpendStore) -> None:
+        self._budget = budget
         self._acting: Mapping[str, frozenset[Pair]] = {}
 
     def shared(self, publisher: str, key: str, value: str) -> bool:
         """Say whether a value may act: K subjects shared it in the last closed week, by a noisy count."""
         return (key, value) in self._acting.get(publisher, ())
+
+    def note(
+        self,
+        publisher: str,
+        subject: str,
+        pairs: Iterable[Pair],
+        now: datetime,
+        *,
+        person: bytes | None = None,
+        still: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Note nothing: a row would lie where no withdrawal reaches it."""
+
+    def tend(self, vocabularies: Mapping[str, Sequence[Pair]], now: datetime) -> None:
+        """Learn what may act from now on. Raises StoreError."""
+        over = epoch_of(now - LATE) - 1
+        self._acting = {p: self._last(p, over) for p in vocabularies}
+
+    def _last(self, publisher: str, over: int) -> frozenset[Pair]:
+        """Return what may act: by the release of the week that is over, by the one before while that is not closed."""
+        for epoch in (over, over - 1):
+            body = self._budget.kept(release_query(publisher, epoch))
+            if body is not None:
+                return frozenset(
+                    (key, value) for key, value, count in json.loads(body)["counts"] if count >= K
+                )
+        return frozenset()
+
+
+class SharedValues(ActingValues):
+    """Notes who shares which value, closes weeks, and says what may act. Any number of processes of one machine."""
+
+    def __init__(self, rows: SharedRows, keys: EpochKeys, budget: SpendStore) -> None:
+        super().__init__(budget)
+        self._rows, self._keys = rows, keys
 
     def note(
         self,
@@ -122,7 +157,7 @@ class SharedValues:
                 closed.append((over, publisher))
         finally:
             self._rows.sweep(over, closed)
-            self._acting = {p: self._last(p, over) for p in vocabularies}
+            super().tend(vocabularies, now)
 
     def _close(self, publisher: str, epoch: int, pairs: Sequence[Pair]) -> None:
         noise = laplace(MOST_VALUES, MICRO_EPSILON)
@@ -148,16 +183,6 @@ class SharedValues:
         except BudgetSpent:
             log.warning("a release of shared values was lost with the ledger: none acts this week")
             self._budget.spend(release_query(publisher, epoch), [], lambda: canonical({"counts": []}))
-
-    def _last(self, publisher: str, over: int) -> frozenset[Pair]:
-        """Return what may act: by the release of the week that is over, by the one before while that is not closed."""
-        for epoch in (over, over - 1):
-            body = self._budget.kept(release_query(publisher, epoch))
-            if body is not None:
-                return frozenset(
-                    (key, value) for key, value, count in json.loads(body)["counts"] if count >= K
-                )
-        return frozenset()
 
     def _subject(self, publisher: str, subject: str, epoch: int, now: datetime) -> Pseudonym:
         return pseudonym_in(self._keys, epoch, publisher, PURPOSE, b"subject\0" + subject.encode(), now)

@@ -20,6 +20,7 @@ from engine.enrich import focus
 from engine.errors import SnapshotError
 from engine.faiss_index import FaissIndex
 from engine.index import Eligible, Index, Words
+from engine.pricing import Terms
 from engine.targeting import Bitmaps, zones_of
 
 FOREVER = np.iinfo(np.int64).max
@@ -33,6 +34,7 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     categories: tuple[str, ...]
     house: bool
     frequency_cap: int | None = None
+    terms: Terms = Terms()
 
 
 class Manifest(msgspec.Struct, frozen=True):

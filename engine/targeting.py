@@ -7,7 +7,7 @@ fails an `include` and passes an `exclude`. Campaign and creative rules are ANDe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from engine.index import Eligible, Words
 
 Mask = NDArray[np.bool_]
 Predicate = tuple[str, Words]
+Clause = tuple[str, tuple[int, ...]]  # a rule's name, and the bitmaps of which one must hold
 
 LEVELS = ("campaign", "creative")
 # Dimensions of which a page view has at most one value.
@@ -154,8 +155,8 @@ def zones_of(bitmaps: Bitmaps) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def page_predicates(bitmaps: Bitmaps, page: PageFacts, topics: frozenset[str]) -> list[Predicate]:
-    """Return the bitmaps that a page's facts select, each with the name of the rule it stands for.
+def page_clauses(bitmaps: Bitmaps, page: PageFacts, topics: frozenset[str]) -> list[Clause]:
+    """Return what a page's facts select, each with the name of the rule it stands for.
 
     `topics` are the page's topics with all their ancestors.
     """
@@ -164,83 +165,107 @@ def page_predicates(bitmaps: Bitmaps, page: PageFacts, topics: frozenset[str]) -
         for level in LEVELS:
             found += _multiple(bitmaps, dimension, level, several)
     for flag in sorted(page.sensitive):
-        words = bitmaps.get(f"suits:{flag}")
-        if words is not None:
-            found.append((f"suitability: page about {flag}", words))
+        found += _named(bitmaps, f"suits:{flag}", f"suitability: page about {flag}")
     if not page.suitability_known:
-        words = bitmaps.get("suits?")
-        if words is not None:
-            found.append(("suitability: page not understood", words))
+        found += _named(bitmaps, "suits?", "suitability: page not understood")
     return found
 
 
-def surrounding_predicates(
+def surrounding_clauses(
     bitmaps: Bitmaps, context: Context, moments: Mapping[str, tuple[str, str]]
-) -> list[Predicate]:
-    """Return the same for all that is no fact of the page.
+) -> Iterator[tuple[Hashable, Callable[[], list[Clause]]]]:
+    """Yield the same for all that is no fact of the page, in parts of few values, each with the key of its value.
 
     `moments` gives for each zone of `zones_of` the part of day and the weekday there.
     """
-    region = context.place.region
-    if region and context.place.country and not region.startswith(context.place.country + "-"):
-        region = f"{context.place.country}-{region}"
-    told = context.told
-    found = _single(
-        bitmaps,
-        {
-            "publishers": context.publisher,
-            "devices": context.device.cls,
-            "platforms": context.device.platform,
-            "countries": context.place.country,
-            "regions": region,
-            "journey_stages": told.journey_stage,
-            "loyalty_tiers": told.loyalty_tier,
-        },
+    device, place, weather, told = context.device, context.place, context.weather, context.told
+    yield (
+        ("device", device.cls, device.platform),
+        lambda: _single(bitmaps, {"devices": device.cls, "platforms": device.platform}),
     )
-    weather = context.weather
-    seen = [v for v in (weather.condition, weather.temperature) if v] if weather else []
-    for dimension, several in (("weather", seen), ("cohorts", told.cohorts)):
-        for level in LEVELS:
-            found += _multiple(bitmaps, dimension, level, several)
+    region = place.region
+    if region and place.country and not region.startswith(place.country + "-"):
+        region = f"{place.country}-{region}"
+    yield (
+        ("place", context.publisher, place.country, region),
+        lambda: _single(
+            bitmaps, {"publishers": context.publisher, "countries": place.country, "regions": region}
+        ),
+    )
+    seen = tuple(v for v in (weather.condition, weather.temperature) if v) if weather else ()
+    yield ("weather", seen), lambda: _levels(bitmaps, "weather", seen)
+    yield ("moments", *moments.values()), lambda: _times(bitmaps, moments)
+    yield (
+        ("told", told.journey_stage, told.loyalty_tier, told.cohorts),
+        lambda: [
+            *_single(bitmaps, {"journey_stages": told.journey_stage, "loyalty_tiers": told.loyalty_tier}),
+            *_levels(bitmaps, "cohorts", told.cohorts),
+        ],
+    )
+
+
+def resolved(bitmaps: Bitmaps, clauses: Iterable[Clause]) -> list[Predicate]:
+    """Return the bitmap of each clause."""
+    return [(name, _any_of(bitmaps, at)) for name, at in clauses]
+
+
+def narrow(words: Words, bitmaps: Bitmaps, clauses: Iterable[tuple[int, ...]]) -> Words:
+    """Take away in place the rows that do not meet all of these clauses, given without their names."""
+    for at in clauses:
+        np.bitwise_and(words, _any_of(bitmaps, at), out=words)
+    return words
+
+
+def _any_of(bitmaps: Bitmaps, at: tuple[int, ...]) -> Words:
+    words: Words = bitmaps.words[at[0]]
+    for other in at[1:]:
+        words = words | bitmaps.words[other]
+    return words
+
+
+def _times(bitmaps: Bitmaps, moments: Mapping[str, tuple[str, str]]) -> list[Clause]:
+    found: list[Clause] = []
     for zone, (part, weekday) in moments.items():
         for dimension, value in (("parts_of_day", part), ("weekdays", weekday)):
+            name = "part of day" if dimension == "parts_of_day" else "weekday"
+            told = f"{name}: {value}" + (f" in {zone}" if zone else "")
             for level in LEVELS:
                 prefix = f"{dimension}:{level}@{zone}="
-                words = bitmaps.get(prefix + value)
-                if words is None:
-                    words = bitmaps.get(prefix + "*")
-                if words is not None:
-                    name = "part of day" if dimension == "parts_of_day" else "weekday"
-                    found.append((f"{name}: {value}" + (f" in {zone}" if zone else ""), words))
+                found += _named(bitmaps, prefix + value, told) or _named(bitmaps, prefix + "*", told)
     return found
 
 
-def _single(bitmaps: Bitmaps, values: Mapping[str, str | None]) -> list[Predicate]:
-    found: list[Predicate] = []
+def _named(bitmaps: Bitmaps, name: str, told: str) -> list[Clause]:
+    at = bitmaps.names.get(name)
+    return [] if at is None else [(told, (at,))]
+
+
+def _single(bitmaps: Bitmaps, values: Mapping[str, str | None]) -> list[Clause]:
+    found: list[Clause] = []
     for dimension, value in values.items():
-        words = bitmaps.get(f"{dimension}=?" if value is None else f"{dimension}={value}")
-        if words is None:
-            words = bitmaps.get(f"{dimension}=*")
-        if words is not None:
-            found.append((f"{WORDS[dimension]}: {value or 'unknown'}", words))
+        own = f"{dimension}=?" if value is None else f"{dimension}={value}"
+        told = f"{WORDS[dimension]}: {value or 'unknown'}"
+        found += _named(bitmaps, own, told) or _named(bitmaps, f"{dimension}=*", told)
     return found
 
 
-def _multiple(bitmaps: Bitmaps, dimension: str, level: str, values: Iterable[str]) -> list[Predicate]:
-    found: list[Predicate] = []
+def _levels(bitmaps: Bitmaps, dimension: str, values: Iterable[str]) -> list[Clause]:
+    return [clause for level in LEVELS for clause in _multiple(bitmaps, dimension, level, values)]
+
+
+def _multiple(bitmaps: Bitmaps, dimension: str, level: str, values: Iterable[str]) -> list[Clause]:
+    found: list[Clause] = []
     values = sorted(values)
-    without = bitmaps.get(f"{dimension}:{level}+")
+    names = bitmaps.names
+    without = names.get(f"{dimension}:{level}+")
     if without is not None:
-        met = without
-        for value in values:
-            words = bitmaps.get(f"{dimension}:{level}+{value}")
-            if words is not None:
-                met = met | words
+        asked = [names.get(f"{dimension}:{level}+{value}") for value in values]
+        met = (without, *(at for at in asked if at is not None))
         found.append((f"{WORDS[dimension]}: none that the {level} asks for", met))
     for value in values:
-        words = bitmaps.get(f"{dimension}:{level}-{value}")
-        if words is not None:
-            found.append((f"{WORDS[dimension]}: {value} excluded by the {level}", words))
+        found += _named(
+            bitmaps, f"{dimension}:{level}-{value}", f"{WORDS[dimension]}: {value} excluded by the {level}"
+        )
     return found
 
 

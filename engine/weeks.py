@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
@@ -10,7 +10,7 @@ from typing import Protocol, Self
 from engine.campaign import Publisher
 from engine.config import Config
 from engine.errors import StoreError
-from engine.shared_values import SharedValues
+from engine.shared_values import ActingValues, Pair, SharedValues
 from engine.store.epochs_sqlite import FILE as EPOCHS
 from engine.store.epochs_sqlite import SqliteEpochKeys
 from engine.store.high_water import FILE as MARK
@@ -64,8 +64,7 @@ class Weeks:
         `caps` are the frequency caps by campaign. Raises StoreError and NoiseError.
         """
         self._keys.destroy(now)
-        registered = {p.id: p.first_party for p in publishers.values() if p.first_party}
-        self.shared.tend({id: vocabulary.pairs(caps) for id, vocabulary in registered.items()}, now)
+        self.shared.tend(_vocabularies(publishers, caps), now)
 
     def check(self) -> None:
         """Look whether the files are still there and sound. Raises StoreError."""
@@ -76,3 +75,26 @@ class Weeks:
         """Close the files."""
         self._rows.close()
         self._keys.close()
+
+
+class WeeksElsewhere:
+    """What a machine has of the weeks that does not keep their files: the releases, by which values act here too."""
+
+    def __init__(self, budget: SpendStore) -> None:
+        self.budget = budget
+        self.shared = ActingValues(budget)
+
+    def tend(self, publishers: Mapping[str, Publisher], caps: Mapping[str, int], now: datetime) -> None:
+        """Learn what may act. Raises StoreError."""
+        self.shared.tend(_vocabularies(publishers, caps), now)
+
+    def check(self) -> None:
+        """Look at nothing: there are no files."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def _vocabularies(publishers: Mapping[str, Publisher], caps: Mapping[str, int]) -> dict[str, Sequence[Pair]]:
+    registered = {p.id: p.first_party for p in publishers.values() if p.first_party}
+    return {id: vocabulary.pairs(caps) for id, vocabulary in registered.items()}

@@ -47,6 +47,9 @@ class SpendStore(Protocol):
     def kept(self, query: QueryId) -> bytes | None:
         """Return the answer that was kept for a query."""
 
+    def keeps(self, query: QueryId) -> bool:
+        """Say whether an answer was kept for a query, without reading it."""
+
     def spend(self, query: QueryId, charges: Sequence[Charge], compute: Callable[[], bytes]) -> bytes:
         """Return the answer that was kept, or charge every scope, compute and keep it: one atomic step, or nothing.
 

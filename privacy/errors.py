@@ -49,5 +49,9 @@ class BudgetSpent(PrivacyError):
         self.cap = cap
 
 
+class ReleaseError(PrivacyError):
+    """A table that cannot be released or read; says which and why, and no count."""
+
+
 class ErasureError(PrivacyError):
     """A record that cannot be sealed or opened; says which leaf's, and nothing of what is in it."""

@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, inf, nextafter
-from typing import Any
+from functools import lru_cache
+from importlib.util import find_spec
+from math import ceil, inf, nextafter, sqrt
+from typing import Any, Literal
 
 from privacy.errors import NoiseError
 
 MICRO = 1_000_000  # micro-epsilon in one epsilon
 MOST_COUNT = 2**53  # counts beyond would be no counts of page views
+DELTA = 1e-8  # of discrete Gaussian noise: the chance that its epsilon does not hold
+
+Mechanism = Literal["discrete Laplace", "discrete Gaussian"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Laplace:
     margin95: int  # a count lies within so much of the noisy one with a probability of at least 95 %
     _scalar: Any
     _vector: Any
+    mechanism: Mechanism = "discrete Laplace"
+    delta: float = 0.0
 
     def add(self, count: int) -> int:
         """Return the count with noise, signed."""
@@ -62,6 +69,79 @@ def laplace(l1: int, micro_epsilon: int) -> Laplace:
     return Laplace(l1, micro_epsilon, scale, margin95, *chosen)
 
 
+@dataclass(frozen=True, slots=True)
+class Gaussian:
+    """Discrete Gaussian noise on counts, of which one unit changes the square root of `l2_squared` in Euclid's norm.
+
+    It costs at most `micro_epsilon` but for a chance of `delta`, by OpenDP's own privacy map. Safe with threads.
+    """
+
+    l2_squared: int
+    micro_epsilon: int
+    scale: float
+    margin95: int
+    delta: float
+    _vector: Any
+    _profile: Any
+    mechanism: Mechanism = "discrete Gaussian"
+
+    def add_each(self, counts: Sequence[int]) -> list[int]:
+        """Return the counts with noise, signed, drawn for each. All of them together cost once."""
+        return [int(noisy) for noisy in self._vector(list(_checked(counts)))]
+
+    def loss(self, l2_squared: int) -> int:
+        """Return what a change of this square costs by OpenDP's map, in micro-epsilon, rounded up."""
+        epsilon: float = self._profile.map(_root(l2_squared)).epsilon(self.delta)
+        return ceil(Fraction(epsilon) * MICRO)
+
+
+def gaussian(l2_squared: int, micro_epsilon: int, delta: float = DELTA) -> Gaussian:
+    """Return the noise of the smallest scale that costs no more. Raises NoiseError where OpenDP is not installed."""
+    if l2_squared < 1 or micro_epsilon < 1 or not 0 < delta < 1:
+        raise ValueError(
+            f"got l2² {l2_squared}, {micro_epsilon} micro-epsilon, delta {delta}, expected more than 0 each"
+        )
+    dp = _opendp()
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+
+    def made(scale: float) -> tuple[Any, Any]:
+        vector = space >> dp.m.then_gaussian(scale=scale)
+        return vector, dp.c.make_zCDP_to_approxDP(vector)
+
+    def costs(scale: float) -> bool:
+        epsilon = made(scale)[1].map(_root(l2_squared)).epsilon(delta)
+        return bool(Fraction(epsilon) * MICRO <= micro_epsilon)
+
+    # Doubling and halving by hand: OpenDP's search wants bounds, and stops at a scale that may cost more.
+    high = 1.0
+    while not costs(high):
+        high *= 2
+    low = 0.0
+    while high - low > high * 1e-6:
+        middle = (low + high) / 2
+        low, high = (low, middle) if costs(middle) else (middle, high)
+    vector, profile = made(high)
+    margin95 = int(dp.discrete_gaussian_scale_to_accuracy(scale=high, alpha=0.05))
+    return Gaussian(l2_squared, micro_epsilon, high, margin95, delta, vector, profile)
+
+
+@lru_cache(maxsize=64)
+def calibrated(l1: int, l2_squared: int, micro_epsilon: int) -> Laplace | Gaussian:
+    """Return the noise that is smaller by its margin: Laplace while one unit touches some dozen cells, then Gaussian.
+
+    A unit changes counts by `l1` in sum and by the root of `l2_squared` in Euclid's norm, at most.
+    """
+    plain = laplace(l1, micro_epsilon)
+    if l1 * l1 < 8 * l2_squared:  # far below the crossover, where nothing need be tried
+        return plain
+    other = gaussian(l2_squared, micro_epsilon)
+    return other if other.margin95 < plain.margin95 else plain
+
+
+def _root(l2_squared: int) -> float:
+    return nextafter(sqrt(l2_squared), inf)
+
+
 def _loss(measurement: Any, l1: int) -> Fraction:
     return Fraction(measurement.map(l1))
 
@@ -71,6 +151,11 @@ def _checked(counts: Sequence[int]) -> Sequence[int]:
         if not -MOST_COUNT <= count <= MOST_COUNT:
             raise ValueError(f"got a count of {count}, expected at most {MOST_COUNT}")
     return counts
+
+
+def is_installed() -> bool:
+    """Say whether there is noise to be had, without loading it."""
+    return find_spec("opendp") is not None
 
 
 def _opendp() -> Any:

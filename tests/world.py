@@ -172,7 +172,9 @@ def topic_model() -> TopicModel:
 class Site:
     """A world with an engine over it: pages by the word encoder, clocks that stand still."""
 
-    def __init__(self, world: World, *, table=None, fetch=None, encoder=None, store=None, **more):
+    def __init__(
+        self, world: World, *, table=None, fetch=None, encoder=None, store=None, recorder=None, **more
+    ):
         self.world, self.ticker = world, Ticker()
         self.encoder = encoder or world.encoder
         self.texts: list[str] = []
@@ -204,6 +206,7 @@ class Site:
             now=lambda: world.now,
             monotonic=self.ticker,
             request_id=lambda: "id",
+            recorder=recorder,
         )
 
     def visit(self, *, trusted: bool = False, **said):

@@ -23,6 +23,7 @@ from engine.prove.channels import KINDS, PLAIN, Kind, Sender, channels, together
 from engine.prove.planted import PLANTED
 from engine.prove.planted import plant as planted
 from engine.prove.twins import Instance, MakeService, Observation, Request
+from engine.record import EVENTS_PATH
 from privacy.gate import CARDINALITIES
 
 # Answer headers by which a browser is made to carry something back, or is asked to tell more of itself.
@@ -44,7 +45,7 @@ BANNED = frozenset(
 )
 VARY = frozenset({"origin"})  # all that an answer may vary on
 _ECHOES = 24  # strings of an answer that are played back
-_FOLLOWED = 8  # addresses of an answer that are asked for
+_FOLLOWED = 24  # addresses of an answer that are asked for
 _TRACE_LENGTH = 24
 _TRACES = 4
 
@@ -302,6 +303,10 @@ def _addresses(answer: Observation) -> Iterator[Request]:
         parts = urlsplit(text)
         if parts.path.startswith("/") and (parts.scheme in ("http", "https") or text.startswith("/")):
             yield Request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
+            if parts.path.startswith(EVENTS_PATH):  # may be loaded, beaconed to, or told of among others
+                yield Request("POST", parts.path)
+                told = {"Content-Type": "text/plain"}
+                yield Request("POST", EVENTS_PATH.rstrip("/"), text.encode(), told)
 
 
 def _strings(body: bytes) -> Iterator[str]:

@@ -74,6 +74,16 @@ def _hashed_address_in_a_file(folder: Path) -> Spy:
     return spy
 
 
+def _address_of_who_clicks(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if "/click/" in environ["PATH_INFO"]:
+            with (folder / "clicks.csv").open("a") as file:
+                file.write(f"{_address_hash(environ)}\n")
+        return status, headers, body
+
+    return spy
+
+
 def _do_not_track_in_a_file(folder: Path) -> Spy:
     def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
         if environ.get("HTTP_DNT") == "1":
@@ -331,6 +341,7 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "page-query-in-the-log": _page_query_in_the_log,
         "referer-on-standard-error": _referer_on_standard_error,
         "hashed-address-in-a-file": _hashed_address_in_a_file,
+        "address-of-who-clicks": _address_of_who_clicks,
         "do-not-track-in-a-file": _do_not_track_in_a_file,
         "cookie": _cookie,
         "etag": _etag,

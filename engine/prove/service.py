@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from contexts.first_party import FirstParty
-from engine.campaign import Advertiser, Campaign, Jwk, Jwks, Publisher, Rule, Suitability, Targeting
+from engine.campaign import Advertiser, Campaign, Flight, Jwk, Jwks, Publisher, Rule, Suitability, Targeting
 from engine.change import Change, Entity
 from engine.config import Config
 from engine.consent_row import ConsentRow
@@ -43,6 +43,7 @@ from privacy.pseudonym import epoch_of
 PUBLISHER = "proof"
 SITE = "https://www.proof.example"
 _SETTLED_S = 30.0
+_FORGED = b"i" + b"A" * 100  # a token of nobody's
 
 _ARTICLE = (
     "Gravel bikes take riders over forest roads and cobbled lanes alike. Wide tyres, a long wheelbase and an "
@@ -86,6 +87,9 @@ def requests() -> tuple[Request, ...]:
         Request("POST", "/v1/decisions", _decision("/news/rain", title="Rain"), {**plain, "Origin": SITE}),
         Request("POST", "/v1/decisions", b'{"publisher":"nobody"}', plain),
         Request("OPTIONS", "/v1/decisions", b"", {"Access-Control-Request-Method": "POST"}),
+        Request("POST", "/v1/events", _FORGED, {"Content-Type": "text/plain"}),
+        Request("OPTIONS", "/v1/events", b"", {"Access-Control-Request-Method": "POST"}),
+        Request("GET", f"/v1/click/{_FORGED.decode()}"),
         Request("GET", "/healthz"),
         Request("GET", "/nowhere"),
     )
@@ -104,6 +108,8 @@ def real_service(models: Path) -> MakeService:
         services = Services(config, now=clock, monotonic=lambda: clock().timestamp(), random_bytes=chance)
         consent(services, clock())
         services.warm_up()
+        services.tick()
+        services.writer.start()
         queues = (services.background, services.pages.background)
         for queue in queues:
             queue.start()
@@ -112,6 +118,8 @@ def real_service(models: Path) -> MakeService:
             for queue in queues:
                 if not queue.wait(_SETTLED_S):
                     raise TimeoutError(f"work off the path: not done within {_SETTLED_S:.0f} s")
+            if not services.writer.wait(_SETTLED_S):
+                raise TimeoutError(f"events: not kept within {_SETTLED_S:.0f} s")
             services.refresh()
 
         return Service(create_app(config, services).wsgi_app, settle, services.close)
@@ -167,7 +175,12 @@ def fill(config: Config, now: datetime) -> None:
         ),
         Advertiser(id="wheels", name="Wheels", domains=("wheels.example",)),
         Campaign(
-            id="autumn", advertiser="wheels", name="Autumn", cpm_micros=1_000_000, suitability=suits_all
+            id="autumn",
+            advertiser="wheels",
+            name="Autumn",
+            cpm_micros=1_000_000,
+            suitability=suits_all,
+            flight=Flight(budget_micros=1_000_000_000),
         ),
         Campaign(
             id="again",

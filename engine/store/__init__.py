@@ -46,7 +46,5 @@ def open_store(url: str) -> Store:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("psycopg"):
             raise
-        raise StoreError(
-            "store: PostgreSQL needs one more package: pip install 'tactful[postgres]'"
-        ) from error
+        raise StoreError("store: PostgreSQL needs one more package: pip install '.[postgres]'") from error
     return PostgresStore(url)

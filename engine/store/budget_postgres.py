@@ -53,6 +53,10 @@ class PostgresBudget:
         rows = self._server.rows("SELECT body FROM releases WHERE query = %s", (query,))
         return bytes(rows[0][0]) if rows else None
 
+    def keeps(self, query: QueryId) -> bool:
+        """Say whether an answer was kept for a query."""
+        return bool(self._server.rows("SELECT 1 FROM releases WHERE query = %s", (query,)))
+
     def spend(self, query: QueryId, charges: Sequence[Charge], compute: Callable[[], bytes]) -> bytes:
         """Return the answer that was kept, or charge every scope, compute and keep it, all or nothing.
 

@@ -50,6 +50,10 @@ class SqliteBudget:
         rows = self._store.rows("SELECT body FROM releases WHERE query = ?", (query,))
         return bytes(rows[0][0]) if rows else None
 
+    def keeps(self, query: QueryId) -> bool:
+        """Say whether an answer was kept for a query."""
+        return bool(self._store.rows("SELECT 1 FROM releases WHERE query = ?", (query,)))
+
     def spend(self, query: QueryId, charges: Sequence[Charge], compute: Callable[[], bytes]) -> bytes:
         """Return the answer that was kept, or charge every scope, compute and keep it, all or nothing.
 

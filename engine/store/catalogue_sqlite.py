@@ -24,6 +24,7 @@ from engine.store.forms import (
     batches,
     body_of,
     entity_of,
+    findable,
     json_text,
     moment,
 )
@@ -56,7 +57,7 @@ class SqliteCatalogue(SqliteFile):
         sql = f"SELECT id, json FROM {TABLES[kind]} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - the table name is a constant
         found: dict[str, Entity] = {}
         for batch in batches(ids, BATCH):
-            rows = self.rows(sql, (json_text(batch),))
+            rows = self.rows(sql, (json_text(findable(batch)),))
             found.update((row[0], entity_of(kind, row[1])) for row in rows)
         return found
 
@@ -170,7 +171,7 @@ class SqliteCatalogue(SqliteFile):
             "SELECT creative, state FROM approvals"
             " WHERE publisher = ? AND creative IN (SELECT value FROM json_each(?))"
         )
-        return dict(self.rows(sql, (publisher, json_text(list(creatives)))))
+        return dict(self.rows(sql, (publisher, json_text(findable(creatives)))))
 
     def pass_by(self, versions: Versions) -> None:
         """Set the counters above these and their own, so that whoever polls them looks anew."""

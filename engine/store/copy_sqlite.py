@@ -13,7 +13,8 @@ from engine.store.file_sqlite import APPLICATION_ID, SqliteFile, is_full
 from engine.store.forms import BUSY_TIMEOUT_S, Rows
 from engine.store.uses_sqlite import UseFile
 
-# What a restored backup must not take back: what readers decided since, what was told, and the log of both.
+# What a restored backup must not take back: what readers decided since, what was told, counted and billed, and the
+# log that tells of it.
 CARRIED = (
     "consents",
     "consent_events",
@@ -25,6 +26,15 @@ CARRIED = (
     "use_batches",
     "budget",
     "releases",
+    "events",
+    "decided",
+    "click_bounds",
+    "conversions",
+    "accounts",
+    "ledger",
+    "leases",
+    "holds",
+    "money_journal",
 )
 
 

@@ -11,12 +11,15 @@ from engine.store.budget_postgres import PostgresBudget
 from engine.store.catalogue_postgres import PostgresCatalogue
 from engine.store.consents_postgres import PostgresConsents
 from engine.store.copy_postgres import PostgresCopies
+from engine.store.events_postgres import PostgresEvents
 from engine.store.forms import UNUSED_IMAGE_DAYS, moment
 from engine.store.images_postgres import PostgresImages
 from engine.store.journal_postgres import bump
 from engine.store.keys_postgres import PostgresKeys
 from engine.store.log_postgres import PostgresLeaves, PostgresWriterLock
+from engine.store.money_postgres import PostgresMoney
 from engine.store.pages_postgres import PostgresPages
+from engine.store.reports_postgres import PostgresReportRows
 from engine.store.server_postgres import Room, hold
 from engine.store.uses_postgres import PostgresUses
 from privacy.consent_log import LeafStore
@@ -39,6 +42,15 @@ class PostgresStore(PostgresCatalogue, PostgresPages, PostgresKeys, PostgresImag
             rows = db.execute("SELECT value FROM settings WHERE name = %s", (name,)).fetchall()
             return cast(str, rows[0][0])
 
+    def put_setting(self, name: str, value: str) -> None:
+        """Give a setting another value."""
+        with self.writing() as db:
+            db.execute(
+                "INSERT INTO settings (name, value) VALUES (%s, %s)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
+
     # --- the stores beside, which keep their tables in the same database ---
 
     def leaves(self, random: Callable[[int], bytes] | None = None) -> PostgresLeaves:
@@ -60,6 +72,18 @@ class PostgresStore(PostgresCatalogue, PostgresPages, PostgresKeys, PostgresImag
     def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> PostgresBudget:
         """Return the ledger of privacy loss, raised to what its mark says."""
         return PostgresBudget(self, mark, leaves, now)
+
+    def events(self) -> PostgresEvents:
+        """Return what happened to what was decided."""
+        return PostgresEvents(self)
+
+    def money(self) -> PostgresMoney:
+        """Return what was billed."""
+        return PostgresMoney(self)
+
+    def reports(self) -> PostgresReportRows:
+        """Return what reports read."""
+        return PostgresReportRows(self)
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
         """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""

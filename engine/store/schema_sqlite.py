@@ -111,4 +111,63 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE use_batches (seq INTEGER PRIMARY KEY, hour INTEGER NOT NULL, receipts BLOB NOT NULL);
     CREATE INDEX use_batches_by_hour ON use_batches (hour)
     """,
+    """
+    CREATE TABLE events (
+        view BLOB NOT NULL,
+        slot INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        day INTEGER NOT NULL,
+        publisher TEXT NOT NULL, section TEXT NOT NULL,
+        topic TEXT NOT NULL,
+        campaign TEXT NOT NULL, creative TEXT NOT NULL,
+        device TEXT NOT NULL,
+        part TEXT NOT NULL,
+        weather TEXT NOT NULL,
+        ivt INTEGER NOT NULL,
+        price_micros INTEGER NOT NULL,
+        PRIMARY KEY (view, slot, kind)
+    );
+    CREATE INDEX events_by_day ON events (day)
+    """,
+    """
+    CREATE TABLE decided (
+        day INTEGER NOT NULL, publisher TEXT NOT NULL, section TEXT NOT NULL,
+        asked INTEGER NOT NULL, filled INTEGER NOT NULL,
+        PRIMARY KEY (day, publisher, section)
+    ) WITHOUT ROWID;
+    CREATE TABLE click_bounds (
+        publisher TEXT NOT NULL, day INTEGER NOT NULL,
+        impressions INTEGER NOT NULL, clicks INTEGER NOT NULL,
+        PRIMARY KEY (publisher, day)
+    ) WITHOUT ROWID;
+    CREATE TABLE conversions (
+        campaign TEXT NOT NULL, day INTEGER NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (campaign, day)
+    ) WITHOUT ROWID;
+    CREATE TABLE accounts (
+        campaign TEXT PRIMARY KEY, total INTEGER, daily INTEGER,
+        spent INTEGER NOT NULL, over INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE ledger (
+        campaign TEXT NOT NULL, day INTEGER NOT NULL, utc_day INTEGER NOT NULL,
+        events INTEGER NOT NULL, micros INTEGER NOT NULL,
+        PRIMARY KEY (campaign, day, utc_day)
+    ) WITHOUT ROWID;
+    CREATE TABLE leases (
+        worker TEXT NOT NULL, campaign TEXT NOT NULL, day INTEGER NOT NULL,
+        micros INTEGER NOT NULL, until INTEGER NOT NULL,
+        PRIMARY KEY (worker, campaign)
+    ) WITHOUT ROWID;
+    CREATE INDEX leases_of ON leases (campaign);
+    CREATE TABLE holds (
+        campaign TEXT NOT NULL, day INTEGER NOT NULL, until INTEGER NOT NULL, micros INTEGER NOT NULL,
+        PRIMARY KEY (campaign, day, until)
+    ) WITHOUT ROWID;
+    CREATE TABLE money_journal (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, at TEXT NOT NULL, actor TEXT NOT NULL,
+        kind TEXT NOT NULL, campaign TEXT NOT NULL, day INTEGER NOT NULL, micros INTEGER NOT NULL,
+        note TEXT NOT NULL
+    );
+    CREATE INDEX money_journal_of ON money_journal (campaign, day)
+    """,
 )

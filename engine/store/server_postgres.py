@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import count
@@ -28,6 +28,7 @@ from engine.store.schema_postgres import MIGRATIONS
 CONNECTIONS = 8  # of a process: more threads than that wait for their turn
 AWAY_S = 5.0  # how long a page view does not try a server that could not be reached, unless others reached it
 OLDEST = 130_000  # PostgreSQL 13
+RETRIES = 5  # of a transaction that the server undid for the sake of others
 NAME = "tactful"  # by which the server knows our sessions
 _PATIENT_S = 1.0  # whoever waits for less than this answers a page view
 _SETTINGS = {
@@ -38,6 +39,8 @@ _SETTINGS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 5000,
 }
+# A lock is of one installation: several may live in schemas of one database.
+_KEY = "hashtextextended(current_schema() || '.' || %s, 0)"
 _STREAMS = count()  # names of cursors
 _T = TypeVar("_T")
 
@@ -51,8 +54,10 @@ class Room(StrEnum):
     VECTORS = "vectors"
     PAGES = "pages"
     LOG = "log"  # the leaves, and all that is told of in them
+    MONEY = "money"  # which campaigns have an account, and the journal; shared by all who book
     SCHEMA = "schema"
     WRITER = "writer"  # held by the session of the process that publishes the log
+    HOUSE = "house"  # shared by all sessions; had alone by who copies or restores
 
 
 class PostgresServer:
@@ -60,6 +65,7 @@ class PostgresServer:
 
     def __init__(self, url: str) -> None:
         """Open the database, making or migrating its tables where needed. Raises StoreError."""
+        self.url = url  # it may hold a password
         self._settings = _settings(url)
         self.name = _named(self._settings)
         self._idle: list[Connection] = []
@@ -67,9 +73,15 @@ class PostgresServer:
         self._turns = threading.BoundedSemaphore(CONNECTIONS)
         self._pid = os.getpid()
         self._away_until = 0.0
+        self._is_alone = False
         self.migrated_from = self._prepare()
 
-    def rows(self, sql: str, arguments: Sequence[object] = (), wait_s: float = BUSY_TIMEOUT_S) -> list[Any]:
+    def rows(
+        self,
+        sql: str,
+        arguments: Sequence[object] | Mapping[str, object] = (),
+        wait_s: float = BUSY_TIMEOUT_S,
+    ) -> list[Any]:
         """Return the rows of one statement that only reads. Raises StoreError.
 
         A page view waits for a connection `wait_s` at most.
@@ -122,6 +134,20 @@ class PostgresServer:
                     f"{self.name}: cannot be written ({_told(error)}): {_remedy(error)}"
                 ) from error
 
+    def in_turn(self, act: Callable[[Connection], _T]) -> _T:
+        """Run `act` in a write transaction of its own; where it and another one waited for each other, anew.
+
+        Raises StoreError.
+        """
+        for left in range(RETRIES, -1, -1):
+            try:
+                with self.writing() as db:
+                    return act(db)
+            except StoreError as error:
+                if not left or not _is_undone(error.__cause__):
+                    raise
+        raise AssertionError("unreachable")
+
     def scrub(self, needles: Sequence[bytes]) -> None:
         """Let go of deleted rows; `()` writes the tables of consents anew. Raises StoreError where they are in use.
 
@@ -151,8 +177,7 @@ class PostgresServer:
         try:
             db = self._connect()
             try:
-                sql = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '.' || %s, 0))"
-                if db.execute(sql, (room,)).fetchone() == (True,):
+                if db.execute(f"SELECT pg_try_advisory_lock({_KEY})", (room,)).fetchone() == (True,):
                     return db
             except psycopg.Error:
                 db.close()
@@ -164,29 +189,22 @@ class PostgresServer:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let nobody else write meanwhile. Raises StoreError where another process has the database open."""
+        """Keep everybody else out meanwhile. Raises StoreError where another process has the database open."""
+        self._drop_idle()
         try:
+            self._is_alone = True
             db = self._connect()
             try:
-                for room in Room:
-                    sql = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || '.' || %s, 0))"
-                    if db.execute(sql, (room,)).fetchone() != (True,):
-                        raise StoreError(f"{self.name}: a service has it open: stop it first")
+                if db.execute(f"SELECT pg_try_advisory_lock({_KEY})", (Room.HOUSE,)).fetchone() != (True,):
+                    raise StoreError(f"{self.name}: a service has it open: stop it first")
                 yield
             finally:
                 db.close()
         except psycopg.Error as error:
             raise self._unreadable(error) from error
-
-    def in_use(self) -> bool:
-        """Say whether another process has sessions of ours in this database. Raises StoreError."""
-        with self._lock:
-            ours = [db.info.backend_pid for db in self._idle]
-        sql = (
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
-            " AND pid <> pg_backend_pid() AND pid <> ALL (%s::int[]) LIMIT 1"
-        )
-        return bool(self.rows(sql, (NAME, ours)))
+        finally:
+            self._drop_idle()
+            self._is_alone = False
 
     def schema(self) -> int:
         """Return the number of migrations that the tables went through."""
@@ -254,16 +272,28 @@ class PostgresServer:
     def _connect(self) -> Connection:
         try:
             db = psycopg.connect(**self._settings, autocommit=True)
-            # What is acknowledged is on the disk, whatever the server's default.
-            db.execute(
-                "SELECT set_config('synchronous_commit', 'on', false)"
-                " WHERE current_setting('synchronous_commit') = 'off'"
-            )
+            try:
+                self._enter(db)
+            except psycopg.Error:
+                db.close()
+                raise
         except psycopg.OperationalError:
             self._away_until = time.monotonic() + AWAY_S
             raise
         self._away_until = 0.0
         return db
+
+    def _enter(self, db: Connection) -> None:
+        """Make a connection ours. Raises psycopg.OperationalError while another process has the database alone."""
+        if not self._is_alone:
+            sql = f"SELECT pg_try_advisory_lock_shared({_KEY})"
+            if db.execute(sql, (Room.HOUSE,)).fetchone() != (True,):
+                raise psycopg.OperationalError("it is being restored or copied")
+        # What is acknowledged is on the disk, whatever the server's default.
+        db.execute(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') = 'off'"
+        )
 
     # --- the schema ---
 
@@ -321,9 +351,14 @@ class PostgresServer:
 def hold(db: Connection, *rooms: Room) -> None:
     """Take the locks of rooms until the transaction ends, and with them the right to change what is there."""
     for room in rooms:
-        db.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '.' || %s, 0))", (room,)
-        )
+        db.execute(f"SELECT pg_advisory_xact_lock({_KEY})", (room,))
+
+
+def share(db: Connection, room: Room) -> None:
+    """Keep others from holding a room until the transaction ends; any number may share it."""
+    db.execute(
+        "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() || '.' || %s, 0))", (room,)
+    )
 
 
 def streamed(db: Connection, sql: Query, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
@@ -358,6 +393,11 @@ def _named(settings: dict[str, Any]) -> str:
 def _is_lost(db: Connection, error: psycopg.Error) -> bool:
     state = error.sqlstate or ""
     return db.closed or db.broken or state.startswith(("08", "57P"))
+
+
+def _is_undone(error: BaseException | None) -> bool:
+    """Say whether the server undid a transaction for the sake of others."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("40")
 
 
 def _told(error: psycopg.Error) -> str:

@@ -11,12 +11,15 @@ from engine.store.budget_sqlite import SqliteBudget
 from engine.store.catalogue_sqlite import SqliteCatalogue
 from engine.store.consents_sqlite import SqliteConsents
 from engine.store.copy_sqlite import SqliteCopies
+from engine.store.events_sqlite import SqliteEvents
 from engine.store.forms import UNUSED_IMAGE_DAYS, moment
 from engine.store.images_sqlite import SqliteImages
 from engine.store.journal_sqlite import bump
 from engine.store.keys_sqlite import SqliteKeys
 from engine.store.log_sqlite import SqliteLeaves
+from engine.store.money_sqlite import SqliteMoney
 from engine.store.pages_sqlite import SqlitePages
+from engine.store.reports_sqlite import SqliteReportRows
 from engine.store.uses_sqlite import SqliteUses
 from privacy.consent_log import LeafStore
 
@@ -36,6 +39,15 @@ class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, Sqlite
             db.execute("INSERT OR IGNORE INTO settings (name, value) VALUES (?, ?)", (name, value))
             row = db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
             return cast(str, row[0])
+
+    def put_setting(self, name: str, value: str) -> None:
+        """Give a setting another value."""
+        with self.writing() as db:
+            db.execute(
+                "INSERT INTO settings (name, value) VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, value),
+            )
 
     # --- the stores beside, which keep their tables in the same file ---
 
@@ -57,6 +69,18 @@ class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, Sqlite
     def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> SqliteBudget:
         """Return the ledger of privacy loss, raised to what its mark says."""
         return SqliteBudget(self, mark, leaves, now)
+
+    def events(self) -> SqliteEvents:
+        """Return what happened to what was decided."""
+        return SqliteEvents(self)
+
+    def money(self) -> SqliteMoney:
+        """Return what was billed."""
+        return SqliteMoney(self)
+
+    def reports(self) -> SqliteReportRows:
+        """Return what reports read: days of events, and the catalogue of past days."""
+        return SqliteReportRows(self)
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
         """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""

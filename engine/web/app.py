@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from flask import Flask, Request
 
@@ -15,10 +16,14 @@ from engine.check import Known
 from engine.config import Config
 from engine.consents import Consents
 from engine.deletions import Deletions
+from engine.door import Door
+from engine.events import EventStore
 from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
 from engine.manage import ManageStore
+from engine.money import MoneyStore
+from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.web.api import MAX_BODY, Api
 from engine.web.audit import add_audit
@@ -26,11 +31,16 @@ from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.deletions import add_deletions
+from engine.web.events import EventRoutes, add_events
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
+from engine.web.money import add_money
 from engine.web.origins import Origins
 from engine.web.published import add_published
+from engine.web.report_pages import add_report_pages
+from engine.web.reports import QUERY_KEYS as REPORT_KEYS
+from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
 from privacy.gate import ARRIVAL, Arrival, Gate
 
@@ -55,6 +65,21 @@ class Services(Protocol):
         """Keeps the catalogue."""
 
     @property
+    def door(self) -> Door:
+        """Takes events in."""
+
+    @property
+    def events(self) -> EventStore:
+        """Keeps events."""
+
+    @property
+    def money(self) -> MoneyStore:
+        """Keeps what was billed."""
+
+    def landing_url(self, creative: str) -> str | None:
+        """Return where a creative leads, or None where there is none of this id."""
+
+    @property
     def consents(self) -> Consents | None:
         """Keeps readers' consents; None where the keys of consent are not complete."""
 
@@ -73,6 +98,10 @@ class Services(Protocol):
     @property
     def status_list(self) -> StatusList | None:
         """Signs which consents have ended; None where consents cannot be checked."""
+
+    @property
+    def reporting(self) -> Reporting:
+        """Tells of many page views at once."""
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
@@ -97,6 +126,24 @@ class Services(Protocol):
 
     def new_secret(self) -> bytes:
         """Return 32 random bytes."""
+
+
+def create_reports_app(
+    config: Config, reporting: Reports, keys: KeyTable, now: Callable[[], datetime]
+) -> Flask:
+    """Make an app of the reports alone, behind the same gate."""
+    app = Shell("tactful", config.base_url)
+
+    def caller_of(request: Request) -> Caller | None:
+        arrival: Arrival = request.environ[ARRIVAL]
+        return None if arrival.api_key is None else keys.verify(arrival.api_key, now())
+
+    api = Api(app, caller_of, lambda title, status: None, "Tactful", "1.0", DESCRIPTION)
+    add_reports(api, reporting)
+    app.wsgi_app = Gate(  # type: ignore[method-assign]  # as below
+        app.wsgi_app, public_url=config.base_url, registered=lambda origin: False, query_keys=REPORT_KEYS
+    )
+    return app
 
 
 def create_app(
@@ -133,8 +180,17 @@ def create_app(
     )
     known = Known(content_taxonomy(), ad_products())
     add_decisions(api, decisions)
+    events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
+    add_events(api, events)
+    add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
+    add_reports(api, services.reporting)
+
+    def holder(key: str) -> Caller | None:
+        return services.keys().verify(key, services.now())
+
+    add_report_pages(api, services.reporting, holder, urlsplit(config.base_url).path.rstrip("/"))
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)
@@ -145,7 +201,7 @@ def create_app(
     add_deletions(api, lambda: services.deletions)
     add_health(api, metrics, services.unready, services.consents_off, services.consent_log.fault)
     app.extensions["tactful"] = api
-    query_keys = {*QUERY_KEYS, *(extend(app, services) if extend is not None else ())}
+    query_keys = {*QUERY_KEYS, *REPORT_KEYS, *(extend(app, services) if extend is not None else ())}
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
         app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=query_keys
     )

@@ -84,13 +84,13 @@ def add_catalogue(api: Api, store: manage.ManageStore, known: Known, now: Callab
         scopes=("operator", "publisher"),
         answer=Page[ReviewAnswer],
         problems=(404, 422),
-        path={"publisher": _id()},
+        path={"publisher": id_schema()},
         query=_QUERY,
     )
     def list_approvals(caller: Caller, publisher: str) -> Page[ReviewAnswer]:
         """List the creatives that may come to a publisher's pages, and what it said of them."""
         after, limit = _asked()
-        with _told():
+        with told():
             found = manage.review(store, caller, publisher, after, limit)
         items = tuple(ReviewAnswer(one.creative, one.hash, one.state) for one in found)
         return Page(items, items[-1].creative.id if items else None)
@@ -101,11 +101,11 @@ def add_catalogue(api: Api, store: manage.ManageStore, known: Known, now: Callab
         scopes=("operator", "publisher"),
         body=ApprovalBody,
         problems=(404, 409),
-        path={"publisher": _id(), "creative": _id()},
+        path={"publisher": id_schema(), "creative": id_schema()},
     )
     def put_approval(caller: Caller, publisher: str, creative: str, body: ApprovalBody) -> None:
         """Approve or reject a creative for a publisher's pages."""
-        with _told():
+        with told():
             manage.approve(store, caller, publisher, {creative: body.hash}, body.state, now())
 
 
@@ -119,7 +119,7 @@ def _add_kind(
 ) -> None:
     many = f"/v1/{kind}s"
     one = f"{many}/<id>"
-    path = {"id": _id()}
+    path = {"id": id_schema()}
 
     def list_things(caller: Caller) -> Page[Any]:
         after, limit = _asked()
@@ -127,16 +127,16 @@ def _add_kind(
         return Page(tuple(found), found[-1].id if len(found) == limit else None)
 
     def get_thing(caller: Caller, id: str) -> Entity:
-        with _told():
+        with told():
             return manage.get(store, caller, kind, id)
 
     def put_thing(caller: Caller, id: str, body: bytes) -> Response:
-        with _told():
+        with told():
             done = manage.put(store, known, caller, kind, id, body, now())
         return reply(Stored(done.entity, done.warnings), 201 if done.created else 200)
 
     def delete_thing(caller: Caller, id: str) -> None:
-        with _told():
+        with told():
             manage.delete(store, caller, kind, id, now())
 
     writers = WRITERS[kind]
@@ -171,7 +171,8 @@ def _default(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
     return {"default": field.default}
 
 
-def _id() -> dict[str, str]:
+def id_schema() -> dict[str, str]:
+    """Describe an id in a path."""
     return {"type": "string", "pattern": ID}
 
 
@@ -189,7 +190,7 @@ def _asked() -> tuple[str, int]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Answer the engine's refusals as problems."""
     try:
         yield

@@ -90,11 +90,12 @@ class Decider(Protocol):
         explain: bool,
         deadline: float,
         admit: Admit | None = None,
+        test: bool = False,
     ) -> Answer:
         """Answer by `deadline`, a moment of the monotonic clock, with the best so far.
 
         `admit` is asked, at most once, which consented signals may act on the page. Raises Forgotten where the words
-        of the visit's page were let go and are needed.
+        of the visit's page were let go and are needed. A `test` is not recorded.
         """
 
 
@@ -213,7 +214,12 @@ class Decisions:
         try:
             admit = None if claim is None else partial(self._consented, visit, claim, asked.test)
             answer = self._engine.decide(
-                visit, asked.placements, explain=asked.explain, deadline=deadline, admit=admit
+                visit,
+                asked.placements,
+                explain=asked.explain,
+                deadline=deadline,
+                admit=admit,
+                test=asked.test,
             )
             return answer, False
         except Forgotten:

@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from engine.decision import Answer
+from engine.door import WORTHS
 from engine.web.api import SAFE_HEADERS, Api, Refused
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
@@ -73,6 +74,8 @@ class Metrics:
             "consent_denied", "Consent tokens that did not act, by reason", ["reason"], registry=registry
         )
         self._denials = denials
+        beacons = Counter("tactful_beacons", "Event tokens that came, by worth", ["worth"], registry=registry)
+        self._beacons = {worth: beacons.labels(worth) for worth in WORTHS}
         missing = Counter(
             "tactful_missing_facets", "Facets that could not be had", ["facet"], registry=registry
         )
@@ -111,6 +114,10 @@ class Metrics:
         if answer.snapshot != self._seen_version:
             self._seen_version = answer.snapshot
             self._version.set(answer.snapshot)
+
+    def beacons(self, worth: str, number: int) -> None:
+        """Count event tokens; `worth` is one of engine.door.WORTHS."""
+        self._beacons[worth].inc(number)
 
     def denied(self, reason: str) -> None:
         """Count a consent that did not act; `reason` is one of privacy.gate.DENIALS."""

@@ -150,7 +150,7 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
     # The reader's, under their consent: skipped unparsed where there is none. A factory, since no schema tells a Raw.
     signals: Raw = msgspec.field(default_factory=Raw)
     explain: bool = False
-    test: bool = False  # left out of the service's counters
+    test: bool = False  # left out of the service's counters: nothing of it is counted or billed
 
 
 def inconsistencies(body: DecisionBody) -> tuple[Fault, ...]:

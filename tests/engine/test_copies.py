@@ -19,10 +19,18 @@ from engine.cli import main
 from engine.config import Config
 from engine.creative import Image
 from engine.errors import StoreError
+from engine.events import Asked
 from engine.keys import create_key
+from engine.money import Caps, Entry, Use
+from engine.prove.erasure import prove_erasure
+from engine.prove.log import prove_log
 from engine.store import open_store
+from engine.store.copy_sqlite import CARRIED
+from engine.store.schema_postgres import MIGRATIONS
 from privacy.budget import Charge, QueryId
 from privacy.errors import BudgetSpent
+from tests.engine.log_world import LogWorld
+from tests.engine.test_event_stores import LET_GO, TODAY, event
 from tests.engine.test_store import PICTURE, creative, facts, fill, write
 from tests.postgres import Server
 from tests.rights import SUB, Desk
@@ -66,6 +74,12 @@ def use_everything(desk: Desk) -> None:
     consents.erase(
         "planet", desk.consents.subject_of("planet", desk.grant(None).sub), "e" * 32, lambda n: b"{}", NOW
     )
+    books, today = store.money(), TODAY
+    books.set_caps({"spring": Caps(10**6, None)})
+    store.events().keep([event(1, price=7), event(2, "click", price=9)], [Asked(today, "planet", "s", 2, 1)])
+    store.events().put_conversions("spring", [(today, 3)])
+    books.lease("w", [Use("spring", today, {(today, LET_GO): 40}, 100, 10)], NOW)
+    books.refund(Entry("r", NOW, "test", "refund", "spring", today, 5), today, today)
     ledger = store.budget(desk.folder / "mark", desk.leaves, lambda: NOW)
     ledger.spend(QueryId("q"), [Charge("a", 5, 10)], lambda: b"told")
 
@@ -115,13 +129,19 @@ def test_a_copy_goes_into_nothing_but_an_empty_store_that_nobody_uses(desk: Desk
         copy_store(f"sqlite:///{tmp_path}/nowhere.db", other)
 
 
-def test_a_store_whose_log_is_being_written_is_not_copied(tmp_path: Path, url: str):
+def test_a_database_that_others_have_open_is_neither_copied_nor_replaced(tmp_path: Path, url: str):
     with closing(open_store(url)) as store:
-        lock = store.writer_lock()
-        assert lock.take()
+        backup(store, tmp_path / "backup.db")
         with pytest.raises(StoreError, match="stop it first"):
             copy_store(url, f"sqlite:///{tmp_path}/copy.db")
-        lock.release()
+        with pytest.raises(StoreError, match="stop it first"):
+            restore_into(tmp_path / "backup.db", url, force=True)
+    with (
+        closing(open_store(url)) as alone,
+        alone.alone(),
+        pytest.raises(StoreError, match="restored or copied"),
+    ):
+        open_store(url)
     copy_store(url, f"sqlite:///{tmp_path}/copy.db")
 
 
@@ -149,6 +169,8 @@ def test_a_restore_takes_back_the_catalogue_but_no_consent_log_or_ledger(tmp_pat
     write(desk.store, Change(None, LATE))
     kept = desk.grant(None)
     desk.consents.erase("planet", SUB)
+    desk.store.events().keep([event(3, price=70)])
+    desk.store.money().refund(Entry("s", NOW, "test", "refund", "spring", TODAY, 60), TODAY, TODAY)
     desk.store.budget(tmp_path / "mark", desk.leaves, lambda: NOW).spend(
         QueryId("r"), [Charge("a", 5, 10)], lambda: b"more"
     )
@@ -157,8 +179,12 @@ def test_a_restore_takes_back_the_catalogue_but_no_consent_log_or_ledger(tmp_pat
     restore_into(tmp_path / "old.db", url, force=True)
     again = Desk(tmp_path, setting=url, seed="again")
     found = rows(again.store)
-    for table in ("consents", "consent_events", "log_leaves", "token_uses", "budget", "releases"):
+    for table in CARRIED:
         assert found[table] == after[table]
+    booked = again.store.money().billed("spring", TODAY, TODAY)
+    assert (booked.events, booked.micros, booked.refunded) == (3, 86, 65)
+    assert again.store.money().faults(TODAY) == []
+    assert again.store.events().keep([event(3, price=70)]).new == 0
     assert again.store.find("advertiser", ["late"]) == {}
     assert all(new > old for new, old in zip(again.store.versions(), former, strict=True))
     assert again.standing() is None and again.standing(kept.sub).state == "ConsentGiven"
@@ -210,7 +236,7 @@ def test_the_commands_move_an_installation(tmp_path: Path, url: str):
     assert run("upgrade").output.endswith("nothing to do\n")
     assert run("copy-store", config.store_url, url).exit_code == 0
     assert run("keys", "list", TACTFUL_STORE=url).output == run("keys", "list").output
-    assert run("upgrade", TACTFUL_STORE=url).output == "schema 1: nothing to do\n"
+    assert run("upgrade", TACTFUL_STORE=url).output == f"schema {len(MIGRATIONS)}: nothing to do\n"
     assert run("backup", str(tmp_path / "b.db"), TACTFUL_STORE=url).exit_code == 0
     again = run("restore", str(tmp_path / "b.db"), TACTFUL_STORE=url)
     assert again.exit_code == 3 and "force" in again.stderr
@@ -222,3 +248,18 @@ def test_the_commands_move_an_installation(tmp_path: Path, url: str):
     assert refused.exit_code == 2 and "postgresql://" in refused.stderr and "secret@" not in refused.stderr
     refused = run("serve", "--store", "sqlite:///x.db")
     assert refused.exit_code == 2 and "postgresql://" in refused.stderr
+
+
+def test_the_proofs_are_made_on_copies_of_a_database(tmp_path: Path, url: str):
+    world = LogWorld(tmp_path, setting=url)
+    world.log.step()
+    world.append(3)
+    world.later(60)
+    world.log.step()
+    count = world.leaves.count()
+    told = prove_log(world.config, world.time + timedelta(seconds=30), planted=False)
+    assert (told.faults, told.entries) == ((), count)
+    verdict = prove_erasure(world.config, planted=False)
+    assert verdict.holds, verdict.plain()
+    assert world.leaves.count() == count
+    world.close()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from contexts.context import WeatherFacts
+from engine import decide, retrieve
 from engine.campaign import Prefer, Suitability
 from engine.decide import COMPETING
 from engine.decision import Placement
@@ -275,7 +276,14 @@ def test_swaps_under_load_give_answers_of_exactly_one_version(world):
     assert len({snapshot for snapshot, told in seen if told}) > 2
 
 
-def test_a_pages_list_answers_as_the_search_does(tmp_path):
+def test_a_pages_list_answers_as_the_search_does(tmp_path, monkeypatch):
+    for module in (decide, retrieve):
+        monkeypatch.setattr(module, "LIST_LENGTH", 500)
+    monkeypatch.setattr(decide, "LISTED_FROM", 1)
+    served = []
+    monkeypatch.setattr(
+        retrieve, "_of", lambda *args, of=retrieve._of: served.append(of(*args)) or served[-1]
+    )
     world, chance = World(tmp_path), random.Random(3)
     words = [f"w{n}" for n in range(300)]
     world.put(publisher(), *(advertiser(f"a{n}") for n in range(9)))
@@ -292,6 +300,7 @@ def test_a_pages_list_answers_as_the_search_does(tmp_path):
         site.lists.stop()
         listed = site.shown(Placement("top", count=8, block_advertisers=("nobody",)), text=text)
         assert listed == searched
+    assert any(served)
 
 
 def test_a_page_never_shows_a_creative_that_a_rule_excludes(world):

@@ -89,6 +89,14 @@ def test_a_diagnosis_says_what_stops_a_campaign_everywhere(world, more, told):
     assert any(told in reason for reason in diagnose(Site(world).engine, "spring", NOW).stopped)
 
 
+def test_a_diagnosis_says_that_a_budget_is_spent(world):
+    site = Site(world)
+    world.catalog.stop(frozenset({"spring"}))
+    assert any("budget is spent" in reason for reason in diagnose(site.engine, "spring", NOW).stopped)
+    world.catalog.stop(frozenset())
+    assert diagnose(site.engine, "spring", NOW).stopped == ()
+
+
 def test_a_diagnosis_over_more_pages_than_it_may_look_at_takes_an_even_sample(world, monkeypatch):
     monkeypatch.setattr(explain_module, "MOST_PAGES", 10)
     site = Site(world)

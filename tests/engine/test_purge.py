@@ -14,10 +14,13 @@ from engine.change import Change
 from engine.consents import Reconciled
 from engine.creative import Image
 from engine.errors import NotFound, StoreError
+from engine.events import Asked, Event, Row, day_of
 from engine.images import HostedImage
 from engine.keys import create_key, revoke_key
 from engine.purge import purge
 from engine.rights import open_rights
+from engine.store.events_sqlite import SqliteEvents
+from engine.store.money_sqlite import SqliteMoney
 from engine.store.subjects_sqlite import copied_on
 from tests.rights import SUB, Chance, Desk
 from tests.world import NOW, advertiser, campaign, creative
@@ -49,6 +52,24 @@ def test_pages_and_their_urls_go_after_their_days(desk):
     desk.now += 2 * DAY
     gone = purged(desk)
     assert (gone["pages"], gone["page_urls"], rows(desk, "pages"), rows(desk, "page_urls")) == (1, 1, 0, 0)
+
+
+def test_raw_days_of_events_go_after_35_days_and_what_they_cost_stays(desk):
+    events, money = SqliteEvents(desk.store), SqliteMoney(desk.store)
+    today = day_of(NOW)
+    context = ("planet", "sport", "483", "spring", "spring-1", "phone", "evening", "rain", 0, 7)
+    events.keep(
+        [Event(Row(bytes([n]) * 16, 0, "impression", today, *context), today, 0) for n in range(3)],
+        [Asked(today, "planet", "sport", 3, 3)],
+    )
+    desk.now += 35 * DAY
+    assert purged(desk)["events"] == 0
+    desk.now += DAY
+    gone = purged(desk)
+    assert (gone["events"], gone["decided"], gone["click_bounds"], rows(desk, "events")) == (3, 1, 1, 0)
+    assert money.billed("spring", today, today).micros == 21
+    assert desk.store.rows("SELECT kind, micros FROM money_journal") == [("settled", 21)]
+    assert money.faults(day_of(desk.now) - 35) == []
 
 
 def test_pictures_go_a_day_after_their_last_use(desk):

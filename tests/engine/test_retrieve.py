@@ -3,11 +3,12 @@ import random
 import numpy as np
 import pytest
 
+import engine.retrieve
 from contexts.context import CONDITIONS, PARTS_OF_DAY, TEMPERATURES, WeatherFacts
 from contexts.facets import SOFT_FACETS
 from engine.campaign import Prefer
 from engine.index import Eligible
-from engine.retrieve import _from_list, page_list, retrieve, soften
+from engine.retrieve import _ahead, _of, page_list, retrieve, soften
 from privacy.visit import DEVICE_CLASSES, Device
 from tests.world import World, advertiser, campaign, creative, publisher
 
@@ -85,7 +86,9 @@ def test_candidates_are_the_best_under_the_weights_in_force(world):
         np.testing.assert_allclose(found.matches, best, atol=2e-5)
 
 
-def test_a_pages_list_serves_only_what_the_search_would_find(world):
+@pytest.mark.parametrize("length", [300, 1000, 5000])
+def test_a_pages_list_serves_only_what_the_search_would_find(world, monkeypatch, length):
+    monkeypatch.setattr(engine.retrieve, "LIST_LENGTH", length)
     view, served = world.view, 0
     snapshot = view.snapshot
     chance = np.random.default_rng(2)
@@ -97,7 +100,7 @@ def test_a_pages_list_serves_only_what_the_search_would_find(world):
         found = retrieve(view, soft, allowed, 20, listed)
         np.testing.assert_allclose(found.matches, searched.matches, atol=2e-5)
 
-        served += _from_list(snapshot, soft, allowed, 20, listed) is not None
+        served += _of(_ahead(snapshot, soft, listed), allowed, 20) is not None
     assert served > 5  # else lists are of no use
 
 

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from contexts.context import EncoderId, PageFacts, Topic, TopicId
 from engine.campaign import Advertiser, Campaign, Publisher
-from engine.change import Approval, Change, Entity, Versions, content_hash
+from engine.change import Approval, Change, Entity, Kind, Versions, content_hash
 from engine.creative import Creative, Image
 from engine.errors import CatalogConflict, StoreError
 from engine.images import HostedImage
@@ -366,3 +367,46 @@ def test_two_first_openings_at_once_make_one_store(store_url: str):
     store = open_store(url)
     assert store.versions() == Versions(0, 0, 0)
     store.close()
+
+
+HOSTILE = [
+    "\0",
+    "c000001\0",
+    "\ud800",
+    "c000001\udfff",
+    "'; DROP TABLE creatives; --",
+    "%s",
+    "?",
+    "a" * 1_000_000,
+    "",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_cannot_be_kept_is_not_found_and_breaks_nothing(store: Store, text: str):
+    fill(store)
+    kinds: list[Kind] = ["publisher", "advertiser", "campaign", "creative"]
+    assert [store.find(kind, [text]) for kind in kinds] == [{}] * 4
+    assert store.find("creative", [text, "c000001"]).keys() == {"c000001"}
+    assert store.approvals_of("daily", [text]) == {}
+    assert store.image(text) is None and store.image_sizes([text]) == {}
+    if text.isascii():
+        assert store.page("creative", advertiser=text.replace("\0", "")) == []
+        assert [one.id for one in store.page("creative", after=text)] == [
+            one for one in ("c000000", "c000001", "c000002") if one > text
+        ]
+
+
+@pytest.mark.parametrize("text", [*HOSTILE[:2], *HOSTILE[4:7], "\U0001f6b2 \x1f\x7f\u2028\ufeff"])
+def test_what_is_said_comes_back_as_it_was_said(store: Store, text: str):
+    fill(store)
+    write(store, Change(None, creative("said", headline=text)))
+    assert store.find("creative", ["said"]) == {"said": creative("said", headline=text)}
+    assert store.journal()[-1][6] == msgspec.json.encode(creative("said", headline=text))
+    with store.read() as reader:
+        assert creative("said", headline=text) in [one for batch in reader.creatives() for one in batch]
+    store.put_pages([facts("p", keyphrases=(text,))], NOW)
+    assert store.pages_since(0)[0][1].keyphrases == (text,)
+    picture = HostedImage("cd" * 32, "image/png", 1, 1, bytes(range(256)) * 4096)
+    write(store, Change(None, creative("shown", image=Image(alt="x", hash=picture.hash))), images=(picture,))
+    assert store.image(picture.hash) == (picture.data, "image/png")

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binom, chi2
 
 from privacy.errors import NoiseError
-from privacy.noise import MICRO, laplace
+from privacy.noise import MICRO, calibrated, gaussian, laplace
 
 ALPHA = 1e-6
 DRAWS = 60_000
@@ -96,3 +96,27 @@ def test_without_opendp_nothing_is_told(monkeypatch):
 def test_what_answers_requests_does_not_load_opendp():
     code = "import sys, engine.services, engine.web.app; sys.exit('opendp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
+
+
+def test_gaussian_noise_costs_what_was_asked_and_has_its_distribution():
+    noise = gaussian(13, 1_000_000, 1e-7)
+    assert 999_900 <= noise.loss(13) <= 1_000_000
+    assert noise.scale == pytest.approx(math.sqrt(13 / (2 * 0.0202)), rel=0.01)  # rho for (1, 1e-7)
+    draws = noise.add_each([3] * 20_000)
+    mean = sum(draws) / len(draws)
+    spread = math.sqrt(sum((x - mean) ** 2 for x in draws) / len(draws))
+    assert mean == pytest.approx(3, abs=6 * noise.scale / math.sqrt(len(draws)))
+    assert spread == pytest.approx(noise.scale, rel=0.03)
+
+
+def test_laplace_noise_is_chosen_up_to_the_crossover_and_gaussian_beyond():
+    chosen = {cells: calibrated(cells, cells, 1_000_000).mechanism for cells in (1, 3, 9, 10, 12, 40)}
+    assert {chosen[cells] for cells in (1, 3, 9, 10)} == {"discrete Laplace"}
+    assert chosen[40] == "discrete Gaussian"
+    for cells in (9, 14, 40):
+        best = calibrated(cells, cells, 1_000_000)
+        assert best.margin95 <= min(laplace(cells, 1_000_000).margin95, gaussian(cells, 1_000_000).margin95)
+
+
+def test_three_views_of_one_cell_are_never_told_better_by_gaussian_noise():
+    assert calibrated(3, 9, 100_000).mechanism == "discrete Laplace"

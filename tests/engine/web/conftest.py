@@ -25,15 +25,22 @@ from engine.creative import Creative
 from engine.decide import Admit
 from engine.decision import Answer, Filled, Placement, PrivacyAnswer
 from engine.deletions import Deletions
+from engine.door import Door
+from engine.events import Event
 from engine.keys import KeyTable, Scope, create_key
 from engine.log_files import LogFiles
+from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.store import SqliteStore
+from engine.store.events_sqlite import SqliteEvents
 from engine.store.log_sqlite import SqliteLeaves
+from engine.store.money_sqlite import SqliteMoney
+from engine.tickets import Tickets
 from engine.web import create_app
 from engine.web.decisions import Admits
 from privacy import iab
 from privacy.consent_token import Verifier
+from privacy.event_token import Sealer
 from privacy.gate import Checks
 from privacy.keyring import Keyring
 from privacy.visit import Visit
@@ -66,6 +73,7 @@ class FakeEngine:
         explain: bool,
         deadline: float,
         admit: Admit | None = None,
+        test: bool = False,
     ) -> Answer:
         self.asked.append((visit, tuple(placements), explain, deadline))
         if self.fails is not None:
@@ -116,11 +124,24 @@ def admission_of(services: FakeServices) -> Admission:
     return Admission(checks, consents.issuer, Shared(), now=services.now, most=2)
 
 
+class AtOnce:
+    """Keeps each request's events by themselves."""
+
+    def __init__(self, events: SqliteEvents) -> None:
+        self.events = events
+
+    def keep(self, events: Sequence[Event]) -> None:
+        self.events.keep(events)
+
+
 class FakeServices:
     """What the web reads of the services, over a real store."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
+        self.events, self.money = SqliteEvents(store), SqliteMoney(store)
+        self.tickets = Tickets(Sealer(b"e" * 32))
+        self.door = Door(self.tickets, AtOnce(self.events), self.now)
         self.engine = FakeEngine()
         self.consent_log = FakeLog(store.path.parent)
         self.time = NOW
@@ -147,6 +168,7 @@ class FakeServices:
         )
         self.admission: Admits | None = None
         self.status_list: StatusList | None = None
+        self.reporting = Reporting(config, store, self.leaves, self.now)
         self.clock = 1000.0
         self.reason: str | None = None
         self.consents_off = self.consent_log.fault
@@ -158,6 +180,10 @@ class FakeServices:
 
     def keys(self) -> KeyTable:
         return KeyTable(self.store.keys())
+
+    def landing_url(self, creative: str) -> str | None:
+        found = self.store.find("creative", [creative]).get(creative)
+        return found.landing_url if isinstance(found, Creative) else None
 
     def unready(self) -> str | None:
         return self.reason

@@ -11,7 +11,16 @@ from tests.engine.web.conftest import CALLERS, Service, errors
 # Public by design. A route that is added here has to be one that anybody may call.
 PUBLIC = {
     *("openapi", "decide", "preflight", "image", "healthz", "readyz", "gpc_support", "consent_statuses"),
+    *("reports_page", "reports_style", "plan_page"),  # empty forms, and public numbers
+    "show_report",  # the key comes in the form
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
+    *(
+        "beacon",
+        "beacon_one",
+        "pixel",
+        "click",
+        "preflight_events",
+    ),  # a sealed token says what is told, or nothing is
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }
 # Of a reader, who holds no key: by a token that the service gave; and by name with the publisher's key alone.
@@ -35,6 +44,8 @@ BODIES = {
         "notice": {"text_sha256": "0" * 64, "language": "en", "version": "1"},
         "expressed_by": "button",
     },
+    "put_conversions": {"days": [{"day": "2026-11-22", "count": 3}]},
+    "post_refund": {"key": "r1", "month": "2026-11", "micros": 1, "reason": "shown beside a competitor"},
     "put_approval": {"state": "approved", "hash": "0" * 64},
 }
 

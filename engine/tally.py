@@ -1,0 +1,179 @@
+"""The true counts of a day, by one Ibis expression for every engine: DuckDB over rows of the store, or another by URL.
+
+A page view is held to what the workload allows it before anything is counted: slots beyond the first few and further
+clicks do not reach a table. What machines asked for is left out, by what their own requests show: a flag that depends
+on other page views would let one of them change the counts of many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.errors import ReportError
+from engine.events import MACHINE
+from privacy.release import Key
+from privacy.workload import MOST_PRICE, SLOTS, Table
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+Counts = dict[str, dict[Key, int]]  # table → key → count
+Topics = Mapping[str, tuple[str, str]]  # topic → as what it is told alone, and beside another dimension
+# What is read of an event, with its type in every engine. Dimensions of tables are columns of their names.
+COLUMNS = {
+    "view": "binary",
+    "slot": "int64",
+    "kind": "string",
+    "day": "int64",
+    "publisher": "string",
+    "section": "string",
+    "topic": "string",
+    "campaign": "string",
+    "creative": "string",
+    "device": "string",
+    "part": "string",
+    "weather": "string",
+    "ivt": "int64",
+    "price_micros": "int64",
+}
+EVENTS = "events"  # the table, wherever it is
+MEMORY = "1GB"  # that DuckDB may take; beyond, it writes to its temporary folder
+THREADS = 2
+_MOST_DIMS = 4
+
+
+class Tally(Protocol):
+    """Counts a day's events on some engine."""
+
+    def __call__(self, day: int, tables: Sequence[Table]) -> Counts:
+        """Return the true counts of the cells that are not empty. Never to be told: noise comes next."""
+
+
+def cells(events: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table]) -> ir.Table:
+    """Give the expression: rows of (table, k0, k1, k2, k3, n), those keys that a table has not as ''.
+
+    `topics` says of each topic (column `id`) as what it is told where it stands alone (`alone`) and beside another
+    dimension (`beside`).
+    """
+    import ibis
+
+    counted = events.filter((events["day"] == day) & (events["ivt"] != MACHINE) & (events["slot"] >= 0))
+    counted = counted.left_join(topics, counted["topic"] == topics["id"])
+    within = ibis.window(group_by=[counted["view"], counted["kind"]], order_by=[counted["slot"]])
+    counted = counted.mutate(nth=ibis.row_number().over(within))
+    rows = {
+        "impression": counted.filter((counted["kind"] == "impression") & (counted["slot"] < SLOTS)),
+        "click": counted.filter((counted["kind"] == "click") & (counted["nth"] == 0)),
+        "view": counted.filter((counted["kind"] == "impression") & (counted["nth"] == 0)),
+        "money": _billed(counted),
+    }
+    return ibis.union(*(_one(table, rows[table.kind]) for table in tables), distinct=False)
+
+
+def _billed(counted: ir.Table) -> ir.Table:
+    """Give a row for each page view, with what of its bill is counted. All its events are of one section."""
+    import ibis
+
+    whole = counted.group_by(["view", "publisher", "section"]).agg(billed=counted["price_micros"].sum())
+    most = ibis.least(ibis.greatest(whole["billed"], ibis.literal(0)), ibis.literal(MOST_PRICE))
+    return whole.mutate(billed=most)
+
+
+def _one(table: Table, rows: ir.Table) -> ir.Table:
+    import ibis
+
+    topic = "alone" if len(table.dims) == 1 else "beside"
+    columns = [rows[topic if dim == "topic" else dim].fill_null("") for dim in table.dims]
+    columns += [ibis.literal("")] * (_MOST_DIMS - len(columns))
+    keys = {f"k{number}": column for number, column in enumerate(columns)}
+    each = rows["billed"] if table.kind == "money" else ibis.literal(1)
+    told = rows.select(table=ibis.literal(table.name), **keys, each=each.cast("int64"))
+    grouped = told.group_by(["table", *keys])
+    return grouped.agg(n=told["each"].sum().cast("int64"))
+
+
+class Rows(Protocol):
+    """The events of the embedded store."""
+
+    def batches(self, day: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield a day's rows, in the order of COLUMNS, as one consistent state."""
+
+
+class DuckTally:
+    """Satisfies Tally: rows of the embedded store, counted by DuckDB in memory."""
+
+    def __init__(self, rows: Rows, topics: Topics) -> None:
+        self._rows, self._topics = rows, topics
+
+    def __call__(self, day: int, tables: Sequence[Table]) -> Counts:
+        """Return the counts."""
+        ibis, pyarrow = _libraries()
+        types = [pyarrow.field(n, getattr(pyarrow, _ARROW[kind])()) for n, kind in COLUMNS.items()]
+        schema = pyarrow.schema(types)
+        engine = ibis.duckdb.connect(":memory:", memory_limit=MEMORY, threads=THREADS)
+        try:
+            engine.raw_sql("ATTACH ':memory:' AS day (COMPRESS)")
+            engine.raw_sql("USE day")
+            engine.create_table(EVENTS, schema=ibis.schema(COLUMNS))
+            for rows in self._rows.batches(day):
+                columns = [list(column) for column in zip(*rows, strict=True)]
+                engine.con.register("batch", pyarrow.table(columns, schema=schema))
+                engine.raw_sql(f"INSERT INTO {EVENTS} SELECT * FROM batch")  # noqa: S608 - a constant
+                engine.con.unregister("batch")
+            return _counts(engine, self._topics, day, tables)
+        finally:
+            engine.disconnect()
+
+
+class EngineTally:
+    """Satisfies Tally: events where they already are, on any engine that Ibis reaches by a URL."""
+
+    def __init__(self, url: str, topics: Topics) -> None:
+        self._url, self._topics = url, topics
+
+    def __call__(self, day: int, tables: Sequence[Table]) -> Counts:
+        """Return the counts. Raises ReportError where the engine cannot be reached or has no such table."""
+        ibis, _ = _libraries()
+        try:
+            engine = ibis.connect(self._url)
+        except Exception as error:  # each engine has errors of its own
+            raise ReportError(f"the engine cannot be reached: {type(error).__name__}") from error
+        try:
+            return _counts(engine, self._topics, day, tables)
+        finally:
+            engine.disconnect()
+
+
+def _counts(engine: Any, topics: Topics, day: int, tables: Sequence[Table]) -> Counts:
+    found: Counts = {table.name: {} for table in tables}
+    dims = {table.name: len(table.dims) for table in tables}
+    ibis, pyarrow = _libraries()
+    names = ("id", "alone", "beside")
+    columns = zip(*((topic, *told) for topic, told in topics.items()), strict=True)
+    told = ibis.memtable(pyarrow.table(dict(zip(names, map(list, columns), strict=True))))
+    try:
+        result = engine.to_pyarrow(cells(engine.table(EVENTS), told, day, tables))
+    except Exception as error:
+        raise ReportError(f"the engine does not count: {type(error).__name__}") from error
+    for rows in result.to_batches(max_chunksize=100_000):
+        for name, *keys, count in zip(*(rows.column(name).to_pylist() for name in _TOLD), strict=True):
+            found[name][tuple(keys[: dims[name]])] = int(count)
+    return found
+
+
+_TOLD = ("table", *(f"k{i}" for i in range(_MOST_DIMS)), "n")
+
+
+_ARROW = {"binary": "binary", "string": "string", "int64": "int64"}
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import ibis
+        import pyarrow
+    except ImportError as error:
+        raise ReportError(
+            "counting needs Ibis and DuckDB, which are not installed: pip install 'ibis-framework[duckdb]'"
+        ) from error
+    return ibis, pyarrow

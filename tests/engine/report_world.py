@@ -1,0 +1,96 @@
+"""A catalogue with sections and campaigns, and days of page views whose every event is known."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.campaign import Section
+from engine.events import Row
+from engine.report_keys import topics
+from engine.tally import Counts
+from privacy.release import day_number
+from privacy.workload import MOST_PRICE, SLOTS, Table
+from tests.world import World, advertiser, campaign, creative, publisher
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+TODAY = day_number(NOW.date())
+DAY = TODAY - 1
+DEVICES = ("phone", "tablet", "desktop")
+TOPICS = ("483", "484", "286", "302", "")  # Sports, one below it, two of health, none
+
+
+class ReportWorld(World):
+    """Two publishers, two advertisers, five creatives; everything was registered 30 days ago."""
+
+    def __init__(self, folder: Path, now: datetime = NOW):
+        super().__init__(folder, datetime(2026, 10, 1, tzinfo=UTC))
+        sections = (Section(id="sport", prefix="/sport"), Section(id="news", prefix="/news"))
+        self.put(publisher("planet", sections=sections), publisher("globe"))
+        self.put(advertiser("acme"), advertiser("rival"))
+        self.put(campaign("spring"), campaign("winter"), campaign("rivalry", "rival"))
+        self.put(*(creative(f"{c}-{i}", c) for c in ("spring", "winter") for i in (1, 2)))
+        self.put(creative("rivalry-1", "rivalry"))
+        self.now = now
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Insert events as they are."""
+        marks = ", ".join("?" * len(Row._fields))
+        with self.store.writing() as db:
+            db.executemany(f"INSERT INTO events ({', '.join(Row._fields)}) VALUES ({marks})", rows)
+
+
+CREATIVES = ("spring-1", "spring-2", "winter-1", "winter-2", "rivalry-1")
+
+
+def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) -> Iterator[Row]:
+    """Draw page views; unruly ones show too much, click too often, cost too much and are made by machines."""
+    draw = random.Random(seed * 1_000_003 + day)
+    for _ in range(count):
+        view, publisher = draw.randbytes(16), draw.choice(("planet", "globe"))
+        section = draw.choice(("sport", "news", "other")) if publisher == "planet" else "other"
+        about = (
+            draw.choice(DEVICES),
+            draw.choice(("morning", "evening")),
+            draw.choice(("rain", "clear", "")),
+        )
+        topic = draw.choice((*TOPICS, "no topic") if unruly else TOPICS)
+        ivt = draw.choice((0, 0, 0, 1)) if unruly else 0
+        for slot in draw.sample(range(6), 4) if unruly else range(draw.randint(1, 3)):
+            shown = draw.choice(CREATIVES)
+            price = draw.choice((-5, 900, MOST_PRICE // 2)) if unruly else 1000
+            which = (day, publisher, section, topic, shown.rpartition("-")[0], shown, *about)
+            yield Row(view, slot, "impression", *which, ivt, price)
+            if unruly and draw.random() < 0.5:
+                yield Row(view, slot, "viewable", *which, ivt, draw.choice((0, 700)))
+            if draw.random() < (0.4 if unruly else 0.02):
+                yield Row(view, slot, "click", *which, ivt or draw.choice((0, 2)) if unruly else 0, 0)
+
+
+def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
+    """Count slowly and obviously: view by view, what of it may be counted."""
+    told: dict[str, Counter[tuple[str, ...]]] = {table.name: Counter() for table in tables}
+    by_view: dict[bytes, list[Row]] = {}
+    for row in rows:
+        if row.day == day and row.ivt != 1:
+            by_view.setdefault(row.view, []).append(row)
+    for events in by_view.values():
+        events.sort(key=lambda row: row.slot)
+        impressions = [row for row in events if row.kind == "impression"]
+        counted = {
+            "impression": [row for row in impressions if row.slot < SLOTS],
+            "click": [row for row in events if row.kind == "click"][:1],
+            "view": impressions[:1],
+            "money": events[:1],
+        }
+        bill = min(max(sum(row.price_micros for row in events), 0), MOST_PRICE)
+        for table in tables:
+            for row in counted[table.kind]:
+                alone, beside = topics().get(row.topic, ("", ""))
+                values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside}
+                each = bill if table.kind == "money" else 1
+                told[table.name][tuple(values[dim] for dim in table.dims)] += each
+    return {name: dict(cells) for name, cells in told.items()}

@@ -1,0 +1,255 @@
+"""Reports from released tables: sums with margins that hold, a floor, refusals that say what is allowed."""
+
+import csv
+import io
+import json
+from xml.etree import ElementTree
+
+import pyarrow.parquet
+import pytest
+
+from engine.errors import QueryRefused
+from engine.releases import start_of
+from engine.report import FLOOR, REPORTS, Released, answer, ask
+from engine.report_files import csv_of, parquet_of
+from engine.report_keys import keys_of
+from engine.report_show import WHY_NOISY, chart, facts, lines
+from privacy.budget import Charge, QueryId
+from privacy.release import Axis, charges, day_of, draw, period_of, query_of
+from privacy.workload import CAP, MONTH, TABLES, UNIT, table
+from tests.engine.report_world import DAY, truth, views
+from tests.engine.test_releases import Office
+
+FIRST = DAY - DAY % MONTH - MONTH  # of a period that is over
+
+
+class Spends:
+    """A ledger in memory."""
+
+    def __init__(self):
+        self.bodies, self.lost = {}, {}
+
+    def kept(self, query):
+        return self.bodies.get(query)
+
+    def keeps(self, query):
+        return query in self.bodies
+
+    def spend(self, query, charges, compute):
+        if query not in self.bodies:
+            for charge in charges:
+                self.lost[charge.scope] = self.lost.get(charge.scope, 0) + charge.micro_epsilon
+            self.bodies[query] = compute()
+        return self.bodies[query]
+
+    def spent(self, scope):
+        return self.lost.get(scope, 0)
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory):
+    """Five weeks of page views, released; the truth of each day."""
+    office = Office(tmp_path_factory.mktemp("office"))
+    spends, told = Spends(), {}
+    for day in range(FIRST, FIRST + 35):
+        rows = list(views(500, day))
+        told[day] = truth(rows, day, TABLES)
+        keys = keys_of(office.rows, start_of(day), start_of(day + 1))
+        for one in TABLES:
+            first = period_of(one, day)[0]
+            if one.days == 1:
+                spends.spend(
+                    query_of(one, day), charges(one, day), _drawn(one, day, keys, told[day][one.name])
+                )
+            elif day == first + MONTH - 1:
+                sums = {}
+                for each in range(first, day + 1):
+                    for key, n in told[each][one.name].items():
+                        sums[key] = sums.get(key, 0) + n
+                spends.spend(query_of(one, first), charges(one, first), _drawn(one, first, keys, sums))
+    office.world.store.close()
+    return Released(spends), told
+
+
+def _drawn(one, first, keys, counts):
+    return lambda: draw(one, first, keys.axes(one), counts)
+
+
+def true_sum(told, name, first, last, **wanted):
+    dims = table(name).dims
+    return sum(
+        n
+        for day in range(first, last + 1)
+        for key, n in told[day][name].items()
+        if all(key[dims.index(dim)] == value for dim, value in wanted.items())
+    )
+
+
+def test_a_report_sums_released_tables_and_its_margins_hold(months):
+    released, told = months
+    within = tried = 0
+    for first, last in ((FIRST, FIRST), (FIRST + 3, FIRST + 12), (FIRST, FIRST + 27), (FIRST, FIRST + 34)):
+        for name in REPORTS:
+            result = answer(released, ask(name, first, last), DAY)
+            for row in result.rows:
+                wanted = {d: v for d, v in zip(result.query.by, row.key, strict=True) if v is not None}
+                if row.merged:
+                    continue
+                for measure, value in zip(result.query.report.measures, row.values, strict=True):
+                    true = true_sum(told, measure.day, first, last, **wanted)
+                    within += abs(value.value - true) <= value.margin95
+                    tried += 1
+    assert tried > 150
+    assert within / tried > 0.9
+
+
+def test_four_weeks_come_from_the_long_table_with_the_smaller_margin(months):
+    released, _ = months
+    whole = answer(released, ask("creatives", FIRST, FIRST + 27), DAY)
+    assert len(whole.releases) == 2
+    daily = answer(released, ask("creatives", FIRST, FIRST + 26), DAY)
+    assert len(daily.releases) == 2 * 27
+    assert whole.rows[0].values[0].margin95 < daily.rows[0].values[0].margin95
+    both = answer(released, ask("creatives", FIRST, FIRST + 30), DAY)
+    assert len(both.releases) == 2 * 4
+    assert both.micro_epsilon == sum(
+        table(n).micro_epsilon for n in ("creatives", "creatives-28", "clicks", "clicks-28")
+    )
+
+
+def test_over_days_the_daily_tables_are_read(months):
+    released, _ = months
+    result = answer(released, ask("creatives", FIRST, FIRST + 27, by=["day"]), DAY)
+    assert [row.key for row in result.rows] == [(day_of(d).isoformat(),) for d in range(FIRST, FIRST + 28)]
+
+
+def test_slices_and_spellings_are_the_same_question(months):
+    released, _ = months
+    one = ask(
+        "creatives", FIRST, FIRST, by=["creative", "campaign"], where={"campaign": ["spring", "spring"]}
+    )
+    other = ask("creatives", FIRST, FIRST, by=("campaign", "creative"), where={"campaign": {"spring"}})
+    assert one == other
+    result = answer(released, one, DAY)
+    assert {row.key[0] for row in result.rows} == {"spring"}
+
+
+def test_ctr_comes_with_an_interval_that_holds_the_truth(months):
+    released, told = months
+    held = tried = 0
+    for first in range(FIRST, FIRST + 35):
+        for row in answer(released, ask("creatives", first, first, by=["campaign"]), DAY).rows:
+            if row.ctr is None:
+                continue
+            shown = true_sum(told, "creatives", first, first, campaign=row.key[0])
+            clicked = true_sum(told, "clicks", first, first, campaign=row.key[0])
+            held += row.ctr.low <= clicked / shown <= row.ctr.high
+            tried += 1
+    assert tried > 60
+    assert held / tried >= 0.95
+
+
+def test_rows_below_the_floor_are_told_in_the_smallest_sum_that_reaches_it():
+    spends = Spends()
+    names = [("big", "a"), ("big", "b"), ("big", "c"), ("small", "d"), ("tiny", "e")]
+    counts = dict(zip(names, (4000, 30, 40, 3, 3000), strict=True))
+    for name in ("creatives", "clicks"):
+        wanted = table(name)
+        axes = (Axis(wanted.dims, tuple(sorted(names))),)
+        body = draw(wanted, DAY, axes, counts if name == "creatives" else {})
+        told = json.loads(body)
+        told["counts"] = [counts[tuple(key)] if name == "creatives" else 0 for key in told["axes"][0]["keys"]]
+        spends.bodies[query_of(wanted, DAY)] = json.dumps(told).encode()
+    result = answer(Released(spends), ask("creatives", DAY, DAY), DAY)
+    assert [(row.key, row.merged, row.values[0].value) for row in result.rows] == [
+        (("big", "a"), 0, 4000),
+        (("big", None), 2, 70),
+        (("tiny", "e"), 0, 3000),
+    ]
+    assert result.withheld == 1
+    assert result.total is not None and result.total.values[0].value == 7073
+    small = answer(Released(spends), ask("creatives", DAY, DAY, where={"campaign": ["small"]}), DAY)
+    assert not small.rows and small.total is None and small.withheld == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "allowed"),
+    [
+        (("nothing", 1, 2), "report", "creatives"),
+        (("creatives", 1, 2, ["publisher"]), "by", "campaign, creative, day"),
+        (("creatives", 1, 2, ["campaign", "campaign"]), "by", "some of"),
+        (("sections", 1, 2, None, {"campaign": ["x"]}), "where", "publisher, section"),
+        (("sections", 2, 1), "to", "or later"),
+        (("sections", 1, 4000), "to", "at most 400"),
+    ],
+)
+def test_a_question_that_cannot_be_is_refused_with_what_can(asked, field, allowed):
+    with pytest.raises(QueryRefused) as refused:
+        ask(*asked)
+    assert refused.value.field == field
+    assert allowed in refused.value.expected
+    assert not refused.value.now
+
+
+def test_an_open_day_is_refused_with_the_last_that_is_closed(months):
+    with pytest.raises(QueryRefused, match=f"a day up to {day_of(DAY)}") as refused:
+        answer(months[0], ask("creatives", FIRST, DAY + 1), DAY)
+    assert refused.value.now
+
+
+def test_a_day_that_was_not_released_is_refused_with_those_that_were(months):
+    with pytest.raises(QueryRefused, match=f"from {day_of(FIRST)} to {day_of(FIRST + 34)}"):
+        answer(months[0], ask("creatives", FIRST - 3, FIRST), DAY)
+
+
+def test_a_day_whose_budget_is_spent_is_refused_as_such():
+    spends = Spends()
+    spends.spend(QueryId("x"), [Charge(f"page-views/{day_of(DAY)}", CAP, CAP)], lambda: b"")
+    with pytest.raises(QueryRefused, match="budget is spent"):
+        answer(Released(spends), ask("topics", DAY, DAY), DAY)
+    with pytest.raises(QueryRefused, match="nothing was released"):
+        answer(Released(spends), ask("topics", DAY - 1, DAY - 1), DAY)
+
+
+def test_a_report_says_what_it_is_worth(months):
+    result = answer(months[0], ask("creatives", FIRST, FIRST + 3), DAY)
+    text = "\n".join(lines(result))
+    for told in (
+        UNIT,
+        "0.22 for these tables, 1 for all",
+        "2 views: 0.44",
+        "discrete Laplace",
+        "UTC days",
+        WHY_NOISY,
+    ):
+        assert told in text
+    assert "±" in text and "CTR" in text
+    assert dict(facts(result))["floor"].startswith(f"rows below {FLOOR}")
+
+
+def test_csv_and_parquet_hold_the_same_rows(months):
+    result = answer(months[0], ask("creatives", FIRST, FIRST + 3), DAY)
+    rows = list(csv.DictReader(io.StringIO(csv_of(result).decode())))
+    table = pyarrow.parquet.read_table(io.BytesIO(parquet_of(result)))
+    assert [int(row["impressions"]) for row in rows] == table.column("impressions").to_pylist()
+    assert [row["creative"] for row in rows] == table.column("creative").to_pylist()
+    assert {row["micro_epsilon"] for row in rows} == {str(result.micro_epsilon)}
+    assert table.schema.metadata[b"unit"].decode() == UNIT
+
+
+@pytest.mark.parametrize("by", [None, ["day"], []])
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_chart_is_well_formed_and_shows_margins(months, name, by):
+    picture = chart(answer(months[0], ask(name, FIRST, FIRST + 9, by=by), DAY))
+    root = ElementTree.fromstring(picture)
+    assert root.find("{http://www.w3.org/2000/svg}title") is not None
+    assert "style=" not in picture
+    assert ("<polygon" in picture) == (by == ["day"])
+
+
+def test_an_empty_chart_says_so():
+    spends = Spends()
+    spends.bodies[query_of(table("topics"), DAY)] = draw(table("topics"), DAY, (Axis(("topic",), ()),), {})
+    result = answer(Released(spends), ask("topics", DAY, DAY), DAY)
+    assert "No row reaches" in chart(result)
+    assert "no row reaches" in "\n".join(lines(result))

@@ -1,0 +1,76 @@
+"""Counts before noise: on DuckDB and on a PostgreSQL server, equal to a slow twin that looks at each view alone."""
+
+import psycopg
+import pytest
+
+from engine.errors import ReportError
+from engine.events import Row
+from engine.report_keys import topics
+from engine.store.reports_sqlite import SqliteReportRows
+from engine.tally import COLUMNS, DuckTally, EngineTally
+from privacy.workload import SLOTS, TABLES
+from tests.engine.report_world import DAY, ReportWorld, truth, views
+from tests.pg_server import postgres
+
+ROWS = [*views(400, unruly=True), *views(50, DAY - 1)]
+TYPES = {"binary": "bytea", "int64": "bigint", "string": "text"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    world = ReportWorld(tmp_path_factory.mktemp("world"))
+    world.add(ROWS)
+    yield world
+    world.store.close()
+
+
+def without_zeros(counts):
+    return {name: {key: n for key, n in cells.items() if n} for name, cells in counts.items()}
+
+
+def test_the_embedded_store_is_counted_like_the_slow_twin(world):
+    counted = DuckTally(SqliteReportRows(world.store), topics())(DAY, TABLES)
+    assert without_zeros(counted) == without_zeros(truth(ROWS, DAY, TABLES))
+    assert all(counted[table.name] for table in TABLES)
+
+
+def test_a_postgresql_server_counts_the_same_by_the_same_expression():
+    with postgres() as url:
+        with psycopg.connect(url) as db:
+            columns = ", ".join(f"{name} {TYPES[kind]}" for name, kind in COLUMNS.items())
+            db.execute(f"CREATE TABLE events ({columns})")
+            marks = ", ".join(["%s"] * len(COLUMNS))
+            db.cursor().executemany(f"INSERT INTO events VALUES ({marks})", ROWS)
+        for day in (DAY, DAY - 1):
+            counted = EngineTally(url, topics())(day, TABLES)
+            assert without_zeros(counted) == without_zeros(truth(ROWS, day, TABLES))
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_no_page_view_whatever_changes_a_table_by_more_than_its_l1(world, table):
+    """Leave out one view after another: what the counts lose is what the noise was made for."""
+    whole = truth(ROWS, DAY, [table])[table.name]
+    worst = 0
+    for view in {row.view for row in ROWS if row.day == DAY}:
+        rest = truth([row for row in ROWS if row.view != view], DAY, [table])[table.name]
+        worst = max(worst, sum(abs(n - rest.get(key, 0)) for key, n in whole.items()))
+    assert 0 < worst <= table.l1
+
+
+def test_a_day_without_events_counts_nothing(world):
+    counted = DuckTally(SqliteReportRows(world.store), topics())(DAY - 20, TABLES)
+    assert counted == {table.name: {} for table in TABLES}
+
+
+def test_an_engine_that_is_not_there_is_told_of_without_its_address():
+    with pytest.raises(ReportError) as told:
+        EngineTally("postgresql://somebody:secret@127.0.0.1:1/nothing", topics())(DAY, TABLES)
+    assert "secret" not in str(told.value)
+
+
+def test_the_rows_of_the_test_break_every_rule_that_is_enforced():
+    assert any(row.slot >= SLOTS for row in ROWS)
+    assert any(row.ivt == 1 for row in ROWS)
+    clicks = [row.view for row in ROWS if row.kind == "click"]
+    assert len(clicks) > len(set(clicks))
+    assert Row._fields == tuple(COLUMNS)
