@@ -1,13 +1,21 @@
 """Closed days are released once, whatever happens meanwhile: nothing told unpaid, nothing paid untold."""
 
+import hashlib
 import json
+import shutil
+import subprocess
+import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from engine.config import Config
 from engine.releases import Releases, last_closed, start_of
 from engine.report_keys import keys_of, topics
+from engine.reporting import SINCE, Reporting
+from engine.store import SqliteStore
 from engine.store.budget_sqlite import SqliteBudget
 from engine.store.log_sqlite import SqliteLeaves
 from engine.store.reports_sqlite import SqliteReportRows
@@ -230,3 +238,41 @@ def test_what_is_due_follows_from_the_calendar(office):
     assert office.releases.due(DAY - 2) == [DAY - 2, DAY - 1, DAY]
     assert office.releases.due(0)[0] == day_number((NOW - timedelta(days=35)).date())
     assert office.releases.due(TODAY) == []
+
+
+@pytest.mark.parametrize("after", [1, 6, 12])
+def test_a_release_that_is_killed_leaves_nothing_unpaid_or_untold(tmp_path, after):
+    world = ReportWorld(tmp_path)
+    world.add(views(200))
+    world.store.settle(SINCE, day_of(DAY).isoformat())
+    world.store.close()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "keys").mkdir(mode=0o700)
+    shutil.copy(tmp_path / "world.db", tmp_path / "data" / "tactful.db")
+    config = Config(data_dir=tmp_path / "data", key_dir=tmp_path / "keys")
+    program = (
+        "import sys; from pathlib import Path; from datetime import datetime; from engine.config import Config; "
+        "from engine.release_apart import release; "
+        "release(Config(data_dir=Path(sys.argv[1]), key_dir=Path(sys.argv[2])), datetime.fromisoformat(sys.argv[3]))"
+    )
+    folders = (str(config.data_dir), str(config.key_dir))
+    child = subprocess.Popen([sys.executable, "-c", program, *folders, NOW.isoformat()])
+    store = SqliteStore(config.database)
+    while child.poll() is None and len(store.rows("SELECT 1 FROM releases")) < after:
+        time.sleep(0.001)
+    child.kill()
+    child.wait()
+    reporting = Reporting(config, store, store.leaves(), lambda: NOW)
+    kept = [one for one in DAILY if reporting.budget.keeps(query_of(one, DAY))]
+    assert after <= len(kept) <= len(DAILY)
+    assert reporting.budget.spent(f"page-views/{day_of(DAY)}") == total(kept)
+    told = [json.loads(leaf)["data"] for leaf in store.leaves().read(0, store.leaves().count())]
+    for one in kept:
+        body = reporting.budget.kept(query_of(one, DAY))
+        (leaf,) = (data for data in told if data["query"] == query_of(one, DAY))
+        assert leaf["body"] == hashlib.sha256(body).hexdigest()
+    first = {one.name: reporting.budget.kept(query_of(one, DAY)) for one in kept}
+    list(reporting.release_due())
+    assert {one.name: reporting.budget.kept(query_of(one, DAY)) for one in kept} == first
+    assert reporting.budget.spent(f"page-views/{day_of(DAY)}") == total(DAILY)
+    store.close()

@@ -20,6 +20,7 @@ PUBLIC = {
         "pixel",
         "click",
         "preflight_events",
+        "events_script",
     ),  # a sealed token says what is told, or nothing is
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }

@@ -95,6 +95,23 @@ def test_a_publisher_reads_its_sections_and_their_revenue(released):
     assert sport["ctr"] is None
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=0001-01-01&to=0001-01-02", "from=9999-12-31", "from=9999-12-01&to=9999-12-31", "from=%00", "from=",
+        f"from={DATE}&by=", f"from={DATE}&by=,,", f"from={DATE}&by=%FF", f"from={DATE}&campaign=%00%FF&campaign=",
+        f"from={DATE}&from={DATE}", f"from={DATE}&by=day&by=day", f"from={DATE}&" + "campaign=x&" * 200,
+        f"from={DATE}&campaign=" + "x" * 9000, f"from={DATE}&to=٢٠٢٦-١١-٢٣",
+    ],
+)  # fmt: skip
+def test_no_question_breaks_the_service_or_is_echoed(released, query):
+    for name in ("creatives", "topics", "sections", "moments", "contexts"):
+        for key in ("operator", "acme", "planet"):
+            answer = released.call("GET", f"/v1/reports/{name}?{query}", key=key)
+            assert answer.status_code in (200, 404, 409, 422), (query, answer.text)
+            assert "xxx" not in answer.text and "\0" not in answer.text
+
+
 def test_the_list_says_what_there_is_for_a_caller(released):
     told = get(released, "/v1/reports", "acme").json
     assert [item["name"] for item in told["items"]] == ["creatives", "contexts", "topics"]
