@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,14 +18,19 @@ _event_of = tickets.event_of
 _refund = money_sqlite.SqliteMoney.refund
 
 
-def _float_ledger(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Event]:
+def _float_ledger(db: Any, events: Sequence[Event]) -> Sequence[Event]:
     """Keep amounts in units, as floats, as ledgers should not."""
     priced = _settle(db, events)
     db.execute("UPDATE ledger SET micros = CAST(micros / 1e6 * 1e6 AS INTEGER)")
     return priced
 
 
-def _rounded_ledger(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Event]:
+def _double_count(db: Any, events: Sequence[Event], decided: object) -> None:
+    """Bill an event each time that it is told."""
+    db.executemany(events_sqlite._INSERT, [event.row for event in _settle(db, events)])
+
+
+def _rounded_ledger(db: Any, events: Sequence[Event]) -> Sequence[Event]:
     """Round each batch to the hundredth."""
     priced = _settle(db, events)
     db.execute("UPDATE ledger SET micros = (micros + 5000) / 10000 * 10000")
@@ -80,7 +84,7 @@ class _EarlyBatches(event_writer.EventWriter):
 PLANTED: dict[str, tuple[tuple[Any, str, Any], ...]] = {
     "float ledger": ((events_sqlite, "settle", _float_ledger),),
     "rounded ledger": ((events_sqlite, "settle", _rounded_ledger),),
-    "double count": ((events_sqlite, "_known", lambda db, events: set()),),
+    "double count": ((events_sqlite, "_keep_new", _double_count),),
     "billed machines": ((tickets, "event_of", _billed_machine),),
     "days of another zone": ((tickets, "event_of", _utc_day),),
     "exceeded budget": ((money_sqlite, "_left", lambda db, campaign, account, sums: None),),
