@@ -25,6 +25,11 @@ def _float_ledger(db: Any, events: Sequence[Event]) -> Sequence[Event]:
     return priced
 
 
+def _double_count(db: Any, events: Sequence[Event], decided: object) -> None:
+    """Bill an event each time that it is told."""
+    db.executemany(events_sqlite._INSERT, [event.row for event in _settle(db, events)])
+
+
 def _rounded_ledger(db: Any, events: Sequence[Event]) -> Sequence[Event]:
     """Round each batch to the hundredth."""
     priced = _settle(db, events)
@@ -79,7 +84,7 @@ class _EarlyBatches(event_writer.EventWriter):
 PLANTED: dict[str, tuple[tuple[Any, str, Any], ...]] = {
     "float ledger": ((events_sqlite, "settle", _float_ledger),),
     "rounded ledger": ((events_sqlite, "settle", _rounded_ledger),),
-    "double count": ((events_sqlite, "_known", lambda db, events: set()),),
+    "double count": ((events_sqlite, "_keep_new", _double_count),),
     "billed machines": ((tickets, "event_of", _billed_machine),),
     "days of another zone": ((tickets, "event_of", _utc_day),),
     "exceeded budget": ((money_sqlite, "short", lambda accounts, sums, spent_on: {}),),
