@@ -49,7 +49,7 @@ TRAIN_POINTS = 64  # a list
 SEED = 20261123
 FIRST_LISTS = 12  # that are scanned before there is a score to beat
 CODES_A_CANDIDATE = 200  # of so many rows scanned, one more is scored exactly
-MOST = 0.5  # share of eligible rows from which lists are taken to be eligible whole
+MOST = 0.5  # share of eligible rows from which on it is not looked how many each list holds
 SPARSE = 5.0  # rows scanned for each eligible one
 COUNTED_ROWS = 16_384  # up to here, lists' eligible rows are counted, not estimated
 CODES_A_ROW = 8.0  # codes that can be scanned in the time that one row takes to be scored exactly
@@ -227,10 +227,9 @@ class FaissIndex:
         vector: Vector = self._vectors[row]
         return vector
 
-    def vectors_of(self, rows: Rows) -> Vector:
-        """Return the (len(rows), dim) vectors of rows, copied."""
-        vectors: Vector = self._vectors[rows]
-        return vectors
+    def scores(self, query: Vector, rows: Rows) -> Vector:
+        """Return the exact score of each of these rows."""
+        return _scores(self._padded, _aligned(query), rows)
 
     def _by_lists(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         frame = self.frame
@@ -313,10 +312,10 @@ class FaissIndex:
     def _held(self, eligible: Eligible) -> Vector:
         """Return how many eligible rows each list holds, estimated from a few thousand of them.
 
-        Where most rows are eligible, all of a list's are taken to be: that costs less than to look.
+        Where most rows are eligible, a list's share is taken to be that of all: at most twice as many are.
         """
         if eligible.count > MOST * self.size:
-            return self._sizes.copy()
+            return self._sizes * np.float32(eligible.count / self.size)
         lists = len(self._sizes)
         words = self._drawn[: max(128, 4 * lists * len(self._drawn) // eligible.count)]
         drawn = eligible.words[words]

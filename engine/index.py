@@ -72,8 +72,8 @@ class Index(Protocol):
     def vector(self, row: int) -> Vector:
         """Return the (dim,) vector of a row."""
 
-    def vectors_of(self, rows: Rows) -> Vector:
-        """Return the (len(rows), dim) vectors of rows, copied."""
+    def scores(self, query: Vector, rows: Rows) -> Vector:
+        """Return the exact score of each of these rows."""
 
 
 class ExactIndex:
@@ -86,7 +86,7 @@ class ExactIndex:
     def search(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         """Score every eligible row."""
         rows = eligible.rows
-        scores = self.vectors[rows] @ query
+        scores = self.scores(query, rows)
         order = np.lexsort((rows, -scores))[:k]
         return rows[order], scores[order]
 
@@ -95,7 +95,7 @@ class ExactIndex:
         vector: Vector = self.vectors[row]
         return vector
 
-    def vectors_of(self, rows: Rows) -> Vector:
-        """Return the vectors of rows."""
-        vectors: Vector = self.vectors[rows]
-        return vectors
+    def scores(self, query: Vector, rows: Rows) -> Vector:
+        """Return the score of each row."""
+        scores: Vector = self.vectors[rows] @ query
+        return scores

@@ -30,7 +30,6 @@ from engine.snapshot import Snapshot
 from engine.targeting import Predicate, conjunction, page_clauses, resolved, surrounding_clauses
 
 LIST_LENGTH = 4096  # creatives in a page's list: so many prove 97 of 100 requests at 100,000 creatives
-CHUNK = 8192  # creatives scored at once for a list
 SPARE = 1.3  # what one search for several placements fetches above the smallest one's share
 TOGETHER = 8  # times k: to fetch more costs more than to search for each placement
 ROUNDING = 1e-6  # two float32 sums of the same parts may differ by this much
@@ -323,17 +322,9 @@ def page_list(view: View, page: Vector) -> PageList:
     """
     snapshot = view.snapshot
     weights = snapshot.manifest.weights
-    focused = snapshot.focus(page) * np.float32(weights["page"])
+    nothing = {facet: np.zeros(snapshot.soft[facet].shape[1], np.float32) for facet in SOFT_FACETS}
     rows = Eligible(view.paid).rows
-    pages = np.concatenate(
-        [
-            np.empty(0, np.float32),
-            *(
-                snapshot.index.vectors_of(rows[start : start + CHUNK])[:, : len(focused)] @ focused
-                for start in range(0, len(rows), CHUNK)
-            ),
-        ]
-    )
+    pages = snapshot.index.scores(snapshot.layout.query(snapshot.focus(page), nothing, weights), rows)
     gains = most_fits(snapshot.soft, weights) / normalisers(snapshot.stated, weights)
     outside = None
     if len(rows) > LIST_LENGTH:

@@ -12,9 +12,9 @@ from engine.store.server_postgres import Connection, PostgresServer, Room, share
 
 _INSERT = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
-    " weather, ivt, price_micros) SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::text[], %s::bigint[],"
-    " %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
-    " %s::bigint[], %s::bigint[]) ON CONFLICT DO NOTHING RETURNING view, slot, kind"
+    " weather, ivt, price_micros) SELECT * FROM unnest(%b::bytea[], %b::bigint[], %b::text[], %b::bigint[],"
+    " %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],"
+    " %b::bigint[], %b::bigint[]) ON CONFLICT DO NOTHING RETURNING view, slot, kind"
 )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
+import time
 
 import pytest
 
@@ -146,6 +149,37 @@ def test_one_process_writes_and_the_next_takes_over(world):
     world.log.close()
     other.log.step()
     assert size_of(other) == 7
+    other.close()
+
+
+def test_when_the_process_that_writes_is_killed_another_one_signs_on(world):
+    world.close()
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            writer = LogWorld(world.folder)
+            writer.log.step()
+            os.write(told, b"1" if writer.writer.is_open else b"0")
+            time.sleep(60)
+        finally:
+            os._exit(1)
+    try:
+        assert os.read(ready, 1) == b"1"
+        other = LogWorld(world.folder, seed=9)
+        before = size_of(other)
+        other.append(2)
+        other.later(3600)
+        other.log.step()
+        assert (size_of(other), other.writer.is_open, other.log.fault()) == (before, False, None)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(told)
+    other.log.step()
+    assert (size_of(other), other.log.fault()) == (before + 2, None)
+    assert audit(other.leaves, other.files, other.writer.policy).faults == []
     other.close()
 
 
