@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from engine.cli_shared import FOUND, as_json, show
 from engine.cli_store import open_existing
-
-FOUND = 1  # the exit code where something was found
 
 
 @click.group()
@@ -20,7 +18,7 @@ def money() -> None:
 
 
 @money.command("check")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json
 def money_check(as_json: bool) -> None:
     """Compare events, ledger, accounts and journal to the micro-unit.
 
@@ -31,7 +29,7 @@ def money_check(as_json: bool) -> None:
 
     with open_existing(Config.from_env()) as store:
         faults = store.money().faults(oldest_kept(datetime.now(UTC)))
-    _show({"agree": not faults, "faults": faults}, as_json, faults or ["The books agree."])
+    show({"agree": not faults, "faults": faults}, as_json, faults or ["The books agree."])
     if faults:
         sys.exit(FOUND)
 
@@ -70,7 +68,7 @@ def money_refund(campaign: str, month: str, micros: int, key: str, reason: str, 
 @click.option(
     "--running", is_flag=True, help="Of a month that is not over, too: totals that do not stand yet."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json
 def invoice(month: str, campaign: str | None, running: bool, as_json: bool) -> None:
     """Print what campaigns owe for a month (2026-11) of their flight's time zone.
 
@@ -100,7 +98,7 @@ def invoice(month: str, campaign: str | None, running: bool, as_json: bool) -> N
             assert isinstance(one, Campaign)  # noqa: S101 - of this kind
             invoices.append(made(books, one, asked, currency, now))
     told: list[dict[str, Any]] = [asdict(one) for one in invoices if one.final or running]
-    _show(told, as_json, (line for one in told for line in _lines(one)))
+    show(told, as_json, (line for one in told for line in _lines(one)))
     if len(told) < len(invoices):
         click.echo(f"{len(invoices) - len(told)} not over yet: --running prints what stands so far", err=True)
         sys.exit(FOUND)
@@ -120,13 +118,3 @@ def _lines(one: dict[str, Any]) -> list[str]:
 def _amount(micros: int) -> str:
     sign, units, rest = "-" if micros < 0 else "", *divmod(abs(micros), 1_000_000)
     return f"{sign}{units}.{rest:06}"
-
-
-def _show(value: object, as_json: bool, lines: Iterable[str]) -> None:
-    import msgspec
-
-    if as_json:
-        click.echo(msgspec.json.encode(value).decode())
-        return
-    for line in lines:
-        click.echo(line)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine.cli_shared import FOUND, as_json, show
+
 if TYPE_CHECKING:
     from engine.reporting import Reporting
     from engine.tally import Tally
 
-FOUND = 1
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 day_type = click.DateTime(["%Y-%m-%d"])
 engine_option = click.option(
     "--engine",
@@ -55,7 +55,7 @@ def report_release(day: datetime | None, engine: str | None, as_json: bool) -> N
         + "".join(f"\n  {text}" for text in one["failed"])
         for one in done
     )
-    _print(done, as_json, lines if done else ["nothing is due"])
+    show(done, as_json, lines if done else ["nothing is due"])
     if any(one["refused"] or one["failed"] for one in done):
         sys.exit(FOUND)
 
@@ -86,7 +86,7 @@ def report_tables(as_json: bool) -> None:
         f"± {r['margin95']:<9,} by {', '.join(r['by'])}"
         for r in rows
     ]
-    _print(rows, as_json, lines)
+    show(rows, as_json, lines)
 
 
 @report.command("show")
@@ -130,7 +130,7 @@ def report_show(
     if as_csv:
         click.echo(csv_of(told), nl=False)
         return
-    _print(None, False, lines(told))
+    show(None, False, lines(told))
     for invoice in invoices:
         click.echo(
             f"invoice {invoice.campaign} {invoice.month} ({invoice.timezone}): "
@@ -160,7 +160,7 @@ def report_plan(impressions: int, ctr: float, lift: float, as_json: bool) -> Non
     ]
     needed = "not within ten years" if told.days_needed is None else f"{told.days_needed} days"
     lines.append(f"a lift of {100 * lift:g} % is found after: {needed}")
-    _print(asdict(told), as_json, lines)
+    show(asdict(told), as_json, lines)
 
 
 @report.command("status")
@@ -175,7 +175,7 @@ def report_status(campaign: str, as_json: bool) -> None:
 
     with _reporting() as reporting:
         state = reporting.state(campaign)
-    _print(asdict(state), as_json, [f"{state.state}: {state.why}"])
+    show(asdict(state), as_json, [f"{state.state}: {state.why}"])
 
 
 @report.command("forecast")
@@ -195,7 +195,7 @@ def report_forecast(name: str, days: int, where: tuple[str, ...], as_json: bool)
     with _reporting() as reporting:
         found = list(forecast(reporting.released, name, reporting.closed(), days, _narrowed(where)))
     lines = (f"{' / '.join(f.key)}: {f.expected:,} ({f.low:,} to {f.high:,})" for f in found)
-    _print([asdict(f) for f in found], as_json, lines if found else ["nothing above the floor"])
+    show([asdict(f) for f in found], as_json, lines if found else ["nothing above the floor"])
 
 
 @click.command("noise")
@@ -214,7 +214,7 @@ def prove_noise(epsilon: float, canaries: int, planted: bool, as_json: bool) -> 
     from engine.prove.noise import prove_noise as run
 
     verdict = run(Config.from_env(), epsilon, canaries, planted)
-    _print(verdict.plain(), as_json, verdict.lines())
+    show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)
 
@@ -230,7 +230,7 @@ def prove_ledger(as_json: bool) -> None:
     from engine.prove.ledger import prove_ledger as run
 
     verdict = run(Config.from_env())
-    _print(verdict.plain(), as_json, verdict.lines())
+    show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)
 
@@ -264,13 +264,3 @@ def _narrowed(where: Iterable[str]) -> dict[str, list[str]]:
         dim, _, value = one.partition("=")
         narrowed.setdefault(dim, []).append(value)
     return narrowed
-
-
-def _print(value: Any, as_json: bool, lines: Iterable[str]) -> None:
-    import msgspec
-
-    if as_json:
-        click.echo(msgspec.json.encode(value).decode())
-        return
-    for line in lines:
-        click.echo(line)

@@ -1,0 +1,146 @@
+"""The commands that decide, and say why."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.cli_shared import (
+    FOUND,
+    UNREACHED,
+    USAGE,
+    as_json,
+    opened_services,
+    read_config,
+    show_struct,
+)
+
+if TYPE_CHECKING:
+    from privacy.visit import Visit
+
+
+@click.command()
+@click.option("--deadline-ms", type=click.IntRange(1, 60_000), default=5000, show_default=True)
+def decide(deadline_ms: int) -> None:
+    """Answer one request from standard input, as POST /v1/decisions would.
+
+    Example: tactful decide < request.json
+    """
+    from engine.web.app import create_app
+
+    config = replace(read_config(), deadline_ms=deadline_ms)
+    body = sys.stdin.buffer.read()
+    with opened_services(config) as services:
+        answer = (
+            create_app(config, services)
+            .test_client()
+            .post("/v1/decisions", data=body, content_type="application/json")
+        )
+    click.echo(answer.text)
+    if answer.status_code >= 400:
+        sys.exit(UNREACHED if answer.status_code >= 500 else USAGE)
+
+
+@click.command()
+@click.argument("target", metavar="URL|FILE|-")
+@click.option("--publisher", required=True, help="Id of the publisher on whose page it is.")
+@click.option("--title", help="Title of the page.")
+@click.option("--language", help="Language of the page, such as en.")
+@click.option("--device", type=click.Choice(["phone", "tablet", "desktop", "tv"]))
+@click.option("--country", help="ISO 3166-1 alpha-2, such as DE.")
+@click.option("--weather", help="A condition, such as rain.")
+@click.option(
+    "--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="The moment, with an offset from UTC."
+)
+@click.option(
+    "--most", type=click.IntRange(1, 1000), default=10, show_default=True, help="Candidates to print."
+)
+@as_json
+def explain(target: str, as_json: bool, most: int, **stated: Any) -> None:
+    """Print what is understood of a page, and which creatives fit it or are kept out, and why.
+
+    A URL stands for what the service knows of that page; a file or standard input (-) is text or HTML.
+
+    Example: tactful explain article.html --publisher daily-planet
+    """
+    from engine.explain import explain as explain_visit
+
+    stated_page = _page_fields(target)
+    visit = _visit(stated_page, **stated)
+    with opened_services(read_config()) as services:
+        told = explain_visit(services.engine, visit, services.monotonic() + 30.0, most=most)
+    show_struct(told, as_json)
+    if "url" in stated_page and told.page.topics == ():
+        click.echo(
+            "nothing is known of this page, or not yet: to explain what stands on it, give it as a FILE or -",
+            err=True,
+        )
+
+
+@click.command()
+@click.argument("campaign")
+@as_json
+def diagnose(campaign: str, as_json: bool) -> None:
+    """Say why a campaign delivers or does not: its rules against the pages known.
+
+    Exits 1 where it cannot run on any page. Example: tactful diagnose spring-campaign
+    """
+    from engine.explain import diagnose as diagnose_campaign
+
+    with opened_services(read_config()) as services:
+        told = diagnose_campaign(services.engine, campaign, services.now())
+    show_struct(told, as_json)
+    if not told.could_run_on:
+        sys.exit(FOUND)
+
+
+@click.command()
+@as_json
+def quality(as_json: bool) -> None:
+    """Show how much of each facet is known, how old it is, and what failed.
+
+    Example: tactful quality
+    """
+    from engine.explain import quality as facet_quality
+
+    with opened_services(read_config()) as services:
+        told = facet_quality(services.engine, services.now())
+    show_struct(told, as_json)
+
+
+def _visit(
+    page: dict[str, Any],
+    publisher: str,
+    title: str | None,
+    language: str | None,
+    device: str | None,
+    country: str | None,
+    weather: str | None,
+    at: datetime | None,
+) -> Visit:
+    from privacy.gate import Arrival, enter
+
+    return enter(
+        Arrival(),
+        publisher,
+        **page,
+        title=title,
+        language=language,
+        device_class=device,
+        country=country,
+        condition=weather,
+        at=at,
+    )
+
+
+def _page_fields(target: str) -> dict[str, Any]:
+    if target.startswith(("http://", "https://")):
+        return {"url": target}
+    data = sys.stdin.buffer.read() if target == "-" else Path(target).read_bytes()
+    text = data.decode("utf-8", "replace")
+    return {"html" if text.lstrip().startswith("<") else "text": text}
