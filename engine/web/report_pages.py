@@ -42,6 +42,7 @@ HEADERS = (
         "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
 )
+_SHOWN = (200, 401, 404, 409, 422)  # all of them with a page
 FIELDS = ("key", "report", "from", "to")
 MOST_FIELD = 200  # characters
 MOST_ROWS = 500  # of a page; files have all
@@ -80,7 +81,7 @@ def add_report_pages(
         """Load the pages' style."""
         return Response(style, 200, HEADERS, content_type="text/css; charset=utf-8")
 
-    @api.route("/reports/plan", "GET", answer=str, answer_media="text/html")
+    @api.route("/reports/plan", "GET", answer=str, answer_media="text/html", statuses=(200, 422))
     def plan_page() -> Response:
         """Say before booking what reports will be able to tell."""
         given = {name: request.args.get(name, "")[:MOST_FIELD] for name in ("impressions", "ctr", "lift")}
@@ -100,7 +101,15 @@ def add_report_pages(
                 fault = refused.problem.detail
         return page("plan.html", 422 if fault else 200, title="Plan", form=form, fault=fault, told=told)
 
-    @api.raw("/reports", "POST", name="show_report", answer=str, answer_media="text/html", problems=(413,))
+    @api.raw(
+        "/reports",
+        "POST",
+        name="show_report",
+        answer=str,
+        answer_media="text/html",
+        statuses=_SHOWN,
+        problems=(413,),
+    )
     def show_report() -> Response:
         """Show a report to who sends a key."""
         given = {name: request.form.get(name, "")[:MOST_FIELD] for name in FIELDS}
