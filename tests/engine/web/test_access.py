@@ -12,13 +12,8 @@ from tests.engine.web.conftest import CALLERS, Service, errors
 PUBLIC = {
     *("openapi", "decide", "preflight", "image", "healthz", "readyz", "gpc_support", "consent_statuses"),
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
-    *(
-        "beacon",
-        "beacon_one",
-        "pixel",
-        "click",
-        "preflight_events",
-    ),  # a sealed token says what is told, or nothing is
+    *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
+    *("preflight_events", "events_script"),
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }
 # Of a reader, who holds no key: by a token that the service gave; and by name with the publisher's key alone.
