@@ -14,14 +14,8 @@ PUBLIC = {
     *("reports_page", "reports_style", "plan_page"),  # empty forms, and public numbers
     "show_report",  # the key comes in the form
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
-    *(
-        "beacon",
-        "beacon_one",
-        "pixel",
-        "click",
-        "preflight_events",
-        "events_script",
-    ),  # a sealed token says what is told, or nothing is
+    *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
+    *("preflight_events", "events_script"),
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }
 # Of a reader, who holds no key: by a token that the service gave; and by name with the publisher's key alone.
