@@ -1,8 +1,8 @@
 """The whole of a process over the real encoder: what starts, what goes on beside requests, what is left behind."""
 
 import json
-import re
 import logging
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
