@@ -152,7 +152,7 @@ def test_the_service_over_postgresql_does_what_it_does_over_a_file(
     # Both workers poll within a second; the rest is what this machine is slow.
     assert running.until([[]] * 6, lambda: [running.decisions() for _ in range(6)], 15) < 5
     assert running.tactful("resume", "ride").returncode == 0
-    running.until(["tour"], running.decisions, 15)
+    running.until([["tour"]] * 6, lambda: [running.decisions() for _ in range(6)], 15)
 
     shown = [running.call("/v1/decisions", BODY)[1]["decisions"][0] for _ in range(4)]
     for _ in range(2):  # each is told twice, of whichever worker

@@ -389,7 +389,7 @@ def _edges() -> Iterator[str]:
 
 def _canadian(string: str) -> bool:
     try:
-        return 5 in read(string)[0].sections
+        return 5 in read(string).sections
     except StringError:
         return False
 
