@@ -349,12 +349,11 @@ final class Strings
         $bits->letters();
         $vendors = $bits->vendors();
         $bits->vendors(); // legitimate interest, which is no consent
-        $restrictions = $seen = [];
+        $restrictions = [];
         for ($left = $bits->number(12); $left > 0; $left--) {
             [$purpose, $kind] = [$bits->number(6), $bits->number(2)];
             $restricted = $bits->ranges(65535);
-            ($purpose >= 1 && $purpose <= 11 && $kind !== 3 && !isset($seen[$purpose * 4 + $kind])) || self::refuse('restriction');
-            $seen[$purpose * 4 + $kind] = true;
+            ($purpose >= 1 && $purpose <= 11 && $kind !== 3) || self::refuse('restriction');
             $restrictions[] = [$purpose, $kind, $restricted];
         }
         $bits->end(24);
@@ -519,16 +518,14 @@ final class Bits
     public function ranges(int $most): array
     {
         $found = [];
-        $last = 0;
         for ($left = $this->number(12); $left > 0; $left--) {
             $pair = $this->number(1) === 1;
             $start = $this->number(16);
             $end = $pair ? $this->number(16) : $start;
-            if (!($last < $start && $start <= $end && $end <= $most)) {
+            if (!($start > 0 && $start <= $end && $end <= $most)) {
                 throw new Refused('range');
             }
             $found[] = [$start, $end];
-            $last = $end;
         }
         return $found;
     }

@@ -218,12 +218,10 @@ function readCore(segment) {
   const vendors = bits.vendors();
   bits.vendors(); // legitimate interest, which is no consent
   const restrictions = [];
-  const seen = new Set();
   for (let left = bits.number(12); left > 0; left -= 1) {
     const [purpose, kind] = [bits.number(6), bits.number(2)];
     const restricted = bits.ranges(65535);
-    if (purpose < 1 || purpose > 11 || kind === 3 || seen.has(purpose * 4 + kind)) refuse('restriction');
-    seen.add(purpose * 4 + kind);
+    if (purpose < 1 || purpose > 11 || kind === 3) refuse('restriction');
     restrictions.push([purpose, kind, restricted]);
   }
   bits.end(24);
@@ -320,14 +318,12 @@ class Bits {
 
   ranges(most) {
     const found = [];
-    let last = 0;
     for (let left = this.number(12); left > 0; left -= 1) {
       const pair = this.number(1);
       const start = this.number(16);
       const end = pair ? this.number(16) : start;
-      if (!(last < start && start <= end && end <= most)) refuse('range');
+      if (!(start > 0 && start <= end && end <= most)) refuse('range');
       found.push([start, end]);
-      last = end;
     }
     return (id) => found.some(([start, end]) => start <= id && id <= end);
   }
