@@ -58,9 +58,9 @@ class Shortlist:
             if row not in rows:
                 continue
             at = rows.index(row)
-            for other, match, value, who in zip(rows, matches, values, advertisers, strict=True):
-                if rows.index(other) > at and who != advertisers[at] and other not in taken and match > 0:
-                    return value
+            for after in range(at + 1, len(rows)):
+                if advertisers[after] != advertisers[at] and rows[after] not in taken and matches[after] > 0:
+                    return values[after]
             return None
         return None
 

@@ -10,7 +10,6 @@ from engine.store.reports_sqlite import SqliteReportRows
 from engine.tally import COLUMNS, DuckTally, EngineTally
 from privacy.workload import SLOTS, TABLES
 from tests.engine.report_world import DAY, ReportWorld, truth, views
-from tests.pg_server import postgres
 
 ROWS = [*views(400, unruly=True), *views(50, DAY - 1)]
 TYPES = {"binary": "bytea", "int64": "bigint", "string": "text"}
@@ -34,8 +33,8 @@ def test_the_embedded_store_is_counted_like_the_slow_twin(world):
     assert all(counted[table.name] for table in TABLES)
 
 
-def test_a_postgresql_server_counts_the_same_by_the_same_expression():
-    with postgres() as url:
+def test_a_postgresql_server_counts_the_same_by_the_same_expression(postgres):
+    with postgres.database() as url:
         with psycopg.connect(url) as db:
             columns = ", ".join(f"{name} {TYPES[kind]}" for name, kind in COLUMNS.items())
             db.execute(f"CREATE TABLE events ({columns})")
