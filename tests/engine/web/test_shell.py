@@ -36,12 +36,12 @@ def found(adapter: MapAdapter) -> object:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "post", "PUT"])
 @pytest.mark.parametrize(
     "path",
-    "/ |  | /v1/events | //v1/events | /v1/events/ | /v1//events | /v1/events/all | /v1/events/x | /V1/events".split(
+    "/ | /v1/events | //v1/events | /v1/events/ | /v1//events | /v1/events/all | /v1/events/x | /V1/events".split(
         " | "
     ),
 )
 def test_lookup_and_match_find_the_same_route(shell, path, method):
-    adapter = shell.create_url_adapter(Request(EnvironBuilder(path=path or "/", method=method).get_environ()))
+    adapter = shell.create_url_adapter(Request(EnvironBuilder(path=path, method=method).get_environ()))
     assert isinstance(adapter, Routes)
     adapter.path_info = path
     matched = MapAdapter(shell.url_map, "t.example", "/under", "", "http", path, method, "")
