@@ -196,6 +196,11 @@ class Engine:
         )
         return answer, scene.view.snapshot, choice.shown
 
+    def page(self, visit: Visit, deadline: float) -> PageFacts:
+        """Return what is known of a visit's page. Raises UnknownPublisher."""
+        now = self._now()
+        return self.gatherer.gather(visit, self.catalog.view(now).snapshot, now, deadline).page
+
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
         now = self._now()

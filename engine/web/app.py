@@ -34,6 +34,8 @@ from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.deletions import add_deletions
 from engine.web.events import EventRoutes, add_events
 from engine.web.health import Metrics, add_health
+from engine.web.iab import QUERY_KEYS as IAB_KEYS
+from engine.web.iab import Iab, Reader, add_iab
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
 from engine.web.money import add_money
@@ -57,8 +59,8 @@ class Store(ManageStore, ImageStore, Protocol):
     """Keeps the catalogue and its pictures."""
 
 
-class Engine(Decider, Offerer, Protocol):
-    """Decides, for pages and for auctions."""
+class Engine(Decider, Offerer, Reader, Protocol):
+    """Decides, for pages and for auctions, and understands pages."""
 
 
 class Services(Protocol):
@@ -220,6 +222,15 @@ def create_app(
         counts=config.event_profile != "strict",
     )
     add_openrtb(api, auctions)
+    iab = Iab(
+        services.engine,
+        content_taxonomy(),
+        services.publishers,
+        limits,
+        services.monotonic,
+        config.deadline_ms,
+    )
+    add_iab(api, iab)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
@@ -245,6 +256,7 @@ def create_app(
         *QUERY_KEYS,
         *REPORT_KEYS,
         *AUCTION_KEYS,
+        *IAB_KEYS,
         *(extend(app, services) if extend is not None else ()),
     }
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
