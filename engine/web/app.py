@@ -32,6 +32,8 @@ from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.deletions import add_deletions
+from engine.web.ethicalads import QUERY_KEYS as ETHICAL_KEYS
+from engine.web.ethicalads import EthicalAds, add_ethicalads
 from engine.web.events import EventRoutes, add_events
 from engine.web.health import Metrics, add_health
 from engine.web.iab import QUERY_KEYS as IAB_KEYS
@@ -233,6 +235,18 @@ def create_app(
     add_iab(api, iab)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)
+    ethical = EthicalAds(
+        services.engine,
+        services.publishers,
+        caller_of,
+        limits,
+        metrics,
+        events,
+        services.monotonic,
+        config.deadline_ms,
+        config.base_url,
+    )
+    add_ethicalads(api, ethical)
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
@@ -257,6 +271,7 @@ def create_app(
         *REPORT_KEYS,
         *AUCTION_KEYS,
         *IAB_KEYS,
+        *ETHICAL_KEYS,
         *(extend(app, services) if extend is not None else ()),
     }
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware

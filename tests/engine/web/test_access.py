@@ -16,6 +16,8 @@ PUBLIC = {
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
     *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
     *("preflight_events", "events_script"),
+    *("ethical_decision", "ethical_decision_by_server"),  # as decisions
+    *("ethical_view", "ethical_view_time", "ethical_click"),  # as events and clicks: by a sealed token
     *(
         "auction",
         "preflight_auction",
