@@ -57,6 +57,13 @@ def creative_answer(
     )
 
 
+def adm(html: str, impression_url: str | None) -> str:
+    """Return a creative's HTML as another's page renders it, with the picture that tells that it did."""
+    if impression_url is None:
+        return html
+    return f'{html}<img src="{escape(impression_url)}" width="1" height="1" alt="" hidden>'
+
+
 def _html(creative: Creative, assets: Assets, image_url: Callable[[str], str]) -> str:
     if creative.html:
         return with_image_urls(creative.html, image_url)

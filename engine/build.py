@@ -28,16 +28,26 @@ from engine.assemble import creative_answer, text_of
 from engine.campaign import Advertiser, Campaign, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
 from engine.creative import Creative
+from engine.decision import Assets
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
 from engine.pricing import terms_of, value_of
-from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
+from engine.snapshot import (
+    FOREVER,
+    NATIVE,
+    AdvertiserEntry,
+    CampaignEntry,
+    Manifest,
+    file_hash,
+    files_of,
+    id_hash,
+)
 from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 3  # of the files; a newer program makes its own
+FORMAT = 4  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -172,6 +182,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         "soft": np.concatenate([soft[f] for f in SOFT_FACETS], axis=1),
         "offsets": np.array(rows.offsets, np.int64),
         "records": np.frombuffer(bytes(rows.records), np.uint8),
+        "native": np.array(rows.native, np.int16).reshape(-1, len(NATIVE)),
         "bitmaps": np.concatenate([bitmaps.words, own_words.words]),
     }
     for name, column in columns.items():
@@ -183,6 +194,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         rows=len(rows.ids),
         weights={f: float(w) for f, w in weights.items()},
         advertisers=tuple(a.id for a in advertisers),
+        payers=tuple(AdvertiserEntry(a.name, a.domains) for a in advertisers),
         campaigns=tuple(rows.entries),
         publishers=publishers,
         prefers=tuple(rows.prefers),
@@ -232,6 +244,7 @@ class _Rows:
         self.rule: list[int] = []
         self.prefers: list[Prefer] = []
         self.prefer: list[int] = []
+        self.native: list[tuple[int, ...]] = []
         self.records = bytearray()
         self.offsets = [0]
         self._rule_at: dict[RuleSet, int] = {}
@@ -267,6 +280,7 @@ class _Rows:
         )
         self.rule.append(self._rule_at[rules])
         self.prefer.append(self._prefer_at[prefer])
+        self.native.append(_native(answer.assets))
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
         self.offsets.append(len(self.records))
 
@@ -284,6 +298,13 @@ class _Rows:
                 campaign
             ]
         return masks
+
+
+def _native(assets: Assets) -> tuple[int, ...]:
+    """Return what is in a creative's assets, in the order of NATIVE."""
+    image = assets.image
+    texts = (assets.headline, assets.body, assets.cta, assets.sponsored_by)
+    return (*map(len, texts), *((image.w, image.h) if image else (0, 0)))
 
 
 def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:

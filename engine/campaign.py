@@ -174,6 +174,15 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
     prefix: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^/")]
 
 
+class StoredPlacement(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A place on a publisher's pages that header bidding names by its id; it narrows what a request asks for."""
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,63}$(?!\n)")]
+    formats: Annotated[tuple[Format, ...], Meta(min_length=1, max_length=2)] = ("native", "banner")
+    sizes: Annotated[tuple[Size, ...], Meta(max_length=20)] = ()  # none: those that the request names
+    floor_micros: Micros = 0  # for a thousand impressions
+
+
 class Publisher(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"
 ):
@@ -198,3 +207,6 @@ class Publisher(
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
     sections: Annotated[tuple[Section, ...], Meta(max_length=200)] = ()  # by which its views are told
+    placements: Annotated[
+        tuple[StoredPlacement, ...], Meta(max_length=200)
+    ] = ()  # none: whatever is asked for

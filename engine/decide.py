@@ -14,7 +14,7 @@ from contexts.topic_vectors import TopicVectors
 from engine.background import Background
 from engine.cache import Bounded
 from engine.catalog import Catalog, View
-from engine.decision import Answer, Filled, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
+from engine.decision import Answer, Filled, Offer, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
@@ -141,6 +141,36 @@ class Engine:
         found so far goes out, then house creatives, marked degraded. A `test` is not recorded.
         Raises UnknownPublisher.
         """
+        return self._decided(visit, placements, explain, deadline, admit, test)[0]
+
+    def offer(
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        deadline: float,
+        test: bool,
+        block_domains: Sequence[str] = (),
+    ) -> tuple[Answer, tuple[Offer, ...]]:
+        """Answer as `decide` does, and say of each decision who pays for it, and what.
+
+        `block_domains` are advertisers' that must not show.
+        """
+        if block_domains:
+            blocked = self.catalog.view(self._now()).snapshot.owned(block_domains)
+            placements = [replace(one, block_advertisers=blocked) for one in placements]
+        answer, snapshot, shown = self._decided(visit, placements, False, deadline, None, test)
+        return answer, tuple(offer_of(snapshot, one) for one in shown)
+
+    def _decided(
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        explain: bool,
+        deadline: float,
+        admit: Admit | None,
+        test: bool,
+    ) -> tuple[Answer, Snapshot, tuple[Shown, ...]]:
         scene = self.scene(visit, deadline, admit)
         key = (tuple(placements), explain)
         choice, late = scene.settled.choices.get(key), False
@@ -154,7 +184,7 @@ class Engine:
         filled = choice.filled
         if self._recorder is not None and not test:
             filled = self._recorder.record(scene, visit, choice)
-        return Answer(
+        answer = Answer(
             request_id=self._request_id(),
             decisions=filled,
             unfilled=choice.unfilled,
@@ -164,6 +194,7 @@ class Engine:
             snapshot=scene.view.snapshot.version,
             page=choice.page,
         )
+        return answer, scene.view.snapshot, choice.shown
 
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
@@ -268,7 +299,9 @@ class Engine:
         if all(len(picks) == p.count for picks, p in zip(chosen, placements, strict=True)):
             return chosen
         taken = {pick.row for picks in chosen for pick in picks}
-        missing = [p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)]
+        missing = [
+            0 if p.auction else p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)
+        ]
         house = [
             self.shortlist(scene, p, house=True) if need else ()
             for p, need in zip(placements, missing, strict=True)
@@ -341,6 +374,13 @@ class Engine:
         return found
 
 
+def offer_of(snapshot: Snapshot, shown: Shown) -> Offer:
+    """Say who pays for what was chosen, and what."""
+    entry = snapshot.entry(shown.row)
+    payer = snapshot.manifest.payers[entry.advertiser]
+    return Offer(shown.price_micros, payer.name, payer.domains, entry.categories)
+
+
 def privacy_answer(visit: Visit, context: Context) -> PrivacyAnswer:
     """Say what a decision was based on."""
     gpc: Literal["honored"] | None = "honored" if visit.gpc else None
@@ -359,6 +399,8 @@ def _place_key(placement: Placement, house: bool, most: int) -> Key:
         placement.floor_micros,
         placement.block_advertisers,
         placement.block_categories,
+        placement.native,
+        placement.auction,
     )
 
 

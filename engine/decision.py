@@ -13,6 +13,17 @@ from engine.campaign import Format
 MOST_NAMED = 100  # placements, sizes, advertisers and categories that a usual request names
 
 
+class NativeNeeds(NamedTuple):
+    """What a native creative must have to be shown: lengths in characters, sizes in pixels; None: not asked for."""
+
+    headline: int | None = None  # at most so long
+    body: int | None = None
+    cta: int | None = None
+    sponsored_by: int | None = None
+    image: tuple[int, int] | None = None  # at least
+    exact: bool = False  # the picture is of just that size
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A place on the page that asks for `count` creatives."""
@@ -24,6 +35,10 @@ class Placement:
     floor_micros: int = 0  # CPM
     block_advertisers: tuple[str, ...] = ()
     block_categories: tuple[str, ...] = ()
+    native: NativeNeeds | None = None  # what a native creative must have
+    auction: bool = (
+        False  # somebody else's: whoever pays for impressions bids, at first price; never the house
+    )
 
 
 def is_usual(placements: Sequence[Placement]) -> bool:
@@ -40,6 +55,15 @@ class Ranked(NamedTuple):
     match: float  # the weighted mean of its facets' matches, -1 to 1
     value: float  # match × bid in micro-units
     advertiser: int  # index into the snapshot's advertisers
+
+
+class Offer(NamedTuple):
+    """Who pays for a creative that was chosen, and what."""
+
+    price_micros: int  # for one impression, where the placement is an auction
+    advertiser: str  # its name
+    domains: tuple[str, ...]
+    categories: tuple[str, ...]  # IAB Ad Product Taxonomy 2.0
 
 
 class Reason(Struct, frozen=True):

@@ -218,7 +218,9 @@ def prices(
         for pick in picks:
             taken.add(pick.row)
             entry, price = snapshot.entry(pick.row), 0
-            if not entry.house:
+            if placement.auction:
+                price = entry.terms.event_price
+            elif not entry.house:
                 rival = candidates.rival(pick.row, taken) if isinstance(candidates, Shortlist) else None
                 price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.match, floor, rival)
             yield Shown(pick.row, price)

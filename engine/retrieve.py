@@ -24,9 +24,10 @@ from contexts.facets import (
 from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.catalog import View
-from engine.decision import Placement
+from engine.decision import NativeNeeds, Placement
+from engine.events import KINDS
 from engine.index import Eligible, Rows, Words
-from engine.snapshot import Snapshot
+from engine.snapshot import NATIVE, Snapshot
 from engine.targeting import Predicate, conjunction, page_clauses, resolved, surrounding_clauses
 
 LIST_LENGTH = 4096  # creatives in a page's list: so many prove 97 of 100 requests at 100,000 creatives
@@ -218,6 +219,13 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if floor and not house:
         enough = view.bitmap(("floor", floor), lambda: Eligible.from_mask(snapshot.bid >= floor).words)
         found.append((f"floor: {floor} micro-units", enough))
+    if placement.auction:
+        found.append(
+            ("paid by impressions", view.bitmap(("impressions",), lambda: _by_impressions(snapshot)))
+        )
+    if placement.native is not None:
+        needs = placement.native
+        found.append(("native assets", view.bitmap(("native", needs), lambda: _having(snapshot, needs))))
     if not house and snapshot.floors:
         content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
         found.append(("least floor that the campaign asks", content))
@@ -238,7 +246,13 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
 
 def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
     """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
-    asked = (placement.formats, placement.sizes, placement.floor_micros)
+    asked = (
+        placement.formats,
+        placement.sizes,
+        placement.floor_micros,
+        placement.native,
+        placement.auction,
+    )
     key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, house)
     return view.bitmap(
         key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)
@@ -371,6 +385,31 @@ def _kinds(snapshot: Snapshot, placement: Placement) -> Words:
 def _kinds_in_words(placement: Placement) -> str:
     sizes = ", ".join("{}x{}".format(*size) for size in placement.sizes)
     return " or ".join(placement.formats) + (f" of {sizes}" if sizes else "")
+
+
+def _by_impressions(snapshot: Snapshot) -> Words:
+    """Return the creatives whose campaigns pay for impressions."""
+    by = np.array([c.terms.kind == KINDS[0] for c in snapshot.manifest.campaigns], bool)
+    return Eligible.from_mask(by[snapshot.campaign]).words
+
+
+def _having(snapshot: Snapshot, needs: NativeNeeds) -> Words:
+    """Return the creatives that have what is needed of a native one; banners need nothing of it."""
+    has = dict(zip(NATIVE, snapshot.native.T, strict=True))
+    enough = np.ones(snapshot.rows, bool)
+    for name in NATIVE[:4]:
+        most = getattr(needs, name)
+        if most is not None:
+            enough &= (has[name] > 0) & (has[name] <= most)
+    if needs.image is not None:
+        w, h = needs.image
+        if needs.exact:
+            enough &= (has["w"] == w) & (has["h"] == h)
+        else:
+            enough &= (has["w"] >= max(1, w)) & (has["h"] >= max(1, h))
+    native = snapshot.bitmaps.names.get("kind:native")
+    found = Eligible.from_mask(enough).words
+    return found if native is None else found | ~snapshot.bitmaps.words[native]
 
 
 def _not_of(snapshot: Snapshot, advertiser: str) -> Words:

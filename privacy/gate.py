@@ -339,6 +339,7 @@ def enter(
     publisher: str,
     *,
     trusted: bool = False,
+    gpc: bool = False,
     url: str | None = None,
     title: str | None = None,
     description: str | None = None,
@@ -360,13 +361,14 @@ def enter(
     """Make the Visit of a page view from its Arrival and the fields of its body, each coarsened.
 
     The body's device wins over the headers'. A `trusted` call comes from the publisher's server, whose own
-    user agent says nothing of the reader: such a view is never `ivt`. Raises FieldError.
+    user agent says nothing of the reader: such a view is never `ivt`. `gpc`: the body says that the Global Privacy
+    Control is on, where the header does not. Raises FieldError.
     """
     return Visit(
         publisher=publisher,
         device=coarse_device(arrival.device, device_class, platform),
         ivt=arrival.ivt and not trusted,
-        gpc=arrival.gpc,
+        gpc=arrival.gpc or gpc,
         trusted=trusted,
         page=PageInput(
             url=None if url is None else canonical(url),

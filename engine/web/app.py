@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Request
 
-from contexts.taxonomy import ad_products, content_taxonomy
+from contexts.taxonomy import ad_products, content_taxonomy, products_to_content
 from engine.campaign import Publisher
 from engine.check import Known
 from engine.config import Config
@@ -23,6 +23,7 @@ from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
 from engine.manage import ManageStore
 from engine.money import MoneyStore
+from engine.openrtb import Categories, Market
 from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.web.api import MAX_BODY, Api
@@ -36,6 +37,8 @@ from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
 from engine.web.money import add_money
+from engine.web.openrtb import QUERY_KEYS as AUCTION_KEYS
+from engine.web.openrtb import Auctions, Offerer, add_openrtb
 from engine.web.origins import Origins
 from engine.web.published import add_published
 from engine.web.report_pages import add_report_pages
@@ -43,6 +46,7 @@ from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
 from privacy.gate import ARRIVAL, Arrival, Gate
+from privacy.iab import Role, refuses_selection
 
 DESCRIPTION = (
     "Creatives that fit a page view, chosen by what is known of the page and the moment, never of the person."
@@ -53,11 +57,15 @@ class Store(ManageStore, ImageStore, Protocol):
     """Keeps the catalogue and its pictures."""
 
 
+class Engine(Decider, Offerer, Protocol):
+    """Decides, for pages and for auctions."""
+
+
 class Services(Protocol):
     """What the web reads of a process' services."""
 
     @property
-    def engine(self) -> Decider:
+    def engine(self) -> Engine:
         """Decides."""
 
     @property
@@ -166,20 +174,52 @@ def create_app(
         return None if arrival.api_key is None else services.keys().verify(arrival.api_key, services.now())
 
     api = Api(app, caller_of, metrics.count, "Tactful", "1.0", DESCRIPTION)
+    limits = RateLimits(services.monotonic, config.workers)
+    role, _, vendor = config.tcf_role.partition(":")
+
+    def refused(*, tcf: str | None, gpp: str | None, gdpr: int | None) -> bool:
+        return config.silent_on_refusal and refuses_selection(
+            tcf=tcf,
+            gpp=gpp,
+            gdpr=gdpr,
+            role=cast(Role, role),
+            vendor_id=int(vendor) if vendor else None,
+            now=services.now(),
+        )
+
     decisions = Decisions(
         services.engine,
         services.publishers,
         caller_of,
-        RateLimits(services.monotonic, config.workers),
+        limits,
         metrics,
         services.monotonic,
         services.new_id,
         config.deadline_ms,
         services.new_secret(),
         services.admission,
+        refused,
     )
     known = Known(content_taxonomy(), ad_products())
     add_decisions(api, decisions)
+    auctions = Auctions(
+        services.engine,
+        services.publishers,
+        caller_of,
+        limits,
+        metrics,
+        services.monotonic,
+        Market(
+            urlsplit(config.base_url).hostname or "",
+            config.currency,
+            config.rates,
+            Categories(ad_products(), content_taxonomy(), products_to_content()),
+        ),
+        config.deadline_ms,
+        refused,
+        counts=config.event_profile != "strict",
+    )
+    add_openrtb(api, auctions)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
@@ -201,7 +241,12 @@ def create_app(
     add_deletions(api, lambda: services.deletions)
     add_health(api, metrics, services.unready, services.consents_off, services.consent_log.fault)
     app.extensions["tactful"] = api
-    query_keys = {*QUERY_KEYS, *REPORT_KEYS, *(extend(app, services) if extend is not None else ())}
+    query_keys = {
+        *QUERY_KEYS,
+        *REPORT_KEYS,
+        *AUCTION_KEYS,
+        *(extend(app, services) if extend is not None else ()),
+    }
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
         app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=query_keys
     )
