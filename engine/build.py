@@ -37,7 +37,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 3  # of the files; a newer program makes its own
+FORMAT = 4  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -214,6 +214,8 @@ class _Rows:
                 c.house,
                 c.frequency_cap,
                 terms_of(c),
+                self._advertisers[c.advertiser][1].name,
+                c.paid_by,
             )
             for c in campaigns
         ]
