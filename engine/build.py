@@ -226,6 +226,8 @@ class _Rows:
                 c.house,
                 c.frequency_cap,
                 terms_of(c),
+                self._advertisers[c.advertiser][1].name,
+                c.paid_by,
             )
             for c in campaigns
         ]

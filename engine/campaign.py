@@ -126,6 +126,7 @@ class Campaign(
     keywords: Annotated[tuple[Word, ...], Meta(max_length=200)] = ()  # what it is about; part of the vector
     categories: Annotated[tuple[Word, ...], Meta(max_length=20)] = ()  # IAB Ad Product Taxonomy 2.0 ids
     house: bool = False  # a house campaign: last resort, never paid
+    paid_by: Annotated[str, Meta(max_length=120)] = ""  # who pays, where it is not the advertiser
     # Shown to a reader so often at most, as the publisher counts under the reader's consent; without one, no cap.
     frequency_cap: Annotated[int, Meta(ge=1, le=255)] | None = None
 

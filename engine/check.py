@@ -340,6 +340,7 @@ def check_campaign(campaign: Campaign, known: Known, found: Findings) -> Campaig
     """Return the campaign with its keywords in lower case."""
     with found.collecting():
         check_text(campaign.name, "name", found.line)
+        check_text(campaign.paid_by, "paid_by", found.line)
     _check_price(campaign, found)
     _check_zone(campaign.flight.timezone, "flight.timezone", found)
     start, end = campaign.flight.start, campaign.flight.end

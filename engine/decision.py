@@ -113,6 +113,14 @@ class Events(Struct, frozen=True):
     viewable: str  # MRC definition, not accredited: half of its pixels in view for one continuous second
 
 
+class Dsa(Struct, frozen=True):
+    """Transparency by Article 26 of the Digital Services Act, in the words of OpenRTB's extension."""
+
+    behalf: str  # on whose behalf it is shown
+    paid: str  # who paid
+    params: tuple[int, ...]  # 2: the context; 1 beside it: signals of a consenting reader
+
+
 class Filled(Struct, frozen=True, omit_defaults=True):
     """One creative for one placement."""
 
@@ -123,6 +131,8 @@ class Filled(Struct, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...] = ()  # with explain
     house: bool = False
     events: Events | None = None  # none for tests, and in the strict profile
+    dsa: Dsa | None = None
+    why_url: str = ""  # the reader's page: who paid, and why this creative; the same for all views of a scene
 
 
 class PrivacyAnswer(Struct, frozen=True):

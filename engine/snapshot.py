@@ -35,6 +35,8 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     house: bool
     frequency_cap: int | None = None
     terms: Terms = Terms()
+    behalf: str = ""  # the advertiser's name
+    paid_by: str = ""  # who pays, where it is another
 
 
 class AdvertiserEntry(msgspec.Struct, frozen=True):

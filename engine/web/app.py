@@ -45,6 +45,8 @@ from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
+from engine.web.why import WhyPages, add_why
+from engine.why import Votes, WhyLinks
 from privacy.gate import ARRIVAL, Arrival, Gate
 from privacy.iab import Role, refuses_selection
 
@@ -75,6 +77,14 @@ class Services(Protocol):
     @property
     def door(self) -> Door:
         """Takes events in."""
+
+    @property
+    def why_links(self) -> WhyLinks:
+        """Writes and reads the links to why a creative was chosen."""
+
+    @property
+    def votes(self) -> Votes:
+        """Lets readers say what they think of one."""
 
     @property
     def events(self) -> EventStore:
@@ -230,7 +240,13 @@ def create_app(
     def holder(key: str) -> Caller | None:
         return services.keys().verify(key, services.now())
 
-    add_report_pages(api, services.reporting, holder, urlsplit(config.base_url).path.rstrip("/"))
+    root = urlsplit(config.base_url).path.rstrip("/")
+    add_report_pages(api, services.reporting, holder, root)
+    contact = config.officer or config.operator or config.contact
+    add_why(
+        api,
+        WhyPages(services.why_links, services.votes, services.door, services.publishers, contact, root),
+    )
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)

@@ -38,6 +38,7 @@ from engine.store.money_sqlite import SqliteMoney
 from engine.tickets import Tickets
 from engine.web import create_app
 from engine.web.decisions import Admits
+from engine.why import Votes, WhyLinks
 from privacy import iab
 from privacy.consent_token import Verifier
 from privacy.event_token import Sealer
@@ -154,6 +155,8 @@ class FakeServices:
         self.events, self.money = SqliteEvents(store), SqliteMoney(store)
         self.tickets = Tickets(Sealer(b"e" * 32))
         self.door = Door(self.tickets, AtOnce(self.events), self.now)
+        self.why_links = WhyLinks("https://ads.example", b"why")
+        self.votes = Votes(self.tickets, now=self.now, random_bytes=secrets.token_bytes)
         self.engine = FakeEngine()
         self.consent_log = FakeLog(store.path.parent)
         self.time = NOW

@@ -17,6 +17,7 @@ PUBLIC = {
     *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
     *("preflight_events", "events_script"),
     *("auction", "preflight_auction"),  # as decisions: a public publisher id from a registered origin
+    *("why", "why_vote", "why_style"),  # the link tells what it is about, and nothing of who follows it
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }
 # Of a reader, who holds no key: by a token that the service gave; and by name with the publisher's key alone.
