@@ -25,8 +25,9 @@ from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
 from engine import faiss_index
 from engine.assemble import creative_answer, text_of
-from engine.campaign import Advertiser, Campaign, Prefer, Publisher
+from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
+from engine.conditions import both, condition_of, walk
 from engine.creative import Creative
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
@@ -37,7 +38,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 3  # of the files; a newer program makes its own
+FORMAT = 4  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -164,6 +165,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         "floor": np.array(rows.floor, np.int64),
         "campaign": np.array(rows.campaign, np.int32),
         "prefer": prefer,
+        "rule": np.array(rows.condition, np.int32),
         "start": np.array(rows.start, np.int64),
         "end": np.array(rows.end, np.int64),
         "id_hash": hashes[order],
@@ -186,6 +188,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         campaigns=tuple(rows.entries),
         publishers=publishers,
         prefers=tuple(rows.prefers),
+        rules=tuple(rows.conditions),
         phrases=_phrases(campaigns, rows.rules),
         bitmaps=(*bitmaps.names, *own_words.names),
         hashes={name: file_hash(folder / name) for name in files_of(folder)},
@@ -230,6 +233,8 @@ class _Rows:
         self.kind: list[str] = []  # "native", or the size of a banner
         self.rules: list[RuleSet] = []
         self.rule: list[int] = []
+        self.conditions: dict[Condition, int] = {}  # nested rules, by what they say
+        self.condition: list[int] = []
         self.prefers: list[Prefer] = []
         self.prefer: list[int] = []
         self.records = bytearray()
@@ -266,6 +271,8 @@ class _Rows:
             "native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size)
         )
         self.rule.append(self._rule_at[rules])
+        said = both(campaign.targeting, creative.targeting)
+        self.condition.append(-1 if said is None else self.conditions.setdefault(said, len(self.conditions)))
         self.prefer.append(self._prefer_at[prefer])
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
         self.offsets.append(len(self.records))
@@ -307,6 +314,14 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
         for targeting in (rule_set.campaign, rule_set.creative)
         for words in (rule_of(targeting, "keywords"),)
         for phrase in (*words.include, *words.exclude)
+    }
+    ruled |= {
+        listed(phrase)
+        for rule_set in rules
+        for targeting in (rule_set.campaign, rule_set.creative)
+        if (said := condition_of(targeting)) is not None
+        for part in walk(said)
+        for phrase in part.keywords
     }
     own = sorted({listed(phrase) for campaign in campaigns for phrase in campaign.keywords} - ruled)
     return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])

@@ -39,15 +39,14 @@ def load(file: Path, dry_run: bool, actor: str, as_json: bool) -> None:
 
     A faulty file changes nothing. Example: tactful load catalogue.ndjson --dry-run
     """
-    from contexts.taxonomy import ad_products, content_taxonomy
-    from engine.check import Known
+    from engine.check import known_vocabularies
     from engine.errors import CatalogConflict
     from engine.load import apply, open_source, plan
 
-    known = Known(content_taxonomy(), ad_products())
+    known = known_vocabularies()
     with initialised(read_config()) as store:
         for left in reversed(range(TRIES)):
-            with plan(open_source(file), store, known) as planned:
+            with plan(open_source(file), store, known, utc_now()) as planned:
                 told = {
                     "created": dict(planned.created),
                     "changed": dict(planned.changed),

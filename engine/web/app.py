@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Request
 
-from contexts.taxonomy import ad_products, content_taxonomy
 from engine.campaign import Publisher
-from engine.check import Known
+from engine.check import known_vocabularies
 from engine.config import Config
 from engine.consents import Consents
 from engine.deletions import Deletions
@@ -178,7 +177,7 @@ def create_app(
         services.new_secret(),
         services.admission,
     )
-    known = Known(content_taxonomy(), ad_products())
+    known = known_vocabularies()
     add_decisions(api, decisions)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)

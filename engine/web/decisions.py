@@ -61,6 +61,7 @@ GATE_NAMES = {
     "place.region": ("region",),
     "weather.condition": ("condition",),
     "weather.temperature_c": ("temperature_c",),
+    "weather.wind_ms": ("wind_ms",),
 }
 
 NO_DEVICE, NO_TIME, NO_PLACE, NO_WEATHER = DeviceBody(), TimeBody(), PlaceBody(), WeatherBody()
@@ -308,6 +309,7 @@ def visit_of(arrival: Arrival, body: DecisionBody, *, trusted: bool) -> Visit:
         "region": place.region,
         "condition": weather.condition,
         "temperature_c": weather.temperature_c,
+        "wind_ms": weather.wind_ms,
     }
     faults = inconsistencies(body)
     if not faults:
