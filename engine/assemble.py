@@ -11,7 +11,7 @@ from contexts.extract import read_html
 from engine.campaign import Advertiser, Campaign
 from engine.creative import Creative
 from engine.creative_safety import with_image_urls
-from engine.decision import Asset, Assets, CreativeAnswer
+from engine.decision import Asset, Assets, CreativeAnswer, PoliticalAnswer
 
 # Of HTML as ingest leaves it: attributes in double quotes, their contents escaped.
 _ALT = re.compile(r'<img\b[^>]*?\salt="([^"]*)"')
@@ -54,7 +54,16 @@ def creative_answer(
         html=_html(creative, assets, image_url),
         landing_domain=urlsplit(creative.landing_url).hostname or "",
         size=creative.size,
+        political=political_answer(campaign),
     )
+
+
+def political_answer(campaign: Campaign) -> PoliticalAnswer | None:
+    """Return what is told with a political campaign's creatives."""
+    notice = campaign.political_notice
+    if notice is None:
+        return None
+    return PoliticalAnswer(notice.sponsor, notice.process, notice.notice_url)
 
 
 def _html(creative: Creative, assets: Assets, image_url: Callable[[str], str]) -> str:

@@ -28,7 +28,7 @@ from engine.assemble import creative_answer, text_of
 from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
 from engine.conditions import both, condition_of, walk
-from engine.creative import Creative
+from engine.creative import Creative, Offer
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
 from engine.pricing import terms_of, value_of
@@ -217,6 +217,10 @@ class _Rows:
                 c.house,
                 c.frequency_cap,
                 terms_of(c),
+                c.guaranteed,
+                c.share_cap,
+                c.separation,
+                c.political,
             )
             for c in campaigns
         ]
@@ -263,9 +267,12 @@ class _Rows:
         self.floor.append(
             max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0)
         )
-        self.start.append(int(flight.start.timestamp()) if flight.start else 0)
-        self.end.append(int(flight.end.timestamp()) if flight.end else FOREVER)
-        self.allowed.append(_own_kind_allowed(creative, rules))
+        offer = creative.offer or Offer()
+        starts = [int(at.timestamp()) for at in (flight.start, offer.start) if at is not None]
+        ends = [int(at.timestamp()) for at in (flight.end, offer.end) if at is not None]
+        self.start.append(max(starts, default=0))
+        self.end.append(min(ends, default=FOREVER))
+        self.allowed.append(_own_kind_allowed(creative, rules) and offer.stock != 0)
         self.house.append(campaign.house)
         self.kind.append(
             "native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size)
@@ -286,6 +293,12 @@ class _Rows:
         }
         masks |= {f"kind:{k}": np.asarray(kind == k, bool) for k in sorted(set(self.kind))}
         campaign = np.array(self.campaign, np.int32)
+        for name, entries in (
+            ("political", [entry.political for entry in self.entries]),
+            ("guaranteed", [entry.guaranteed for entry in self.entries]),
+        ):
+            if any(entries):
+                masks[name] = np.array(entries, bool)[campaign]
         for category in sorted({c for e in self.entries for c in e.categories}):
             masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[
                 campaign

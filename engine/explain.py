@@ -233,13 +233,13 @@ def _stopped(view: View, rows: Rows, now: datetime) -> tuple[str, ...]:
     if not len(rows):
         return ("it has no creatives",)
     if not Eligible(snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]).holds(rows).any():
-        found.append("its format or size rules exclude its own creatives")
+        found.append("its format or size rules exclude its own creatives, or their offers are sold out")
     elif not Eligible(view.on).holds(rows).any():
         found.append("paused, or changed a moment ago")
     if (snapshot.start[rows] > second).all():
-        found.append("its flight has not begun")
+        found.append("its flight or its offers have not begun")
     if (snapshot.end[rows] <= second).all():
-        found.append("its flight is over")
+        found.append("its flight or its offers are over")
     if snapshot.entry(int(rows[0])).id in view.stopped:
         found.append("its budget is spent, in all or for today")
     for publisher, words in view.approved.items():

@@ -36,6 +36,10 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     house: bool
     frequency_cap: int | None = None
     terms: Terms = Terms()
+    guaranteed: bool = False
+    share_cap: float | None = None
+    separation: tuple[str, ...] = ()
+    political: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True):
