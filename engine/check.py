@@ -7,13 +7,12 @@ is collected, not only the first.
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal, Protocol, Union, get_args, get_origin
+from typing import Literal, Protocol, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -35,7 +34,6 @@ from engine.campaign import (
     PRICES,
     Advertiser,
     Campaign,
-    Condition,
     Format,
     Jwks,
     PartyKeys,
@@ -59,6 +57,7 @@ from engine.creative_safety import (
     landing_url,
 )
 from engine.errors import CatalogError
+from engine.field_types import item_of, options_of, struct_of
 from engine.images import NAME
 from engine.sections import OTHER, canonical_prefix
 from privacy.deletion import pinned_key
@@ -199,11 +198,11 @@ def _faults(cls: type[msgspec.Struct], value: dict[str, object], path: str, line
             if info.required:
                 found.append(CatalogError(inner, "nothing", "a value: the field is required", line))
             continue
-        part, struct = value[name], _struct(info.type)
+        part, struct = value[name], struct_of(info.type)
         if struct is not None and isinstance(part, dict):
             found += _faults(struct, part, inner, line)
             continue
-        item = _item(info.type)
+        item = item_of(info.type)
         if item is not None and isinstance(part, list) and all(isinstance(one, dict) for one in part):
             for number, one in enumerate(part):
                 found += _faults(item, one, f"{inner}[{number}]", line)
@@ -226,28 +225,9 @@ def _fault(message: str, value: object, expected: object, path: str, line: int) 
                 value = value[key]
             elif isinstance(value, (list, tuple)) and index:
                 value = value[int(index)]
-    options = _options(expected)
+    options = options_of(expected)
     wanted = message.partition(", got `")[0].removeprefix("Expected ")
     return CatalogError(path, _shown(value), f"one of {', '.join(options)}" if options else wanted, line)
-
-
-def _struct(kind: object) -> type[msgspec.Struct] | None:
-    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)
-
-
-def _item(kind: object) -> type[msgspec.Struct] | None:
-    """Return the struct of which a field is a list; None for any other field."""
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    inner = get_args(kind)[0] if get_origin(kind) is tuple else None
-    return _struct(Condition if inner == "Condition" else inner)
-
-
-def _options(kind: object) -> tuple[str, ...]:
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _shown(value: object) -> str:

@@ -42,6 +42,7 @@ from engine.creative import Creative
 from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
+from engine.load_csv import CsvFile
 
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
 MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
@@ -52,6 +53,7 @@ IN_MEMORY = 2**20  # bytes of changes kept in memory before they go to a tempora
 
 _NDJSON = (".ndjson", ".jsonl", ".json")
 _YAML = (".yaml", ".yml")
+_CSV = ".csv"
 
 
 class LoadStore(Protocol):
@@ -95,7 +97,7 @@ class Source(Protocol):
 
 
 def open_source(path: Path) -> Source:
-    """Return the objects of an NDJSON or YAML file, by its name's ending. Raises CatalogErrors."""
+    """Return the objects of an NDJSON, YAML or CSV file, by its name's ending. Raises CatalogErrors."""
     ending = path.suffix.lower()
     if not path.is_file():
         raise CatalogErrors([CatalogError("file", ascii(str(path)), "a file that exists")], 1)
@@ -103,7 +105,9 @@ def open_source(path: Path) -> Source:
         return NdjsonFile(path)
     if ending in _YAML:
         return YamlFile(path)
-    expected = f"a name ending in {', '.join((*_NDJSON, *_YAML))}"
+    if ending == _CSV:
+        return CsvFile(path)
+    expected = f"a name ending in {', '.join((*_NDJSON, *_YAML, _CSV))}"
     raise CatalogErrors([CatalogError("file", ascii(path.name), expected)], 1)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Request
 
 from engine.campaign import Publisher
+from engine.changes import ChangeStore
 from engine.check import known_vocabularies
 from engine.config import Config
 from engine.consents import Consents
@@ -20,7 +21,6 @@ from engine.events import EventStore
 from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
-from engine.manage import ManageStore
 from engine.money import MoneyStore
 from engine.reporting import Reporting
 from engine.status_list import StatusList
@@ -48,7 +48,7 @@ DESCRIPTION = (
 )
 
 
-class Store(ManageStore, ImageStore, Protocol):
+class Store(ChangeStore, ImageStore, Protocol):
     """Keeps the catalogue and its pictures."""
 
 

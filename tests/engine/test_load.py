@@ -492,8 +492,8 @@ def test_yaml_that_is_too_large_is_to_come_as_ndjson(store: SqliteStore, folder:
 
 
 def test_a_file_of_another_kind_or_none_is_refused(folder: Path):
-    (folder / "catalogue.csv").write_text("id\n")
-    for path in (folder / "catalogue.csv", folder / "none.yaml", folder):
+    (folder / "catalogue.xlsx").write_text("id\n")
+    for path in (folder / "catalogue.xlsx", folder / "none.yaml", folder):
         with pytest.raises(CatalogErrors):
             open_source(path)
 
