@@ -11,7 +11,7 @@ from contexts.extract import read_html
 from engine.campaign import Advertiser, Campaign
 from engine.creative import Creative
 from engine.creative_safety import with_image_urls
-from engine.decision import Asset, Assets, CreativeAnswer
+from engine.decision import Asset, Assets, CreativeAnswer, PoliticalAnswer
 
 # Of HTML as ingest leaves it: attributes in double quotes, their contents escaped.
 _ALT = re.compile(r'<img\b[^>]*?\salt="([^"]*)"')
@@ -56,6 +56,7 @@ def creative_answer(
         html=labelled(_html(creative, assets, image_url), advertiser.name, campaign.paid_by),
         landing_domain=urlsplit(creative.landing_url).hostname or "",
         size=creative.size,
+        political=political_answer(campaign),
     )
 
 
@@ -82,6 +83,14 @@ def with_why(creative: bytes, url: str) -> bytes:
     """Let the label in the JSON of a CreativeAnswer link to a URL that needs no escaping."""
     before, found, after = creative.rpartition(_WHY_IN_JSON)
     return before + f'href=\\"{url}\\"'.encode() + after if found else creative
+
+
+def political_answer(campaign: Campaign) -> PoliticalAnswer | None:
+    """Return what is told with a political campaign's creatives."""
+    notice = campaign.political_notice
+    if notice is None:
+        return None
+    return PoliticalAnswer(notice.sponsor, notice.process, notice.notice_url)
 
 
 def _html(creative: Creative, assets: Assets, image_url: Callable[[str], str]) -> str:

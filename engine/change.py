@@ -77,7 +77,7 @@ class Change:
 
     def fields(self) -> list[tuple[str, object, object]]:
         """Return (path, old, new) of every field that differs; absent values are None."""
-        return _differences(_plain(self.before), _plain(self.after), "")
+        return differences(_plain(self.before), _plain(self.after))
 
     @property
     def _entity(self) -> Entity:
@@ -100,7 +100,8 @@ def _plain(entity: Entity | None) -> object:
     return None if entity is None else msgspec.to_builtins(entity)
 
 
-def _differences(old: object, new: object, path: str) -> list[tuple[str, object, object]]:
+def differences(old: object, new: object, path: str = "") -> list[tuple[str, object, object]]:
+    """Return (path, old, new) of every part of two plain values that differs."""
     if old == new:
         return []
     if isinstance(old, dict) or isinstance(new, dict):
@@ -109,6 +110,6 @@ def _differences(old: object, new: object, path: str) -> list[tuple[str, object,
         found = []
         for name in [*left, *(name for name in right if name not in left)]:
             inner = f"{path}.{name}" if path else name
-            found += _differences(left.get(name), right.get(name), inner)
+            found += differences(left.get(name), right.get(name), inner)
         return found
     return [(path, old, new)]

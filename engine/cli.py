@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from engine.cli_catalogue import approvals, keys, load, pause, resume
+from engine.cli_catalogue import approvals, changes, keys, load, pause, resume
 from engine.cli_consent import consent, inventory, subject
 from engine.cli_decide import decide, diagnose, explain, quality
 from engine.cli_log import log_group
@@ -135,8 +135,9 @@ def init(actor: str) -> None:
 
 
 for command in (
-    load, pause, resume, approvals, keys, decide, explain, diagnose, quality, report, invoice, money, prove, inventory,
-    consent, subject, log_group, purge, backup, restore, backup_keys, restore_keys, upgrade, copy_store, take_over,
+    load, pause, resume, approvals, changes, keys, decide, explain, diagnose, quality, report, invoice, money, prove,
+    inventory, consent, subject, log_group, purge, backup, restore, backup_keys, restore_keys, upgrade, copy_store,
+    take_over,
     config_group,
 ):  # fmt: skip
     main.add_command(command)

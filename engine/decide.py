@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
@@ -283,6 +284,10 @@ class Engine:
                 clauses = tuple(at for _, at in rules)
                 kept.clauses.put(page, clauses)
             found = narrow(surroundings(scene.view, scene.context), bitmaps, clauses)
+            conditions = scene.view.snapshot.conditions
+            if conditions:
+                met = conditions.met(scene.context, self.gatherer.topics(page))
+                np.bitwise_and(found, conditions.passing(met), out=found)
             kept.grounds.put(scene.key, found)
         return found
 
@@ -429,5 +434,6 @@ def _key(view: View, context: Context) -> Key:
         clock.season,
         clock.holiday,
         tuple(view.moments(clock.at).values()),
+        view.snapshot.conditions.around(context),
         told,
     )

@@ -93,6 +93,14 @@ class Assets(Struct, frozen=True, omit_defaults=True):
     image: Asset | None = None
 
 
+class PoliticalAnswer(Struct, frozen=True):
+    """What must stand beside a political advertisement (Regulation (EU) 2024/900, article 11)."""
+
+    sponsor: str
+    process: str
+    notice_url: str
+
+
 class CreativeAnswer(Struct, frozen=True):
     """A creative as it is answered. Encoded once, when the catalogue snapshot is built."""
 
@@ -104,6 +112,7 @@ class CreativeAnswer(Struct, frozen=True):
     html: str
     landing_domain: str
     size: tuple[int, int] | None = None
+    political: PoliticalAnswer | None = None
 
 
 class Events(Struct, frozen=True):

@@ -20,7 +20,7 @@ from engine.decision import Events, Filled, Placement, Ranked
 from engine.events import KINDS, Asked, Event
 from engine.pricing import billing_day, event_price, held
 from engine.rank import Shortlist
-from engine.sections import section_of
+from engine.sections import OTHER
 from engine.snapshot import Snapshot
 from engine.tickets import DAY_MS, LETTERS, WEATHERS, Moment, Ticket, Tickets, event_of, hold_until
 from privacy.event_token import RANDOM_BYTES
@@ -106,7 +106,7 @@ class Recorder:
     def record(self, scene: Scene, visit: Visit, choice: Choice) -> tuple[Filled, ...]:
         """Return what fills the placements with the addresses of its events."""
         at_ms = int(self._now().timestamp() * 1000)
-        section = section_of(scene.view.snapshot.publishers[visit.publisher], visit.page.url)
+        section = scene.context.section or OTHER
         places = self._places(scene, visit, section, choice)
         random, day, until = self._random(RANDOM_BYTES), at_ms // DAY_MS, hold_until(at_ms)
         stamped: list[Filled] = []

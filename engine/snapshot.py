@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from contexts.context import EncoderId, Vector
 from contexts.facets import SOFT_FACETS, WIDTHS, Facet, Layout, SoftFacet, stated
-from engine.campaign import Prefer, Publisher
+from engine.campaign import Condition, Prefer, Publisher
+from engine.conditions import Conditions
 from engine.enrich import focus
 from engine.errors import SnapshotError
 from engine.faiss_index import FaissIndex
@@ -37,6 +38,10 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     terms: Terms = Terms()
     behalf: str = ""  # the advertiser's name
     paid_by: str = ""  # who pays, where it is another
+    guaranteed: bool = False
+    share_cap: float | None = None
+    separation: tuple[str, ...] = ()
+    political: bool = False
 
 
 class AdvertiserEntry(msgspec.Struct, frozen=True):
@@ -59,6 +64,7 @@ class Manifest(msgspec.Struct, frozen=True):
     campaigns: tuple[CampaignEntry, ...]
     publishers: tuple[Publisher, ...]
     prefers: tuple[Prefer, ...]
+    rules: tuple[Condition, ...]  # the distinct nested ones
     phrases: tuple[str, ...]  # that rules or campaigns name, to be looked for in pages
     bitmaps: tuple[str, ...]
     hashes: dict[str, str]  # file name → sha256, hex
@@ -93,6 +99,7 @@ class Snapshot:
     prefer: NDArray[np.int32]  # (rows,) index into manifest.prefers
     start: NDArray[np.int64]  # (rows,) flight, seconds since 1970 UTC, inclusive
     end: NDArray[np.int64]  # (rows,) exclusive
+    conditions: Conditions  # the nested rules
     id_hash: NDArray[np.uint64]  # (rows,) ascending
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
@@ -198,7 +205,7 @@ def id_hash(text: str) -> np.uint64:
 COLUMNS = {
     "bid": "<i8", "floor": "<i8", "campaign": "<i4", "prefer": "<i4", "start": "<i8", "end": "<i8",
     "anchors": "<f4", "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1",
-    "bitmaps": "<u8", "native": "<i2",
+    "bitmaps": "<u8", "native": "<i2", "rule": "<i4",
 }  # fmt: skip
 # Columns of `native`: characters of the texts, pixels of the picture; 0 where there is none.
 NATIVE = ("headline", "body", "cta", "sponsored_by", "w", "h")
@@ -225,6 +232,7 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         index=FaissIndex.open(folder / "index"),
         bitmaps=bitmaps,
         zones=zones_of(bitmaps),
+        conditions=Conditions(manifest.rules, columns.pop("rule")),
         soft=(soft := _split(columns.pop("soft"))),
         stated=(masks := stated(soft)),
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},

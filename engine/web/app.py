@@ -12,7 +12,8 @@ from flask import Flask, Request
 
 from contexts.taxonomy import ad_products, content_taxonomy, products_to_content
 from engine.campaign import Publisher
-from engine.check import Known
+from engine.changes import ChangeStore
+from engine.check import known_vocabularies
 from engine.config import Config
 from engine.consents import Consents
 from engine.deletions import Deletions
@@ -21,7 +22,6 @@ from engine.events import EventStore
 from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
-from engine.manage import ManageStore
 from engine.money import MoneyStore
 from engine.openrtb import Categories, Market
 from engine.reporting import Reporting
@@ -55,7 +55,7 @@ DESCRIPTION = (
 )
 
 
-class Store(ManageStore, ImageStore, Protocol):
+class Store(ChangeStore, ImageStore, Protocol):
     """Keeps the catalogue and its pictures."""
 
 
@@ -210,7 +210,7 @@ def create_app(
         services.admission,
         refused,
     )
-    known = Known(content_taxonomy(), ad_products())
+    known = known_vocabularies()
     add_decisions(api, decisions)
     auctions = Auctions(
         services.engine,
