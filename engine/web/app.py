@@ -45,6 +45,7 @@ from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
+from engine.web.tag import add_tag
 from engine.web.why import WhyPages, add_why
 from engine.why import Votes, WhyLinks
 from privacy.gate import ARRIVAL, Arrival, Gate
@@ -232,6 +233,7 @@ def create_app(
     add_openrtb(api, auctions)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)
+    add_tag(api)
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)

@@ -17,6 +17,7 @@ PUBLIC = {
     *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
     *("preflight_events", "events_script"),
     *("auction", "preflight_auction"),  # as decisions: a public publisher id from a registered origin
+    *("tag_1_contextual_ad_js", "tag_1_contextual_ad_css", "tag_1_creative_css"),
     *("why", "why_vote", "why_style"),  # the link tells what it is about, and nothing of who follows it
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }
