@@ -47,7 +47,7 @@ OWNERS = {
     "holidays": ["contexts/clock.py"],
     "ibis": ["engine/tally.py"],
     "httpx": ["contexts/fetch.py", "contexts/weather_sources.py", "engine/log_client.py"],
-    "jinja2": ["engine/web/report_pages.py"],
+    "jinja2": ["engine/web/manage_pages.py", "engine/web/report_pages.py"],
     "joserfc": ["privacy/*.py", "engine/prove/consent_fuzz_tokens.py"],
     "nh3": ["engine/creative_safety.py"],
     "onnx": ["contexts/encode_onnx.py"],

@@ -34,6 +34,7 @@ from engine.web.events import EventRoutes, add_events
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
+from engine.web.manage_pages import add_manage_pages
 from engine.web.money import add_money
 from engine.web.origins import Origins
 from engine.web.published import add_published
@@ -190,6 +191,15 @@ def create_app(
         return services.keys().verify(key, services.now())
 
     add_report_pages(api, services.reporting, holder, urlsplit(config.base_url).path.rstrip("/"))
+    add_manage_pages(
+        api,
+        services.store,
+        known,
+        holder,
+        config.currency,
+        services.now,
+        urlsplit(config.base_url).path.rstrip("/"),
+    )
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)
