@@ -36,6 +36,13 @@ HEADERS = tuple(
 MOST_KEY = 200  # characters
 PAGE = 50  # things listed at once
 HISTORY = 10  # changes shown beside a thing
+ASKED: Mapping[str, str] = {
+    "amount": "an amount such as 2.50",
+    "whole": "a whole number",
+    "number": "a number",
+    "size": "width and height such as 300x250",
+    "json": "a rule in JSON",
+}
 _GROUPS: Mapping[Kind, tuple[Group, ...]] = {"campaign": CAMPAIGN, "creative": CREATIVE}
 _SHOWN = (200, 401, 403, 404, 409, 422)  # all of them with a page
 
@@ -187,7 +194,13 @@ class _Desk:
         zone = "UTC" if campaign is None else campaign.flight.timezone
         fields = [field for group in groups for field in group.fields]
         texts = given if given is not None else texts_of(fields, value, zone)
-        faults = [(e.field, f"got {e.got}, expected {e.expected}") for e in errors.errors] if errors else []
+        kinds = {field.path: field.kind for field in fields}
+        faults = [
+            (e.field, f"got {e.got}, expected {ASKED.get(kinds.get(e.field, 'text'), e.expected)}")
+            if e.expected.startswith("`")  # a type's name says nothing to who fills a form in
+            else (e.field, f"got {e.got}, expected {e.expected}")
+            for e in (errors.errors if errors else ())
+        ]
         told, listed = shown(groups, texts, faults)
         id = entity.id if entity is not None else asked.text("id")
         creatives: list[Creative] = []
