@@ -286,6 +286,7 @@ class Publisher(
     timezone: str = "UTC"
     country: str | None = None
     region: str | None = None
+    status: Literal["active", "stopped"] = "active"  # stopped: nothing is shown on its pages
     approval: Literal["automatic", "manual"] = "automatic"
     floor_micros: Micros = 0
     block_advertisers: tuple[Id, ...] = ()

@@ -31,7 +31,7 @@ def kind_of(entity: Entity) -> Kind:
 
 def content_hash(entity: Entity) -> str:
     """Return 64 hex digits that stand for what an entity says; its status is no part of that."""
-    if isinstance(entity, (Campaign, Creative)) and entity.status != "active":
+    if not isinstance(entity, Advertiser) and entity.status != "active":
         entity = msgspec.structs.replace(entity, status="active")
     return hashlib.sha256(msgspec.json.encode(entity)).hexdigest()
 
@@ -69,11 +69,10 @@ class Change:
     @property
     def is_status_only(self) -> bool:
         """Say whether nothing but `status` differs: the snapshot stays, the pause acts at once."""
-        if not isinstance(self.before, (Campaign, Creative)) or not isinstance(
-            self.after, (Campaign, Creative)
-        ):
+        before, after = self.before, self.after
+        if before is None or after is None or isinstance(before, Advertiser) or isinstance(after, Advertiser):
             return False
-        return msgspec.structs.replace(self.before, status=self.after.status) == self.after
+        return msgspec.structs.replace(before, status=after.status) == after
 
     def fields(self) -> list[tuple[str, object, object]]:
         """Return (path, old, new) of every field that differs; absent values are None."""

@@ -244,5 +244,5 @@ def _stopped(view: View, rows: Rows, now: datetime) -> tuple[str, ...]:
         found.append("its budget is spent, in all or for today")
     for publisher, words in view.approved.items():
         if not Eligible(words).holds(rows).any():
-            found.append(f"not approved by publisher {publisher}")
+            found.append(f"not approved by publisher {publisher}, or stopped there")
     return tuple(found)

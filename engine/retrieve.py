@@ -209,7 +209,7 @@ def _publishers_rules(view: View, context: Context) -> list[Predicate]:
         found.append((f"frequency cap of campaign {campaign}", others))
     approved = view.approved.get(context.publisher)
     if approved is not None:
-        found.append(("approved by the publisher", approved))
+        found.append(("approved by the publisher, and not stopped there", approved))
     return found
 
 

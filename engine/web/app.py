@@ -36,6 +36,7 @@ from engine.web.events import EventRoutes, add_events
 from engine.web.health import Metrics, add_health
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
+from engine.web.manage_pages import add_manage_pages
 from engine.web.money import add_money
 from engine.web.openrtb import QUERY_KEYS as AUCTION_KEYS
 from engine.web.openrtb import Auctions, Offerer, add_openrtb
@@ -249,6 +250,7 @@ def create_app(
         api,
         WhyPages(services.why_links, services.votes, services.door, services.publishers, contact, root),
     )
+    add_manage_pages(api, services.store, known, holder, config.currency, services.now, root)
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)

@@ -12,7 +12,8 @@ from tests.engine.web.conftest import CALLERS, Service, errors
 PUBLIC = {
     *("openapi", "decide", "preflight", "image", "healthz", "readyz", "gpc_support", "consent_statuses"),
     *("reports_page", "reports_style", "plan_page"),  # empty forms, and public numbers
-    "show_report",  # the key comes in the form
+    *("manage_page", "manage_style"),  # an empty form
+    *("show_report", "manage"),  # the key comes in the form
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
     *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
     *("preflight_events", "events_script"),
