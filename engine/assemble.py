@@ -1,4 +1,4 @@
-"""A creative as it is answered: native assets, and HTML that is safe to put into a page."""
+"""A creative as it is answered: native assets, and HTML that is safe to put into a page, labelled as what it is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from contexts.extract import read_html
 from engine.campaign import Advertiser, Campaign
 from engine.creative import Creative
 from engine.creative_safety import with_image_urls
-from engine.decision import Asset, Assets, CreativeAnswer
+from engine.decision import Asset, Assets, CreativeAnswer, PoliticalAnswer
 
 # Of HTML as ingest leaves it: attributes in double quotes, their contents escaped.
 _ALT = re.compile(r'<img\b[^>]*?\salt="([^"]*)"')
 REL = "noopener noreferrer nofollow sponsored"
+WHY = "tactful:why"  # stands in a creative's label for the link to why it was chosen; no other link has this scheme
+_WHY_IN_JSON = f'href=\\"{WHY}\\"'.encode()
 
 
 def text_of(creative: Creative, campaign: Campaign, advertiser: Advertiser) -> str:
@@ -51,9 +53,10 @@ def creative_answer(
         advertiser=advertiser.id,
         format=creative.format,
         assets=assets,
-        html=_html(creative, assets, image_url),
+        html=labelled(_html(creative, assets, image_url), advertiser.name, campaign.paid_by),
         landing_domain=urlsplit(creative.landing_url).hostname or "",
         size=creative.size,
+        political=political_answer(campaign),
     )
 
 
@@ -62,6 +65,32 @@ def adm(html: str, impression_url: str | None) -> str:
     if impression_url is None:
         return html
     return f'{html}<img src="{escape(impression_url)}" width="1" height="1" alt="" hidden>'
+
+
+def labelled(html: str, behalf: str, paid_by: str = "") -> str:
+    """Label a creative's HTML as advertising of `behalf`, with a link to why it is shown (DSA Article 26).
+
+    The link is WHY, until `with_why` names the page that tells of one choice.
+    """
+    who = escape(behalf) + (f", paid for by {escape(paid_by)}" if paid_by and paid_by != behalf else "")
+    return (
+        f'{html}<small class="tactful-label">Advertisement<span class="tactful-who">: {who}</span> '
+        f'<a class="tactful-why" href="{WHY}" rel="noopener noreferrer" target="_blank">Why this ad?</a></small>'
+    )
+
+
+def with_why(creative: bytes, url: str) -> bytes:
+    """Let the label in the JSON of a CreativeAnswer link to a URL that needs no escaping."""
+    before, found, after = creative.rpartition(_WHY_IN_JSON)
+    return before + f'href=\\"{url}\\"'.encode() + after if found else creative
+
+
+def political_answer(campaign: Campaign) -> PoliticalAnswer | None:
+    """Return what is told with a political campaign's creatives."""
+    notice = campaign.political_notice
+    if notice is None:
+        return None
+    return PoliticalAnswer(notice.sponsor, notice.process, notice.notice_url)
 
 
 def _html(creative: Creative, assets: Assets, image_url: Callable[[str], str]) -> str:

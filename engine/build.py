@@ -25,9 +25,10 @@ from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
 from engine import faiss_index
 from engine.assemble import creative_answer, text_of
-from engine.campaign import Advertiser, Campaign, Prefer, Publisher
+from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
-from engine.creative import Creative
+from engine.conditions import both, condition_of, walk
+from engine.creative import Creative, Offer
 from engine.decision import Assets
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
@@ -35,7 +36,6 @@ from engine.pricing import terms_of, value_of
 from engine.snapshot import (
     FOREVER,
     NATIVE,
-    AdvertiserEntry,
     CampaignEntry,
     Manifest,
     file_hash,
@@ -47,7 +47,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 4  # of the files; a newer program makes its own
+FORMAT = 5  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -174,6 +174,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         "floor": np.array(rows.floor, np.int64),
         "campaign": np.array(rows.campaign, np.int32),
         "prefer": prefer,
+        "rule": np.array(rows.condition, np.int32),
         "start": np.array(rows.start, np.int64),
         "end": np.array(rows.end, np.int64),
         "id_hash": hashes[order],
@@ -194,10 +195,11 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         rows=len(rows.ids),
         weights={f: float(w) for f, w in weights.items()},
         advertisers=tuple(a.id for a in advertisers),
-        payers=tuple(AdvertiserEntry(a.name, a.domains) for a in advertisers),
+        domains=tuple(a.domains for a in advertisers),
         campaigns=tuple(rows.entries),
         publishers=publishers,
         prefers=tuple(rows.prefers),
+        rules=tuple(rows.conditions),
         phrases=_phrases(campaigns, rows.rules),
         bitmaps=(*bitmaps.names, *own_words.names),
         hashes={name: file_hash(folder / name) for name in files_of(folder)},
@@ -226,6 +228,12 @@ class _Rows:
                 c.house,
                 c.frequency_cap,
                 terms_of(c),
+                self._advertisers[c.advertiser][1].name,
+                c.paid_by,
+                c.guaranteed,
+                c.share_cap,
+                c.separation,
+                c.political,
             )
             for c in campaigns
         ]
@@ -242,6 +250,8 @@ class _Rows:
         self.kind: list[str] = []  # "native", or the size of a banner
         self.rules: list[RuleSet] = []
         self.rule: list[int] = []
+        self.conditions: dict[Condition, int] = {}  # nested rules, by what they say
+        self.condition: list[int] = []
         self.prefers: list[Prefer] = []
         self.prefer: list[int] = []
         self.native: list[tuple[int, ...]] = []
@@ -271,14 +281,19 @@ class _Rows:
         self.floor.append(
             max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0)
         )
-        self.start.append(int(flight.start.timestamp()) if flight.start else 0)
-        self.end.append(int(flight.end.timestamp()) if flight.end else FOREVER)
-        self.allowed.append(_own_kind_allowed(creative, rules))
+        offer = creative.offer or Offer()
+        starts = [int(at.timestamp()) for at in (flight.start, offer.start) if at is not None]
+        ends = [int(at.timestamp()) for at in (flight.end, offer.end) if at is not None]
+        self.start.append(max(starts, default=0))
+        self.end.append(min(ends, default=FOREVER))
+        self.allowed.append(_own_kind_allowed(creative, rules) and offer.stock != 0)
         self.house.append(campaign.house)
         self.kind.append(
             "native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size)
         )
         self.rule.append(self._rule_at[rules])
+        said = both(campaign.targeting, creative.targeting)
+        self.condition.append(-1 if said is None else self.conditions.setdefault(said, len(self.conditions)))
         self.prefer.append(self._prefer_at[prefer])
         self.native.append(_native(answer.assets))
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
@@ -293,6 +308,12 @@ class _Rows:
         }
         masks |= {f"kind:{k}": np.asarray(kind == k, bool) for k in sorted(set(self.kind))}
         campaign = np.array(self.campaign, np.int32)
+        for name, entries in (
+            ("political", [entry.political for entry in self.entries]),
+            ("guaranteed", [entry.guaranteed for entry in self.entries]),
+        ):
+            if any(entries):
+                masks[name] = np.array(entries, bool)[campaign]
         for category in sorted({c for e in self.entries for c in e.categories}):
             masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[
                 campaign
@@ -328,6 +349,14 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
         for targeting in (rule_set.campaign, rule_set.creative)
         for words in (rule_of(targeting, "keywords"),)
         for phrase in (*words.include, *words.exclude)
+    }
+    ruled |= {
+        listed(phrase)
+        for rule_set in rules
+        for targeting in (rule_set.campaign, rule_set.creative)
+        if (said := condition_of(targeting)) is not None
+        for part in walk(said)
+        for phrase in part.keywords
     }
     own = sorted({listed(phrase) for campaign in campaigns for phrase in campaign.keywords} - ruled)
     return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])

@@ -8,13 +8,15 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
+from engine.assemble import with_why
 from engine.background import Background
 from engine.cache import Bounded
 from engine.catalog import Catalog, View
-from engine.decision import Answer, Filled, Offer, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
+from engine.decision import Answer, Dsa, Filled, Offer, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.rank import Shortlist, share_out
@@ -33,6 +35,7 @@ from engine.retrieve import (
 )
 from engine.snapshot import Snapshot
 from engine.targeting import narrow, page_clauses
+from engine.why import WhyLinks, trace_of
 from privacy.consent import Consented
 from privacy.visit import Visit
 
@@ -109,6 +112,7 @@ class Engine:
         gatherer: Gatherer,
         background: Background,
         topics: TopicVectors,
+        why_links: WhyLinks,
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
@@ -118,6 +122,7 @@ class Engine:
         self.catalog = catalog
         self.gatherer = gatherer
         self.topics = topics
+        self._why_links = why_links
         self._background = background
         self._now = now
         self._monotonic = monotonic
@@ -284,6 +289,10 @@ class Engine:
                 clauses = tuple(at for _, at in rules)
                 kept.clauses.put(page, clauses)
             found = narrow(surroundings(scene.view, scene.context), bitmaps, clauses)
+            conditions = scene.view.snapshot.conditions
+            if conditions:
+                met = conditions.met(scene.context, self.gatherer.topics(page))
+                np.bitwise_and(found, conditions.passing(met), out=found)
             kept.grounds.put(scene.key, found)
         return found
 
@@ -357,14 +366,19 @@ class Engine:
         if found is None:
             snapshot = scene.view.snapshot
             record = snapshot.record(pick.row)
+            entry = snapshot.entry(pick.row)
             why = reasons(snapshot, scene.context, self.soft(scene), pick, self._about(scene, pick.row))
+            trace = trace_of(scene.context, snapshot.creative_id(pick.row), entry, why)
+            why_url = self._why_links.url(trace)
             found = Filled(
                 placement=placement,
-                creative=msgspec.Raw(record.creative),
+                creative=msgspec.Raw(with_why(record.creative, why_url)),
                 click_url=record.click_url,
                 score=score_of(why),
                 reasons=why if explain else (),
-                house=snapshot.entry(pick.row).house,
+                house=entry.house,
+                dsa=Dsa(entry.behalf, entry.paid_by or entry.behalf, trace.params),
+                why_url=why_url,
             )
             scene.settled.answers.put(key, found)
         return found
@@ -380,10 +394,9 @@ class Engine:
 
 
 def offer_of(snapshot: Snapshot, shown: Shown) -> Offer:
-    """Say who pays for what was chosen, and what."""
+    """Say what is paid for what was chosen, and what it advertises."""
     entry = snapshot.entry(shown.row)
-    payer = snapshot.manifest.payers[entry.advertiser]
-    return Offer(shown.price_micros, payer.name, payer.domains, entry.categories)
+    return Offer(shown.price_micros, snapshot.manifest.domains[entry.advertiser], entry.categories)
 
 
 def privacy_answer(visit: Visit, context: Context) -> PrivacyAnswer:
@@ -425,5 +438,6 @@ def _key(view: View, context: Context) -> Key:
         clock.season,
         clock.holiday,
         tuple(view.moments(clock.at).values()),
+        view.snapshot.conditions.around(context),
         told,
     )

@@ -58,11 +58,10 @@ class Ranked(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """Who pays for a creative that was chosen, and what."""
+    """What is paid for a creative that was chosen, and what it advertises."""
 
     price_micros: int  # for one impression, where the placement is an auction
-    advertiser: str  # its name
-    domains: tuple[str, ...]
+    domains: tuple[str, ...]  # the advertiser's
     categories: tuple[str, ...]  # IAB Ad Product Taxonomy 2.0
 
 
@@ -93,6 +92,14 @@ class Assets(Struct, frozen=True, omit_defaults=True):
     image: Asset | None = None
 
 
+class PoliticalAnswer(Struct, frozen=True):
+    """What must stand beside a political advertisement (Regulation (EU) 2024/900, article 11)."""
+
+    sponsor: str
+    process: str
+    notice_url: str
+
+
 class CreativeAnswer(Struct, frozen=True):
     """A creative as it is answered. Encoded once, when the catalogue snapshot is built."""
 
@@ -104,6 +111,7 @@ class CreativeAnswer(Struct, frozen=True):
     html: str
     landing_domain: str
     size: tuple[int, int] | None = None
+    political: PoliticalAnswer | None = None
 
 
 class Events(Struct, frozen=True):
@@ -111,6 +119,14 @@ class Events(Struct, frozen=True):
 
     impression: str  # it began to render
     viewable: str  # MRC definition, not accredited: half of its pixels in view for one continuous second
+
+
+class Dsa(Struct, frozen=True):
+    """Transparency by Article 26 of the Digital Services Act, in the words of OpenRTB's extension."""
+
+    behalf: str  # on whose behalf it is shown
+    paid: str  # who paid
+    params: tuple[int, ...]  # 2: the context; 1 beside it: signals of a consenting reader
 
 
 class Filled(Struct, frozen=True, omit_defaults=True):
@@ -123,6 +139,8 @@ class Filled(Struct, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...] = ()  # with explain
     house: bool = False
     events: Events | None = None  # none for tests, and in the strict profile
+    dsa: Dsa | None = None
+    why_url: str = ""  # the reader's page: who paid, and why this creative; the same for all views of a scene
 
 
 class PrivacyAnswer(Struct, frozen=True):

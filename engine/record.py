@@ -20,7 +20,7 @@ from engine.decision import Events, Filled, Placement, Ranked
 from engine.events import KINDS, Asked, Event
 from engine.pricing import billing_day, event_price, held
 from engine.rank import Shortlist
-from engine.sections import section_of
+from engine.sections import OTHER
 from engine.snapshot import Snapshot
 from engine.tickets import DAY_MS, LETTERS, WEATHERS, Moment, Ticket, Tickets, event_of, hold_until
 from privacy.event_token import RANDOM_BYTES
@@ -77,7 +77,7 @@ class _Kept(NamedTuple):
 
     snapshot: Snapshot
     plans: Bounded[tuple[int, str, bool], tuple[Choice, tuple[_Place, ...]]]
-    creatives: Bounded[int, tuple[str, list[bytes]]]  # row → its id, and its JSON without its own link
+    creatives: Bounded[int, str]  # row → its id
 
 
 class Recorder:
@@ -106,7 +106,7 @@ class Recorder:
     def record(self, scene: Scene, visit: Visit, choice: Choice) -> tuple[Filled, ...]:
         """Return what fills the placements with the addresses of its events."""
         at_ms = int(self._now().timestamp() * 1000)
-        section = section_of(scene.view.snapshot.publishers[visit.publisher], visit.page.url)
+        section = scene.context.section or OTHER
         places = self._places(scene, visit, section, choice)
         random, day, until = self._random(RANDOM_BYTES), at_ms // DAY_MS, hold_until(at_ms)
         stamped: list[Filled] = []
@@ -149,16 +149,16 @@ class Recorder:
         snapshot, context = kept.snapshot, scene.context
         entry = snapshot.entry(shown.row)
         condition = None if context.weather is None else context.weather.condition
-        known = kept.creatives.get(shown.row)
-        if known is None:
-            known = snapshot.creative_id(shown.row), bytes(filled.creative).split(_link(filled.click_url))
-            kept.creatives.put(shown.row, known)
+        creative = kept.creatives.get(shown.row)
+        if creative is None:
+            creative = snapshot.creative_id(shown.row)
+            kept.creatives.put(shown.row, creative)
         ticket = Ticket(
             context.publisher,
             section,
             str(context.page.topics[0].id) if context.page.topics else "",
             entry.id,
-            known[0],
+            creative,
             DEVICE_CLASSES.index(context.device.cls),
             PARTS_OF_DAY.index(context.clock.part),
             WEATHERS.index(condition or ""),
@@ -169,7 +169,7 @@ class Recorder:
         bounded = entry.terms.bounded and not entry.house and not visit.ivt
         return _Place(
             filled,
-            known[1],
+            bytes(filled.creative).split(_link(filled.click_url)),
             "UTC" if entry.house else entry.terms.timezone,
             held(entry.terms.kind, shown.price_micros) if bounded else 0,
             ticket,
@@ -187,6 +187,8 @@ class Recorder:
             filled.reasons,
             filled.house,
             Events(self._impressions + pixel, self._views + pixel),
+            filled.dsa,
+            filled.why_url,
         )
 
     def _ahead(self, zone: str, at_ms: int) -> int:

@@ -33,6 +33,7 @@ from engine.targeting import Predicate, conjunction, page_clauses, resolved, sur
 LIST_LENGTH = 4096  # creatives in a page's list: so many prove 97 of 100 requests at 100,000 creatives
 SPARE = 1.3  # what one search for several placements fetches above the smallest one's share
 TOGETHER = 8  # times k: to fetch more costs more than to search for each placement
+NESTED = "nested rules"
 ROUNDING = 1e-6  # two float32 sums of the same parts may differ by this much
 
 
@@ -176,8 +177,11 @@ def context_rules(view: View, context: Context, topics: frozenset[str]) -> list[
     bitmaps = view.snapshot.bitmaps
     parts = surrounding_clauses(bitmaps, context, view.moments(context.clock.at))
     around = [clause for _, clauses in parts for clause in clauses()]
+    conditions = view.snapshot.conditions
+    nested = conditions.passing(conditions.met(context, topics)) if conditions else None
     return [
         *resolved(bitmaps, [*page_clauses(bitmaps, context.page, topics), *around]),
+        *(() if nested is None else [(NESTED, nested)]),
         *_publishers_rules(view, context),
     ]
 
@@ -205,7 +209,7 @@ def _publishers_rules(view: View, context: Context) -> list[Predicate]:
         found.append((f"frequency cap of campaign {campaign}", others))
     approved = view.approved.get(context.publisher)
     if approved is not None:
-        found.append(("approved by the publisher", approved))
+        found.append(("approved by the publisher, and not stopped there", approved))
     return found
 
 
@@ -232,6 +236,8 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         others = view.bitmap(("not of", advertiser), partial(_not_of, snapshot, advertiser))
         found.append((f"advertiser {advertiser} blocked", others))
+    if not publisher.political and (words := snapshot.bitmaps.get("political")) is not None:
+        found.append(("political advertisements are not taken", ~words))
     for category in dict.fromkeys((*publisher.block_categories, *placement.block_categories)):
         words = snapshot.bitmaps.get(f"category:{category}")
         if words is not None:
@@ -388,8 +394,9 @@ def _kinds_in_words(placement: Placement) -> str:
 
 
 def _by_impressions(snapshot: Snapshot) -> Words:
-    """Return the creatives whose campaigns pay for impressions."""
-    by = np.array([c.terms.kind == KINDS[0] for c in snapshot.manifest.campaigns], bool)
+    """Return the creatives of campaigns that pay for impressions; a political one's notice has no place in a bid."""
+    campaigns = snapshot.manifest.campaigns
+    by = np.array([c.terms.kind == KINDS[0] and not c.political for c in campaigns], bool)
     return Eligible.from_mask(by[snapshot.campaign]).words
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from contexts.context import EncoderId, Vector
 from contexts.facets import SOFT_FACETS, WIDTHS, Facet, Layout, SoftFacet, stated
-from engine.campaign import Prefer, Publisher
+from engine.campaign import Condition, Prefer, Publisher
+from engine.conditions import Conditions
 from engine.enrich import focus
 from engine.errors import SnapshotError
 from engine.faiss_index import FaissIndex
@@ -35,13 +36,12 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     house: bool
     frequency_cap: int | None = None
     terms: Terms = Terms()
-
-
-class AdvertiserEntry(msgspec.Struct, frozen=True):
-    """What is told of an advertiser to whom it bids with."""
-
-    name: str
-    domains: tuple[str, ...]
+    behalf: str = ""  # the advertiser's name
+    paid_by: str = ""  # who pays, where it is another
+    guaranteed: bool = False
+    share_cap: float | None = None
+    separation: tuple[str, ...] = ()
+    political: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -53,10 +53,11 @@ class Manifest(msgspec.Struct, frozen=True):
     rows: int
     weights: dict[Facet, float]
     advertisers: tuple[str, ...]
-    payers: tuple[AdvertiserEntry, ...]  # of each of the advertisers
+    domains: tuple[tuple[str, ...], ...]  # of each of the advertisers
     campaigns: tuple[CampaignEntry, ...]
     publishers: tuple[Publisher, ...]
     prefers: tuple[Prefer, ...]
+    rules: tuple[Condition, ...]  # the distinct nested ones
     phrases: tuple[str, ...]  # that rules or campaigns name, to be looked for in pages
     bitmaps: tuple[str, ...]
     hashes: dict[str, str]  # file name → sha256, hex
@@ -91,6 +92,7 @@ class Snapshot:
     prefer: NDArray[np.int32]  # (rows,) index into manifest.prefers
     start: NDArray[np.int64]  # (rows,) flight, seconds since 1970 UTC, inclusive
     end: NDArray[np.int64]  # (rows,) exclusive
+    conditions: Conditions  # the nested rules
     id_hash: NDArray[np.uint64]  # (rows,) ascending
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
@@ -156,9 +158,7 @@ class Snapshot:
             name = domain.lower().rstrip(".")
             found.update(self.owners.get(name, ()))
             for above in _above(name):
-                found.update(
-                    at for at in self.owners.get(above, ()) if above in self.manifest.payers[at].domains
-                )
+                found.update(at for at in self.owners.get(above, ()) if above in self.manifest.domains[at])
         return tuple(self.manifest.advertisers[at] for at in sorted(found))
 
     def prefers(self, row: int) -> Prefer:
@@ -196,7 +196,7 @@ def id_hash(text: str) -> np.uint64:
 COLUMNS = {
     "bid": "<i8", "floor": "<i8", "campaign": "<i4", "prefer": "<i4", "start": "<i8", "end": "<i8",
     "anchors": "<f4", "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1",
-    "bitmaps": "<u8", "native": "<i2",
+    "bitmaps": "<u8", "native": "<i2", "rule": "<i4",
 }  # fmt: skip
 # Columns of `native`: characters of the texts, pixels of the picture; 0 where there is none.
 NATIVE = ("headline", "body", "cta", "sponsored_by", "w", "h")
@@ -223,21 +223,22 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         index=FaissIndex.open(folder / "index"),
         bitmaps=bitmaps,
         zones=zones_of(bitmaps),
+        conditions=Conditions(manifest.rules, columns.pop("rule")),
         soft=(soft := _split(columns.pop("soft"))),
         stated=(masks := stated(soft)),
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
-        owners=_owners(manifest.payers),
+        owners=_owners(manifest.domains),
         caps={c.id: c.frequency_cap for c in manifest.campaigns if c.frequency_cap is not None},
         advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,
     )
 
 
-def _owners(payers: Sequence[AdvertiserEntry]) -> dict[str, tuple[int, ...]]:
+def _owners(owned: Sequence[Sequence[str]]) -> dict[str, tuple[int, ...]]:
     found: dict[str, set[int]] = {}
-    for at, payer in enumerate(payers):
-        for domain in payer.domains:
+    for at, domains in enumerate(owned):
+        for domain in domains:
             for name in (domain, *_above(domain)):
                 found.setdefault(name, set()).add(at)
     return {name: tuple(sorted(ats)) for name, ats in found.items()}

@@ -357,6 +357,7 @@ def enter(
     region: str | None = None,
     condition: str | None = None,
     temperature_c: float | None = None,
+    wind_ms: float | None = None,
 ) -> Visit:
     """Make the Visit of a page view from its Arrival and the fields of its body, each coarsened.
 
@@ -384,7 +385,7 @@ def enter(
         timezone=known_timezone(timezone),
         at=coarse_time(at),
         place=coarse_place(country, region),
-        weather=coarse_weather(condition, temperature_c),
+        weather=coarse_weather(condition, temperature_c, wind_ms),
     )
 
 
@@ -532,9 +533,11 @@ def coarse_place(country: str | None, region: str | None) -> PlaceInput:
     return PlaceInput(nation, code)
 
 
-def coarse_weather(condition: str | None, temperature_c: float | None) -> WeatherInput | None:
-    """Take a condition of the closed set and round the temperature to whole degrees. Raises FieldError."""
-    if condition is None and temperature_c is None:
+def coarse_weather(
+    condition: str | None, temperature_c: float | None, wind_ms: float | None
+) -> WeatherInput | None:
+    """Take a condition of the closed set, whole degrees, whole metres a second of wind. Raises FieldError."""
+    if condition is None and temperature_c is None and wind_ms is None:
         return None
     if temperature_c is not None:
         if not math.isfinite(temperature_c) or not -90 <= temperature_c <= 60:
@@ -542,7 +545,11 @@ def coarse_weather(condition: str | None, temperature_c: float | None) -> Weathe
                 "weather.temperature_c", "a number out of range", "degrees Celsius from -90 to 60"
             )
         temperature_c = float(round(temperature_c))
-    return WeatherInput(_one_of("weather.condition", condition, CONDITIONS), temperature_c)
+    if wind_ms is not None:
+        if not math.isfinite(wind_ms) or not 0 <= wind_ms <= 120:
+            raise FieldError("weather.wind_ms", "a number out of range", "metres a second from 0 to 120")
+        wind_ms = float(round(wind_ms))
+    return WeatherInput(_one_of("weather.condition", condition, CONDITIONS), temperature_c, wind_ms)
 
 
 def _one_of(field: str, value: str | None, known: Collection[W], expected: str = "") -> W | None:

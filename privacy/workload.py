@@ -1,7 +1,8 @@
 """Every table that is released about page views: what it counts, by what, how noisily, and what that costs a page view.
 
 The unit is one page view in one UTC day: at most SLOTS of its impressions and one click are counted, whatever was
-shown. Days are disjoint, so one page view pays for the tables of its day and for its place in those of 28 days.
+shown. A page that tells why an advertisement was shown is a view of its own, with at most one vote. Days are disjoint,
+so one page view pays for the tables of its day and for its place in those of 28 days.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ from typing import Literal
 
 from privacy.noise import Gaussian, Laplace, calibrated
 
-Kind = Literal["impression", "click", "view", "money"]
-Use = Literal["report", "learner", "governor"]
+Kind = Literal["impression", "click", "view", "money", "vote"]
+Use = Literal["report", "learner", "governor", "readers"]
 
 SLOTS = 3  # impressions of a page view that are counted; further ones are shown, paid and not counted
 MOST_PRICE = 200_000  # micro-units that are counted of what a page view was billed, all its events together
 CAP = 1_000_000  # micro-epsilon that a page view may lose in all
-SHARES: Mapping[Use, int] = {"report": 600_000, "learner": 300_000, "governor": 100_000}
+SHARES: Mapping[Use, int] = {"report": 600_000, "learner": 300_000, "governor": 60_000, "readers": 40_000}
 MONTH = 28  # days of a long table, counted from 1970-01-01
-UNIT = f"one page view in one UTC day, with at most {SLOTS} impressions and one click"
+UNIT = f"one page view in one UTC day, with at most {SLOTS} impressions, one click and one vote"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A release: what it counts, by which dimensions, over how many days.
 
-    `view`: page views that showed something; `money`: micro-units that their events were billed.
+    `view`: page views that showed something; `money`: micro-units that their events were billed; `vote`: "not
+    relevant" and "too personal", as readers said of a creative.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Table:
     @property
     def l1(self) -> int:
         """The most that one page view changes the cells by, in sum; all of it may fall on one cell."""
-        return {"impression": SLOTS, "click": 1, "view": 1, "money": MOST_PRICE}[self.kind]
+        return {"impression": SLOTS, "click": 1, "view": 1, "money": MOST_PRICE, "vote": 1}[self.kind]
 
     def noise(self) -> Laplace | Gaussian:
         """Return the noise of its cells. Raises NoiseError where there is none to be had."""
@@ -67,7 +69,9 @@ TABLES: tuple[Table, ...] = (
     Table("clicks-28", "click", ("campaign", "creative"), 70_000, days=MONTH),
     *_learner("impression", 25_000),
     *_learner("click", 50_000),
-    Table("moments", "view", ("publisher", "device", "part", "weather"), 100_000, "governor"),
+    Table("moments", "view", ("publisher", "device", "part", "weather"), 60_000, "governor"),
+    # Few readers vote: of four weeks a number can be told, of a day none.
+    Table("votes-28", "vote", ("campaign", "vote"), 40_000, "readers", days=MONTH),
 )
 
 

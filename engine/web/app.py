@@ -12,7 +12,8 @@ from flask import Flask, Request
 
 from contexts.taxonomy import ad_products, content_taxonomy, products_to_content
 from engine.campaign import Publisher
-from engine.check import Known
+from engine.changes import ChangeStore
+from engine.check import known_vocabularies
 from engine.config import Config
 from engine.consents import Consents
 from engine.deletions import Deletions
@@ -21,7 +22,6 @@ from engine.events import EventStore
 from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
-from engine.manage import ManageStore
 from engine.money import MoneyStore
 from engine.openrtb import Categories, Market
 from engine.reporting import Reporting
@@ -40,6 +40,7 @@ from engine.web.iab import QUERY_KEYS as IAB_KEYS
 from engine.web.iab import Iab, Reader, add_iab
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
+from engine.web.manage_pages import add_manage_pages
 from engine.web.money import add_money
 from engine.web.openrtb import QUERY_KEYS as AUCTION_KEYS
 from engine.web.openrtb import Auctions, Offerer, add_openrtb
@@ -49,6 +50,9 @@ from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
+from engine.web.tag import add_tag
+from engine.web.why import WhyPages, add_why
+from engine.why import Votes, WhyLinks
 from privacy.gate import ARRIVAL, Arrival, Gate
 from privacy.iab import Role, refuses_selection
 
@@ -57,7 +61,7 @@ DESCRIPTION = (
 )
 
 
-class Store(ManageStore, ImageStore, Protocol):
+class Store(ChangeStore, ImageStore, Protocol):
     """Keeps the catalogue and its pictures."""
 
 
@@ -79,6 +83,14 @@ class Services(Protocol):
     @property
     def door(self) -> Door:
         """Takes events in."""
+
+    @property
+    def why_links(self) -> WhyLinks:
+        """Writes and reads the links to why a creative was chosen."""
+
+    @property
+    def votes(self) -> Votes:
+        """Lets readers say what they think of one."""
 
     @property
     def events(self) -> EventStore:
@@ -204,7 +216,7 @@ def create_app(
         services.admission,
         refused,
     )
-    known = Known(content_taxonomy(), ad_products())
+    known = known_vocabularies()
     add_decisions(api, decisions)
     auctions = Auctions(
         services.engine,
@@ -247,6 +259,7 @@ def create_app(
         config.base_url,
     )
     add_ethicalads(api, ethical)
+    add_tag(api)
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
@@ -255,7 +268,14 @@ def create_app(
     def holder(key: str) -> Caller | None:
         return services.keys().verify(key, services.now())
 
-    add_report_pages(api, services.reporting, holder, urlsplit(config.base_url).path.rstrip("/"))
+    root = urlsplit(config.base_url).path.rstrip("/")
+    add_report_pages(api, services.reporting, holder, root)
+    contact = config.officer or config.operator or config.contact
+    add_why(
+        api,
+        WhyPages(services.why_links, services.votes, services.door, services.publishers, contact, root),
+    )
+    add_manage_pages(api, services.store, known, holder, config.currency, services.now, root)
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)

@@ -62,6 +62,7 @@ GATE_NAMES = {
     "place.region": ("region",),
     "weather.condition": ("condition",),
     "weather.temperature_c": ("temperature_c",),
+    "weather.wind_ms": ("wind_ms",),
 }
 
 NO_DEVICE, NO_TIME, NO_PLACE, NO_WEATHER, NO_CONSENT = (
@@ -332,6 +333,7 @@ def visit_of(arrival: Arrival, body: DecisionBody, *, trusted: bool) -> Visit:
         "region": place.region,
         "condition": weather.condition,
         "temperature_c": weather.temperature_c,
+        "wind_ms": weather.wind_ms,
     }
     faults = inconsistencies(body)
     if not faults:

@@ -39,6 +39,7 @@ from engine.store.money_sqlite import SqliteMoney
 from engine.tickets import Tickets
 from engine.web import create_app
 from engine.web.decisions import Admits
+from engine.why import Votes, WhyLinks
 from privacy import iab
 from privacy.consent_token import Verifier
 from privacy.event_token import Sealer
@@ -103,7 +104,7 @@ class FakeEngine:
         block_domains: Sequence[str] = (),
     ) -> tuple[Answer, tuple[Offer, ...]]:
         answer = self.decide(visit, placements, explain=False, deadline=deadline, test=test)
-        return answer, tuple(Offer(1000, "A 1", ("a1.test",), ()) for _ in answer.decisions)
+        return answer, tuple(Offer(1000, ("a1.test",), ()) for _ in answer.decisions)
 
     def page(self, visit: Visit, deadline: float) -> PageFacts:
         return PageFacts("0" * 32, EncoderId("fake"), None)
@@ -158,6 +159,8 @@ class FakeServices:
         self.events, self.money = SqliteEvents(store), SqliteMoney(store)
         self.tickets = Tickets(Sealer(b"e" * 32))
         self.door = Door(self.tickets, AtOnce(self.events), self.now)
+        self.why_links = WhyLinks("https://ads.example", b"why")
+        self.votes = Votes(self.tickets, now=self.now, random_bytes=secrets.token_bytes)
         self.engine = FakeEngine()
         self.consent_log = FakeLog(store.path.parent)
         self.time = NOW
