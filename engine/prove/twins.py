@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from engine.prove.channels import Sender
 from engine.prove.consents import said
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 Clock = Callable[[], datetime]
 Chance = Callable[[int], bytes]
 
+AUCTION = "/openrtb2/auction"
 START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
 _TICK = timedelta(milliseconds=250)
 _BODY_HEADERS = {"Content-Type": "CONTENT_TYPE", "Content-Length": "CONTENT_LENGTH"}
+_ADDRESS = re.compile(r"(?:^|&)url=[^&]*")  # a page's, in the query of a request
 _RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 
 
@@ -55,6 +58,11 @@ class Request:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     mute: bool = False  # here not even a good consent may act: under GPC, on a page of an Article 9 topic
+
+    @property
+    def auction(self) -> bool:
+        """Say whether it is a bid request."""
+        return self.method == "POST" and self.path.startswith(AUCTION)
 
     @property
     def name(self) -> str:
@@ -136,6 +144,7 @@ def environ_of(request: Request, sender: Sender, errors: io.StringIO, body: byte
         for name, value in headers.items()
     ]
     path, _, query = request.path.partition("?")
+    query = _ADDRESS.sub(lambda found: found[0] + quote(sender.page_suffix, safe=""), query, count=1)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
@@ -169,6 +178,8 @@ def _read(parts: Iterable[bytes]) -> bytes:
 
 def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> bytes:
     """Give the body as this sender says it at a moment, in its request of this number."""
+    if request.auction:
+        return _bid_request(request, sender)
     if not (sender.page_userinfo or sender.page_suffix or sender.consent):
         return request.body
     try:
@@ -176,13 +187,27 @@ def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> by
         url = body["page"]["url"]
     except (ValueError, KeyError, TypeError):
         return request.body
-    parts = urlsplit(url)
-    body["page"]["url"] = (
-        f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
-    )
+    body["page"]["url"] = _page_url(url, sender)
     if sender.consent:
         body |= said(sender.consent, body["publisher"], now, number)
     return json.dumps(body, ensure_ascii=False).encode()
+
+
+def _bid_request(request: Request, sender: Sender) -> bytes:
+    """Give a bid request as this sender says it."""
+    body = json.loads(request.body)
+    body["site"]["page"] = _page_url(body["site"]["page"], sender)
+    for path, value in sender.ortb.items():
+        at, names = body, path.split(".")
+        for name in names[:-1]:
+            at = at[int(name)] if isinstance(at, list) else at.setdefault(name, {})
+        at[names[-1]] = value
+    return json.dumps(body).encode()
+
+
+def _page_url(url: str, sender: Sender) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
 
 
 @contextmanager
