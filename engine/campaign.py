@@ -197,4 +197,6 @@ class Publisher(
     issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
+    # How much copy may tell a reader's situation apart: 3 bits hold for one page view in eight, 0 for all alike.
+    specificity_bits: Annotated[float, Meta(ge=0, le=32)] = 8.0
     sections: Annotated[tuple[Section, ...], Meta(max_length=200)] = ()  # by which its views are told

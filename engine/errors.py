@@ -84,6 +84,10 @@ class Forgotten(EngineError):
     """What stands for a page's words does not suffice any more: the words are needed again."""
 
 
+class ModelError(EngineError):
+    """Bytes that are no response model, or one that cannot be used."""
+
+
 class SnapshotError(EngineError):
     """A snapshot's file is missing or damaged; names it and says what to do."""
 
