@@ -6,9 +6,9 @@ recorded. It is promoted by the gate alone (engine.policy_gate), and what decide
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from engine.errors import ModelError
 from engine.learn.response import Model, read_model
@@ -42,8 +42,10 @@ class PolicyStore(Protocol):
     def policy(self, id: str) -> bytes | None:
         """Return a model's bytes."""
 
-    def act(self, act: Act, policy: str, actor: str, now: datetime) -> None:
-        """Keep that it was done."""
+    def act(
+        self, act: Act, policy: str, actor: str, now: datetime, beside: Callable[[Any], object] = ...
+    ) -> None:
+        """Keep that it was done, and do what is to be done beside it in the same transaction."""
 
     def acts(self) -> list[Acted]:
         """Return all that was done, oldest first."""

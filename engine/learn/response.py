@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from engine.errors import ModelError
 from engine.learn.diet import FACETS, Cell, Facet, Kind
-from privacy.canonical import canonical
 
 VERSION = 1
 DAYS = 56  # that are looked back
@@ -56,7 +55,7 @@ class Model(Struct, frozen=True):
     @property
     def body(self) -> bytes:
         """The bytes that stand for it."""
-        return canonical(msgspec.to_builtins(self))
+        return msgspec.json.encode(self)
 
     @property
     def id(self) -> str:

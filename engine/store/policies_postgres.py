@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from engine.policies import Act, Acted
 from engine.store.forms import moment
@@ -25,9 +27,17 @@ class PostgresPolicies(PostgresServer):
         rows = self.rows("SELECT body FROM policies WHERE id = %s", (id,))
         return bytes(rows[0][0]) if rows else None
 
-    def act(self, act: Act, policy: str, actor: str, now: datetime) -> None:
-        """Keep that it was done."""
+    def act(
+        self,
+        act: Act,
+        policy: str,
+        actor: str,
+        now: datetime,
+        beside: Callable[[Any], object] = lambda db: None,
+    ) -> None:
+        """Keep that it was done, and do what is to be done beside it in the same transaction."""
         with self.writing() as db:
+            beside(db)
             db.execute(
                 "INSERT INTO policy_acts (at, actor, act, policy) VALUES (%s, %s, %s, %s)",
                 (moment(now), actor, act, policy),
