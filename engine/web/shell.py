@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response
 from flask.sessions import SessionInterface, SessionMixin
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, Rule
 
 from engine.web.api import Ready
 
@@ -27,6 +27,19 @@ class NoSessions(SessionInterface):
         return True
 
 
+class Routes(MapAdapter):
+    """The routes, bound to a request. Those whose whole path is fixed are looked up; the others are matched."""
+
+    fixed: dict[tuple[str, str], Rule]  # by path and method
+
+    def match(self, *args: Any, **options: Any) -> Any:
+        """Find the rule of this request, as MapAdapter does."""
+        rule = None if args else self.fixed.get((self.path_info, self.default_method))
+        if rule is None or options != {"return_rule": True}:
+            return super().match(*args, **options)
+        return rule, {}
+
+
 class Shell(Flask):
     """A Flask app that is reached under one URL; a `Ready` answer passes no hook."""
 
@@ -36,15 +49,23 @@ class Shell(Flask):
         self.url_map.strict_slashes = True
         self.url_map.merge_slashes = False  # an address is right or unknown; nothing is redirected
         self._public = urlsplit(public_url)
+        self._fixed: dict[tuple[str, str], Rule] = {}
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Bind the routes to a request; the host is the configured one, as the gate left no other."""
         if request is None:
             return None
+        if not self._fixed:
+            self._fixed = {
+                (rule.rule, method): rule
+                for rule in self.url_map.iter_rules()
+                if not rule.arguments
+                for method in rule.methods or ()
+            }
         url = self._public
-        return MapAdapter(
-            self.url_map, url.netloc, url.path, "", url.scheme, request.path, request.method, ""
-        )
+        routes = Routes(self.url_map, url.netloc, url.path, "", url.scheme, request.path, request.method, "")
+        routes.fixed = self._fixed
+        return routes
 
     def full_dispatch_request(self) -> Response:
         """Answer a request as Flask does, without its signals."""
