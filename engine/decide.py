@@ -340,6 +340,11 @@ class Engine:
         values = np.clip(1.0 + mean[:, None] + sd[:, None] * drawn, *RESPONSES)
         return [listed.under(values[:, world]) for world in range(WORLDS)]
 
+    def page(self, visit: Visit, deadline: float) -> PageFacts:
+        """Return what is known of a visit's page. Raises UnknownPublisher."""
+        now = self._now()
+        return self.gatherer.gather(visit, self.catalog.view(now).snapshot, now, deadline).page
+
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
         now = self._now()

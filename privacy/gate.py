@@ -69,7 +69,7 @@ OTHER_CONTENT_TYPE = "application/octet-stream"
 OTHER_CONTENT_ENCODING = "other"
 RIGHTS_PATHS = "/v1/subject/"  # where a reader shows who it is, to see or end what is recorded of it
 LONGEST_ORIGIN = 300  # characters
-_API_KEY = re.compile(r"bearer (tactful_[A-Za-z0-9_-]{16,240})", re.ASCII | re.IGNORECASE)
+_API_KEY = re.compile(r"(?:bearer|token) (tactful_[A-Za-z0-9_-]{16,240})", re.ASCII | re.IGNORECASE)
 _RIGHTS_TOKEN = re.compile(
     r"bearer ([A-Za-z0-9_-]{2,1000}\.[A-Za-z0-9_-]{2,2000}\.[A-Za-z0-9_-]{86})", re.ASCII | re.IGNORECASE
 )

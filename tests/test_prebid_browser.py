@@ -118,6 +118,30 @@ class Running:
             text=True,
         )
 
+    def tell(self, page: dict[str, Any]) -> None:
+        """Say what a page is about, as its publisher's server does."""
+        made = subprocess.run(
+            [sys.executable, "-c", COMMAND, "keys", "create", "publisher", "--tenant", "planet"],
+            cwd=self.folder,
+            env=self.environ,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        body = {"publisher": "planet", "placements": [{"id": "a"}], "page": page, "test": True}
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}", "Content-Type": "application/json"}
+        address = f"http://127.0.0.1:{self.port}/v1/decisions"
+        for _ in range(100):  # a new key is known within seconds
+            try:
+                with urllib.request.urlopen(
+                    urllib.request.Request(address, json.dumps(body).encode(), headers), timeout=10
+                ):
+                    return
+            except urllib.error.HTTPError as error:
+                error.close()
+                time.sleep(0.1)
+        pytest.fail("the publisher's key does not act")
+
     def events(self, number: int) -> list[tuple[str, str, int, int]]:
         """Return the events of its records, once there are so many."""
         for _ in range(100):
@@ -164,6 +188,7 @@ class Site:
         }
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.port = self._server.port
         self.window = browser.new_context(user_agent=AGENT, viewport={"width": 800, "height": 900})
         self.page: Any = None
         self.asked: list[dict[str, Any]] = []  # bodies of the auctions
@@ -187,7 +212,7 @@ class Site:
         if gpc:
             page.add_init_script("Object.defineProperty(navigator, 'globalPrivacyControl', {value: true})")
             page.set_extra_http_headers({"Sec-GPC": "1"})
-        page.goto(f"http://{host}:{self._server.port}/?uid=7", wait_until="load")
+        page.goto(f"http://{host}:{self.port}/?uid=7", wait_until="load")
         page.wait_for_function("window.WON !== undefined", timeout=15_000)
         assert self.errors == []
         return list(page.evaluate("WON"))
@@ -491,6 +516,29 @@ def test_rixengine_renders_and_counts_by_what_is_rendered(site: Site, running: R
     assert [(bid["bidder"], bid["type"], bid["size"]) for bid in won] == [("rixengine", "banner", [300, 250])]
     site.shown("Tyres for the rain")
     assert running.events(1) == [("impression", "tyre-banner", 0, 2500)]
+
+
+def test_the_rtd_module_passes_our_categories_on(site: Site, running: Running) -> None:
+    url = f"http://www.planet.test:{site.port}/"
+    running.tell({"url": url, "text": TEXT, "categories": ["533"]})
+    params = {
+        "neuwoApiUrl": f"{running.url}/v1/iab",
+        "neuwoApiToken": "planet",
+        "iabContentTaxonomyVersion": "3.0",
+        "stripAllQueryParams": True,
+        "stripFragments": True,
+        "iabTaxonomyFilters": {"ContentTier1": {"limit": 2, "threshold": 0.9}},
+    }
+    provider = {"name": "NeuwoRTDModule", "waitForIt": True, "params": params}
+    won = site.open(banner(), config={"realTimeData": {"auctionDelay": 5000, "dataProviders": [provider]}})
+    assert len(won) == 1
+    (asked,) = site.asked
+    (data,) = asked["site"]["content"]["data"]
+    assert data["ext"]["segtax"] == 7
+    assert {"483", "533"} <= {one["id"] for one in data["segment"]}
+    assert "IAB17" in asked["site"]["cat"] and "user" not in asked
+    (called,) = (one for one in site.called if "/v1/iab" in one)
+    assert "uid" not in called
 
 
 def test_the_worst_text_that_is_let_in_does_nothing_in_an_unescaping_template(

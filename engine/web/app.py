@@ -32,8 +32,12 @@ from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.deletions import add_deletions
+from engine.web.ethicalads import QUERY_KEYS as ETHICAL_KEYS
+from engine.web.ethicalads import EthicalAds, add_ethicalads
 from engine.web.events import EventRoutes, add_events
 from engine.web.health import Metrics, add_health
+from engine.web.iab import QUERY_KEYS as IAB_KEYS
+from engine.web.iab import Iab, Reader, add_iab
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
 from engine.web.manage_pages import add_manage_pages
@@ -61,8 +65,8 @@ class Store(ChangeStore, ImageStore, Protocol):
     """Keeps the catalogue and its pictures."""
 
 
-class Engine(Decider, Offerer, Protocol):
-    """Decides, for pages and for auctions."""
+class Engine(Decider, Offerer, Reader, Protocol):
+    """Decides, for pages and for auctions, and understands pages."""
 
 
 class Services(Protocol):
@@ -232,9 +236,30 @@ def create_app(
         counts=config.event_profile != "strict",
     )
     add_openrtb(api, auctions)
+    iab = Iab(
+        services.engine,
+        content_taxonomy(),
+        services.publishers,
+        limits,
+        services.monotonic,
+        config.deadline_ms,
+    )
+    add_iab(api, iab)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)
     add_tag(api)
+    ethical = EthicalAds(
+        services.engine,
+        services.publishers,
+        caller_of,
+        limits,
+        metrics,
+        events,
+        services.monotonic,
+        config.deadline_ms,
+        config.base_url,
+    )
+    add_ethicalads(api, ethical)
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
@@ -265,6 +290,8 @@ def create_app(
         *QUERY_KEYS,
         *REPORT_KEYS,
         *AUCTION_KEYS,
+        *IAB_KEYS,
+        *ETHICAL_KEYS,
         *(extend(app, services) if extend is not None else ()),
     }
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware

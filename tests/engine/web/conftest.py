@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from contexts.context import EncoderId, PageFacts
 from engine.admission import Admission
 from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Change
@@ -104,6 +105,9 @@ class FakeEngine:
     ) -> tuple[Answer, tuple[Offer, ...]]:
         answer = self.decide(visit, placements, explain=False, deadline=deadline, test=test)
         return answer, tuple(Offer(1000, "A 1", ("a1.test",), ()) for _ in answer.decisions)
+
+    def page(self, visit: Visit, deadline: float) -> PageFacts:
+        return PageFacts("0" * 32, EncoderId("fake"), None)
 
 
 class FakeLog:
