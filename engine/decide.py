@@ -138,11 +138,13 @@ class Engine:
         deadline: float,
         admit: Admit | None = None,
         test: bool = False,
+        strict: bool = False,
     ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
         `admit` is asked for the reader's consented signals once the page is understood. Past the deadline the best
-        found so far goes out, then house creatives, marked degraded. A `test` is not recorded.
+        found so far goes out, then house creatives, marked degraded. A `test` is not recorded; of a `strict` decision
+        no address says anything of the page view, and its impressions are counted here.
         Raises UnknownPublisher.
         """
         scene = self.scene(visit, deadline, admit)
@@ -157,7 +159,7 @@ class Engine:
                 scene.settled.choices.put(key, choice)
         filled = choice.filled
         if self._recorder is not None and not test:
-            filled = self._recorder.record(scene, visit, choice)
+            filled = self._recorder.record(scene, visit, choice, strict=strict)
         return Answer(
             request_id=self._request_id(),
             decisions=filled,
@@ -368,6 +370,7 @@ def _place_key(placement: Placement, house: bool, most: int) -> Key:
         placement.floor_micros,
         placement.block_advertisers,
         placement.block_categories,
+        placement.impressions_only,
     )
 
 

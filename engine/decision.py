@@ -24,6 +24,7 @@ class Placement:
     floor_micros: int = 0  # CPM
     block_advertisers: tuple[str, ...] = ()
     block_categories: tuple[str, ...] = ()
+    impressions_only: bool = False  # nothing else of what it shows is counted: what pays otherwise stays away
 
 
 def is_usual(placements: Sequence[Placement]) -> bool:

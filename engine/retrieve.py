@@ -221,6 +221,9 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if not house and snapshot.floors:
         content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
         found.append(("least floor that the campaign asks", content))
+    if placement.impressions_only:
+        counted = view.bitmap(("paid by impressions",), partial(_by_impressions, snapshot))
+        found.append(("counts impressions alone", counted))
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         others = view.bitmap(("not of", advertiser), partial(_not_of, snapshot, advertiser))
         found.append((f"advertiser {advertiser} blocked", others))
@@ -239,7 +242,8 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
 def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
     """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
     asked = (placement.formats, placement.sizes, placement.floor_micros)
-    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, house)
+    blocked = (placement.block_advertisers, placement.block_categories, placement.impressions_only)
+    key = ("taken", publisher.id, asked, blocked, house)
     return view.bitmap(
         key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)
     )
@@ -371,6 +375,11 @@ def _kinds(snapshot: Snapshot, placement: Placement) -> Words:
 def _kinds_in_words(placement: Placement) -> str:
     sizes = ", ".join("{}x{}".format(*size) for size in placement.sizes)
     return " or ".join(placement.formats) + (f" of {sizes}" if sizes else "")
+
+
+def _by_impressions(snapshot: Snapshot) -> Words:
+    paid = [c.house or c.terms.kind == "impression" for c in snapshot.manifest.campaigns]
+    return Eligible.from_mask(np.array(paid, bool)[snapshot.campaign]).words
 
 
 def _not_of(snapshot: Snapshot, advertiser: str) -> Words:

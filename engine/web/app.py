@@ -42,6 +42,8 @@ from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
+from engine.web.slot import QUERY_KEYS as SLOT_KEYS
+from engine.web.slot import Slots, add_slot
 from engine.web.tag import add_tag
 from engine.web.why import WhyPages, add_why
 from engine.why import Votes, WhyLinks
@@ -194,6 +196,7 @@ def create_app(
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)
     add_tag(api)
+    add_slot(api, Slots(decisions, strict=config.event_profile == "strict"))
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
@@ -219,7 +222,12 @@ def create_app(
     add_deletions(api, lambda: services.deletions)
     add_health(api, metrics, services.unready, services.consents_off, services.consent_log.fault)
     app.extensions["tactful"] = api
-    query_keys = {*QUERY_KEYS, *REPORT_KEYS, *(extend(app, services) if extend is not None else ())}
+    query_keys = {
+        *QUERY_KEYS,
+        *REPORT_KEYS,
+        *SLOT_KEYS,
+        *(extend(app, services) if extend is not None else ()),
+    }
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
         app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=query_keys
     )
