@@ -165,14 +165,16 @@ class Engine:
         deadline: float,
         admit: Admit | None = None,
         test: bool = False,
+        strict: bool = False,
     ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
         `admit` is asked for the reader's consented signals once the page is understood. Past the deadline the best
-        found so far goes out, then house creatives, marked degraded. A `test` is not recorded.
+        found so far goes out, then house creatives, marked degraded. A `test` is not recorded; of a `strict` decision
+        no address says anything of the page view, and its impressions are counted here.
         Raises UnknownPublisher.
         """
-        return self._decided(visit, placements, explain, deadline, admit, test)[0]
+        return self._decided(visit, placements, explain, deadline, admit, test, strict)[0]
 
     def offer(
         self,
@@ -190,7 +192,7 @@ class Engine:
         if block_domains:
             blocked = self.catalog.view(self._now()).snapshot.owned(block_domains)
             placements = [replace(one, block_advertisers=blocked) for one in placements]
-        answer, snapshot, shown = self._decided(visit, placements, False, deadline, None, test)
+        answer, snapshot, shown = self._decided(visit, placements, False, deadline, None, test, False)
         return answer, tuple(offer_of(snapshot, one) for one in shown)
 
     def _decided(
@@ -201,6 +203,7 @@ class Engine:
         deadline: float,
         admit: Admit | None,
         test: bool,
+        strict: bool,
     ) -> tuple[Answer, Snapshot, tuple[Shown, ...]]:
         scene = self.scene(visit, deadline, admit)
         snapshot = scene.view.snapshot
@@ -221,7 +224,7 @@ class Engine:
             choice = self._put_together(scene, key, choice, is_usual(placements) and not late)
         filled = choice.filled
         if self._recorder is not None and not test:
-            filled = self._recorder.record(scene, visit, choice)
+            filled = self._recorder.record(scene, visit, choice, strict=strict)
         answer = Answer(
             request_id=self._request_id(),
             decisions=filled,
@@ -586,6 +589,7 @@ def _place_key(placement: Placement, house: bool, most: int) -> Key:
         placement.block_categories,
         placement.native,
         placement.auction,
+        placement.impressions_only,
     )
 
 

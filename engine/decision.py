@@ -39,6 +39,7 @@ class Placement:
     auction: bool = (
         False  # somebody else's: whoever pays for impressions bids, at first price; never the house
     )
+    impressions_only: bool = False  # nothing else of what it shows is counted: what pays otherwise stays away
 
 
 def is_usual(placements: Sequence[Placement]) -> bool:

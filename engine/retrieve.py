@@ -25,7 +25,6 @@ from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.catalog import View
 from engine.decision import NativeNeeds, Placement
-from engine.events import KINDS
 from engine.governor import Limits, in_words
 from engine.index import Eligible, Rows, Words
 from engine.snapshot import NATIVE, Snapshot
@@ -250,16 +249,12 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if floor and not house:
         enough = view.bitmap(("floor", floor), lambda: Eligible.from_mask(snapshot.bid >= floor).words)
         found.append((f"floor: {floor} micro-units", enough))
-    if placement.auction:
-        found.append(
-            ("paid by impressions", view.bitmap(("impressions",), lambda: _by_impressions(snapshot)))
-        )
-    if placement.native is not None:
-        needs = placement.native
-        found.append(("native assets", view.bitmap(("native", needs), lambda: _having(snapshot, needs))))
     if not house and snapshot.floors:
         content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
         found.append(("least floor that the campaign asks", content))
+    if placement.auction or placement.impressions_only:
+        by_impressions = view.bitmap(("paid by impressions",), partial(_by_impressions, snapshot))
+        found.append(("paid by impressions", by_impressions))
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         others = view.bitmap(("not of", advertiser), partial(_not_of, snapshot, advertiser))
         found.append((f"advertiser {advertiser} blocked", others))
@@ -279,14 +274,9 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
 
 def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
     """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
-    asked = (
-        placement.formats,
-        placement.sizes,
-        placement.floor_micros,
-        placement.native,
-        placement.auction,
-    )
-    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, house)
+    asked = (placement.formats, placement.sizes, placement.floor_micros, placement.native)
+    paid = placement.auction or placement.impressions_only
+    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, paid, house)
     return view.bitmap(
         key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)
     )
@@ -421,9 +411,9 @@ def _kinds_in_words(placement: Placement) -> str:
 
 
 def _by_impressions(snapshot: Snapshot) -> Words:
-    """Return the creatives whose campaigns pay for impressions."""
-    by = np.array([c.terms.kind == KINDS[0] for c in snapshot.manifest.campaigns], bool)
-    return Eligible.from_mask(by[snapshot.campaign]).words
+    """Return the creatives whose campaigns pay for impressions, and those that pay nothing."""
+    paid = [c.house or c.terms.kind == "impression" for c in snapshot.manifest.campaigns]
+    return Eligible.from_mask(np.array(paid, bool)[snapshot.campaign]).words
 
 
 def _having(snapshot: Snapshot, needs: NativeNeeds) -> Words:
