@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from engine.cli_shared import as_json, read_config, show
+from engine.cli_shared import FOUND, as_json, read_config, show
 
 
 @click.command()
@@ -37,3 +39,23 @@ def tag(publisher: str, server: str | None, as_json: bool) -> None:
         "; ".join(f"{directive} {source}" for directive, source in allowed.items()),
     )
     show(told, as_json, lines)
+
+
+@click.command()
+@click.argument("url")
+@as_json
+def doctor(url: str, as_json: bool) -> None:
+    """Look at a page's installation from outside and say what to change; exits 1 where there is something.
+
+    Example: tactful doctor http://127.0.0.1:8137/
+    """
+    from engine.doctor import examine
+
+    findings = examine(url)
+    wrong = [one for one in findings if one.state == "change"]
+    lines = [
+        f"{one.state:<6}  {one.what}" + (f"\n        {one.remedy}" if one.remedy else "") for one in findings
+    ]
+    show([one._asdict() for one in findings], as_json, lines)
+    if wrong:
+        sys.exit(FOUND)

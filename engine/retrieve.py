@@ -25,7 +25,7 @@ from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.catalog import View
 from engine.decision import NativeNeeds, Placement
-from engine.events import KINDS
+from engine.governor import Limits, in_words
 from engine.index import Eligible, Rows, Words
 from engine.snapshot import NATIVE, Snapshot
 from engine.targeting import Predicate, conjunction, page_clauses, resolved, surrounding_clauses
@@ -183,6 +183,7 @@ def context_rules(view: View, context: Context, topics: frozenset[str]) -> list[
         *resolved(bitmaps, [*page_clauses(bitmaps, context.page, topics), *around]),
         *(() if nested is None else [(NESTED, nested)]),
         *_publishers_rules(view, context),
+        *_copy_rules(view, context),
     ]
 
 
@@ -194,6 +195,7 @@ def surroundings(view: View, context: Context) -> Words:
         for key, clauses in surrounding_clauses(bitmaps, context, view.moments(context.clock.at))
     ]
     parts += [words for _, words in _publishers_rules(view, context)]
+    parts += [words for _, words in _copy_rules(view, context)]
     passing = parts[0] & parts[1]
     for words in parts[2:]:
         np.bitwise_and(passing, words, out=passing)
@@ -213,6 +215,30 @@ def _publishers_rules(view: View, context: Context) -> list[Predicate]:
     return found
 
 
+def _copy_rules(view: View, context: Context) -> list[Predicate]:
+    """Return what keeps copy from coming too near: see `engine.governor`."""
+    bitmaps = view.snapshot.bitmaps
+    found: list[Predicate] = [
+        (f"copy that does not name a page's topic of {category}", ~words)
+        for category in sorted(context.page.special)
+        if (words := bitmaps.get(f"speaks:{category}")) is not None
+    ]
+    if view.snapshot.naming:
+        limits = limits_of(view, context)
+        found += [
+            (f"copy that names {' and '.join(in_words(mask))}: too few page views share them", ~words)
+            for mask in view.snapshot.naming
+            if not limits.allows(mask) and (words := bitmaps.get(f"names:{mask}")) is not None
+        ]
+    return found
+
+
+def limits_of(view: View, context: Context) -> Limits:
+    """Return what copy may name in a context, on its publisher's pages."""
+    budget = view.snapshot.publishers[context.publisher].specificity_bits
+    return view.policy.buckets.limits(context, budget)
+
+
 def place_rules(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> list[Predicate]:
     """Return the rules of a placement and its publisher, whatever the context."""
     snapshot = view.snapshot
@@ -223,16 +249,17 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if floor and not house:
         enough = view.bitmap(("floor", floor), lambda: Eligible.from_mask(snapshot.bid >= floor).words)
         found.append((f"floor: {floor} micro-units", enough))
-    if placement.auction:
-        found.append(
-            ("paid by impressions", view.bitmap(("impressions",), lambda: _by_impressions(snapshot)))
-        )
-    if placement.native is not None:
-        needs = placement.native
-        found.append(("native assets", view.bitmap(("native", needs), lambda: _having(snapshot, needs))))
     if not house and snapshot.floors:
         content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
         found.append(("least floor that the campaign asks", content))
+    if placement.auction or placement.impressions_only:
+        by_impressions = view.bitmap(("paid by impressions",), partial(_by_impressions, snapshot))
+        found.append(("paid by impressions", by_impressions))
+    if placement.auction and (words := snapshot.bitmaps.get("political")) is not None:
+        found.append(("a political advertisement's notice has no place in a bid", ~words))
+    if placement.native is not None:
+        needs = placement.native
+        found.append(("native assets", view.bitmap(("native", needs), lambda: _having(snapshot, needs))))
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         others = view.bitmap(("not of", advertiser), partial(_not_of, snapshot, advertiser))
         found.append((f"advertiser {advertiser} blocked", others))
@@ -252,14 +279,9 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
 
 def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
     """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
-    asked = (
-        placement.formats,
-        placement.sizes,
-        placement.floor_micros,
-        placement.native,
-        placement.auction,
-    )
-    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, house)
+    asked = (placement.formats, placement.sizes, placement.floor_micros, placement.native)
+    paid = (placement.auction, placement.impressions_only)
+    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, paid, house)
     return view.bitmap(
         key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)
     )
@@ -394,10 +416,9 @@ def _kinds_in_words(placement: Placement) -> str:
 
 
 def _by_impressions(snapshot: Snapshot) -> Words:
-    """Return the creatives of campaigns that pay for impressions; a political one's notice has no place in a bid."""
-    campaigns = snapshot.manifest.campaigns
-    by = np.array([c.terms.kind == KINDS[0] and not c.political for c in campaigns], bool)
-    return Eligible.from_mask(by[snapshot.campaign]).words
+    """Return the creatives whose campaigns pay for impressions, and those that pay nothing."""
+    paid = [c.house or c.terms.kind == "impression" for c in snapshot.manifest.campaigns]
+    return Eligible.from_mask(np.array(paid, bool)[snapshot.campaign]).words
 
 
 def _having(snapshot: Snapshot, needs: NativeNeeds) -> Words:

@@ -71,7 +71,7 @@ def browser() -> Iterator[Any]:
 class Live:
     """The service, with all that is real of it. `mode` spoils its decisions: hang, error or garbage."""
 
-    def __init__(self, folder: Path, models: Path) -> None:
+    def __init__(self, folder: Path, models: Path, host: str = ADS) -> None:
         data = folder / "data"
         data.mkdir(parents=True)
         (data / "models").symlink_to(models, target_is_directory=True)
@@ -80,7 +80,7 @@ class Live:
         self.headers: list[dict[str, str]] = []
         self.paths: list[tuple[str, str]] = []
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
-        self.url = f"http://{ADS}:{self._server.port}"
+        self.url = f"http://{host}:{self._server.port}"
         self.config = Config(
             data_dir=data, key_dir=folder / "keys", weather="none", public_url=self.url, deadline_ms=2000
         )

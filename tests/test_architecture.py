@@ -30,6 +30,7 @@ LEARNS_FROM = (
     "engine.creative",
     "engine.campaign",
     "engine.decision",
+    "engine.errors",
 )
 # Library → the modules that own it; a change of library then is a change of these.
 OWNERS = {
@@ -46,7 +47,7 @@ OWNERS = {
     "gunicorn": ["engine/serve.py"],
     "holidays": ["contexts/clock.py"],
     "ibis": ["engine/tally.py"],
-    "httpx": ["contexts/fetch.py", "contexts/weather_sources.py", "engine/log_client.py"],
+    "httpx": ["contexts/fetch.py", "contexts/weather_sources.py", "engine/doctor.py", "engine/log_client.py"],
     "jinja2": ["engine/publisher/jinja.py", "engine/web/*.py"],
     "django": ["engine/publisher/django.py"],
     "joserfc": ["privacy/*.py", "engine/prove/consent_fuzz_tokens.py"],

@@ -15,7 +15,7 @@ import pytest
 
 import engine
 from engine.publisher.markup import contextual_ad
-from engine.publisher.tag import CREATIVE_STYLE, SCRIPT, STYLE, head_lines, policy, tag_file
+from engine.publisher.tag import CREATIVE_STYLE, SCRIPT, SLOT_STYLE, STYLE, head_lines, policy, tag_file
 from tests.live import ARTICLE, Live, Pages, Window, browser, needs_chromium
 
 needs_chromium()
@@ -26,6 +26,7 @@ MOST_BYTES = 2500  # gzipped
 RELEASED = {
     SCRIPT: "sha384-T6bSha87bj9YiykCjf856TIDRU6ccSQhYZObwsuAA/qH2TLZay2tz1ox0UEVnyoT",
     STYLE: "sha384-o5SSkJ6F/8wm+CHVC2ZuqHtgmyQBZDJJp9FlnvSe/yA/IlHcbRXn2sObktAUq2Ku",
+    SLOT_STYLE: "sha384-cslt/03pRrFITXle0gh5JpNv20XS234YyGOJLLaF9ME/2qXgVnPi4z7lM4q25gFU",
     CREATIVE_STYLE: "sha384-dwQzcMQIjuur7gNri6gdAnPfhWSKgbkq4KCgoO2Wx7ROjUpM9Xda67u1mMcqK4bH",
 }
 LD_JSON = """<script type="application/ld+json">{"@context":"https://schema.org","@graph":[{"@type":"Article",

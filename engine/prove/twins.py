@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import random
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from engine.prove.channels import Sender
 from engine.prove.consents import said
@@ -31,7 +30,6 @@ AUCTION = "/openrtb2/auction"
 START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
 _TICK = timedelta(milliseconds=250)
 _BODY_HEADERS = {"Content-Type": "CONTENT_TYPE", "Content-Length": "CONTENT_LENGTH"}
-_ADDRESS = re.compile(r"(?:^|&)url=[^&]*")  # a page's, in the query of a request
 _RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 
 
@@ -144,12 +142,11 @@ def environ_of(request: Request, sender: Sender, errors: io.StringIO, body: byte
         for name, value in headers.items()
     ]
     path, _, query = request.path.partition("?")
-    query = _ADDRESS.sub(lambda found: found[0] + quote(sender.page_suffix, safe=""), query, count=1)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
-        "QUERY_STRING": "&".join(filter(None, (query, sender.query))),
+        "QUERY_STRING": "&".join(filter(None, (_query_of(query, sender), sender.query))),
         "SERVER_NAME": "127.0.0.1",
         "SERVER_PORT": "8080",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -166,6 +163,19 @@ def environ_of(request: Request, sender: Sender, errors: io.StringIO, body: byte
     environ.update(reversed(named) if sender.reverse else named)
     environ.update(sender.connection)
     return environ
+
+
+def _query_of(query: str, sender: Sender) -> str:
+    """Give the query as this sender says it: where it names a page, with what the sender adds to its address."""
+    if "url=" not in query or not (sender.page_userinfo or sender.page_suffix):
+        return query
+    said = parse_qsl(query, keep_blank_values=True)
+    return urlencode([(name, _page_of(value, sender) if name == "url" else value) for name, value in said])
+
+
+def _page_of(url: str, sender: Sender) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
 
 
 def _read(parts: Iterable[bytes]) -> bytes:
@@ -187,7 +197,7 @@ def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> by
         url = body["page"]["url"]
     except (ValueError, KeyError, TypeError):
         return request.body
-    body["page"]["url"] = _page_url(url, sender)
+    body["page"]["url"] = _page_of(url, sender)
     if sender.consent:
         body |= said(sender.consent, body["publisher"], now, number)
     return json.dumps(body, ensure_ascii=False).encode()
@@ -196,18 +206,13 @@ def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> by
 def _bid_request(request: Request, sender: Sender) -> bytes:
     """Give a bid request as this sender says it."""
     body = json.loads(request.body)
-    body["site"]["page"] = _page_url(body["site"]["page"], sender)
+    body["site"]["page"] = _page_of(body["site"]["page"], sender)
     for path, value in sender.ortb.items():
         at, names = body, path.split(".")
         for name in names[:-1]:
             at = at[int(name)] if isinstance(at, list) else at.setdefault(name, {})
         at[names[-1]] = value
     return json.dumps(body).encode()
-
-
-def _page_url(url: str, sender: Sender) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
 
 
 @contextmanager

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from html import escape
 
 _SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}", re.ASCII)
+
+
+def in_template(placement: object, attributes: Mapping[str, object], publisher: str | None) -> str:
+    """Return the element for a page that is being made: what is wrong stands in a comment, and breaks nothing.
+
+    `publisher` is who it is where the attributes do not say.
+    """
+    named = {"publisher": publisher, **attributes}
+    if not named["publisher"]:
+        return _comment("publisher: got nothing, expected the publisher's id")
+    try:
+        return contextual_ad(str(placement), **named)  # type: ignore[arg-type]  # checked there
+    except (TypeError, ValueError) as error:
+        return _comment(str(error))
 
 
 def contextual_ad(placement: str, *, publisher: str, size: str = "300x250", **attributes: object) -> str:
@@ -29,3 +44,7 @@ def contextual_ad(placement: str, *, publisher: str, size: str = "300x250", **at
         elif value is not None and value is not False:
             parts.append(f'{name.replace("_", "-")}="{escape(str(value))}"')
     return f"<contextual-ad {' '.join(parts)}></contextual-ad>"
+
+
+def _comment(text: str) -> str:
+    return f"<!-- contextual_ad: {escape(text).replace('--', '- -')} -->"

@@ -11,7 +11,12 @@ from typing import NamedTuple
 
 VERSION = "1"  # what new pages load; a changed file is a new version, and old ones are served on
 PATH = "/v1/tag/"
-SCRIPT, STYLE, CREATIVE_STYLE = "contextual-ad.js", "contextual-ad.css", "creative.css"
+SCRIPT, STYLE, CREATIVE_STYLE, SLOT_STYLE = (
+    "contextual-ad.js",
+    "contextual-ad.css",
+    "creative.css",
+    "slot.css",
+)
 MEDIA = {".js": "text/javascript", ".css": "text/css"}
 
 
@@ -42,7 +47,7 @@ def tag_file(name: str, version: str = VERSION) -> TagFile:
 def tag_files() -> Iterator[TagFile]:
     """Yield every file of every version."""
     for folder in files("engine").joinpath("web", "static", "tag").iterdir():
-        for name in (SCRIPT, STYLE, CREATIVE_STYLE):
+        for name in (SCRIPT, STYLE, CREATIVE_STYLE, SLOT_STYLE):
             yield tag_file(name, folder.name)
 
 

@@ -50,6 +50,8 @@ from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
+from engine.web.slot import QUERY_KEYS as SLOT_KEYS
+from engine.web.slot import Slots, add_slot
 from engine.web.tag import add_tag
 from engine.web.why import WhyPages, add_why
 from engine.why import Votes, WhyLinks
@@ -247,6 +249,7 @@ def create_app(
     add_iab(api, iab)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)
+    add_tag(api)
     ethical = EthicalAds(
         services.engine,
         services.publishers,
@@ -259,7 +262,7 @@ def create_app(
         config.base_url,
     )
     add_ethicalads(api, ethical)
-    add_tag(api)
+    add_slot(api, Slots(decisions, strict=config.event_profile == "strict"))
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
@@ -292,6 +295,7 @@ def create_app(
         *AUCTION_KEYS,
         *IAB_KEYS,
         *ETHICAL_KEYS,
+        *SLOT_KEYS,
         *(extend(app, services) if extend is not None else ()),
     }
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware

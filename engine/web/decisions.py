@@ -86,6 +86,7 @@ class Asked(NamedTuple):
     explain: bool
     test: bool
     refused: bool = False  # the reader gets nothing
+    strict: bool = False
 
 
 class Decider(Protocol):
@@ -100,11 +101,13 @@ class Decider(Protocol):
         deadline: float,
         admit: Admit | None = None,
         test: bool = False,
+        strict: bool = False,
     ) -> Answer:
         """Answer by `deadline`, a moment of the monotonic clock, with the best so far.
 
         `admit` is asked, at most once, which consented signals may act on the page. Raises Forgotten where the words
-        of the visit's page were let go and are needed. A `test` is not recorded.
+        of the visit's page were let go and are needed. A `test` is not recorded; a `strict` decision counts its
+        impressions itself.
         """
 
 
@@ -192,6 +195,15 @@ class Decisions:
         headers = JSON_HEADERS if arrival.origin is None else [*JSON_HEADERS, *cors(arrival.origin)]
         return Ready(_encode(answer), headers)
 
+    def ask(self, sent: Request, arrival: Arrival, asked: Asked, deadline_ms: int | None) -> Answer:
+        """Answer what is asked otherwise than by a body of JSON. Raises Refused."""
+        started = self._monotonic()
+        self._admit(sent, arrival, asked.publisher)
+        deadline_s = self._deadline_s if deadline_ms is None else deadline_ms / 1000
+        answer, failed = self._answer(asked, started + deadline_s)
+        self._metrics.decided(answer, self._monotonic() - started, failed)
+        return answer
+
     def preflight(self) -> Response:
         """Answer a browser that asks whether it may send JSON."""
         arrival: Arrival = request.environ[ARRIVAL]
@@ -245,6 +257,7 @@ class Decisions:
                 deadline=deadline,
                 admit=admit,
                 test=asked.test,
+                strict=asked.strict,
             )
             return answer, False
         except Forgotten:

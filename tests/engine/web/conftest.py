@@ -76,6 +76,7 @@ class FakeEngine:
         deadline: float,
         admit: Admit | None = None,
         test: bool = False,
+        strict: bool = False,
     ) -> Answer:
         self.asked.append((visit, tuple(placements), explain, deadline))
         if self.fails is not None:
