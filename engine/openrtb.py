@@ -38,13 +38,13 @@ from engine.openrtb_wire import (
     NATIVE,
     SPONSORED,
     VIEWABLE_MRC_50,
+    Asked,
     AssetAnswer,
     AssetAsked,
     Bid,
     BidDsa,
     BidExt,
     BidPrebid,
-    BidRequest,
     BidResponse,
     DataAnswer,
     DsaAsked,
@@ -198,13 +198,13 @@ class Said:
     dsa: DsaAsked | None
 
 
-def publisher_of(request: BidRequest, sid: str | None) -> str | None:
+def publisher_of(request: Asked, sid: str | None) -> str | None:
     """Return the publisher's id: of the site, else of the address that was called."""
     part = request.site.publisher if request.site else None
     return (None if part is None else _text(part.id)) or sid
 
 
-def said_of(request: BidRequest) -> Said:
+def said_of(request: Asked) -> Said:
     """Return what the request says of consent; the places of OpenRTB 2.6 come before those of 2.5."""
     regs, user = request.regs, request.user
     outer = None if regs is None else regs.ext
@@ -226,7 +226,7 @@ def is_on(flag: object) -> bool:
     return flag is True or flag == 1 or flag == "1"
 
 
-def page_of(request: BidRequest) -> dict[str, Any]:
+def page_of(request: Asked) -> dict[str, Any]:
     """Return what is said of page, device and place, as the gate takes it (`privacy.gate.enter`)."""
     site = request.site
     content = None if site is None else site.content
@@ -261,24 +261,24 @@ def page_of(request: BidRequest) -> dict[str, Any]:
     return found
 
 
-def lots_of(request: BidRequest, publisher: Publisher, market: Market) -> list[Lot]:
+def lots_of(imps: Sequence[Imp], request: Asked, publisher: Publisher, market: Market) -> tuple[Lot, ...]:
     """Return the impressions that can be bid on; their placements are named by their number."""
     blocked: tuple[str, ...] | None = ()
     if request.bcat:
         blocked = market.categories.blocked(request.bcat, int(request.cattax or CATTAX_CONTENT_1_0))
     if blocked is None:
-        return []
+        return ()
     stored = {one.id: one for one in publisher.placements}
     lots: list[Lot] = []
-    for imp in request.imp:
+    for imp in imps:
         lot = _lot(imp, str(len(lots)), stored, blocked, market)
         if lot is not None:
             lots.append(lot)
-    return lots
+    return tuple(lots)
 
 
 def response_of(
-    request: BidRequest,
+    request: Asked,
     lots: Sequence[Lot],
     answer: Answer,
     offers: Sequence[Offer],
@@ -544,7 +544,7 @@ def _advertised(landing: str, domains: Sequence[str]) -> str:
     return max(below, key=len, default=landing)
 
 
-def _topics(request: BidRequest) -> Iterator[str]:
+def _topics(request: Asked) -> Iterator[str]:
     """Yield the page's topics as ids of Content Taxonomy 3.x: segments of the content first, then categories."""
     site = request.site
     if site is None:
@@ -569,7 +569,7 @@ def _in_3_x(categories: Iterable[str], cattax: float | None) -> Iterator[str]:
                 yield known
 
 
-def _device(request: BidRequest) -> Iterator[tuple[str, str]]:
+def _device(request: Asked) -> Iterator[tuple[str, str]]:
     """Yield what is said of device and place, each in the gate's own words."""
     device = request.device
     if device is None:

@@ -273,11 +273,13 @@ class UserPart(Struct, frozen=True):
     ext: UserExt | None = None
 
 
-class BidRequest(Struct, frozen=True):
-    """Section 3.2.1. What is not named here is not read."""
+Imps = Annotated[tuple[Imp, ...], Meta(min_length=1, max_length=100)]
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """Section 3.2.1, without the impressions. What is not named here is not read."""
 
     id: Named
-    imp: Annotated[tuple[Imp, ...], Meta(min_length=1, max_length=100)]
     site: SitePart | None = None
     device: DevicePart | None = None
     user: UserPart | None = None
@@ -288,6 +290,18 @@ class BidRequest(Struct, frozen=True):
     bcat: Texts = ()
     badv: Texts = ()
     cattax: Number | None = None
+
+
+class BidRequest(Asked, frozen=True, kw_only=True):
+    """Section 3.2.1. What is not named here is not read."""
+
+    imp: Imps
+
+
+class Outer(Asked, frozen=True, kw_only=True):
+    """The same, whose impressions are read by themselves: a page asks for the same ones again and again."""
+
+    imp: Raw
 
 
 class DsaTransparency(Struct, frozen=True):
@@ -417,6 +431,8 @@ class WrappedNative(Struct, frozen=True):
     native: NativeAnswer
 
 
+decode_outer = msgspec.json.Decoder(Outer).decode
+decode_imps = msgspec.json.Decoder(Imps).decode
 decode_request = msgspec.json.Decoder(BidRequest).decode
 decode_native = msgspec.json.Decoder(NativeRequest).decode
 decode_params = msgspec.json.Decoder(BidderParams).decode

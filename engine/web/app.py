@@ -235,6 +235,7 @@ def create_app(
         ),
         config.deadline_ms,
         refused,
+        services.new_secret(),
         counts=config.event_profile != "strict",
     )
     add_openrtb(api, auctions)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Protocol
 
+import msgspec
 from flask import Request, Response, request
 
 from contexts.errors import FactError
+from engine.cache import Bounded
 from engine.campaign import Publisher
-from engine.decision import Answer, Offer, Placement
+from engine.decision import Answer, Offer, Placement, is_usual
 from engine.keys import Caller
 from engine.limits import RateLimits
 from engine.openrtb import (
@@ -24,6 +27,7 @@ from engine.openrtb import (
     REFUSED,
     TECHNICAL_ERROR,
     UNCOUNTED,
+    Lot,
     Market,
     Said,
     is_on,
@@ -33,7 +37,7 @@ from engine.openrtb import (
     response_of,
     said_of,
 )
-from engine.openrtb_wire import BidRequest, BidResponse, encode
+from engine.openrtb_wire import BidRequest, BidResponse, Imp, Outer, decode_imps, decode_outer, encode
 from engine.web.api import Api, Body, Ready, Refused, fault_line
 from engine.web.decisions import GATE_NAMES, HEADERS, JSON_HEADERS, Silences, cors
 from engine.web.faults import Fault
@@ -49,6 +53,8 @@ PATH = "/openrtb2/auction"
 QUERY_KEYS = ("gzip", "sid")  # how Prebid marks a compressed body; how rixengine names its publisher
 MEDIA = ("application/json", "text/plain")  # documented; JSON is read whatever the request calls it
 MAX_BYTES = 512 * 1024
+LONGEST_KNOWN = 16 * 1024  # bytes of what is known again
+KNOWN_IMPRESSIONS = 1024  # pages' sets of them that are known again
 
 
 class Offerer(Protocol):
@@ -80,10 +86,11 @@ class Auctions:
         market: Market,
         deadline_ms: int,
         refused: Silences,
+        secret: bytes,
         *,
         counts: bool,
     ) -> None:
-        """`refused` says which readers get nothing.
+        """`refused` says which readers get nothing; impressions are known again by digests under `secret`.
 
         `counts`: impressions are told by tokens, without which a bid that was never shown would be billed.
         """
@@ -95,6 +102,10 @@ class Auctions:
             refused,
             counts,
         )
+        self._secret = secret
+        self._known: Bounded[tuple[object, ...], tuple[Publisher, tuple[Lot, ...]]] = Bounded(
+            KNOWN_IMPRESSIONS
+        )
         self._body: Body[BidRequest] = Body(BidRequest, (), MAX_BYTES)
 
     def auction(self) -> Ready | Response:
@@ -105,12 +116,13 @@ class Auctions:
         try:
             data = self._body.read_bytes(sent, gzipped=query.get("gzip") == "1")
             started = self._monotonic()
-            asked = self._body.decoded(data)
-            if len({imp.id for imp in asked.imp}) != len(asked.imp):
-                raise Refused(422, "Two impressions of one id")
+            try:
+                asked = decode_outer(data)
+            except (msgspec.MsgspecError, ValueError, RecursionError):
+                raise Refused(400, "Malformed body") from None
             response = self._respond(sent, arrival, asked, query.get("sid"), started)
         except Refused as refused:
-            if refused.problem.status in (400, 422):  # OpenRTB 2.6, 4.1: malformed is 400, without content
+            if refused.problem.status == 400:  # OpenRTB 2.6, 4.1: malformed is 400, without content
                 return Response(b"", 400, [*HEADERS, *credentialed(arrival.origin)])
             refused.headers |= dict(credentialed(arrival.origin))
             raise
@@ -129,14 +141,29 @@ class Auctions:
             ]
         return Response(b"", 204, headers)
 
+    def _lots(self, asked: Outer, publisher: Publisher) -> tuple[Lot, ...]:
+        """Return what can be bid on; read once for all requests of the same impressions. Raises Refused."""
+        digest = blake2b(asked.imp, digest_size=16, key=self._secret)
+        if asked.bcat:
+            digest.update(encode(asked.bcat))
+        key = (digest.digest(), asked.cattax, publisher.id)
+        found = self._known.get(key)
+        if found is not None and found[0] is publisher:
+            return found[1]
+        lots = lots_of(_imps(asked), asked, publisher, self._market)
+        if len(bytes(asked.imp)) <= LONGEST_KNOWN and is_usual([lot.placement for lot in lots]):
+            self._known.put(key, (publisher, lots))
+        return lots
+
     def _respond(
-        self, sent: Request, arrival: Arrival, asked: BidRequest, sid: str | None, started: float
+        self, sent: Request, arrival: Arrival, asked: Outer, sid: str | None, started: float
     ) -> BidResponse:
         """Return bids, or why there are none. Raises Refused."""
         publisher = self._publishers().get(publisher_of(asked, sid) or "")
         if publisher is None or (
             arrival.origin is not None and not Origins.belongs(arrival.origin, publisher)
         ):
+            _imps(asked)
             return BidResponse(asked.id, nbr=BLOCKED_SITE)
         if arrival.api_key is not None:
             caller = self._caller_of(sent)
@@ -145,6 +172,9 @@ class Auctions:
                 raise Refused(403, "Key of another", None, (fault,))
         if wait_s := self._limits.take(publisher.id, publisher.rate_per_s):
             raise Refused(429, "Too many requests for this publisher", headers={"Retry-After": str(wait_s)})
+        lots = self._lots(asked, publisher)
+        if not lots:
+            return BidResponse(asked.id, nbr=NOTHING_ASKED)
         said, test = said_of(asked), is_on(asked.test)
         if not (self._counts or test):
             return BidResponse(asked.id, nbr=UNCOUNTED)
@@ -153,9 +183,6 @@ class Auctions:
         currency = self._market.bids_in(asked.cur)
         if currency is None:
             return BidResponse(asked.id, nbr=NO_CURRENCY)
-        lots = lots_of(asked, publisher, self._market)
-        if not lots:
-            return BidResponse(asked.id, nbr=NOTHING_ASKED)
         within_s = self._deadline_s
         if asked.tmax is not None and asked.tmax > 0:
             within_s = min(within_s, asked.tmax / 1000)
@@ -174,7 +201,7 @@ class Auctions:
         self,
         arrival: Arrival,
         publisher: Publisher,
-        asked: BidRequest,
+        asked: Outer,
         said: Said,
         placements: Sequence[Placement],
         deadline: float,
@@ -213,6 +240,17 @@ def add_openrtb(api: Api, auctions: Auctions) -> None:
         },
     )(auctions.auction)
     api.raw(PATH, "OPTIONS", name="preflight_auction", answer=None, statuses=(204,))(auctions.preflight)
+
+
+def _imps(asked: Outer) -> Sequence[Imp]:
+    """Return the impressions of a request. Raises Refused."""
+    try:
+        imps = decode_imps(asked.imp)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise Refused(400, "Malformed body") from None
+    if len({imp.id for imp in imps}) != len(imps):
+        raise Refused(400, "Two impressions of one id")
+    return imps
 
 
 def credentialed(origin: str | None) -> list[tuple[str, str]]:
