@@ -24,13 +24,15 @@ from contexts.keyphrases import listed
 from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
 from engine import faiss_index
-from engine.assemble import creative_answer, text_of
+from engine.assemble import asset_of, creative_answer, political_answer, text_of
 from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
 from engine.conditions import both, condition_of, walk
 from engine.creative import Creative, Offer
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
+from engine.governor import topics_named
+from engine.message import Kit, default_names, words_of
 from engine.pricing import terms_of, value_of
 from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
 from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
@@ -38,7 +40,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 4  # of the files; a newer program makes its own
+FORMAT = 5  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -133,6 +135,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
 
     layout = Layout(encoder.dim)
     own = _vectors(store, encoder, rows.texts)
+    part_vectors = _vectors(store, encoder, rows.part_texts)
     offered = offer(topical(own, recipe.topics.matrix), [advertisers[at].id for at in rows.advertiser])
     prefer = np.array(rows.prefer, np.int32)
     blocks = [prefer_blocks(p.devices, p.times, p.weather) for p in rows.prefers]
@@ -174,6 +177,9 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         "soft": np.concatenate([soft[f] for f in SOFT_FACETS], axis=1),
         "offsets": np.array(rows.offsets, np.int64),
         "records": np.frombuffer(bytes(rows.records), np.uint8),
+        "kit_offsets": np.array(rows.kit_offsets, np.int64),
+        "kits": np.frombuffer(bytes(rows.kits), np.uint8),
+        "part_vectors": part_vectors,
         "bitmaps": np.concatenate([bitmaps.words, own_words.words]),
     }
     for name, column in columns.items():
@@ -191,6 +197,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         rules=tuple(rows.conditions),
         phrases=_phrases(campaigns, rows.rules),
         bitmaps=(*bitmaps.names, *own_words.names),
+        turns=tuple(sorted(rows.turns)),
         hashes={name: file_hash(folder / name) for name in files_of(folder)},
     )
     (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
@@ -234,7 +241,9 @@ class _Rows:
         self.end: list[int] = []
         self.allowed: list[bool] = []
         self.house: list[bool] = []
-        self.kind: list[str] = []  # "native", or the size of a banner
+        self.kinds: list[tuple[str, ...]] = []  # "native", or the sizes of a banner
+        self.named: list[int] = []  # masks of what its own copy names
+        self.topics: list[frozenset[str]] = []  # Article 9 categories whose topic its own copy names
         self.rules: list[RuleSet] = []
         self.rule: list[int] = []
         self.conditions: dict[Condition, int] = {}  # nested rules, by what they say
@@ -243,6 +252,10 @@ class _Rows:
         self.prefer: list[int] = []
         self.records = bytearray()
         self.offsets = [0]
+        self.kits = bytearray()
+        self.kit_offsets = [0]
+        self.part_texts: list[str] = []
+        self.turns: set[int] = set()
         self._rule_at: dict[RuleSet, int] = {}
         self._prefer_at: dict[Prefer, int] = {}
 
@@ -274,24 +287,48 @@ class _Rows:
         self.end.append(min(ends, default=FOREVER))
         self.allowed.append(_own_kind_allowed(creative, rules) and offer.stock != 0)
         self.house.append(campaign.house)
-        self.kind.append(
-            "native" if creative.format == "native" or not creative.size else "{}x{}".format(*creative.size)
-        )
+        self.kinds.append(_kinds(creative))
+        self.named.append(default_names(creative))
+        self.topics.append(topics_named(f"{creative.headline}. {creative.body}. {creative.cta}"))
         self.rule.append(self._rule_at[rules])
         said = both(campaign.targeting, creative.targeting)
         self.condition.append(-1 if said is None else self.conditions.setdefault(said, len(self.conditions)))
         self.prefer.append(self._prefer_at[prefer])
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
         self.offsets.append(len(self.records))
+        self._add_kit(creative, campaign, advertiser)
+
+    def _add_kit(self, creative: Creative, campaign: Campaign, advertiser: Advertiser) -> None:
+        if creative.parts is not None:
+            pictures = {p.id: asset_of(p.image, self._image_url) for p in creative.parts.images}
+            kit = Kit(
+                creative,
+                campaign.id,
+                advertiser.id,
+                creative.sponsored_by or advertiser.name,
+                asset_of(creative.image, self._image_url),
+                {id: asset for id, asset in pictures.items() if asset is not None},
+                len(self.part_texts),
+                political_answer(campaign),
+            )
+            self.kits += msgspec.msgpack.encode(kit)
+            self.part_texts += [words_of(part) for part in creative.parts]
+            for offer in creative.parts.offers:
+                self.turns.update(int(at.timestamp()) for at in (offer.start, offer.end) if at is not None)
+        self.kit_offsets.append(len(self.kits))
 
     def masks(self) -> dict[str, Mask]:
         """Return the bitmaps that are not rules over a context: allowed at all, of the house, of a size, a category."""
-        kind = np.array(self.kind, dtype=object)
         masks: dict[str, Mask] = {
             "allowed": np.array(self.allowed, bool),
             "house": np.array(self.house, bool),
         }
-        masks |= {f"kind:{k}": np.asarray(kind == k, bool) for k in sorted(set(self.kind))}
+        for kind in sorted({kind for kinds in self.kinds for kind in kinds}):
+            masks[f"kind:{kind}"] = np.array([kind in kinds for kinds in self.kinds], bool)
+        for named in sorted({mask for mask in self.named if mask.bit_count() > 1}):
+            masks[f"names:{named}"] = np.array([mask == named for mask in self.named], bool)
+        for category in sorted(frozenset().union(*self.topics)):
+            masks[f"speaks:{category}"] = np.array([category in topics for topics in self.topics], bool)
         campaign = np.array(self.campaign, np.int32)
         for name, entries in (
             ("political", [entry.political for entry in self.entries]),
@@ -304,6 +341,13 @@ class _Rows:
                 campaign
             ]
         return masks
+
+
+def _kinds(creative: Creative) -> tuple[str, ...]:
+    """Return what a creative can be shown as."""
+    if creative.format == "native" or not creative.sizes:
+        return ("native",)
+    return tuple("{}x{}".format(*size) for size in creative.sizes)
 
 
 def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:

@@ -290,4 +290,6 @@ class Publisher(
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
     political: bool = False  # takes political advertisements
+    # How much copy may tell a reader's situation apart: 3 bits hold for one page view in eight, 0 for all alike.
+    specificity_bits: Annotated[float, Meta(ge=0, le=32)] = 8.0
     sections: Annotated[tuple[Section, ...], Meta(max_length=200)] = ()  # by which its views are told

@@ -22,6 +22,7 @@ from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.change import Approval, Versions
 from engine.index import Eligible, Words
+from engine.policy import Policy
 from engine.snapshot import Snapshot, open_snapshot
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class View:
     )  # what time it is elsewhere, by minute and zone
 
     bitmaps: Bounded[Hashable, Words] = field(default_factory=lambda: Bounded(256))
+    policy: Policy = field(default_factory=Policy)
 
     def bitmap(self, key: Hashable, make: Callable[[], Words]) -> Words:
         """Return the bitmap of a placement's or publisher's rule, made once."""
@@ -162,6 +164,7 @@ class Catalog:
         self._rebuilding = threading.Lock()
         self._swapping = threading.Lock()  # held for a swap only
         self._stopped: frozenset[str] = frozenset()
+        self._policy = Policy()
         self._refused: tuple[int, datetime] | None = None  # version that was not built, and when to try again
         self._build_here: Build = lambda folder, previous: build(store, recipe, folder, previous)
         folder.mkdir(parents=True, exist_ok=True)
@@ -196,6 +199,7 @@ class Catalog:
                 switched = view_of(view.snapshot, reader, self._now())
             with self._swapping:
                 if self._view.snapshot is view.snapshot:
+                    switched = replace(switched, policy=self._policy)
                     self._view = switched.without(self._stopped, self._now())
         return True
 
@@ -204,6 +208,17 @@ class Catalog:
         with self._swapping:
             self._stopped = campaigns
             self._view = self._view.without(campaigns, self._now())
+
+    def follow(self, policy: Policy) -> None:
+        """Let another model, or newer counts, decide from now on."""
+        with self._swapping:
+            self._policy = policy
+            self._view = replace(self._view, policy=policy)
+
+    @property
+    def policy(self) -> Policy:
+        """What decides now."""
+        return self._policy
 
     def rebuild(self) -> bool:
         """Serve the newest snapshot; say whether there was one. What cannot be built or read leaves the old one."""
@@ -222,7 +237,7 @@ class Catalog:
                 return False
             self._refused = None
             with self._swapping:
-                self._view = newest.without(self._stopped, self._now())
+                self._view = replace(newest, policy=self._policy).without(self._stopped, self._now())
         return True
 
     def _newest(self, build: Build) -> View:

@@ -47,7 +47,21 @@ from engine.campaign import (
 from engine.change import KINDS, Entity
 from engine.check_conditions import check_condition, check_hours, check_possible, check_range
 from engine.conditions import RANGES, walk
-from engine.creative import Creative, Image, Offer
+from engine.creative import (
+    MOST_MESSAGES,
+    NATIVE,
+    SIZES,
+    Creative,
+    Image,
+    ImagePart,
+    Lengths,
+    Offer,
+    OfferPart,
+    Only,
+    Part,
+    Parts,
+    messages,
+)
 from engine.creative_safety import (
     OWN_PICTURE,
     check_text,
@@ -58,8 +72,10 @@ from engine.creative_safety import (
 )
 from engine.errors import CatalogError
 from engine.field_types import item_of, options_of, struct_of
+from engine.governor import in_words, mentions, names
 from engine.images import NAME
 from engine.sections import OTHER, canonical_prefix
+from engine.wording import has_words, plain, read, renderings
 from privacy.deletion import pinned_key
 from privacy.errors import FieldError
 from privacy.jose import public_key, thumbprint
@@ -464,6 +480,8 @@ def check_creative(
         with found.collecting():
             check_text(getattr(creative, name), name, found.line)
     image = creative.image and _check_image(creative.image, pictures, found)
+    parts = creative.parts and _check_parts(creative, creative.parts, pictures, found)
+    _check_copy(creative, found)
     html = creative.html
     if html is not None:
         html = _check_html(html, image, domains, pictures, found)
@@ -477,6 +495,7 @@ def check_creative(
         landing_url=url,
         image=image,
         html=html,
+        parts=parts,
         keywords=_words(creative.keywords, "keywords", found),
         targeting=_check_targeting(creative.targeting, known, found),
     )
@@ -499,6 +518,10 @@ def _check_format(creative: Creative, image: Image | None, found: Findings) -> N
             if getattr(creative, name) is not None:
                 found.refuse(name, getattr(creative, name), "nothing: only banners have it")
         return
+    if creative.parts is not None:
+        if creative.size is None:
+            found.refuse("size", None, "[width, height] in CSS pixels: a banner needs it")
+        return  # its messages are text and picture, of which it has a default
     if creative.image is None and creative.html is None:
         found.refuse("image", None, "a picture, or html: a banner needs one of them")
     if creative.size is None:
@@ -509,22 +532,181 @@ def _check_format(creative: Creative, image: Image | None, found: Findings) -> N
             found.refuse("image", f"{image.w}x{image.h} pixels", f"the proportions of the banner, {w}x{h}")
 
 
-def _check_image(image: Image, pictures: Pictures, found: Findings) -> Image:
+def _check_copy(creative: Creative, found: Findings) -> None:
+    """Look at what is shown as it is: no tokens, and no words of what a reader agreed to be known by."""
+    told = (*creative.targeting.cohorts.include, *creative.targeting.loyalty_tiers.include)
+    for name in ("headline", "body", "cta", "sponsored_by"):
+        text = getattr(creative, name)
+        with found.collecting():
+            plain(text, name, found.line)
+        if mentions(text, told):
+            found.refuse(name, text, "copy that does not name the group of readers that it is shown to")
+    named = in_words(names(f"{creative.headline} {creative.body} {creative.cta}"))
+    if len(named) > 1:
+        what = " and ".join(named)
+        if creative.parts is not None:
+            expected = "a default message that names at most one of place, weather, hour and device"
+            found.refuse("headline", f"copy that names {what}", expected)
+        else:
+            found.warnings.append(f"its copy names {what}: it runs only where enough page views share them")
+
+
+def _check_parts(creative: Creative, parts: Parts, pictures: Pictures, found: Findings) -> Parts:
+    """Return the parts with their pictures hosted."""
+    if creative.html is not None:
+        found.refuse("parts", "parts beside html", "one of the two")
+    if not creative.headline.strip():
+        found.refuse("headline", creative.headline, "a headline: the default message needs one")
+    if not parts.lists:
+        found.refuse("parts", "no part", "headlines, bodies, images, ctas or offers")
+        return parts
+    limits = _limits(creative, found)
+    seen: dict[str, str] = {}
+    changed: dict[str, tuple[Part, ...]] = {}
+    for name in ("headlines", "bodies", "images", "ctas", "offers"):
+        checked: list[Part] = []
+        for number, part in enumerate(getattr(parts, name)):
+            path = f"parts.{name}[{number}]"
+            if part.id in seen:
+                found.refuse(f"{path}.id", part.id, f"an id once: {seen[part.id]} has it, too")
+            seen[part.id] = path
+            _check_only(part.only, f"{path}.only", found)
+            _check_prefer(part.prefer, found, f"{path}.prefer")
+            if isinstance(part, ImagePart):
+                part = replace(part, image=_check_image(part.image, pictures, found, f"{path}.image"))
+            else:
+                _check_wording(creative, part.text, f"{path}.text", name, limits, found)
+            if isinstance(part, OfferPart) and part.start and part.end and part.start >= part.end:
+                found.refuse(f"{path}.end", part.end.isoformat(), f"a time after {part.start.isoformat()}")
+            checked.append(part)
+        changed[name] = tuple(checked)
+    _check_rules(parts, seen, found)
+    return replace(parts, **changed)
+
+
+def _limits(creative: Creative, found: Findings) -> dict[str, Lengths]:
+    """Return how long copy may be in each format that the creative has."""
+    if creative.format == "native":
+        if creative.parts is not None and creative.parts.sizes:
+            found.refuse("parts.sizes", creative.parts.sizes, "nothing: only banners have sizes")
+        return {"native": NATIVE}
+    limits = {}
+    for size in creative.sizes:
+        if size in SIZES:
+            limits["{}x{}".format(*size)] = SIZES[size]
+        else:
+            path = "size" if size == creative.size else "parts.sizes"
+            known = ", ".join("{}x{}".format(*one) for one in SIZES)
+            found.refuse(
+                path, "{}x{}".format(*size), f"one of the sizes that messages are laid out in: {known}"
+            )
+    for name in ("headline", "body", "cta"):
+        _check_length(getattr(creative, name), name, name, limits, found)
+    return limits
+
+
+def _check_wording(
+    creative: Creative, text: str, path: str, name: str, limits: dict[str, Lengths], found: Findings
+) -> None:
+    try:
+        wording = read(text, path, found.line)
+        for piece in wording:
+            check_text(piece.text, path, found.line)
+    except CatalogError as error:
+        found.errors.append(error)
+        return
+    language = creative.language
+    field = {"headlines": "headline", "bodies": "body", "ctas": "cta", "offers": "offer"}[name]
+    shown = list(renderings(wording, language))
+    if not shown[0].strip():
+        found.refuse(path, text, "words that can be seen")
+    _check_length(max(shown, key=len), path, field, limits, found)
+    if mentions(text, (*creative.targeting.cohorts.include, *creative.targeting.loyalty_tiers.include)):
+        found.refuse(path, text, "copy that does not name the group of readers that it is shown to")
+    for token in {piece.token for piece in wording if piece.token}:
+        if not has_words(token, language):
+            found.warnings.append(
+                f"{path}: {{{{ {token} }}}} has no words in '{language}': its fall-back is shown"
+            )
+
+
+def _check_length(text: str, path: str, field: str, limits: dict[str, Lengths], found: Findings) -> None:
+    for kind, lengths in limits.items():
+        most: int = getattr(lengths, field)
+        if len(text) > most and most:
+            expected = f"at most {most} characters in {kind}, tokens at their longest"
+            found.refuse(path, f"{len(text)} characters", expected)
+            return
+
+
+def _check_only(only: Only, path: str, found: Findings) -> None:
+    for name, words in (
+        ("devices", DEVICE_CLASSES),
+        ("parts_of_day", PARTS_OF_DAY),
+        ("weekdays", WEEKDAYS),
+        ("seasons", SEASONS),
+        ("weather", _WEATHER),
+    ):
+        for number, value in enumerate(getattr(only, name)):
+            _check_word(value, f"{path}.{name}[{number}]", words, found)
+    for number, country in enumerate(only.countries):
+        _check_shape(
+            country, f"{path}.countries[{number}]", _COUNTRY, "two upper-case letters (ISO 3166-1)", found
+        )
+
+
+def _check_rules(parts: Parts, seen: dict[str, str], found: Findings) -> None:
+    slot_of = {part.id: slot for slot, some in parts.lists for part in some}
+    before = len(found.errors)
+    for name in ("never", "always"):
+        for number, group in enumerate(getattr(parts, name)):
+            for id in group:
+                if id not in seen:
+                    found.refuse(f"parts.{name}[{number}]", id, "ids of parts of this creative")
+            slots = [slot_of[id] for id in dict.fromkeys(group) if id in slot_of]
+            if name == "always" and len(set(slots)) < len(slots):
+                expected = "parts of different lists: of one list, a message shows one part"
+                found.refuse(f"parts.always[{number}]", list(group), expected)
+    for number, id in enumerate(parts.locked):
+        if id not in seen:
+            found.refuse(f"parts.locked[{number}]", id, "ids of parts of this creative")
+    count = 1
+    for _, some in parts.lists:
+        count *= len(some)
+    if count > MOST_MESSAGES:
+        found.refuse(
+            "parts", f"{count} combinations", f"at most {MOST_MESSAGES}: fewer parts, or two creatives"
+        )
+    if len(found.errors) > before or len(slot_of) < len(list(parts)):
+        return
+    left = messages(parts)
+    if not len(left):
+        rules = [n for n in ("never", "always", "locked") if getattr(parts, n)]
+        expected = "rules that leave at least one combination: take one away, or add parts"
+        found.refuse("parts", f"no combination that {', '.join(rules)} leave", expected)
+        return
+    for slot, (_, some) in enumerate(parts.lists):
+        for at, part in enumerate(some):
+            if not (left[:, slot] == at).any():
+                found.warnings.append(f"{seen[part.id]}: part {part.id!r} stands in no combination")
+
+
+def _check_image(image: Image, pictures: Pictures, found: Findings, path: str = "image") -> Image:
     if not image.alt.strip():
-        found.refuse("image.alt", image.alt, "what the picture shows")
+        found.refuse(f"{path}.alt", image.alt, "what the picture shows")
     with found.collecting():
-        check_text(image.alt, "image.alt", found.line)
+        check_text(image.alt, f"{path}.alt", found.line)
     given = [name for name in ("file", "data", "hash") if getattr(image, name) is not None]
     if len(given) != 1:
-        found.refuse("image", " and ".join(given) or None, "one of file, data (base64), hash")
+        found.refuse(path, " and ".join(given) or None, "one of file, data (base64), hash")
         return image
     with found.collecting():
         if image.file is not None:
-            picture = pictures.from_file(image.file, "image.file", found.line)
+            picture = pictures.from_file(image.file, f"{path}.file", found.line)
         elif image.data is not None:
-            picture = pictures.from_base64(image.data, "image.data", found.line)
+            picture = pictures.from_base64(image.data, f"{path}.data", found.line)
         else:
-            picture = pictures.hosted(image.hash or "", "image.hash", found.line)
+            picture = pictures.hosted(image.hash or "", f"{path}.hash", found.line)
         return Image(alt=image.alt, hash=picture.hash, ext=picture.ext, w=picture.w, h=picture.h)
     return image
 
@@ -613,10 +795,10 @@ def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Tar
     return targeting
 
 
-def _check_prefer(prefer: Prefer, found: Findings) -> None:
+def _check_prefer(prefer: Prefer, found: Findings, path: str = "prefer") -> None:
     for name, words in (("devices", _DEVICES), ("times", _TIMES), ("weather", _WEATHER)):
         for number, value in enumerate(getattr(prefer, name)):
-            _check_word(value, f"prefer.{name}[{number}]", words, found)
+            _check_word(value, f"{path}.{name}[{number}]", words, found)
 
 
 def _check_word(value: str, path: str, words: Container[str], found: Findings) -> None:

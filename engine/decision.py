@@ -38,8 +38,9 @@ class Ranked(NamedTuple):
 
     row: int
     match: float  # the weighted mean of its facets' matches, -1 to 1
-    value: float  # match × bid in micro-units
+    value: float  # fit × bid in micro-units
     advertiser: int  # index into the snapshot's advertisers
+    fit: float  # its match, times the response that the model expects where there is one
 
 
 class Reason(Struct, frozen=True):
@@ -67,6 +68,7 @@ class Assets(Struct, frozen=True, omit_defaults=True):
     cta: str = ""
     sponsored_by: str = ""
     image: Asset | None = None
+    offer: str = ""
 
 
 class PoliticalAnswer(Struct, frozen=True):
@@ -98,6 +100,18 @@ class Events(Struct, frozen=True):
     viewable: str  # MRC definition, not accredited: half of its pixels in view for one continuous second
 
 
+class MessageAnswer(Struct, frozen=True, omit_defaults=True):
+    """With explain: what a message was put together from, and how near it comes to a reader's situation."""
+
+    parts: dict[str, str]  # slot → id of the part that fills it; none: the default message
+    policy: str  # "prior", or the id of the model that chose
+    of: int  # messages among which it was drawn
+    because: tuple[str, ...]  # of each part, what spoke for it
+    names: tuple[str, ...]  # of place, weather, hour and device, what its copy names
+    specificity_bits: float  # how much that tells apart: 3 bits hold for one page view in eight
+    budget_bits: float  # that the publisher allows
+
+
 class Filled(Struct, frozen=True, omit_defaults=True):
     """One creative for one placement."""
 
@@ -108,6 +122,8 @@ class Filled(Struct, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...] = ()  # with explain
     house: bool = False
     events: Events | None = None  # none for tests, and in the strict profile
+    propensity: float | None = None  # the chance with which this was drawn; none where nothing was
+    message: MessageAnswer | None = None
 
 
 class PrivacyAnswer(Struct, frozen=True):

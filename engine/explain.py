@@ -91,7 +91,7 @@ def explain(
     considered = []
     for row, match in zip(found.rows.tolist(), found.matches.tolist(), strict=True):
         about = nearest_topic(snapshot, scene.context.page, engine.topics, row)
-        why = reasons(snapshot, scene.context, engine.soft(scene), Ranked(row, match, 0.0, 0), about)
+        why = reasons(snapshot, scene.context, engine.soft(scene), Ranked(row, match, 0.0, 0, match), about)
         considered.append(
             Considered(
                 creative=snapshot.creative_id(row),

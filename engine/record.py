@@ -18,6 +18,7 @@ from contexts.context import PARTS_OF_DAY
 from engine.cache import Bounded
 from engine.decision import Events, Filled, Placement, Ranked
 from engine.events import KINDS, Asked, Event
+from engine.message import Chosen
 from engine.pricing import billing_day, event_price, held
 from engine.rank import Shortlist
 from engine.sections import OTHER
@@ -25,6 +26,7 @@ from engine.snapshot import Snapshot
 from engine.tickets import DAY_MS, LETTERS, WEATHERS, Moment, Ticket, Tickets, event_of, hold_until
 from privacy.event_token import RANDOM_BYTES
 from privacy.visit import DEVICE_CLASSES
+from privacy.workload import MOST_WEIGHT
 
 if TYPE_CHECKING:
     from engine.decide import Choice, Scene
@@ -35,6 +37,7 @@ EVENTS_PATH = "/v1/events/"
 CLICK_PATH = "/v1/click/"
 PIXEL = ".gif"
 QUARTER_MS = 900_000
+MILLION = 1_000_000
 PLANS = 4096
 CREATIVES = 65_536
 _LINK_END = b'\\"'
@@ -59,6 +62,8 @@ class Shown(NamedTuple):
 
     row: int
     price_micros: int  # of the event that is paid for
+    chosen: Chosen | None = None  # the message that was drawn, where it has several
+    share: float = 1.0  # of the ways in which the ranking may fall, those that show this creative here
 
 
 class _Place(NamedTuple):
@@ -77,7 +82,7 @@ class _Kept(NamedTuple):
 
     snapshot: Snapshot
     plans: Bounded[tuple[int, str, bool], tuple[Choice, tuple[_Place, ...]]]
-    creatives: Bounded[int, tuple[str, list[bytes]]]  # row → its id, and its JSON without its own link
+    creatives: Bounded[int, str]  # row → its id
 
 
 class Recorder:
@@ -149,27 +154,28 @@ class Recorder:
         snapshot, context = kept.snapshot, scene.context
         entry = snapshot.entry(shown.row)
         condition = None if context.weather is None else context.weather.condition
-        known = kept.creatives.get(shown.row)
-        if known is None:
-            known = snapshot.creative_id(shown.row), bytes(filled.creative).split(_link(filled.click_url))
-            kept.creatives.put(shown.row, known)
+        creative = kept.creatives.get(shown.row)
+        if creative is None:
+            creative = snapshot.creative_id(shown.row)
+            kept.creatives.put(shown.row, creative)
         ticket = Ticket(
             context.publisher,
             section,
             str(context.page.topics[0].id) if context.page.topics else "",
             entry.id,
-            known[0],
+            creative,
             DEVICE_CLASSES.index(context.device.cls),
             PARTS_OF_DAY.index(context.clock.part),
             WEATHERS.index(condition or ""),
             visit.ivt,
             KINDS.index(entry.terms.kind),
             shown.price_micros,
+            *_drawn(shown),
         )
         bounded = entry.terms.bounded and not entry.house and not visit.ivt
         return _Place(
             filled,
-            known[1],
+            bytes(filled.creative).split(_link(filled.click_url)),
             "UTC" if entry.house else entry.terms.timezone,
             held(entry.terms.kind, shown.price_micros) if bounded else 0,
             ticket,
@@ -187,6 +193,8 @@ class Recorder:
             filled.reasons,
             filled.house,
             Events(self._impressions + pixel, self._views + pixel),
+            filled.propensity,
+            filled.message,
         )
 
     def _ahead(self, zone: str, at_ms: int) -> int:
@@ -197,6 +205,15 @@ class Recorder:
             moment = datetime.fromtimestamp(at_ms / 1000, UTC)
             found = self._days[zone] = quarter, billing_day(zone, moment) - at_ms // DAY_MS
         return found[1]
+
+
+def _drawn(shown: Shown) -> tuple[str, int, int]:
+    """Return what is recorded of a draw: the message, its propensity in millionths, and what its events weigh."""
+    if shown.chosen is None:
+        return "", round(shown.share * MILLION), 0
+    weight = shown.chosen.weight
+    milli = 0 if weight is None else max(1, min(MOST_WEIGHT, round(weight * 1000)))
+    return shown.chosen.parts, round(shown.share * shown.chosen.propensity * MILLION), milli
 
 
 def _link(url: str) -> bytes:
@@ -220,5 +237,5 @@ def prices(
             entry, price = snapshot.entry(pick.row), 0
             if not entry.house:
                 rival = candidates.rival(pick.row, taken) if isinstance(candidates, Shortlist) else None
-                price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.match, floor, rival)
+                price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.fit, floor, rival)
             yield Shown(pick.row, price)

@@ -25,6 +25,7 @@ from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.catalog import View
 from engine.decision import Placement
+from engine.governor import Limits, in_words
 from engine.index import Eligible, Rows, Words
 from engine.snapshot import Snapshot
 from engine.targeting import Predicate, conjunction, page_clauses, resolved, surrounding_clauses
@@ -182,6 +183,7 @@ def context_rules(view: View, context: Context, topics: frozenset[str]) -> list[
         *resolved(bitmaps, [*page_clauses(bitmaps, context.page, topics), *around]),
         *(() if nested is None else [(NESTED, nested)]),
         *_publishers_rules(view, context),
+        *_copy_rules(view, context),
     ]
 
 
@@ -193,6 +195,7 @@ def surroundings(view: View, context: Context) -> Words:
         for key, clauses in surrounding_clauses(bitmaps, context, view.moments(context.clock.at))
     ]
     parts += [words for _, words in _publishers_rules(view, context)]
+    parts += [words for _, words in _copy_rules(view, context)]
     passing = parts[0] & parts[1]
     for words in parts[2:]:
         np.bitwise_and(passing, words, out=passing)
@@ -210,6 +213,30 @@ def _publishers_rules(view: View, context: Context) -> list[Predicate]:
     if approved is not None:
         found.append(("approved by the publisher, and not stopped there", approved))
     return found
+
+
+def _copy_rules(view: View, context: Context) -> list[Predicate]:
+    """Return what keeps copy from coming too near: see `engine.governor`."""
+    bitmaps = view.snapshot.bitmaps
+    found: list[Predicate] = [
+        (f"copy that does not name a page's topic of {category}", ~words)
+        for category in sorted(context.page.special)
+        if (words := bitmaps.get(f"speaks:{category}")) is not None
+    ]
+    if view.snapshot.naming:
+        limits = limits_of(view, context)
+        found += [
+            (f"copy that names {' and '.join(in_words(mask))}: too few page views share them", ~words)
+            for mask in view.snapshot.naming
+            if not limits.allows(mask) and (words := bitmaps.get(f"names:{mask}")) is not None
+        ]
+    return found
+
+
+def limits_of(view: View, context: Context) -> Limits:
+    """Return what copy may name in a context, on its publisher's pages."""
+    budget = view.snapshot.publishers[context.publisher].specificity_bits
+    return view.policy.buckets.limits(context, budget)
 
 
 def place_rules(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> list[Predicate]:

@@ -21,6 +21,7 @@ from engine.enrich import focus
 from engine.errors import SnapshotError
 from engine.faiss_index import FaissIndex
 from engine.index import Eligible, Index, Words
+from engine.message import Kit, Mixer
 from engine.pricing import Terms
 from engine.targeting import Bitmaps, zones_of
 
@@ -57,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True):
     rules: tuple[Condition, ...]  # the distinct nested ones
     phrases: tuple[str, ...]  # that rules or campaigns name, to be looked for in pages
     bitmaps: tuple[str, ...]
+    turns: tuple[int, ...]  # seconds since 1970 at which an offer begins or ends, ascending
     hashes: dict[str, str]  # file name → sha256, hex
 
 
@@ -102,6 +104,9 @@ class Snapshot:
     stating: Mapping[int, Words]  # by such a mask: the rows whose preference states just these
     offsets: NDArray[np.int64]  # (rows + 1,) into the records
     records: NDArray[np.uint8]
+    kit_offsets: NDArray[np.int64]  # (rows + 1,) into the kits
+    kits: NDArray[np.uint8]  # of the rows whose messages are put together, a Kit each
+    part_vectors: Vector  # (parts, page_dim) of what the kits' parts say
 
     @property
     def version(self) -> int:
@@ -133,6 +138,27 @@ class Snapshot:
         data = self.records[self.offsets[row] : self.offsets[row + 1]].tobytes()
         at = data.index(b"\n")
         return Record(data[at + 1 :], data[:at].decode())
+
+    @property
+    def naming(self) -> tuple[int, ...]:
+        """Return the masks of two things or more that some creative's own copy names."""
+        names = self.bitmaps.names
+        return tuple(int(name.partition(":")[2]) for name in names if name.startswith("names:"))
+
+    @property
+    def mixes(self) -> bool:
+        """Say whether any creative's messages are put together."""
+        return len(self.kits) > 0
+
+    def mixer(self, row: int) -> Mixer | None:
+        """Return a row's messages; None where it has but one."""
+        data = self.kits[self.kit_offsets[row] : self.kit_offsets[row + 1]]
+        if not len(data):
+            return None
+        kit = msgspec.msgpack.decode(data.tobytes(), type=Kit)
+        parts = kit.creative.parts
+        count = 0 if parts is None else len(list(parts))
+        return Mixer(kit, self.part_vectors[kit.first : kit.first + count])
 
     def creative_id(self, row: int) -> str:
         """Return the id of a row's creative."""
@@ -167,9 +193,9 @@ class Snapshot:
         return Eligible.from_mask((self.start <= second) & (second < self.end)).words
 
     def next_change(self, now: datetime) -> int:
-        """Return the next second at which some flight starts or ends."""
+        """Return the next second at which some flight or offer starts or ends."""
         second = int(now.timestamp())
-        later = [times[times > second] for times in (self.start, self.end)]
+        later = [times[times > second] for times in (self.start, self.end, np.array(self.manifest.turns))]
         return min((int(t.min()) for t in later if t.size), default=int(FOREVER))
 
 
@@ -181,7 +207,7 @@ def id_hash(text: str) -> np.uint64:
 COLUMNS = {
     "bid": "<i8", "floor": "<i8", "campaign": "<i4", "prefer": "<i4", "start": "<i8", "end": "<i8",
     "anchors": "<f4", "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1",
-    "bitmaps": "<u8", "rule": "<i4",
+    "bitmaps": "<u8", "rule": "<i4", "kit_offsets": "<i8", "kits": "|u1", "part_vectors": "<f4",
 }  # fmt: skip
 
 
