@@ -99,6 +99,7 @@ class Snapshot:
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
     caps: Mapping[str, int]  # frequency caps, by campaign
+    separates: bool  # whether any campaign keeps competitors off its pages
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[
         SoftFacet, Vector
@@ -137,6 +138,10 @@ class Snapshot:
     def focus(self, page: Vector) -> Vector:
         """Draw a page's vector to what is on offer."""
         return focus(page, self.anchors)
+
+    def labels(self, row: int) -> tuple[str, ...]:
+        """Return a row's labels of competitive separation."""
+        return self.entry(row).separation
 
     def record(self, row: int) -> Record:
         """Return what is answered for a row."""
@@ -255,6 +260,7 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
         owners=_owners(manifest.domains),
+        separates=any(c.separation for c in manifest.campaigns),
         caps={c.id: c.frequency_cap for c in manifest.campaigns if c.frequency_cap is not None},
         advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,
