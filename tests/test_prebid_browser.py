@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import re
 import shutil
 import socket
 import sqlite3
@@ -52,10 +53,10 @@ GPP = "DBABLA~BVQVAAAAAgA.YA"  # usnat: no objection in its core
 # What ingest lets through and the least careful renderer shows as it is.
 HOSTILE = {
     "headline": "Rain &lt;img src=x onerror=top.XSS=1&gt; \" onmouseover='top.XSS=1",
-    "body": "&#60;script&#62;top.XSS=1&#60;/script&#62; javascript:top.XSS=1 {{ config }} ${XSS}",
+    "body": "&#60;script&#62;top.XSS=1&#60;/script&#62; javascript:top.XSS=1 ${XSS}",
     "sponsored_by": "Acme & Sons `'\"",
 }
-REFUSED = ("Rain <img src=x onerror=top.XSS=1>", "Rain ##hb_native_linkurl##", "Rain \u202e now", "Rain\x00")
+REFUSED = ("Rain <img src=x onerror=top.XSS=1>", "Rain ##hb_native_linkurl##", "Rain \u202e now", "Rain\x00", "{{ config }}")
 
 
 def _npm_root() -> Path | None:
@@ -456,9 +457,57 @@ def test_where_readers_refuse_prebid_is_silent_and_the_tag_fills_the_same_slot(
     assert site.asked == []  # Prebid stayed silent
 
 
-def test_a_vendor_exception_lets_us_bid_without_purpose_1(site: Site) -> None:
-    assert len(site.open(banner(), tcf=tcf(2), consent=tcf_module())) == 1
+def documented(mark: str, running: Running) -> str:
+    """Return a block of the documentation, for this service and publisher."""
+    text = (HERE.parent / "engine" / "publisher" / "HEADER_BIDDING.md").read_text("utf-8")
+    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", text, re.S)
+    assert found is not None
+    return found[1].replace("https://ads.example.com", running.url).replace("daily-planet", "planet")
+
+
+def test_the_documented_configuration_is_all_that_a_page_needs(site: Site, running: Running) -> None:
+    assert site.open(s2s=None) == []
+    site.page.evaluate(f"document.querySelector('main').append({TEXT!r})")
+    site.page.evaluate(documented("prebid", running))
+    site.page.evaluate(
+        """(unit) => new Promise((done) =>
+            pbjs.requestBids({adUnits: [unit], timeout: 6000, bidsBackHandler: () => done(1)}))""",
+        banner(),
+    )
+    assert [bid["bidder"] for bid in site.page.evaluate("pbjs.getHighestCpmBids()")] == ["tactful"]
+    (asked,) = site.asked
+    assert asked["site"]["ext"]["data"]["text"].endswith(TEXT)
+    assert asked["site"]["content"]["title"] == "A long tour"
+
+
+def test_the_documented_passback_fills_a_frame_of_the_page(site: Site, running: Running) -> None:
+    assert site.open(banner(), tcf=tcf(), consent=tcf_module()) == []
+    site.page.evaluate(
+        """(html) => {
+            const frame = document.createElement('iframe');
+            document.getElementById('slots').append(frame);
+            frame.contentDocument.open();
+            frame.contentDocument.write(html);
+            frame.contentDocument.close();
+        }""",
+        documented("passback", running),
+    )
+    site.shown("Tyres for the rain", "p, strong")
+    assert [row[0] for row in running.events(1)] == ["impression"]
+    assert site.asked == []
+
+
+def test_a_vendor_exception_lets_prebid_ask_in_spite_of_a_refusal(site: Site) -> None:
+    rules = [
+        {"purpose": purpose, "enforcePurpose": True, "enforceVendor": True, "vendorExceptions": ["tactful"]}
+        for purpose in ("storage", "basicAds")
+    ]
+    assert len(site.open(banner(), tcf=tcf(), consent=tcf_module(rules=rules))) == 1
     assert site.asked[0]["user"]["ext"]["consent"]
+
+
+def test_without_purpose_1_the_service_is_asked_still(site: Site) -> None:
+    assert len(site.open(banner(), tcf=tcf(2), consent=tcf_module())) == 1
 
 
 def test_gpp_and_gpc_are_sent_and_we_bid_by_the_page(site: Site) -> None:
