@@ -41,6 +41,7 @@ from engine.web.published import add_published
 from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
+from engine.web.repository import Repository, add_repository
 from engine.web.shell import Shell
 from engine.web.slot import QUERY_KEYS as SLOT_KEYS
 from engine.web.slot import Slots, add_slot
@@ -207,6 +208,9 @@ def create_app(
 
     root = urlsplit(config.base_url).path.rstrip("/")
     add_report_pages(api, services.reporting, holder, root)
+    add_repository(
+        api, Repository(services.store, services.reporting, content_taxonomy(), services.now), root
+    )
     contact = config.officer or config.operator or config.contact
     add_why(
         api,

@@ -89,7 +89,7 @@ def add_catalogue(api: Api, store: manage.ManageStore, known: Known, now: Callab
     )
     def list_approvals(caller: Caller, publisher: str) -> Page[ReviewAnswer]:
         """List the creatives that may come to a publisher's pages, and what it said of them."""
-        after, limit = _asked()
+        after, limit = asked_page()
         with told():
             found = manage.review(store, caller, publisher, after, limit)
         items = tuple(ReviewAnswer(one.creative, one.hash, one.state) for one in found)
@@ -122,7 +122,7 @@ def _add_kind(
     path = {"id": id_schema()}
 
     def list_things(caller: Caller) -> Page[Any]:
-        after, limit = _asked()
+        after, limit = asked_page()
         found = manage.list_page(store, caller, kind, after, limit)
         return Page(tuple(found), found[-1].id if len(found) == limit else None)
 
@@ -176,7 +176,7 @@ def id_schema() -> dict[str, str]:
     return {"type": "string", "pattern": ID}
 
 
-def _asked() -> tuple[str, int]:
+def asked_page() -> tuple[str, int]:
     """Read `after` and `limit` from the query. Raises Refused."""
     faults = []
     after, limit = request.args.getlist("after"), request.args.getlist("limit")
