@@ -8,10 +8,10 @@ from html import escape, unescape
 from urllib.parse import urlsplit
 
 from contexts.extract import read_html
-from engine.campaign import Advertiser, Campaign
-from engine.creative import Creative
+from engine.campaign import Advertiser, Campaign, Size
+from engine.creative import SIZES, Creative, Image
 from engine.creative_safety import with_image_urls
-from engine.decision import Asset, Assets, CreativeAnswer
+from engine.decision import Asset, Assets, CreativeAnswer, PoliticalAnswer
 
 # Of HTML as ingest leaves it: attributes in double quotes, their contents escaped.
 _ALT = re.compile(r'<img\b[^>]*?\salt="([^"]*)"')
@@ -37,26 +37,57 @@ def creative_answer(
     creative: Creative, campaign: Campaign, advertiser: Advertiser, image_url: Callable[[str], str]
 ) -> CreativeAnswer:
     """Build the answer of one creative; `image_url` says where a picture is hosted, by its name."""
-    image = None
-    if creative.image and (name := creative.image.name):
-        image = Asset(image_url(name), creative.image.w or 0, creative.image.h or 0, creative.image.alt)
     assets = Assets(
         headline=creative.headline,
         body=creative.body,
         cta=creative.cta,
         sponsored_by=creative.sponsored_by or advertiser.name,
-        image=image,
+        image=asset_of(creative.image, image_url),
     )
+    html = with_image_urls(creative.html, image_url) if creative.html else None
+    return answered(
+        creative, campaign.id, advertiser.id, assets, html, creative.size,
+        advertiser.name, campaign.paid_by, political_answer(campaign),
+    )  # fmt: skip
+
+
+def asset_of(image: Image | None, image_url: Callable[[str], str]) -> Asset | None:
+    """Return a picture as it is answered; `image_url` says where it is hosted, by its name."""
+    if image is None or (name := image.name) is None:
+        return None
+    return Asset(image_url(name), image.w or 0, image.h or 0, image.alt)
+
+
+def answered(
+    creative: Creative,
+    campaign: str,
+    advertiser: str,
+    assets: Assets,
+    html: str | None,
+    size: Size | None,
+    behalf: str,
+    paid_by: str,
+    political: PoliticalAnswer | None,
+) -> CreativeAnswer:
+    """Build an answer of what a creative shows; without HTML of its own, that is laid out here."""
     return CreativeAnswer(
         id=creative.id,
-        campaign=campaign.id,
-        advertiser=advertiser.id,
+        campaign=campaign,
+        advertiser=advertiser,
         format=creative.format,
         assets=assets,
-        html=labelled(_html(creative, assets, image_url), advertiser.name, campaign.paid_by),
+        html=labelled(html or _html(creative, assets, size), behalf, paid_by),
         landing_domain=urlsplit(creative.landing_url).hostname or "",
-        size=creative.size,
+        size=size,
+        political=political,
     )
+
+
+def adm(html: str, impression_url: str | None) -> str:
+    """Return a creative's HTML as another's page renders it, with the picture that tells that it did."""
+    if impression_url is None:
+        return html
+    return f'{html}<img src="{escape(impression_url)}" width="1" height="1" alt="" hidden>'
 
 
 def labelled(html: str, behalf: str, paid_by: str = "") -> str:
@@ -77,25 +108,65 @@ def with_why(creative: bytes, url: str) -> bytes:
     return before + f'href=\\"{url}\\"'.encode() + after if found else creative
 
 
-def _html(creative: Creative, assets: Assets, image_url: Callable[[str], str]) -> str:
-    if creative.html:
-        return with_image_urls(creative.html, image_url)
-    picture = _picture(assets.image, creative.size)
+def political_answer(campaign: Campaign) -> PoliticalAnswer | None:
+    """Return what is told with a political campaign's creatives."""
+    notice = campaign.political_notice
+    if notice is None:
+        return None
+    return PoliticalAnswer(notice.sponsor, notice.process, notice.notice_url)
+
+
+def _html(creative: Creative, assets: Assets, size: Size | None) -> str:
+    style = ""
     if creative.format == "native":
-        inside = picture + "".join(
-            f'<{tag} class="tactful-{name}">{escape(text)}</{tag}>'
-            for tag, name, text in (
-                ("strong", "headline", assets.headline),
-                ("span", "body", assets.body),
-                ("span", "cta", assets.cta),
-                ("small", "sponsor", assets.sponsored_by),
-            )
-            if text
-        )
+        inside = _picture(assets.image, None) + _texts(assets)
+    elif creative.parts is not None and size is not None:
+        inside, style = _laid_out(assets, size)
     else:
-        inside = picture
-    link = f'<a class="tactful-{creative.format}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank">'
-    return f"{link}{inside}</a>"
+        inside = _picture(assets.image, size)
+    link = f'<a class="tactful-{creative.format}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank"'
+    return f"{link}{style}>{inside}</a>"
+
+
+def _texts(assets: Assets) -> str:
+    return "".join(
+        f'<{tag} class="tactful-{name}">{escape(text)}</{tag}>'
+        for tag, name, text in (
+            ("strong", "headline", assets.headline),
+            ("span", "body", assets.body),
+            ("span", "offer", assets.offer),
+            ("span", "cta", assets.cta),
+            ("small", "sponsor", assets.sponsored_by),
+        )
+        if text
+    )
+
+
+_THUMB = 0.35  # of a wide banner's width that its picture takes at most
+_HEAD = 0.5  # of another's height
+
+
+def _laid_out(assets: Assets, size: Size) -> tuple[str, str]:
+    """Return a banner's insides, and the attributes that hold it to its size: side by side where it is wide."""
+    w, h = size
+    lengths = SIZES[size]
+    wide = w > 2 * h
+    picture = ""
+    if assets.image is not None:
+        room = (int(w * _THUMB), h) if wide else (w, int(h * _HEAD))
+        scale = min(room[0] / max(assets.image.w, 1), room[1] / max(assets.image.h, 1))
+        shown = max(1, int(assets.image.w * scale)), max(1, int(assets.image.h * scale))
+        picture = _picture(assets.image, shown)
+    shorter = assets if lengths.body else Assets(
+        assets.headline, "", assets.cta, assets.sponsored_by, assets.image, assets.offer
+    )  # fmt: skip
+    direction = "row" if wide else "column"
+    style = (
+        f"display:flex;flex-direction:{direction};align-items:center;gap:4px;box-sizing:border-box;"
+        f"width:{w}px;height:{h}px;overflow:hidden;font:{'12px' if h < 100 else '14px'}/1.2 sans-serif"
+    )
+    said = f'<span class="tactful-copy">{_texts(shorter)}</span>'
+    return picture + said, f' style="{style}"'
 
 
 def _picture(image: Asset | None, size: tuple[int, int] | None) -> str:

@@ -19,8 +19,10 @@ from contexts.clock import part_of_day
 from contexts.context import WEEKDAYS
 from engine.build import BuildStore, Reader, Recipe, build
 from engine.cache import Bounded
+from engine.campaign import Publisher
 from engine.change import Approval, Versions
 from engine.index import Eligible, Words
+from engine.policy import Policy
 from engine.snapshot import Snapshot, open_snapshot
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class View:
     )  # what time it is elsewhere, by minute and zone
 
     bitmaps: Bounded[Hashable, Words] = field(default_factory=lambda: Bounded(256))
+    policy: Policy = field(default_factory=Policy)
 
     def bitmap(self, key: Hashable, make: Callable[[], Words]) -> Words:
         """Return the bitmap of a placement's or publisher's rule, made once."""
@@ -102,12 +105,18 @@ def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:
     mask = active[snapshot.campaign] if snapshot.rows else np.zeros(0, bool)
     mask[[row for row in map(snapshot.row_of, creatives) if row is not None]] = False
     on = Eligible.from_mask(mask).words & snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]
-    approved = _approved(snapshot, reader.approvals())
+    latest = {one.id: one for batch in reader.publishers() for one in batch}
+    approved = _approved(snapshot, latest, reader.approvals())
     return View(snapshot, reader.versions(), on, approved, paid=on, house=on, until=0).moved(now)
 
 
-def _approved(snapshot: Snapshot, approvals: Iterable[Sequence[Approval]]) -> dict[str, Words]:
-    """Return for each publisher to whom approval matters the creatives that its pages may show."""
+def _approved(
+    snapshot: Snapshot, latest: Mapping[str, Publisher], approvals: Iterable[Sequence[Approval]]
+) -> dict[str, Words]:
+    """Return for each publisher to whom it matters the creatives that its pages may show.
+
+    `latest` are the publishers as they are now: what one of them stops or blocks waits for no new snapshot.
+    """
     said: dict[tuple[str, str], list[int]] = {}
     for batch in approvals:
         for approval in batch:
@@ -115,13 +124,19 @@ def _approved(snapshot: Snapshot, approvals: Iterable[Sequence[Approval]]) -> di
             if row is not None:
                 said.setdefault((approval.publisher, approval.state), []).append(row)
     found = {}
-    for publisher in snapshot.publishers.values():
-        by_hand = publisher.approval == "manual"
+    for known in snapshot.publishers.values():
+        publisher = latest.get(known.id, known)
+        by_hand, stopped = publisher.approval == "manual", publisher.status == "stopped"
         rows = said.get((publisher.id, "approved" if by_hand else "rejected"), [])
-        if by_hand or rows:
+        blocked = set(publisher.block_advertisers) - set(known.block_advertisers)
+        if by_hand or rows or stopped or blocked:
             mask = np.full(snapshot.rows, not by_hand, bool)
             mask[rows] = by_hand
-            found[publisher.id] = Eligible.from_mask(mask).words
+            if blocked:
+                names = snapshot.manifest.advertisers
+                others = np.array([names[who] not in blocked for who in snapshot.advertisers], bool)
+                mask &= others[snapshot.campaign]
+            found[publisher.id] = Eligible.from_mask(mask & (not stopped)).words
     return found
 
 
@@ -149,6 +164,7 @@ class Catalog:
         self._rebuilding = threading.Lock()
         self._swapping = threading.Lock()  # held for a swap only
         self._stopped: frozenset[str] = frozenset()
+        self._policy = Policy()
         self._refused: tuple[int, datetime] | None = None  # version that was not built, and when to try again
         self._build_here: Build = lambda folder, previous: build(store, recipe, folder, previous)
         folder.mkdir(parents=True, exist_ok=True)
@@ -183,6 +199,7 @@ class Catalog:
                 switched = view_of(view.snapshot, reader, self._now())
             with self._swapping:
                 if self._view.snapshot is view.snapshot:
+                    switched = replace(switched, policy=self._policy)
                     self._view = switched.without(self._stopped, self._now())
         return True
 
@@ -191,6 +208,17 @@ class Catalog:
         with self._swapping:
             self._stopped = campaigns
             self._view = self._view.without(campaigns, self._now())
+
+    def follow(self, policy: Policy) -> None:
+        """Let another model, or newer counts, decide from now on."""
+        with self._swapping:
+            self._policy = policy
+            self._view = replace(self._view, policy=policy)
+
+    @property
+    def policy(self) -> Policy:
+        """What decides now."""
+        return self._policy
 
     def rebuild(self) -> bool:
         """Serve the newest snapshot; say whether there was one. What cannot be built or read leaves the old one."""
@@ -209,7 +237,7 @@ class Catalog:
                 return False
             self._refused = None
             with self._swapping:
-                self._view = newest.without(self._stopped, self._now())
+                self._view = replace(newest, policy=self._policy).without(self._stopped, self._now())
         return True
 
     def _newest(self, build: Build) -> View:

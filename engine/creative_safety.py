@@ -266,7 +266,9 @@ def with_image_urls(html: str, image_url: Callable[[str], str]) -> str:
 
 def hosted_images(creative: Creative) -> tuple[str, ...]:
     """Return the hashes of all hosted pictures that a stored creative shows, each once."""
-    hashes = {} if creative.image is None or creative.image.hash is None else {creative.image.hash: None}
+    parts = () if creative.parts is None else creative.parts.images
+    own = (creative.image, *(part.image for part in parts))
+    hashes = dict.fromkeys(image.hash for image in own if image is not None and image.hash is not None)
     for found in _HOSTED_SRC.finditer(creative.html or ""):
         hashes[found[3]] = None
     return tuple(hashes)

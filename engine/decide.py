@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
+import numpy as np
 
 from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
 from engine.assemble import with_why
 from engine.background import Background
 from engine.cache import Bounded
+from engine.campaign import Size
 from engine.catalog import Catalog, View
-from engine.decision import Answer, Dsa, Filled, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
+from engine.decision import Answer, Dsa, Filled, Offer, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
+from engine.learn.diet import Facet
+from engine.learn.explore import worlds
+from engine.message import Mixer, Mixture
 from engine.rank import Shortlist, share_out
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.record import Recorder, Shown, prices
@@ -26,13 +33,15 @@ from engine.retrieve import (
     Moods,
     PageList,
     Soft,
+    limits_of,
     page_list,
     retrieve_together,
     soften,
     surroundings,
     taken,
 )
-from engine.snapshot import Snapshot
+from engine.sections import OTHER, section_of
+from engine.snapshot import Snapshot, id_hash
 from engine.targeting import narrow, page_clauses
 from engine.why import WhyLinks, trace_of
 from privacy.consent import Consented
@@ -42,6 +51,9 @@ COMPETING = 16  # candidates for a placement: chosen by match, then ordered by m
 LISTED_FROM = (
     8  # searches of a page after which its list is made: it costs as much as so many twice or thrice
 )
+WORLDS = 16  # ways in which a model's doubts about creatives may fall; a request is decided in one of them
+RESPONSES = (0.5, 2.0)  # no creative is taken to be clicked less or more often than so, beside others
+CHANCE_BYTES = 7
 LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
 
 # Gives the consented signals that may act on a page of the snapshot's catalogue, or None.
@@ -58,18 +70,21 @@ class Choice:
     page: PageAnswer | None
     shown: tuple[Shown, ...]  # what fills the placements, and what its events cost
     asked: int  # creatives
+    mixtures: tuple[Mixture | None, ...] = ()  # of what fills the placements, where any is put together
 
 
 class Settled:
     """What was worked out for one scene, to be found again."""
 
-    __slots__ = ("answers", "choices", "shortlists", "soft")
+    __slots__ = ("answers", "choices", "falls", "mixtures", "shortlists", "soft")
 
     def __init__(self) -> None:
         self.soft: Soft | None = None
         self.shortlists: Bounded[Key, Shortlist] = Bounded(16)
         self.answers: Bounded[Key, Filled] = Bounded(64)
-        self.choices: Bounded[Key, Choice] = Bounded(16)
+        self.choices: Bounded[Key, Choice] = Bounded(64)
+        self.mixtures: Bounded[Key, Mixture] = Bounded(64)
+        self.falls: Bounded[Key, tuple[Fall, ...]] = Bounded(4)  # by placements: how each world falls out
 
 
 class Kept:
@@ -85,6 +100,16 @@ class Kept:
         self.page_lists: Bounded[Key, PageList] = Bounded(512)
         self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
         self.asked: Bounded[Key, int] = Bounded(1024)  # searches without a page list
+        self.mixers: Bounded[int, Mixer] = Bounded(4096)  # by row
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """How the ranking falls out in one world, and how large a part of all worlds shows each creative where it does."""
+
+    ranked: tuple[Shortlist, ...]
+    chosen: tuple[tuple[Ranked, ...], ...]
+    shares: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +141,7 @@ class Engine:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
+        chance: Callable[[int], bytes] = secrets.token_bytes,
         recorder: Recorder | None = None,
     ) -> None:
         self.catalog = catalog
@@ -126,6 +152,7 @@ class Engine:
         self._now = now
         self._monotonic = monotonic
         self._request_id = request_id
+        self._chance = chance
         self._recorder = recorder
         self._kept: Kept | None = None
 
@@ -147,20 +174,58 @@ class Engine:
         no address says anything of the page view, and its impressions are counted here.
         Raises UnknownPublisher.
         """
+        return self._decided(visit, placements, explain, deadline, admit, test, strict)[0]
+
+    def offer(
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        deadline: float,
+        test: bool,
+        block_domains: Sequence[str] = (),
+    ) -> tuple[Answer, tuple[Offer, ...]]:
+        """Answer as `decide` does, and say of each decision who pays for it, and what.
+
+        `block_domains` are advertisers' that must not show.
+        """
+        if block_domains:
+            blocked = self.catalog.view(self._now()).snapshot.owned(block_domains)
+            placements = [replace(one, block_advertisers=blocked) for one in placements]
+        answer, snapshot, shown = self._decided(visit, placements, False, deadline, None, test, False)
+        return answer, tuple(offer_of(snapshot, one) for one in shown)
+
+    def _decided(
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        explain: bool,
+        deadline: float,
+        admit: Admit | None,
+        test: bool,
+        strict: bool,
+    ) -> tuple[Answer, Snapshot, tuple[Shown, ...]]:
         scene = self.scene(visit, deadline, admit)
-        key = (tuple(placements), explain)
+        snapshot = scene.view.snapshot
+        world = self._drawn(WORLDS) if scene.view.policy.responses.model is not None else None
+        section = (
+            section_of(snapshot.publishers[visit.publisher], visit.page.url) if snapshot.mixes else OTHER
+        )
+        key = (tuple(placements), explain, section, world)
         choice, late = scene.settled.choices.get(key), False
         if choice is None:
             ranked, late = self._rank(scene, placements, deadline)
-            chosen = share_out(ranked, [p.count for p in placements])
-            chosen = self._add_house(scene, placements, chosen)
-            choice = self._choice(scene, placements, ranked, chosen, explain=explain)
+            choice = self._choice(
+                scene, placements, ranked, section, None if late else world, explain=explain
+            )
             if not late and is_usual(placements):
                 scene.settled.choices.put(key, choice)
+        if choice.mixtures:
+            choice = self._put_together(scene, key, choice, is_usual(placements) and not late)
         filled = choice.filled
         if self._recorder is not None and not test:
             filled = self._recorder.record(scene, visit, choice, strict=strict)
-        return Answer(
+        answer = Answer(
             request_id=self._request_id(),
             decisions=filled,
             unfilled=choice.unfilled,
@@ -170,6 +235,118 @@ class Engine:
             snapshot=scene.view.snapshot.version,
             page=choice.page,
         )
+        return answer, scene.view.snapshot, choice.shown
+
+    def _drawn(self, count: int) -> int:
+        """Return one of so many numbers, all alike likely."""
+        return int.from_bytes(self._chance(CHANCE_BYTES), "big") * count >> 8 * CHANCE_BYTES
+
+    def _put_together(self, scene: Scene, key: Key, choice: Choice, keep: bool) -> Choice:
+        """Draw a message for each creative that has several."""
+        draws = tuple(
+            None if mixture is None else mixture.draw(self._drawn(1 << 52) / (1 << 52))
+            for mixture in choice.mixtures
+        )
+        found = scene.settled.choices.get((key, draws)) if keep else None
+        if found is None:
+            filled, shown = list(choice.filled), list(choice.shown)
+            explain = key[1]
+            for at, (mixture, drawn) in enumerate(zip(choice.mixtures, draws, strict=True)):
+                if mixture is not None and drawn is not None:
+                    chosen = mixture.chosen(drawn)
+                    shown[at] = shown[at]._replace(chosen=chosen)
+                    filled[at] = msgspec.structs.replace(
+                        filled[at],
+                        creative=msgspec.Raw(
+                            with_why(msgspec.json.encode(mixture.answer(drawn)), filled[at].why_url)
+                        ),
+                        propensity=round(shown[at].share * chosen.propensity, 6),
+                        message=mixture.explained(drawn) if explain else None,
+                    )
+            found = replace(choice, filled=tuple(filled), shown=tuple(shown))
+            if keep:
+                scene.settled.choices.put((key, draws), found)
+        return found
+
+    def _mixture(self, scene: Scene, placement: Placement, row: int, section: str) -> Mixture | None:
+        """Return the messages that a creative may show at a placement; None where it has but one."""
+        kept, snapshot = scene.kept, scene.view.snapshot
+        mixer = kept.mixers.get(row)
+        if mixer is None:
+            mixer = snapshot.mixer(row)
+            if mixer is None:
+                return None
+            kept.mixers.put(row, mixer)
+        size = _size(mixer, placement)
+        key = (row, section, size)
+        found = scene.settled.mixtures.get(key)
+        if found is None:
+            policy = scene.view.policy
+            found = mixer.mix(
+                scene.context,
+                section,
+                self._now(),
+                limits_of(scene.view, scene.context),
+                policy.responses,
+                policy.challenger,
+                self._facets(scene.context),
+                size,
+            )
+            scene.settled.mixtures.put(key, found)
+        return found
+
+    def _facets(self, context: Context) -> dict[Facet, str]:
+        """Return a context's values as released tables have them."""
+        topics, weather = context.page.topics, context.weather
+        return {
+            "topic": self.gatherer.pages.model.taxonomy.tier_1(topics[0].id) if topics else "",
+            "part": context.clock.part,
+            "weather": (weather.condition if weather is not None else None) or "",
+            "device": context.device.cls,
+        }
+
+    def _falls(
+        self, scene: Scene, placements: Sequence[Placement], ranked: Sequence[Shortlist]
+    ) -> tuple[Fall, ...]:
+        """Return how each world falls out."""
+        key = tuple(placements)
+        found = scene.settled.falls.get(key)
+        if found is None:
+            counts = [placement.count for placement in placements]
+            lists = [self._worlds(scene, one) for one in ranked]
+            picks = [share_out(worlds, counts) for worlds in zip(*lists, strict=True)]
+            often: Counter[tuple[int, int]] = Counter(
+                (at, pick.row) for chosen in picks for at, some in enumerate(chosen) for pick in some
+            )
+            found = tuple(
+                Fall(
+                    ranks,
+                    tuple(map(tuple, chosen)),
+                    tuple(
+                        tuple(often[at, pick.row] / WORLDS for pick in some) for at, some in enumerate(chosen)
+                    ),
+                )
+                for ranks, chosen in zip(zip(*lists, strict=True), picks, strict=True)
+            )
+            if is_usual(placements):
+                scene.settled.falls.put(key, found)
+        return found
+
+    def _worlds(self, scene: Scene, listed: Shortlist) -> list[Shortlist]:
+        """Return a shortlist in each world: as if each creative's response were what it is there."""
+        responses, snapshot = scene.view.policy.responses, scene.view.snapshot
+        ids = [snapshot.creative_id(row) for row in listed.rows.tolist()]
+        at = responses.places([(id, "") for id in ids])
+        mean, sd = responses.beliefs(at, responses.columns(self._facets(scene.context)))
+        seed = 0 if responses.model is None else responses.model.seed
+        drawn = worlds(seed, np.array([id_hash(id) for id in ids], np.uint64), WORLDS)
+        values = np.clip(1.0 + mean[:, None] + sd[:, None] * drawn, *RESPONSES)
+        return [listed.under(values[:, world]) for world in range(WORLDS)]
+
+    def page(self, visit: Visit, deadline: float) -> PageFacts:
+        """Return what is known of a visit's page. Raises UnknownPublisher."""
+        now = self._now()
+        return self.gatherer.gather(visit, self.catalog.view(now).snapshot, now, deadline).page
 
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
@@ -254,6 +431,10 @@ class Engine:
                 clauses = tuple(at for _, at in rules)
                 kept.clauses.put(page, clauses)
             found = narrow(surroundings(scene.view, scene.context), bitmaps, clauses)
+            conditions = scene.view.snapshot.conditions
+            if conditions:
+                met = conditions.met(scene.context, self.gatherer.topics(page))
+                np.bitwise_and(found, conditions.passing(met), out=found)
             kept.grounds.put(scene.key, found)
         return found
 
@@ -274,7 +455,9 @@ class Engine:
         if all(len(picks) == p.count for picks, p in zip(chosen, placements, strict=True)):
             return chosen
         taken = {pick.row for picks in chosen for pick in picks}
-        missing = [p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)]
+        missing = [
+            0 if p.auction else p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)
+        ]
         house = [
             self.shortlist(scene, p, house=True) if need else ()
             for p, need in zip(placements, missing, strict=True)
@@ -303,24 +486,44 @@ class Engine:
         scene: Scene,
         placements: Sequence[Placement],
         ranked: Sequence[Iterable[Ranked]],
-        chosen: Sequence[Sequence[Ranked]],
+        section: str,
+        world: int | None,
         *,
         explain: bool,
     ) -> Choice:
+        """Choose what fills the placements; `section` is the page's, `world` the one in which it is decided."""
+        snapshot, shares = scene.view.snapshot, {}
+        if world is None:
+            chosen = share_out(ranked, [p.count for p in placements])
+        else:
+            fall = self._falls(scene, placements, cast("Sequence[Shortlist]", ranked))[world]
+            ranked, chosen = fall.ranked, list(map(list, fall.chosen))
+            shares = {
+                pick.row: share
+                for picks, some in zip(fall.chosen, fall.shares, strict=True)
+                for pick, share in zip(picks, some, strict=True)
+            }
+        chosen = self._add_house(scene, placements, chosen)
+        filled = [
+            (placement, pick) for placement, picks in zip(placements, chosen, strict=True) for pick in picks
+        ]
+        mixtures: tuple[Mixture | None, ...] = ()
+        if snapshot.mixes:
+            mixtures = tuple(self._mixture(scene, p, pick.row, section) for p, pick in filled)
+        shown = prices(snapshot, scene.context.publisher, placements, ranked, chosen)
         return Choice(
-            tuple(
-                self._filled(scene, placement.id, pick, explain)
-                for placement, picks in zip(placements, chosen, strict=True)
-                for pick in picks
-            ),
+            tuple(self._filled(scene, p.id, pick, explain, shares.get(pick.row)) for p, pick in filled),
             tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
             page_answer(scene.context.page) if explain else None,
-            tuple(prices(scene.view.snapshot, scene.context.publisher, placements, ranked, chosen)),
+            tuple(one._replace(share=shares.get(one.row, 1.0)) for one in shown) if shares else tuple(shown),
             sum(placement.count for placement in placements),
+            mixtures if any(mixtures) else (),
         )
 
-    def _filled(self, scene: Scene, placement: str, pick: Ranked, explain: bool) -> Filled:
-        key = (pick.row, pick.match, placement, explain)
+    def _filled(
+        self, scene: Scene, placement: str, pick: Ranked, explain: bool, share: float | None = None
+    ) -> Filled:
+        key = (pick.row, pick.match, placement, explain, share)
         found = scene.settled.answers.get(key)
         if found is None:
             snapshot = scene.view.snapshot
@@ -338,6 +541,7 @@ class Engine:
                 house=entry.house,
                 dsa=Dsa(entry.behalf, entry.paid_by or entry.behalf, trace.params),
                 why_url=why_url,
+                propensity=share,
             )
             scene.settled.answers.put(key, found)
         return found
@@ -350,6 +554,19 @@ class Engine:
             found = nearest_topic(scene.view.snapshot, page, self.topics, row)
             kept.put((page, row), found)
         return found
+
+
+def offer_of(snapshot: Snapshot, shown: Shown) -> Offer:
+    """Say who pays for what was chosen, and what."""
+    entry = snapshot.entry(shown.row)
+    payer = snapshot.manifest.payers[entry.advertiser]
+    return Offer(shown.price_micros, payer.name, payer.domains, entry.categories)
+
+
+def _size(mixer: Mixer, placement: Placement) -> Size | None:
+    """Return the size that a creative takes at a placement: the first that is asked for and there."""
+    sizes = mixer.kit.creative.sizes
+    return next((size for size in placement.sizes if size in sizes), sizes[0] if sizes else None)
 
 
 def privacy_answer(visit: Visit, context: Context) -> PrivacyAnswer:
@@ -370,6 +587,8 @@ def _place_key(placement: Placement, house: bool, most: int) -> Key:
         placement.floor_micros,
         placement.block_advertisers,
         placement.block_categories,
+        placement.native,
+        placement.auction,
         placement.impressions_only,
     )
 
@@ -390,5 +609,6 @@ def _key(view: View, context: Context) -> Key:
         clock.season,
         clock.holiday,
         tuple(view.moments(clock.at).values()),
+        view.snapshot.conditions.around(context),
         told,
     )

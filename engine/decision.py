@@ -13,6 +13,17 @@ from engine.campaign import Format
 MOST_NAMED = 100  # placements, sizes, advertisers and categories that a usual request names
 
 
+class NativeNeeds(NamedTuple):
+    """What a native creative must have to be shown: lengths in characters, sizes in pixels; None: not asked for."""
+
+    headline: int | None = None  # at most so long
+    body: int | None = None
+    cta: int | None = None
+    sponsored_by: int | None = None
+    image: tuple[int, int] | None = None  # at least
+    exact: bool = False  # the picture is of just that size
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A place on the page that asks for `count` creatives."""
@@ -24,6 +35,10 @@ class Placement:
     floor_micros: int = 0  # CPM
     block_advertisers: tuple[str, ...] = ()
     block_categories: tuple[str, ...] = ()
+    native: NativeNeeds | None = None  # what a native creative must have
+    auction: bool = (
+        False  # somebody else's: whoever pays for impressions bids, at first price; never the house
+    )
     impressions_only: bool = False  # nothing else of what it shows is counted: what pays otherwise stays away
 
 
@@ -39,8 +54,18 @@ class Ranked(NamedTuple):
 
     row: int
     match: float  # the weighted mean of its facets' matches, -1 to 1
-    value: float  # match × bid in micro-units
+    value: float  # fit × bid in micro-units
     advertiser: int  # index into the snapshot's advertisers
+    fit: float  # its match, times the response that the model expects where there is one
+
+
+class Offer(NamedTuple):
+    """Who pays for a creative that was chosen, and what."""
+
+    price_micros: int  # for one impression, where the placement is an auction
+    advertiser: str  # its name
+    domains: tuple[str, ...]
+    categories: tuple[str, ...]  # IAB Ad Product Taxonomy 2.0
 
 
 class Reason(Struct, frozen=True):
@@ -68,6 +93,15 @@ class Assets(Struct, frozen=True, omit_defaults=True):
     cta: str = ""
     sponsored_by: str = ""
     image: Asset | None = None
+    offer: str = ""
+
+
+class PoliticalAnswer(Struct, frozen=True):
+    """What must stand beside a political advertisement (Regulation (EU) 2024/900, article 11)."""
+
+    sponsor: str
+    process: str
+    notice_url: str
 
 
 class CreativeAnswer(Struct, frozen=True):
@@ -81,6 +115,7 @@ class CreativeAnswer(Struct, frozen=True):
     html: str
     landing_domain: str
     size: tuple[int, int] | None = None
+    political: PoliticalAnswer | None = None
 
 
 class Events(Struct, frozen=True):
@@ -98,6 +133,18 @@ class Dsa(Struct, frozen=True):
     params: tuple[int, ...]  # 2: the context; 1 beside it: signals of a consenting reader
 
 
+class MessageAnswer(Struct, frozen=True, omit_defaults=True):
+    """With explain: what a message was put together from, and how near it comes to a reader's situation."""
+
+    parts: dict[str, str]  # slot → id of the part that fills it; none: the default message
+    policy: str  # "prior", or the id of the model that chose
+    of: int  # messages among which it was drawn
+    because: tuple[str, ...]  # of each part, what spoke for it
+    names: tuple[str, ...]  # of place, weather, hour and device, what its copy names
+    specificity_bits: float  # how much that tells apart: 3 bits hold for one page view in eight
+    budget_bits: float  # that the publisher allows
+
+
 class Filled(Struct, frozen=True, omit_defaults=True):
     """One creative for one placement."""
 
@@ -110,6 +157,8 @@ class Filled(Struct, frozen=True, omit_defaults=True):
     events: Events | None = None  # none for tests, and in the strict profile
     dsa: Dsa | None = None
     why_url: str = ""  # the reader's page: who paid, and why this creative; the same for all views of a scene
+    propensity: float | None = None  # the chance with which this was drawn; none where nothing was
+    message: MessageAnswer | None = None
 
 
 class PrivacyAnswer(Struct, frozen=True):

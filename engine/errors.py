@@ -84,6 +84,14 @@ class Forgotten(EngineError):
     """What stands for a page's words does not suffice any more: the words are needed again."""
 
 
+class ModelError(EngineError):
+    """Bytes that are no response model, or one that cannot be used."""
+
+
+class PolicyRefused(EngineError):
+    """A policy that may not decide: what the evidence is, and what it would have to be."""
+
+
 class SnapshotError(EngineError):
     """A snapshot's file is missing or damaged; names it and says what to do."""
 

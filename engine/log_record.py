@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +43,19 @@ class Store(Protocol):
 
     def writing(self) -> AbstractContextManager[Any]:
         """Hold the write transaction."""
+
+
+def policy_entry(
+    leaves: LeafStore, act: str, policy: str, before: str, evidence: Mapping[str, Any], now: datetime
+) -> Callable[[Any], object]:
+    """Return what tells the log, within a transaction, that another response model decides, and on what evidence."""
+    data = {
+        "act": act,
+        "response_policy": policy or "prior",
+        "before": before or "prior",
+        "evidence": evidence,
+    }
+    return lambda db: leaves.append(db, [partial(leaf, type="config.change", at=now, key=None, data=data)])
 
 
 def record_state(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from copy import copy
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.decision import Ranked
+from engine.index import Rows
 from engine.retrieve import Candidates
 from engine.snapshot import Snapshot
 
@@ -14,23 +17,24 @@ PEERS = 0.75  # of the best match: who fits at least so well competes with it by
 DIGITS = 6  # of a match; what differs behind them is how floats were added up
 
 
-# Peers in their order: rows, matches, values, advertisers.
-Group = tuple[list[int], list[float], list[float], list[int]]
+# Peers in their order: rows, matches, values, advertisers, fits.
+Group = tuple[list[int], list[float], list[float], list[int], list[float]]
 
 
 class Shortlist:
-    """Candidates by match × bid in micro-units among peers, ties by match, then bid, then row.
+    """Candidates by match × bid (× response) in micro-units among peers, ties by match, then bid, then row.
 
     The best match and those nearly as good are peers; behind them come the best of the rest with its peers, and so
     on, so that no bid puts a creative that does not fit before one that does. What does not match comes last.
     Peers are put in order when they are asked for: most often the first are enough. Any threads may do so at once.
     """
 
-    __slots__ = ("_advertisers", "_bids", "_groups", "_matches", "_rows")
+    __slots__ = ("_advertisers", "_bids", "_fits", "_groups", "_matches", "_rows")
 
     def __init__(self, snapshot: Snapshot, candidates: Candidates) -> None:
         rows = candidates.rows
         self._rows = rows
+        self._fits: NDArray[np.float64] | None = None  # matches × responses, where these are known
         self._matches = candidates.matches.astype(float).round(DIGITS)
         self._bids = snapshot.bid[rows]
         self._advertisers = snapshot.advertisers[snapshot.campaign[rows]]
@@ -38,6 +42,18 @@ class Shortlist:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def rows(self) -> Rows:
+        """The candidates' rows, best match first."""
+        return self._rows
+
+    def under(self, responses: NDArray[np.float64]) -> Shortlist:
+        """Return the same candidates, each worth match × bid × response; (candidates,), in the order of `rows`."""
+        other = copy(self)
+        other._fits = (self._matches * responses).round(DIGITS)
+        other._groups = ()
+        return other
 
     def __iter__(self) -> Iterator[Ranked]:
         at = number = 0
@@ -54,7 +70,7 @@ class Shortlist:
 
         That is the next of its peers, of another advertiser and not in `taken`. The row was iterated before.
         """
-        for rows, matches, values, advertisers in self._groups:
+        for rows, matches, values, advertisers, _ in self._groups:
             if row not in rows:
                 continue
             at = rows.index(row)
@@ -72,10 +88,17 @@ class Shortlist:
         end = int(np.searchsorted(-self._matches, -PEERS * best, "right")) if fits else len(self._rows)
         here = slice(start, max(end, start + 1))
         matches, bids, rows = self._matches[here], self._bids[here], self._rows[here]
-        values = matches * bids if fits else matches
+        worth = matches if self._fits is None or not fits else self._fits[here]
+        values = worth * bids if fits else matches
         order = np.lexsort((rows, -bids, -matches, -values))
         who = self._advertisers[here]
-        return rows[order].tolist(), matches[order].tolist(), values[order].tolist(), who[order].tolist()
+        return (
+            rows[order].tolist(),
+            matches[order].tolist(),
+            values[order].tolist(),
+            who[order].tolist(),
+            worth[order].tolist(),
+        )
 
 
 def share_out(

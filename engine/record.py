@@ -18,13 +18,15 @@ from contexts.context import PARTS_OF_DAY
 from engine.cache import Bounded
 from engine.decision import Events, Filled, Placement, Ranked
 from engine.events import KINDS, Asked, Event
+from engine.message import Chosen
 from engine.pricing import billing_day, event_price, held
 from engine.rank import Shortlist
-from engine.sections import section_of
+from engine.sections import OTHER
 from engine.snapshot import Snapshot
 from engine.tickets import DAY_MS, LETTERS, WEATHERS, Moment, Ticket, Tickets, event_of, hold_until
 from privacy.event_token import RANDOM_BYTES
 from privacy.visit import DEVICE_CLASSES
+from privacy.workload import MOST_WEIGHT
 
 if TYPE_CHECKING:
     from engine.decide import Choice, Scene
@@ -35,6 +37,7 @@ EVENTS_PATH = "/v1/events/"
 CLICK_PATH = "/v1/click/"
 PIXEL = ".gif"
 QUARTER_MS = 900_000
+MILLION = 1_000_000
 PLANS = 4096
 CREATIVES = 65_536
 _LINK_END = b'\\"'
@@ -59,6 +62,8 @@ class Shown(NamedTuple):
 
     row: int
     price_micros: int  # of the event that is paid for
+    chosen: Chosen | None = None  # the message that was drawn, where it has several
+    share: float = 1.0  # of the ways in which the ranking may fall, those that show this creative here
 
 
 class _Place(NamedTuple):
@@ -108,7 +113,7 @@ class Recorder:
     ) -> tuple[Filled, ...]:
         """Return what fills the placements with the addresses of its events."""
         at_ms = int(self._now().timestamp() * 1000)
-        section = section_of(scene.view.snapshot.publishers[visit.publisher], visit.page.url)
+        section = scene.context.section or OTHER
         places = self._places(scene, visit, section, choice)
         random, day, until = self._random(RANDOM_BYTES), at_ms // DAY_MS, hold_until(at_ms)
         stamped: list[Filled] = []
@@ -168,6 +173,7 @@ class Recorder:
             visit.ivt,
             KINDS.index(entry.terms.kind),
             shown.price_micros,
+            *_drawn(shown),
         )
         bounded = entry.terms.bounded and not entry.house and not visit.ivt
         return _Place(
@@ -192,6 +198,8 @@ class Recorder:
             Events(self._impressions + pixel, self._views + pixel),
             filled.dsa,
             filled.why_url,
+            filled.propensity,
+            filled.message,
         )
 
     def _ahead(self, zone: str, at_ms: int) -> int:
@@ -202,6 +210,15 @@ class Recorder:
             moment = datetime.fromtimestamp(at_ms / 1000, UTC)
             found = self._days[zone] = quarter, billing_day(zone, moment) - at_ms // DAY_MS
         return found[1]
+
+
+def _drawn(shown: Shown) -> tuple[str, int, int]:
+    """Return what is recorded of a draw: the message, its propensity in millionths, and what its events weigh."""
+    if shown.chosen is None:
+        return "", round(shown.share * MILLION), 0
+    weight = shown.chosen.weight
+    milli = 0 if weight is None else max(1, min(MOST_WEIGHT, round(weight * 1000)))
+    return shown.chosen.parts, round(shown.share * shown.chosen.propensity * MILLION), milli
 
 
 def _link(url: str) -> bytes:
@@ -223,7 +240,9 @@ def prices(
         for pick in picks:
             taken.add(pick.row)
             entry, price = snapshot.entry(pick.row), 0
-            if not entry.house:
+            if placement.auction:
+                price = entry.terms.event_price
+            elif not entry.house:
                 rival = candidates.rival(pick.row, taken) if isinstance(candidates, Shortlist) else None
-                price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.match, floor, rival)
+                price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.fit, floor, rival)
             yield Shown(pick.row, price)

@@ -209,6 +209,12 @@ class Released:
         return Release.read(body)
 
 
+def latest(released: Released, wanted: Table, closed: int, days: int = 7) -> Release | None:
+    """Return the newest release of a table, of the last so many closed days; None where there is none."""
+    found = (released.table(wanted, day) for day in range(closed, closed - days, -1))
+    return next((one for one in found if one is not None), None)
+
+
 def answer(released: Released, query: Query, closed: int) -> Answer:
     """Answer from released tables. Raises QueryRefused where a day is missing; `closed` is the last closed day."""
     sums: dict[Key, list[_Sum]] = {}

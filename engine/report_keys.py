@@ -58,6 +58,7 @@ class Keys:
     sections: tuple[Key, ...]  # (publisher, section)
     campaigns: tuple[str, ...]  # whose flight touches the period
     creatives: tuple[Key, ...]  # (campaign, creative) of these
+    components: tuple[Key, ...]  # (creative, component): "", and the parts of its messages
 
     def axes(self, table: Table) -> tuple[Axis, ...]:
         """Give the keys of a table."""
@@ -68,6 +69,9 @@ class Keys:
                 return (Axis(dims, self.creatives),)
             case ("topic",):
                 return (Axis(("topic",), _single(alone for alone, _ in topics().values())),)
+        if table.dims[:2] == ("creative", "component"):
+            rest = tuple(Axis((dim,), self._values(dim)) for dim in table.dims[2:])
+            return (Axis(("creative", "component"), self.components), *rest)
         return tuple(Axis((dim,), self._values(dim)) for dim in table.dims)
 
     def _values(self, dim: str) -> tuple[Key, ...]:
@@ -82,6 +86,8 @@ class Keys:
                 return _single(beside for _, beside in topics().values())
             case "vote":
                 return _single(VOTES)
+            case "sum":
+                return _single(("shown", "weighted"))
             case "part":
                 return _single(PARTS_OF_DAY)
             case "weather":
@@ -116,6 +122,7 @@ def keys_of(days: CatalogDays, start: datetime, end: datetime) -> Keys:
     sections: set[Key] = set()
     campaigns: set[str] = set()
     creatives: set[Key] = set()
+    components: dict[str, set[str]] = {}
     for entity in _existed(days, start, end):
         if isinstance(entity, Publisher):
             named = (*(section.id for section in entity.sections), OTHER)
@@ -125,8 +132,10 @@ def keys_of(days: CatalogDays, start: datetime, end: datetime) -> Keys:
                 campaigns.add(entity.id)
         elif isinstance(entity, Creative):
             creatives.add((entity.campaign, entity.id))
+            components.setdefault(entity.id, {""}).update(part.id for part in entity.parts or ())
     flying = sorted(pair for pair in creatives if pair[0] in campaigns)
-    return Keys(tuple(sorted(sections)), tuple(sorted(campaigns)), tuple(flying))
+    parts = sorted({(creative, part) for _, creative in flying for part in components[creative]})
+    return Keys(tuple(sorted(sections)), tuple(sorted(campaigns)), tuple(flying), tuple(parts))
 
 
 def _existed(days: CatalogDays, start: datetime, end: datetime) -> Iterator[Entity]:

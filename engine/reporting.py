@@ -16,6 +16,7 @@ from engine.exact_counts import source
 from engine.invoices import Invoice, invoice, month_of
 from engine.keys import Caller
 from engine.learn.diet import Diet
+from engine.learn.response import Model, train
 from engine.money import MoneyStore
 from engine.releases import Done, Releases, last_closed
 from engine.report import REPORTS, Answer, Released, Report, answer, ask
@@ -92,6 +93,11 @@ class Reporting:
     def diet(self) -> Diet:
         """Return what ranking may learn from, as the setting has it."""
         return Diet(source(self._config, self.released, self._tally, self._rows), self.closed)
+
+    def learn(self, seed: int) -> Model:
+        """Learn from what was released."""
+        diet = self.diet()
+        return train(diet, seed, diet.last_day)
 
     def closed(self) -> int:
         """Return the last closed day, days since 1970."""

@@ -36,18 +36,23 @@ from engine.consents import Consents, ConsentStore, open_consents, open_issuer, 
 from engine.decide import Engine
 from engine.deletions import Deletions
 from engine.door import Door
-from engine.errors import ConfigError, EngineError, StoreError
+from engine.errors import ConfigError, EngineError, ModelError, StoreError
 from engine.event_writer import EventWriter
 from engine.events import day_of
 from engine.faiss_index import single_thread
 from engine.gather import Gatherer
+from engine.governor import Buckets
 from engine.keeper import keeps
 from engine.keys import KeyTable
+from engine.learn.response import Responses
 from engine.pages import Fetch, Pages
+from engine.policies import Standing, model_of, standing
+from engine.policy import Policy
 from engine.purge import purge_events
 from engine.recipe import VectorFiles, open_recipe
 from engine.record import Recorder
 from engine.release_apart import Releaser
+from engine.report import latest
 from engine.reporting import Reporting
 from engine.snapshot import Snapshot
 from engine.status_list import STATUS_PATH, StatusList
@@ -62,6 +67,7 @@ from privacy.event_token import Sealer
 from privacy.gate import Checks
 from privacy.keyring import Keyring
 from privacy.visit import PlaceInput
+from privacy.workload import table
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +77,7 @@ LOG_S = 1.0  # between looks whether the consent log is to be signed
 TEND_S = 60.0  # between looks whether a week is over
 WEATHER = "weather.json"  # of the places of publishers: one worker asks for it
 FRESH = 0.75  # of the time between refreshes: what another worker was told so lately is not asked for again
+MOMENTS = table("moments")  # what the governor reads
 TICK_S = 1.0  # between looks at budgets
 CLOSED = timedelta(hours=1)  # into a day, nothing is booked on the one before
 EXPIRE_S = 1.0  # between looks for texts whose time is up
@@ -180,6 +187,7 @@ class Services:
             now=now,
             monotonic=monotonic,
             request_id=self.new_id,
+            chance=random_bytes,
             recorder=recorder,
         )
         self.weeks: Weeks | WeeksElsewhere | None = None
@@ -201,6 +209,8 @@ class Services:
         self._adopted: Snapshot | None = None
         self._places: list[PlaceFacts] = []
         self._adopt(self.catalog.view(now()).snapshot)
+        self._followed: tuple[Standing, int | None, int] | None = None
+        self._try(self.follow_policy)
 
     def _open_consents(self, keys: Keyring) -> None:
         config = self.config
@@ -354,6 +364,32 @@ class Services:
         # No token of a day counts any more when half an hour of the next is over.
         self.money.close(day_of(now - CLOSED), now)
 
+    def follow_policy(self) -> None:
+        """Let decide what was promoted, beside what is tried, under the counts of the newest day. Raises StoreError."""
+        stands = standing(self.store.acts())
+        moments = latest(self.reporting.released, MOMENTS, self.reporting.closed())
+        snapshot = self.catalog.view(self.now()).snapshot
+        stood = (stands, None if moments is None else moments.first, snapshot.version)
+        if stood == self._followed:
+            return
+        live = self._responses(stands.live, snapshot) or Responses(None)
+        self.catalog.follow(Policy(live, self._responses(stands.challenger, snapshot), Buckets(moments)))
+        self._followed = stood
+
+    def _responses(self, policy: str, snapshot: Snapshot) -> Responses | None:
+        """Read a model; None, with a warning, for one that cannot be read or is of another catalogue."""
+        try:
+            model = model_of(self.store, policy)
+        except ModelError as error:
+            log.warning("policy ignored, the prior decides: %s", error)
+            return None
+        if model is None:
+            return None
+        if all(snapshot.row_of(creative) is None for creative in {c for c, _ in model.components}):
+            log.warning("policy ignored, the prior decides: it knows none of the catalogue's creatives")
+            return None
+        return Responses(model)
+
     def _look(self) -> None:
         for step in (self.catalog.switch, self._adopt_newest, self._refresh_keys, self.pages.poll):
             self._try(step)
@@ -429,7 +465,7 @@ class Services:
 
     def tend(self) -> None:
         """Do what is due of weeks and consents; while their files are not sound, consented signals are off."""
-        for step in (self.tend_weeks, self.tend_consents, self.close_days):
+        for step in (self.tend_weeks, self.tend_consents, self.close_days, self.follow_policy):
             self._try(step)
         if self.admission is not None:  # what could not be opened asks for a new start
             self._consents_fault = self._try(self.check_consents)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engine.errors import ReportError
 from engine.events import MACHINE, VOTES
 from privacy.release import Key
-from privacy.workload import MOST_PRICE, SLOTS, Table
+from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, WHOLE, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -36,6 +36,8 @@ COLUMNS = {
     "weather": "string",
     "ivt": "int64",
     "price_micros": "int64",
+    "message": "string",
+    "weight_milli": "int64",
 }
 EVENTS = "events"  # the table, wherever it is
 MEMORY = "1GB"  # that DuckDB may take; beyond, it writes to its temporary folder
@@ -95,13 +97,42 @@ def _one(table: Table, rows: ir.Table) -> ir.Table:
     import ibis
 
     topic = "alone" if len(table.dims) == 1 else "beside"
+    if "component" in table.dims:
+        rows = _components(rows)
+    if "sum" in table.dims:
+        rows = _sums(rows)
     columns = [rows[topic if dim == "topic" else dim].fill_null("") for dim in table.dims]
     columns += [ibis.literal("")] * (_MOST_DIMS - len(columns))
     keys = {f"k{number}": column for number, column in enumerate(columns)}
-    each = rows["billed"] if table.kind == "money" else ibis.literal(1)
+    each = ibis.literal(1)
+    if table.kind == "money" or "sum" in table.dims:
+        each = rows["billed" if table.kind == "money" else "weight"]
     told = rows.select(table=ibis.literal(table.name), **keys, each=each.cast("int64"))
     grouped = told.group_by(["table", *keys])
     return grouped.agg(n=told["each"].sum().cast("int64"))
+
+
+def _components(rows: ir.Table) -> ir.Table:
+    """Give a row for each event's creative, "", and one for each part of its message."""
+    import ibis
+
+    message = rows["message"].fill_null("")
+    # Engines split an empty text into one piece or none; "." is a piece of every text, and the id of no part.
+    listed = ibis.ifelse(message == "", ".", ibis.literal(". ").concat(message))
+    pieces = rows.mutate(component=listed.split(" ")).unnest("component")
+    return pieces.mutate(component=ibis.ifelse(pieces["component"] == ".", "", pieces["component"]))
+
+
+def _sums(rows: ir.Table) -> ir.Table:
+    """Give two rows for each event while there was a challenger: as it was shown, and as that would have it."""
+    import ibis
+
+    tried = rows.filter(rows["weight_milli"] > 0)
+    most = ibis.least(tried["weight_milli"], ibis.literal(MOST_WEIGHT))
+    shown = tried.select(sum=ibis.literal("shown"), weight=ibis.literal(WHOLE).cast("int64"))
+    return ibis.union(
+        shown, tried.select(sum=ibis.literal("weighted"), weight=most.cast("int64")), distinct=False
+    )
 
 
 class Rows(Protocol):

@@ -44,6 +44,9 @@ class Ticket(Struct, frozen=True, array_like=True):
     ivt: bool
     billed: int  # in KINDS: what its price is for
     price_micros: int
+    message: str = ""  # ids of the parts that were shown
+    propensity_ppm: int = 1_000_000
+    weight_milli: int = 0  # how much more often the challenger would have drawn it; 0: there was none
 
 
 class Moment(NamedTuple):
@@ -90,6 +93,9 @@ def event_of(kind: Kind, moment: Moment, ticket: Ticket, view: bytes, slot: int,
         WEATHERS[ticket.weather],
         int(ivt),
         ticket.price_micros if kind == KINDS[ticket.billed] and not ivt else 0,
+        ticket.message,
+        ticket.propensity_ppm,
+        ticket.weight_milli,
     )
     return Event(row, moment.day + moment.ahead, hold_until(moment.at_ms))
 

@@ -71,7 +71,7 @@ SLOT_PATH = "/v1/slot"  # where a page's server, or its cache, says how long it 
 DEADLINES_MS = (10, 20, 50, 100, 200, 500, 1000)
 RIGHTS_PATHS = "/v1/subject/"  # where a reader shows who it is, to see or end what is recorded of it
 LONGEST_ORIGIN = 300  # characters
-_API_KEY = re.compile(r"bearer (tactful_[A-Za-z0-9_-]{16,240})", re.ASCII | re.IGNORECASE)
+_API_KEY = re.compile(r"(?:bearer|token) (tactful_[A-Za-z0-9_-]{16,240})", re.ASCII | re.IGNORECASE)
 _RIGHTS_TOKEN = re.compile(
     r"bearer ([A-Za-z0-9_-]{2,1000}\.[A-Za-z0-9_-]{2,2000}\.[A-Za-z0-9_-]{86})", re.ASCII | re.IGNORECASE
 )
@@ -351,6 +351,7 @@ def enter(
     publisher: str,
     *,
     trusted: bool = False,
+    gpc: bool = False,
     url: str | None = None,
     title: str | None = None,
     description: str | None = None,
@@ -368,17 +369,19 @@ def enter(
     region: str | None = None,
     condition: str | None = None,
     temperature_c: float | None = None,
+    wind_ms: float | None = None,
 ) -> Visit:
     """Make the Visit of a page view from its Arrival and the fields of its body, each coarsened.
 
     The body's device wins over the headers'. A `trusted` call comes from the publisher's server, whose own
-    user agent says nothing of the reader: such a view is never `ivt`. Raises FieldError.
+    user agent says nothing of the reader: such a view is never `ivt`. `gpc`: the body says that the Global Privacy
+    Control is on, where the header does not. Raises FieldError.
     """
     return Visit(
         publisher=publisher,
         device=coarse_device(arrival.device, device_class, platform),
         ivt=arrival.ivt and not trusted,
-        gpc=arrival.gpc,
+        gpc=arrival.gpc or gpc,
         trusted=trusted,
         page=PageInput(
             url=None if url is None else canonical(url),
@@ -394,7 +397,7 @@ def enter(
         timezone=known_timezone(timezone),
         at=coarse_time(at),
         place=coarse_place(country, region),
-        weather=coarse_weather(condition, temperature_c),
+        weather=coarse_weather(condition, temperature_c, wind_ms),
     )
 
 
@@ -542,9 +545,11 @@ def coarse_place(country: str | None, region: str | None) -> PlaceInput:
     return PlaceInput(nation, code)
 
 
-def coarse_weather(condition: str | None, temperature_c: float | None) -> WeatherInput | None:
-    """Take a condition of the closed set and round the temperature to whole degrees. Raises FieldError."""
-    if condition is None and temperature_c is None:
+def coarse_weather(
+    condition: str | None, temperature_c: float | None, wind_ms: float | None
+) -> WeatherInput | None:
+    """Take a condition of the closed set, whole degrees, whole metres a second of wind. Raises FieldError."""
+    if condition is None and temperature_c is None and wind_ms is None:
         return None
     if temperature_c is not None:
         if not math.isfinite(temperature_c) or not -90 <= temperature_c <= 60:
@@ -552,7 +557,11 @@ def coarse_weather(condition: str | None, temperature_c: float | None) -> Weathe
                 "weather.temperature_c", "a number out of range", "degrees Celsius from -90 to 60"
             )
         temperature_c = float(round(temperature_c))
-    return WeatherInput(_one_of("weather.condition", condition, CONDITIONS), temperature_c)
+    if wind_ms is not None:
+        if not math.isfinite(wind_ms) or not 0 <= wind_ms <= 120:
+            raise FieldError("weather.wind_ms", "a number out of range", "metres a second from 0 to 120")
+        wind_ms = float(round(wind_ms))
+    return WeatherInput(_one_of("weather.condition", condition, CONDITIONS), temperature_c, wind_ms)
 
 
 def _one_of(field: str, value: str | None, known: Collection[W], expected: str = "") -> W | None:

@@ -14,12 +14,21 @@ from typing import Literal
 from privacy.noise import Gaussian, Laplace, calibrated
 
 Kind = Literal["impression", "click", "view", "money", "vote"]
-Use = Literal["report", "learner", "governor", "readers"]
+Use = Literal["report", "learner", "policy", "governor", "readers"]
 
+MOST_PARTS = 5  # of a message: each is counted beside its creative
+WHOLE = 1000  # an event in tables of weights, which are whole thousandths
+MOST_WEIGHT = 4 * WHOLE  # how much more often a challenger draws what was shown counts at most so much
 SLOTS = 3  # impressions of a page view that are counted; further ones are shown, paid and not counted
 MOST_PRICE = 200_000  # micro-units that are counted of what a page view was billed, all its events together
 CAP = 1_000_000  # micro-epsilon that a page view may lose in all
-SHARES: Mapping[Use, int] = {"report": 600_000, "learner": 300_000, "governor": 60_000, "readers": 40_000}
+SHARES: Mapping[Use, int] = {
+    "report": 600_000,
+    "learner": 250_000,
+    "policy": 50_000,
+    "governor": 60_000,
+    "readers": 40_000,
+}
 MONTH = 28  # days of a long table, counted from 1970-01-01
 UNIT = f"one page view in one UTC day, with at most {SLOTS} impressions, one click and one vote"
 
@@ -29,7 +38,9 @@ class Table:
     """A release: what it counts, by which dimensions, over how many days.
 
     `view`: page views that showed something; `money`: micro-units that their events were billed; `vote`: "not
-    relevant" and "too personal", as readers said of a creative.
+    relevant" and "too personal", as readers said of a creative. By "component" an event counts for its creative and
+    for each part of its message; by "sum" it counts WHOLE as shown, and by its clipped weight as the challenger would
+    have it.
     """
 
     name: str
@@ -42,16 +53,29 @@ class Table:
     @property
     def l1(self) -> int:
         """The most that one page view changes the cells by, in sum; all of it may fall on one cell."""
-        return {"impression": SLOTS, "click": 1, "view": 1, "money": MOST_PRICE, "vote": 1}[self.kind]
+        most = {"impression": SLOTS, "click": 1, "view": 1, "money": MOST_PRICE, "vote": 1}[self.kind]
+        if "component" in self.dims:
+            return most * (1 + MOST_PARTS)
+        return most * (WHOLE + MOST_WEIGHT) if "sum" in self.dims else most
+
+    @property
+    def l2_squared(self) -> int:
+        """The square of the most that one page view changes the cells by, in Euclid's norm."""
+        if "component" in self.dims:
+            most = self.l1 // (1 + MOST_PARTS)  # of one cell
+            return most * most * (1 + MOST_PARTS)
+        return self.l1 * self.l1
 
     def noise(self) -> Laplace | Gaussian:
         """Return the noise of its cells. Raises NoiseError where there is none to be had."""
-        return calibrated(self.l1, self.l1 * self.l1, self.micro_epsilon)
+        return calibrated(self.l1, self.l2_squared, self.micro_epsilon)
 
 
-def _learner(kind: Literal["impression", "click"], micro_epsilon: int) -> Iterable[Table]:
+def _learner(kind: Literal["impression", "click"], whole: int, by_facet: int) -> Iterable[Table]:
+    by = ("creative", "component")
+    yield Table(f"component-{kind}s", kind, by, whole, "learner")
     for facet in ("topic", "part", "weather", "device"):
-        yield Table(f"component-{facet}-{kind}s", kind, ("creative", facet), micro_epsilon, "learner")
+        yield Table(f"component-{facet}-{kind}s", kind, (*by, facet), by_facet, "learner")
 
 
 # Clicks get most: they are few, and what is asked of them are small differences.
@@ -67,8 +91,11 @@ TABLES: tuple[Table, ...] = (
     Table("contexts", "impression", ("campaign", "topic"), 80_000),
     Table("clicks", "click", ("campaign", "creative"), 140_000),
     Table("clicks-28", "click", ("campaign", "creative"), 70_000, days=MONTH),
-    *_learner("impression", 25_000),
-    *_learner("click", 50_000),
+    # A part's clicks in all get most: beside facets they are so few that only much traffic lifts them above noise.
+    *_learner("impression", 14_000, 9_000),
+    *_learner("click", 120_000, 20_000),
+    Table("policy-impressions", "impression", ("sum",), 10_000, "policy"),
+    Table("policy-clicks", "click", ("sum",), 40_000, "policy"),
     Table("moments", "view", ("publisher", "device", "part", "weather"), 60_000, "governor"),
     # Few readers vote: of four weeks a number can be told, of a day none.
     Table("votes-28", "vote", ("campaign", "vote"), 40_000, "readers", days=MONTH),

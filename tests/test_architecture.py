@@ -30,6 +30,7 @@ LEARNS_FROM = (
     "engine.creative",
     "engine.campaign",
     "engine.decision",
+    "engine.errors",
 )
 # Library → the modules that own it; a change of library then is a change of these.
 OWNERS = {

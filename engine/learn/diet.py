@@ -30,9 +30,10 @@ class Source(Protocol):
 class Cell:
     """A component beside a value of a facet: its noisy count over some days, and the variance of the noise in it."""
 
-    component: str
-    value: str
-    count: int
+    creative: str
+    part: str  # "": the creative itself, whatever it was put together from
+    value: str  # "" where no facet is looked at
+    count: float
     variance: float
 
 
@@ -43,18 +44,29 @@ class Diet:
         """Take where tables come from, and what tells the last closed day."""
         self._source, self._closed = source, closed
 
-    def cells(self, facet: Facet, kind: Kind, days: int) -> Iterator[Cell]:
-        """Yield the sums over the last so many closed days, those without a release left out."""
-        wanted = _TABLES[f"component-{facet}-{kind}"]
-        sums: dict[tuple[str, ...], tuple[int, float]] = {}
+    def cells(
+        self, facet: Facet | None, kind: Kind, days: int, half_life: float | None = None
+    ) -> Iterator[Cell]:
+        """Yield the sums over the last so many closed days, those without a release left out.
+
+        With a half-life in days, a count weighs less by its age, and so does its noise.
+        """
+        wanted = _TABLES[f"component-{facet}-{kind}" if facet else f"component-{kind}"]
+        sums: dict[tuple[str, ...], tuple[float, float]] = {}
         last = self._closed()
         for day in range(last - days + 1, last + 1):
             release = self._source.table(wanted, day)
             if release is None:
                 continue
-            noise = release.noise.variance
+            weight = 1.0 if half_life is None else 0.5 ** ((last - day) / half_life)
+            noise = release.noise.variance * weight**2
             for key, count in release.cells():
-                had, variance = sums.get(key, (0, 0.0))
-                sums[key] = had + count, variance + noise
-        for (component, value), (count, variance) in sums.items():
-            yield Cell(component, value, count, variance)
+                had, variance = sums.get(key, (0.0, 0.0))
+                sums[key] = had + weight * count, variance + noise
+        for (creative, part, *value), (total, variance) in sums.items():
+            yield Cell(creative, part, value[0] if value else "", total, variance)
+
+    @property
+    def last_day(self) -> int:
+        """The last closed day."""
+        return self._closed()

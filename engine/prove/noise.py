@@ -194,13 +194,13 @@ def _seen(copy: Twin, address: str, table: Table, day: int, coins: Sequence[bool
     if status != 200:
         raise ProofError(f"{table.name}: got HTTP {status}, expected its release")
     release = Release.read(body)
-    values = {"campaign": _OWNER, "part": _PART, "weather": _WEATHER, "device": _DEVICE}
+    values = {"component": "", "campaign": _OWNER, "part": _PART, "weather": _WEATHER, "device": _DEVICE}
     right: dict[bool, list[bool]] = {False: [], True: []}  # of canaries without a base and with one
     for number, coin in enumerate(coins):
         key = tuple({**values, "creative": _name(number)}[dim] for dim in table.dims)
         without = _base(number) * SLOTS if table.kind == "impression" else 0
         # The likelier of the two by any noise that falls off to both sides.
-        guess = 2 * (release.by_key[key] - without) > table.l1
+        guess = 2 * (release.by_key[key] - without) > (SLOTS if table.kind == "impression" else 1)
         right[_base(number) > 0].append(guess == coin)
     looks = 2 * len(AUDITED)
     bounds = (epsilon_lower(sum(each), len(each), 1 - (1 - CONFIDENCE) / looks) for each in right.values())

@@ -35,6 +35,8 @@ CARRIED = (
     "leases",
     "holds",
     "money_journal",
+    "policies",
+    "policy_acts",
 )
 
 

@@ -15,7 +15,8 @@ from engine.store.money_sqlite import bound_clicks, settle
 _ASKED_AT_ONCE = 500  # views looked up by one statement
 _INSERT = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
-    " weather, ivt, price_micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    " weather, ivt, price_micros, message, propensity_ppm, weight_milli)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 
 

@@ -19,13 +19,16 @@ from engine.store.keys_postgres import PostgresKeys
 from engine.store.log_postgres import PostgresLeaves, PostgresWriterLock
 from engine.store.money_postgres import PostgresMoney
 from engine.store.pages_postgres import PostgresPages
+from engine.store.policies_postgres import PostgresPolicies
 from engine.store.reports_postgres import PostgresReportRows
 from engine.store.server_postgres import Room, hold
 from engine.store.uses_postgres import PostgresUses
 from privacy.consent_log import LeafStore
 
 
-class PostgresStore(PostgresCatalogue, PostgresPages, PostgresKeys, PostgresImages, PostgresCopies):
+class PostgresStore(
+    PostgresCatalogue, PostgresPages, PostgresKeys, PostgresImages, PostgresPolicies, PostgresCopies
+):
     """The catalogue, its keys, its pictures, and what was computed from it, in one database."""
 
     def setting(self, name: str) -> str | None:

@@ -170,4 +170,16 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX money_journal_of ON money_journal (campaign, day)
     """,
+    """
+    ALTER TABLE events ADD COLUMN message TEXT NOT NULL DEFAULT '';
+    ALTER TABLE events ADD COLUMN propensity_ppm INTEGER NOT NULL DEFAULT 1000000;
+    ALTER TABLE events ADD COLUMN weight_milli INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE policies (
+        id TEXT PRIMARY KEY, body BLOB NOT NULL, made TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE policy_acts (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, actor TEXT NOT NULL, act TEXT NOT NULL,
+        policy TEXT NOT NULL
+    )
+    """,
 )

@@ -19,12 +19,13 @@ from engine.store.keys_sqlite import SqliteKeys
 from engine.store.log_sqlite import SqliteLeaves
 from engine.store.money_sqlite import SqliteMoney
 from engine.store.pages_sqlite import SqlitePages
+from engine.store.policies_sqlite import SqlitePolicies
 from engine.store.reports_sqlite import SqliteReportRows
 from engine.store.uses_sqlite import SqliteUses
 from privacy.consent_log import LeafStore
 
 
-class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, SqliteCopies):
+class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, SqlitePolicies, SqliteCopies):
     """The catalogue, its keys, its pictures, and what was computed from it, in one file."""
 
     def setting(self, name: str) -> str | None:

@@ -27,6 +27,7 @@ from engine.web.faults import Fault, word
 from engine.web.health import Metrics
 from engine.web.origins import Origins
 from engine.web.wire import (
+    ClaimBody,
     DecisionBody,
     DeviceBody,
     PlaceBody,
@@ -61,9 +62,16 @@ GATE_NAMES = {
     "place.region": ("region",),
     "weather.condition": ("condition",),
     "weather.temperature_c": ("temperature_c",),
+    "weather.wind_ms": ("wind_ms",),
 }
 
-NO_DEVICE, NO_TIME, NO_PLACE, NO_WEATHER = DeviceBody(), TimeBody(), PlaceBody(), WeatherBody()
+NO_DEVICE, NO_TIME, NO_PLACE, NO_WEATHER, NO_CONSENT = (
+    DeviceBody(),
+    TimeBody(),
+    PlaceBody(),
+    WeatherBody(),
+    ClaimBody(),
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -77,6 +85,7 @@ class Asked(NamedTuple):
     claim: Claim | None
     explain: bool
     test: bool
+    refused: bool = False  # the reader gets nothing
     strict: bool = False
 
 
@@ -112,6 +121,13 @@ class Admits(Protocol):
         """Return what a consent token says, whether its consent still stands or not. Raises TokenError."""
 
 
+class Silences(Protocol):
+    """Says whether a reader gets nothing: one who refused TCF Purpose 2, where the operator has it so."""
+
+    def __call__(self, *, tcf: str | None, gpp: str | None, gdpr: int | None) -> bool:
+        """Return whether."""
+
+
 class Decisions:
     """Answers page views. Whatever fails inside, the page gets a well-formed answer."""
 
@@ -127,8 +143,12 @@ class Decisions:
         deadline_ms: int,
         secret: bytes,
         admission: Admits | None = None,
+        refused: Silences = lambda *, tcf, gpp, gdpr: False,
     ) -> None:
-        """`admission` is None where consents cannot be checked; bodies are known again by digests under `secret`."""
+        """`refused` says which readers get nothing. `admission` is None where consents cannot be checked.
+
+        Bodies are known again by digests under `secret`.
+        """
         self._engine, self._publishers, self._caller_of = engine, publishers, caller_of
         self._limits, self._metrics, self._monotonic, self._new_id = (
             limits,
@@ -136,7 +156,7 @@ class Decisions:
             monotonic,
             new_id,
         )
-        self._admission = admission
+        self._admission, self._refused = admission, refused
         self._deadline_s = deadline_ms / 1000
         self._body: Body[DecisionBody] = Body(DecisionBody, MEDIA)
         self._secret = secret
@@ -161,6 +181,9 @@ class Decisions:
                 if known is None:
                     self._admit(sent, arrival, body.publisher)
                 asked = asked_of(arrival, body)
+                said = body.consent or NO_CONSENT
+                if self._refused(tcf=said.tcf, gpp=said.gpp, gdpr=body.regs.gdpr):
+                    asked = asked._replace(refused=True)
                 answer, failed = self._answer(asked, started + self._deadline_s)
                 if asked.claim is None and not failed and is_usual(asked.placements):
                     self._asked.put(key, asked._replace(visit=without_words(asked.visit)))
@@ -223,6 +246,8 @@ class Decisions:
     def _answer(self, asked: Asked, deadline: float) -> tuple[Answer, bool]:
         """Answer, and say whether that failed. Raises Refused and Forgotten."""
         visit, claim = asked.visit, asked.claim
+        if asked.refused:
+            return self._empty(asked, degraded=False), False
         try:
             admit = None if claim is None else partial(self._consented, visit, claim, asked.test)
             answer = self._engine.decide(
@@ -246,7 +271,7 @@ class Decisions:
             raise Refused(422, "Invalid body", None, (fault,)) from None
         except Exception as error:  # the rule of the page: never break it
             log.error("decision failed: %s", fault_line(error))
-            return self._empty(asked), True
+            return self._empty(asked, degraded=True), True
 
     def _consented(
         self, visit: Visit, claim: Claim, test: bool, page: PageFacts, snapshot: Snapshot
@@ -266,12 +291,12 @@ class Decisions:
             self._metrics.denied(reason)
         return None
 
-    def _empty(self, asked: Asked) -> Answer:
+    def _empty(self, asked: Asked, *, degraded: bool) -> Answer:
         return Answer(
             request_id=self._new_id(),
             decisions=(),
             unfilled=tuple(placement.id for placement in asked.placements),
-            degraded=True,
+            degraded=degraded,
             missing=(),
             privacy=PrivacyAnswer(gpc="honored" if asked.visit.gpc else None),
             snapshot=0,
@@ -321,6 +346,7 @@ def visit_of(arrival: Arrival, body: DecisionBody, *, trusted: bool) -> Visit:
         "region": place.region,
         "condition": weather.condition,
         "temperature_c": weather.temperature_c,
+        "wind_ms": weather.wind_ms,
     }
     faults = inconsistencies(body)
     if not faults:

@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.campaign import Section
+from engine.change import Change
+from engine.creative import Image, ImagePart, OfferPart, Parts, TextPart
 from engine.events import VOTE_SLOT, VOTES, Row
+from engine.images import HostedImage
 from engine.report_keys import topics
 from engine.tally import Counts
 from privacy.release import day_number
-from privacy.workload import MOST_PRICE, SLOTS, Table
+from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, WHOLE, Table
 from tests.world import World, advertiser, campaign, creative, publisher
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -34,7 +37,16 @@ class ReportWorld(World):
         self.put(campaign("spring"), campaign("winter"), campaign("rivalry", "rival"))
         self.put(*(creative(f"{c}-{i}", c) for c in ("spring", "winter") for i in (1, 2)))
         self.put(creative("rivalry-1", "rivalry"))
+        self.put_parts()
         self.now = now
+
+    def put_parts(self) -> None:
+        """Give one creative parts."""
+        picture = HostedImage("0" * 64, "image/png", 4, 2, b"png")
+        before = self.store.find("creative", ["winter-2"])["winter-2"]
+        after = creative("winter-2", "winter", parts=PARTS)
+        change = Change(before, after)
+        self.store.write([change], [picture], self.store.versions(), "test", self.now)
 
     def add(self, rows: Iterable[Row]) -> None:
         """Insert events as they are."""
@@ -43,6 +55,14 @@ class ReportWorld(World):
             db.executemany(f"INSERT INTO events ({', '.join(Row._fields)}) VALUES ({marks})", rows)
 
 
+PARTS = Parts(
+    headlines=(TextPart("h1", "One"), TextPart("h2", "Two")),
+    bodies=(TextPart("b1", "Body"),),
+    ctas=(TextPart("c1", "Go"),),
+    images=(ImagePart("i1", Image(alt="A bowl", hash="0" * 64, ext="png", w=4, h=2)),),
+    offers=(OfferPart("o1", "Less"),),
+)
+MESSAGES = ("h1 b1 i1 c1 o1", "h2 b1 i1 c1 o1", "")
 CREATIVES = ("spring-1", "spring-2", "winter-1", "winter-2", "rivalry-1")
 
 
@@ -63,11 +83,14 @@ def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) ->
             shown = draw.choice(CREATIVES)
             price = draw.choice((-5, 900, MOST_PRICE // 2)) if unruly else 1000
             which = (day, publisher, section, topic, shown.rpartition("-")[0], shown, *about)
-            yield Row(view, slot, "impression", *which, ivt, price)
+            drew = ("", 1_000_000, 0)
+            if shown == "winter-2":
+                drew = (draw.choice(MESSAGES), 250_000, draw.choice((0, 400, 9000)))
+            yield Row(view, slot, "impression", *which, ivt, price, *drew)
             if unruly and draw.random() < 0.5:
-                yield Row(view, slot, "viewable", *which, ivt, draw.choice((0, 700)))
+                yield Row(view, slot, "viewable", *which, ivt, draw.choice((0, 700)), *drew)
             if draw.random() < (0.4 if unruly else 0.02):
-                yield Row(view, slot, "click", *which, ivt or draw.choice((0, 2)) if unruly else 0, 0)
+                yield Row(view, slot, "click", *which, ivt or draw.choice((0, 2)) if unruly else 0, 0, *drew)
         for vote in draw.sample(VOTES, draw.choice((0, 0, 1, 2))) if unruly else ():
             yield Row(view, VOTE_SLOT, vote, *which, ivt, 0)
 
@@ -97,5 +120,15 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
                     row._asdict() | {"vote": row.kind} | {"topic": alone if len(table.dims) == 1 else beside}
                 )
                 each = bill if table.kind == "money" else 1
-                told[table.name][tuple(values[dim] for dim in table.dims)] += each
+                if "component" in table.dims:
+                    for component in ("", *row.message.split()):
+                        told[table.name][
+                            tuple((values | {"component": component})[d] for d in table.dims)
+                        ] += 1
+                elif "sum" in table.dims:
+                    if row.weight_milli > 0:
+                        told[table.name][("shown",)] += WHOLE
+                        told[table.name][("weighted",)] += min(row.weight_milli, MOST_WEIGHT)
+                else:
+                    told[table.name][tuple(values[dim] for dim in table.dims)] += each
     return {name: dict(cells) for name, cells in told.items()}

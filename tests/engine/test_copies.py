@@ -81,6 +81,8 @@ def use_everything(desk: Desk) -> None:
     books.lease("w", [Use("spring", today, {(today, LET_GO): 40}, 100, 10)], NOW)
     books.refund(Entry("r", NOW, "test", "refund", "spring", today, 5), today, today)
     ledger = store.budget(desk.folder / "mark", desk.leaves, lambda: NOW)
+    store.put_policy("f" * 16, b"{}", NOW)
+    store.act("challenge", "f" * 16, "test", NOW)
     ledger.spend(QueryId("q"), [Charge("a", 5, 10)], lambda: b"told")
 
 

@@ -34,7 +34,7 @@ ELSEWHERE = (
     *(("purge",), ("backup-keys",), ("restore-keys",), ("copy-store",)),
 )
 # What an example may exit with besides 0: what it found is told by it.
-FINDS = {"diagnose": (0, 1), "report": (0, 1)}
+FINDS = {"diagnose": (0, 1), "policy": (0, 1), "report": (0, 1)}
 ARTICLE = (
     "<html lang=en><title>Bread</title><p>How to bake sourdough bread at home: flour, water and salt.</p>"
 )

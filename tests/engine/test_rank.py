@@ -57,7 +57,7 @@ def test_equal_candidates_keep_the_order_of_their_rows(snapshot):
 
 
 def candidates(*pairs):
-    return [Ranked(row, 1.0, 1.0, who) for row, who in pairs]
+    return [Ranked(row, 1.0, 1.0, who, 1.0) for row, who in pairs]
 
 
 def rows_of(chosen):

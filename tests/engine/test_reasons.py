@@ -26,7 +26,7 @@ def told(world, context, name):
     prefer = int(snapshot.prefer[row])
     score = float(snapshot.index.vector(row) @ soft.query) * float(soft.mood.factor[prefer])
     about = nearest_topic(snapshot, context.page, engine.topics, row)
-    why = reasons(snapshot, context, soft, Ranked(row, score, 0.0, 0), about)
+    why = reasons(snapshot, context, soft, Ranked(row, score, 0.0, 0, score), about)
     assert score_of(why) == pytest.approx(score, abs=3e-4)
     return {reason.facet: reason for reason in why}, why
 

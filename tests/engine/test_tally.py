@@ -39,7 +39,8 @@ def test_a_postgresql_server_counts_the_same_by_the_same_expression(postgres):
             columns = ", ".join(f"{name} {TYPES[kind]}" for name, kind in COLUMNS.items())
             db.execute(f"CREATE TABLE events ({columns})")
             marks = ", ".join(["%s"] * len(COLUMNS))
-            db.cursor().executemany(f"INSERT INTO events VALUES ({marks})", ROWS)
+            rows = [tuple(row._asdict()[name] for name in COLUMNS) for row in ROWS]
+            db.cursor().executemany(f"INSERT INTO events VALUES ({marks})", rows)
         for day in (DAY, DAY - 1):
             counted = EngineTally(url, topics())(day, TABLES)
             assert without_zeros(counted) == without_zeros(truth(ROWS, day, TABLES))
@@ -72,4 +73,4 @@ def test_the_rows_of_the_test_break_every_rule_that_is_enforced():
     assert any(row.ivt == 1 for row in ROWS)
     clicks = [row.view for row in ROWS if row.kind == "click"]
     assert len(clicks) > len(set(clicks))
-    assert Row._fields == tuple(COLUMNS)
+    assert tuple(name for name in Row._fields if name in COLUMNS) == tuple(COLUMNS)

@@ -41,7 +41,7 @@ def reporting(tmp_path):
 def test_the_diet_is_the_sum_of_released_tables_with_its_noise_stated(reporting, facet, kind):
     made, _ = reporting
     wanted = table(f"component-{facet}-{kind}")
-    cells = {(c.component, c.value): c for c in made["released"].diet().cells(facet, kind, 2)}
+    cells = {(c.creative, c.part, c.value): c for c in made["released"].diet().cells(facet, kind, 2)}
     days = [made["released"].released.table(wanted, day).by_key for day in (DAY - 1, DAY)]
     assert {key: cell.count for key, cell in cells.items()} == {
         key: days[0][key] + days[1][key] for key in days[0]
@@ -63,7 +63,7 @@ def test_exact_counts_are_the_truth_and_off(reporting):
     assert Config().learner_counts == "released"
     wanted = table("component-part-impressions")
     true = truth(rows, DAY, [wanted])[wanted.name]
-    cells = {(c.component, c.value): c for c in made["exact"].diet().cells("part", "impressions", 1)}
+    cells = {(c.creative, c.part, c.value): c for c in made["exact"].diet().cells("part", "impressions", 1)}
     assert {key: cell.count for key, cell in cells.items() if cell.count} == true
     assert {cell.variance for cell in cells.values()} == {0.0}
 
@@ -85,5 +85,17 @@ def test_only_learner_tables_are_in_the_diet(reporting):
     with pytest.raises(KeyError):
         list(made["released"].diet().cells("campaign", "impressions", 1))
     assert {t.name for t in TABLES if t.use == "learner"} == {
-        f"component-{facet}-{kind}" for facet in FACETS for kind in ("impressions", "clicks")
+        f"component-{facet}{kind}"
+        for facet in ("", *(f"{f}-" for f in FACETS))
+        for kind in ("impressions", "clicks")
     }
+
+
+def test_older_days_weigh_less_and_so_does_their_noise(reporting):
+    made, _ = reporting
+    wanted = table("component-clicks")
+    days = [made["released"].released.table(wanted, day).by_key for day in (DAY - 1, DAY)]
+    for cell in made["released"].diet().cells(None, "clicks", 2, half_life=1.0):
+        key = (cell.creative, cell.part)
+        assert cell.count == days[0][key] / 2 + days[1][key] and cell.value == ""
+        assert cell.variance == pytest.approx(2 * wanted.noise().scale ** 2 * 1.25, rel=0.01)

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from contexts.context import EncoderId, PageFacts
 from engine.admission import Admission
 from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Change
@@ -23,7 +24,7 @@ from engine.config import CONSENT_KEYS, Config
 from engine.consents import Consents, open_consents
 from engine.creative import Creative
 from engine.decide import Admit
-from engine.decision import Answer, Filled, Placement, PrivacyAnswer
+from engine.decision import Answer, Filled, Offer, Placement, PrivacyAnswer
 from engine.deletions import Deletions
 from engine.door import Door
 from engine.events import Event
@@ -93,6 +94,21 @@ class FakeEngine:
             privacy=PrivacyAnswer(gpc="honored" if visit.gpc else None),
             snapshot=7,
         )
+
+    def offer(
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        deadline: float,
+        test: bool,
+        block_domains: Sequence[str] = (),
+    ) -> tuple[Answer, tuple[Offer, ...]]:
+        answer = self.decide(visit, placements, explain=False, deadline=deadline, test=test)
+        return answer, tuple(Offer(1000, "A 1", ("a1.test",), ()) for _ in answer.decisions)
+
+    def page(self, visit: Visit, deadline: float) -> PageFacts:
+        return PageFacts("0" * 32, EncoderId("fake"), None)
 
 
 class FakeLog:

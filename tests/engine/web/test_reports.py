@@ -42,7 +42,7 @@ def released(service: Service) -> Service:
         if number % 10 == 0:
             rows.append(Row(view, 0, "click", *which, 0, 0))
     with store.writing() as db:
-        db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * 14)})", rows)
+        db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(Row._fields))})", rows)
     service.services.reporting.releases.release(DAY)
     return service
 

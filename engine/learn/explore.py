@@ -1,0 +1,70 @@
+"""Exploration whose chances are known: Thompson sampling over a creative's parts, as probabilities and not as draws.
+
+Each part's response is a normal belief. The chance that a part is the best of its slot is an integral over one number,
+taken by quadrature; a message's chance is the product over its slots, among the messages that may be shown. A message
+is drawn from just these chances, so that the propensity that is told is exact by construction.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+FLOOR = 0.02  # of each slot's chances, shared by all of its parts: nothing is ever given up
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+
+
+def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_], floor: float = FLOOR) -> Floats:
+    """Return (slots, parts) chances that each part is the best of its slot; rows sum to 1.
+
+    `mean` and `sd` are (slots, parts), sd above 0; `there` says which places hold a part that may be chosen. A slot
+    without one has zeros.
+    """
+    mean = np.where(there, mean, 0.0)
+    x = mean[:, :, None] + sd[:, :, None] * _NODES  # (slots, parts, nodes)
+    z = (x[:, :, None, :] - mean[:, None, :, None]) / sd[:, None, :, None]
+    below = 0.5 + 0.5 * np.tanh(0.7978845608 * z * (1 + 0.044715 * z * z))  # the normal CDF within 3e-4
+    others = np.arange(mean.shape[1])
+    below[:, others, others, :] = 1.0
+    below = np.where(there[:, None, :, None], below, 1.0)
+    best = np.where(there, below.prod(axis=2) @ _WEIGHTS, 0.0)
+    total = best.sum(axis=1, keepdims=True)
+    many = there.sum(axis=1, keepdims=True)
+    even = np.divide(there, many, out=np.zeros(there.shape), where=many > 0)
+    best = np.divide(best, total, out=even.copy(), where=total > 0)
+    shared: Floats = (1 - floor) * best + floor * even
+    return shared
+
+
+def joint(slots: Floats, messages: NDArray[np.uint8], allowed: NDArray[np.bool_]) -> Floats:
+    """Return (messages,) the chance of each: the product of its parts', among the allowed; all 0 where none is.
+
+    `messages` is (messages, slots): which part of each slot it shows.
+    """
+    chance = slots[0, messages[:, 0]].copy()
+    for slot in range(1, messages.shape[1]):
+        chance *= slots[slot, messages[:, slot]]
+    chance *= allowed
+    total = chance.sum()
+    return chance / total if total > 0 else np.zeros(len(messages))
+
+
+def worlds(seed: int, ids: NDArray[np.uint64], count: int) -> Floats:
+    """Return (ids, count) standard normal numbers that follow from seed, id and world (SplitMix64, Box-Muller)."""
+    base = ids[:, None] + np.uint64(seed & 0xFFFFFFFFFFFFFFFF)
+    step = np.arange(1, count + 1, dtype=np.uint64)[None, :]
+    first = _mixed(base + step * np.uint64(0x9E3779B97F4A7C15))
+    second = _mixed(first)
+    a, b = (((part >> np.uint64(11)).astype(np.float64) + 0.5) / 2**53 for part in (first, second))
+    drawn: Floats = np.sqrt(-2 * np.log(a)) * np.cos(2 * np.pi * b)
+    return drawn
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[Any]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,314 @@
+"""A message: one combination of a creative's parts, chosen as a whole.
+
+What may stand together is known before anybody asks. In a context, parts that may not be shown fall out, the governor
+strikes messages that would come too near, and what is left is drawn from with the chances that `engine.learn.explore`
+gives: a message's propensity is the chance that it was drawn with.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contexts.context import Context, Vector
+from contexts.facets import SOFT_FACETS, context_blocks, prefer_blocks
+from engine.assemble import answered
+from engine.campaign import Size
+from engine.creative import Creative, ImagePart, Messages, OfferPart, Only, Part, messages
+from engine.decision import Asset, Assets, CreativeAnswer, MessageAnswer, PoliticalAnswer
+from engine.governor import DEVICE, HOUR, PLACE, WEATHER, Limits, in_words, mentions, names, topics_named
+from engine.learn.diet import Facet
+from engine.learn.explore import chances, joint
+from engine.learn.response import Responses
+from engine.wording import Said, Wording, read, render, spoken
+
+PAGE_SLOPE = (
+    1.5  # of a relative response, for a cosine by which a part is nearer to the page than its slot's mean
+)
+PREFER_GAIN = 0.8  # between a preference that is met wholly and one that is not at all
+SURE = 0.5  # confidence from which weather is named
+_TOKEN_MASKS = {"weather": WEATHER, "part_of_day": HOUR, "section": 0}
+
+
+class Kit(msgspec.Struct, frozen=True, array_like=True):
+    """What a creative's messages are made of, in a snapshot."""
+
+    creative: Creative
+    campaign: str
+    advertiser: str
+    sponsor: str
+    image: Asset | None  # of the default message
+    pictures: dict[str, Asset]  # of the parts that are pictures
+    first: int  # where the vectors of its parts begin
+    behalf: str
+    paid_by: str
+    political: PoliticalAnswer | None
+
+
+def words_of(part: Part) -> str:
+    """Return what a part says, tokens as their fall-backs; of a picture what it shows."""
+    return part.image.alt if isinstance(part, ImagePart) else render(read(part.text, "text"), Said(), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """A message that was drawn."""
+
+    parts: str  # ids of its parts, in the order of SLOTS, with a space between; "" is the default message
+    propensity: float
+    weight: float | None  # by how much more often the challenger would draw it; None: there is no challenger
+
+
+class Mixer:
+    """A creative's messages, whatever the context. Made once a snapshot."""
+
+    def __init__(self, kit: Kit, vectors: Vector) -> None:
+        """Take a kit and the (parts, dim) vectors of its parts, in their order; a zero row has no words."""
+        parts = kit.creative.parts
+        if parts is None:
+            raise ValueError(f"creative {kit.creative.id}: got no parts, expected some")
+        self.kit = kit
+        self.parts: tuple[Part, ...] = tuple(parts)
+        self.messages: Messages = messages(parts)
+        sizes = [len(some) for _, some in parts.lists]
+        self.slots = tuple(slot for slot, _ in parts.lists)
+        starts = np.cumsum([0, *sizes[:-1]])
+        self.flat = self.messages.astype(np.intp) + starts  # (messages, slots) numbers of parts
+        # Part n stands in (slot, place): slots are padded to one width, so that all are worked on at once.
+        self.places = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(n) for n in sizes])
+        self.shape = (len(sizes), max(sizes))
+        self.vectors = vectors
+        self.components = [(kit.creative.id, part.id) for part in self.parts]
+        self.wordings: list[Wording | None] = [
+            None if isinstance(part, ImagePart) else read(part.text, "text") for part in self.parts
+        ]
+        self.says = [words_of(part) for part in self.parts]
+        self.named = np.array(
+            [names(said) | _implied(part.only) for said, part in zip(self.says, self.parts, strict=True)],
+            np.int64,
+        )
+        self.topics = [topics_named(said) for said in self.says]
+        self.bound = [n for n, part in enumerate(self.parts) if part.only != Only()]
+        self.prefers = [
+            (n, prefer_blocks(p.prefer.devices, p.prefer.times, p.prefer.weather))
+            for n, p in enumerate(self.parts)
+            if p.prefer.devices or p.prefer.times or p.prefer.weather
+        ]
+
+    def mix(
+        self,
+        context: Context,
+        section: str,
+        now: datetime,
+        limits: Limits,
+        responses: Responses,
+        challenger: Responses | None,
+        facets: Mapping[Facet, str],
+        size: Size | None,
+    ) -> Mixture:
+        """Work out with which chance each message is drawn in a context."""
+        language = self.kit.creative.language
+        said = said_in(context, section)
+        there = self._there(context, section, now)
+        named = self.named.copy()
+        for n, wording in enumerate(self.wordings):
+            if wording is not None:
+                for token in spoken(wording, said, language):
+                    named[n] |= _TOKEN_MASKS[token]
+        loud = np.bitwise_or.reduce(named[self.flat], axis=1)
+        still = np.bitwise_or.reduce(self.named[self.flat], axis=1)
+        allows = np.array([limits.allows(mask) for mask in range(len(limits.bits))], bool)
+        speaks = allows[loud]
+        allowed = there[self.flat].all(axis=1) & (speaks | allows[still])
+        offset = self._offset(context)
+        chance, why = self._chances(responses, facets, there, allowed, offset)
+        other = None
+        if challenger is not None:
+            other = self._chances(challenger, facets, there, allowed, offset)[0]
+        kept = chance.nonzero()[0]
+        return Mixture(
+            self, said, size, limits, responses.id, kept, chance[kept],
+            np.cumsum(chance[kept]).tolist(), None if other is None else other[kept],
+            speaks[kept], np.where(speaks, loud, still)[kept], offset, why,
+        )  # fmt: skip
+
+    def _chances(
+        self,
+        responses: Responses,
+        facets: Mapping[Facet, str],
+        there: NDArray[np.bool_],
+        allowed: NDArray[np.bool_],
+        offset: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        learned, sd = responses.beliefs(responses.places(self.components), responses.columns(facets))
+        # A part that stands in no message that is allowed takes nothing from the others of its slot.
+        useful = np.zeros(len(self.parts), bool)
+        useful[self.flat[allowed]] = True
+        mean, width, here = np.zeros(self.shape), np.ones(self.shape), np.zeros(self.shape, bool)
+        mean[self.places], width[self.places], here[self.places] = learned + offset, sd, there & useful
+        return joint(chances(mean, width, here), self.messages, allowed), learned
+
+    def _offset(self, context: Context) -> NDArray[np.float64]:
+        """Return (parts,) by how much each part's response is taken to differ before anything was counted."""
+        offset = np.zeros(len(self.parts))
+        page = context.page.vector
+        if page is not None:
+            near = np.zeros(self.shape)
+            near[self.places] = (self.vectors @ page) * PAGE_SLOPE * context.page.confidence
+            counts = np.bincount(self.places[0], minlength=self.shape[0])
+            offset += (near - near.sum(axis=1, keepdims=True) / counts[:, None])[self.places]
+        if self.prefers:
+            blocks = context_blocks(context.device, context.clock, context.weather)
+            for n, wished in self.prefers:
+                fits = [
+                    float(wished[f] @ blocks[f]) for f in SOFT_FACETS if wished[f].any() and blocks[f].any()
+                ]
+                if fits:
+                    offset[n] += PREFER_GAIN * (sum(fits) / len(fits) - 0.5)
+        return offset
+
+    def _there(self, context: Context, section: str, now: datetime) -> NDArray[np.bool_]:
+        """Say which parts may be shown at all."""
+        there = np.ones(len(self.parts), bool)
+        for n in self.bound:
+            there[n] = _met(self.parts[n].only, context, section)
+        for n, part in enumerate(self.parts):
+            if isinstance(part, OfferPart):
+                begun = part.start is None or part.start <= now
+                there[n] &= begun and (part.end is None or now < part.end)
+        if context.page.special:
+            for n, topics in enumerate(self.topics):
+                there[n] &= not topics & context.page.special
+        if context.told.used:
+            for n, said in enumerate(self.says):
+                there[n] &= not mentions(said, context.told.used)
+        return there
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """The messages that a creative may show in one context, with the chance of each."""
+
+    mixer: Mixer
+    said: Said
+    size: Size | None
+    limits: Limits
+    policy: str
+    kept: NDArray[np.intp]  # (n,) numbers of the messages
+    chance: NDArray[np.float64]  # (n,) sums to 1
+    cumulative: list[float]
+    other: NDArray[np.float64] | None  # (n,) chances under the challenger
+    speaks: NDArray[np.bool_]  # (n,) whether tokens become words, or stay their fall-backs
+    named: NDArray[np.int64]  # (n,) masks of what copy names
+    offset: NDArray[np.float64]  # (parts,)
+    learned: NDArray[np.float64]  # (parts,)
+
+    def draw(self, chance: float) -> int:
+        """Return which of the messages a number from 0 to 1 stands for; -1 is the default message."""
+        if not self.cumulative:
+            return -1
+        return min(bisect_right(self.cumulative, chance * self.cumulative[-1]), len(self.cumulative) - 1)
+
+    def chosen(self, drawn: int) -> Chosen:
+        """Describe a message that was drawn."""
+        if drawn < 0:
+            return Chosen("", 1.0, None if self.other is None else 1.0)
+        chance = float(self.chance[drawn])
+        weight = None if self.other is None else float(self.other[drawn]) / chance
+        return Chosen(" ".join(part.id for part in self._parts(drawn)), chance, weight)
+
+    def answer(self, drawn: int) -> CreativeAnswer:
+        """Return the creative that shows it."""
+        kit = self.mixer.kit
+        creative = kit.creative
+        shown: dict[str, str] = {"headline": creative.headline, "body": creative.body, "cta": creative.cta}
+        image = kit.image
+        if drawn >= 0:
+            said = self.said if self.speaks[drawn] else Said()
+            for slot, number in zip(self.mixer.slots, self.mixer.flat[self.kept[drawn]], strict=True):
+                wording = self.mixer.wordings[number]
+                if wording is None:
+                    image = kit.pictures[self.mixer.parts[number].id]
+                else:
+                    shown[slot] = render(wording, said, creative.language)
+        assets = Assets(
+            shown["headline"], shown["body"], shown["cta"], kit.sponsor, image, shown.get("offer", "")
+        )
+        return answered(
+            creative, kit.campaign, kit.advertiser, assets, None, self.size,
+            kit.behalf, kit.paid_by, kit.political,
+        )  # fmt: skip
+
+    def explained(self, drawn: int) -> MessageAnswer:
+        """Say what it was put together from, and how near it comes to a reader's situation."""
+        parts = self._parts(drawn) if drawn >= 0 else []
+        mask = int(self.named[drawn]) if drawn >= 0 else names(" ".join(self._default))
+        bits = self.limits.bits[mask]
+        return MessageAnswer(
+            {slot: part.id for slot, part in zip(self.mixer.slots, parts, strict=False)},
+            self.policy,
+            len(self.kept),
+            tuple(self._because(part) for part in parts),
+            in_words(mask),
+            round(bits or 0.0, 2),
+            self.limits.budget,
+        )
+
+    @property
+    def _default(self) -> Sequence[str]:
+        creative = self.mixer.kit.creative
+        return creative.headline, creative.body, creative.cta
+
+    def _parts(self, drawn: int) -> list[Part]:
+        return [self.mixer.parts[n] for n in self.mixer.flat[self.kept[drawn]]]
+
+    def _because(self, part: Part) -> str:
+        n = self.mixer.parts.index(part)
+        return f"{part.id}: match {self.offset[n]:+.2f}, learned {self.learned[n]:+.2f}"
+
+
+def said_in(context: Context, section: str) -> Said:
+    """Return what tokens may say in a context. On a page of an Article 9 topic its section is not named."""
+    weather = context.weather
+    return Said(
+        weather.condition if weather is not None and weather.confidence >= SURE else None,
+        context.clock.part,
+        None if context.page.special or section == "other" else section,
+    )
+
+
+def default_names(creative: Creative) -> int:
+    """Return a mask of what a creative's own copy names, whatever its parts say."""
+    return names(f"{creative.headline} {creative.body} {creative.cta}")
+
+
+def _implied(only: Only) -> int:
+    """Return what a part is bound to: shown there alone, it speaks of it."""
+    bound = (
+        (PLACE, only.countries),
+        (WEATHER, only.weather),
+        (HOUR, only.parts_of_day),
+        (DEVICE, only.devices),
+    )
+    return sum(mask for mask, values in bound if values)
+
+
+def _met(only: Only, context: Context, section: str) -> bool:
+    weather, clock = context.weather, context.clock
+    sky = {weather.condition, weather.temperature} if weather is not None else set()
+    return (
+        (not only.devices or context.device.cls in only.devices)
+        and (not only.parts_of_day or clock.part in only.parts_of_day)
+        and (not only.weekdays or clock.weekday in only.weekdays)
+        and (not only.seasons or clock.season in only.seasons)
+        and (not only.weather or not sky.isdisjoint(only.weather))
+        and (not only.countries or context.place.country in only.countries)
+        and (not only.publishers or context.publisher in only.publishers)
+        and (not only.sections or section in only.sections)
+    )

@@ -1,0 +1,349 @@
+"""Messages put together from parts: what is refused, what may stand together, what is drawn and how it is told."""
+
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+import pytest
+
+from contexts.context import WeatherFacts
+from engine.change import KINDS
+from engine.check import Known
+from engine.creative import Parts, messages
+from engine.decision import CreativeAnswer, Placement
+from engine.errors import CatalogErrors
+from engine.governor import Buckets
+from engine.load import Values, apply, plan
+from engine.policy import Policy
+from privacy.release import Axis, Release
+from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher
+
+TEXT = "leek soup with potatoes"
+PARTS = {
+    "headlines": [
+        {"id": "h1", "text": "Soup for a {{ weather | long }} day"},
+        {"id": "h2", "text": "Leek soup"},
+        {"id": "h3", "text": "Bread and butter"},
+    ],
+    "bodies": [{"id": "b1", "text": "Made by people who cook."}, {"id": "b2", "text": "Ready in minutes."}],
+    "ctas": [{"id": "c1", "text": "Order"}, {"id": "c2", "text": "Taste it"}],
+    "offers": [{"id": "o1", "text": "Two for one"}],
+}
+SAID = {
+    "kind": "creative",
+    "id": "soup-1",
+    "campaign": "soup",
+    "format": "native",
+    "headline": "Good soup",
+    "landing_url": "https://acme.example/soup",
+    "parts": PARTS,
+}
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path)
+    world.put(publisher(), advertiser(), campaign("soup"))
+    yield world
+    world.store.close()
+
+
+def load(world, **more):
+    """Load a creative as a file would, and return the warnings."""
+    with plan(Values([SAID | more]), world.store, Known(frozenset(), frozenset()), NOW) as planned:
+        apply(planned, world.store, "test", NOW)
+        return planned.warnings
+
+
+def faults(world, **more):
+    with pytest.raises(CatalogErrors) as refused:
+        load(world, **more)
+    return {error.field: error for error in refused.value.errors}
+
+
+def with_parts(**more):
+    return {"parts": PARTS | more}
+
+
+def site(world, chances=None):
+    drawn = np.random.default_rng(5)
+    site = Site(world)
+    site.engine._chance = (lambda n: chances.pop(0)) if chances else drawn.bytes
+    return site
+
+
+def shown(answer):
+    return [msgspec.json.decode(filled.creative, type=CreativeAnswer) for filled in answer.decisions]
+
+
+def drawn(site, times=200, **said):
+    """Return the answers and creatives of so many page views."""
+    answers = [site.ask(Placement("top"), title=TEXT, **said) for _ in range(times)]
+    return [a.decisions[0] for a in answers], [shown(a)[0] for a in answers]
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("more", "field", "got"),
+    [
+        (with_parts(never=[["h1", "h9"]]), "parts.never[0]", "h9"),
+        (with_parts(locked=["h9"]), "parts.locked[0]", "h9"),
+        (with_parts(locked=["h1", "h2"]), "parts", "no combination"),
+        (with_parts(always=[["h1", "h2"]]), "parts.always[0]", "h1"),
+        (with_parts(never=[["b1", "c1"], ["b1", "c2"], ["b2", "c1"], ["b2", "c2"]]), "parts", "no combination"),
+        (with_parts(headlines=[{"id": "h1", "text": "A {{ weather }} day"}]), "parts.headlines[0].text", "weather"),
+        (with_parts(headlines=[{"id": "h1", "text": "A {{ weather | }} day"}]), "parts.headlines[0].text", "weather"),
+        (with_parts(headlines=[{"id": "h1", "text": "{{ name | you }}"}]), "parts.headlines[0].text", "name"),
+        (with_parts(headlines=[{"id": "h1", "text": "{{ weather | x"}]), "parts.headlines[0].text", "brace"),
+        (with_parts(headlines=[{"id": "h1", "text": "x" * 91}]), "parts.headlines[0].text", "91"),
+        (with_parts(headlines=[{"id": "h1", "text": "a <b>"}]), "parts.headlines[0].text", "<"),
+        (with_parts(headlines=[{"id": "b1", "text": "a"}]), "parts.bodies[0].id", "b1"),
+        (with_parts(headlines=[{"id": "h1", "text": "a", "only": {"weather": ["hail"]}}]),
+         "parts.headlines[0].only.weather[0]", "hail"),
+        (with_parts(headlines=[{"id": "h1", "text": "a", "prefer": {"times": ["tea"]}}]),
+         "parts.headlines[0].prefer.times[0]", "tea"),
+        (with_parts(images=[{"id": "i1", "image": {"alt": " ", "hash": "0" * 64}}]), "parts.images[0].image.alt", " "),
+        (with_parts(offers=[{"id": "o1", "text": "a", "start": "2026-11-02T00:00:00Z", "end": "2026-11-01T00:00:00Z"}]),
+         "parts.offers[0].end", "2026-11-01"),
+        ({"parts": {}}, "parts", "no part"),
+        ({"headline": "Rainy evening soup"}, "headline", "weather and hour"),
+        ({"headline": "{{ weather | cool }} soup"}, "headline", "token"),
+        ({"format": "banner", "size": [301, 251]}, "size", "301x251"),
+        (with_parts(sizes=[[300, 250]]), "parts.sizes", "300"),
+        ({"targeting": {"cohorts": {"include": ["two-for-one"]}}}, "parts.offers[0].text", "Two for one"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_shown_is_refused_with_its_field_value_and_remedy(world, more, field, got):
+    error = faults(world, **more)[field]
+    assert got in error.got and len(error.expected) > 10
+    assert world.store.find("creative", ["soup-1"]) == {}
+
+
+def test_copy_must_fit_every_size_with_its_tokens_at_their_longest(world):
+    text = {"id": "h1", "text": "Soup for a {{ weather | dull }} day right now"}
+    fits = {"format": "banner", "size": [300, 250], "headline": "Soup"}
+    assert load(world, **fits, **with_parts(headlines=[text])) == []
+    error = faults(world, **fits, **with_parts(headlines=[text], sizes=[[300, 50]]))[
+        "parts.headlines[0].text"
+    ]
+    assert "28 characters in 300x50" in error.expected
+
+
+def test_a_part_that_no_message_shows_is_warned_of(world):
+    assert load(world, **with_parts(locked=["h1"])) == [
+        "creative soup-1: parts.headlines[1]: part 'h2' stands in no combination",
+        "creative soup-1: parts.headlines[2]: part 'h3' stands in no combination",
+    ]
+
+
+def test_rules_leave_just_the_combinations_that_a_slow_reading_of_them_does():
+    rules = {"never": [["h1", "b1", "c2"]], "always": [["h2", "c1"]], "locked": ["o1"]}
+    parts = msgspec.convert(PARTS | rules, Parts)
+
+    def allowed(ids):
+        return len(ids & {"h1", "b1", "c2"}) <= 1 and len(ids & {"h2", "c1"}) in (0, 2) and "o1" in ids
+
+    lists = [[p.id for p in some] for _, some in parts.lists]
+    slow = {(h, b, c, o) for h in lists[0] for b in lists[1] for c in lists[2] for o in lists[3]}
+    slow = {ids for ids in slow if allowed(set(ids))}
+    fast = {tuple(ids[at] for ids, at in zip(lists, row, strict=True)) for row in messages(parts)}
+    assert fast == slow and slow
+
+
+def test_a_creative_comes_back_from_the_store_as_it_was_loaded(world):
+    load(world)
+    stored = world.store.find("creative", ["soup-1"])["soup-1"]
+    again = msgspec.json.decode(msgspec.json.encode(stored), type=KINDS["creative"])
+    assert again == stored and [p.id for p in stored.parts] == [
+        "h1",
+        "h2",
+        "h3",
+        "b1",
+        "b2",
+        "c1",
+        "c2",
+        "o1",
+    ]
+
+
+# --- what is shown ---
+
+
+def test_messages_are_drawn_with_the_chances_that_are_told(world):
+    load(world)
+    filled, creatives = drawn(site(world), 600)
+    seen = {}
+    for one, made in zip(filled, creatives, strict=True):
+        key = (made.assets.headline, made.assets.body, made.assets.cta)
+        assert 0 < one.propensity < 1
+        assert seen.setdefault(key, one.propensity) == one.propensity
+    assert len(seen) == 12 and sum(seen.values()) == pytest.approx(1, abs=1e-4)
+    for key, chance in seen.items():
+        often = sum((m.assets.headline, m.assets.body, m.assets.cta) == key for m in creatives) / 600
+        assert often == pytest.approx(chance, abs=4 * (chance / 600) ** 0.5)
+
+
+def test_the_part_that_is_nearest_to_the_page_is_shown_most(world):
+    load(world)
+    _, creatives = drawn(site(world), 300)
+    often = {h: sum(c.assets.headline == h for c in creatives) for h in ("Leek soup", "Bread and butter")}
+    assert often["Leek soup"] > 1.5 * often["Bread and butter"] > 0
+
+
+def test_a_message_says_what_it_was_put_together_from(world):
+    load(world)
+    filled, creatives = drawn(site(world), 1)
+    told, made = filled[0].message, creatives[0]
+    texts = {p["id"]: p["text"] for some in PARTS.values() for p in some}
+    assert made.assets.offer == "Two for one" == texts[told.parts["offer"]]
+    assert made.assets.body == texts[told.parts["body"]]
+    assert told.of == 12 and told.policy == "prior" and len(told.because) == 4
+    assert told.budget_bits == 8.0
+    assert sum(r.share for r in filled[0].reasons) == pytest.approx(filled[0].score)
+    plain = site(world).ask(Placement("top"), title=TEXT, explain=False).decisions[0]
+    assert plain.message is None and plain.propensity > 0
+
+
+def test_without_parts_nothing_is_drawn_and_nothing_new_is_told(world):
+    world.put(creative("plain", "soup"))
+    engine = site(world)
+    engine.engine._chance = None  # a draw would fail
+    filled = engine.ask(Placement("top"), title=TEXT).decisions[0]
+    assert filled.propensity is None and filled.message is None
+
+
+@pytest.mark.parametrize(
+    ("only", "said", "there"),
+    [
+        ({"weather": ["rain"]}, {"condition": "rain"}, True),
+        ({"weather": ["rain"]}, {"condition": "clear"}, False),
+        ({"weather": ["rain"]}, {}, False),
+        ({"devices": ["phone"]}, {"device_class": "phone"}, True),
+        ({"devices": ["phone"]}, {"device_class": "desktop"}, False),
+        ({"parts_of_day": ["evening"]}, {}, True),
+        ({"parts_of_day": ["morning"]}, {}, False),
+        ({"countries": ["DE"]}, {}, True),
+        ({"countries": ["FR"]}, {}, False),
+        ({"publishers": ["planet"]}, {}, True),
+        ({"sections": ["food"]}, {}, False),
+        ({"weekdays": ["mon"], "seasons": ["autumn"]}, {}, True),
+    ],
+)
+def test_a_part_stands_only_in_the_contexts_that_it_names(world, only, said, there):
+    load(world, parts={"headlines": [{"id": "h1", "text": "The one", "only": only}]})
+    _, creatives = drawn(site(world), 1, **said)
+    assert creatives[0].assets.headline == ("The one" if there else "Good soup")
+
+
+def test_the_default_message_is_shown_where_no_other_may_be(world):
+    load(world, parts={"headlines": [{"id": "h1", "text": "x", "only": {"countries": ["FR"]}}]})
+    filled, creatives = drawn(site(world), 3)
+    assert {c.assets.headline for c in creatives} == {"Good soup"}
+    assert {f.propensity for f in filled} == {1.0} and filled[0].message.parts == {}
+
+
+def test_an_offer_is_shown_while_it_holds_and_no_longer(world):
+    end = (NOW + timedelta(minutes=10)).isoformat()
+    load(world, parts={"offers": [{"id": "o1", "text": "Two for one", "end": end}]})
+    here = site(world)
+    assert drawn(here, 1)[1][0].assets.offer == "Two for one"
+    world.now = NOW + timedelta(minutes=10)
+    assert drawn(here, 1)[1][0].assets.offer == ""
+
+
+def test_tokens_become_words_of_the_context_or_their_fall_backs(world):
+    load(world, parts={"headlines": [{"id": "h1", "text": "A {{ weather | quiet }} day"}]})
+    here = site(world)
+    assert drawn(here, 1, condition="rain")[1][0].assets.headline == "A rainy day"
+    assert drawn(here, 1)[1][0].assets.headline == "A quiet day"
+    load(world, language="de", parts={"headlines": [{"id": "h1", "text": "Heute: {{ weather | alles }}"}]})
+    assert drawn(site(world), 1, condition="rain")[1][0].assets.headline == "Heute: regnerisch"
+
+
+def test_a_section_is_named_where_the_page_lies_in_one_and_touches_no_article_9_topic(world):
+    from engine.campaign import Section
+
+    world.put(publisher(sections=(Section("slow-food", "/food"),)))
+    load(world, parts={"headlines": [{"id": "h1", "text": "For {{ section | all }} readers"}]})
+    here = site(world)
+    assert (
+        drawn(here, 1, url="https://planet.example/food/1")[1][0].assets.headline == "For slow food readers"
+    )
+    assert drawn(here, 1, url="https://planet.example/news")[1][0].assets.headline == "For all readers"
+
+
+def test_banners_are_laid_out_in_each_size_with_text_alone_or_a_picture(world):
+    banner = {"format": "banner", "size": [300, 250], "parts": PARTS | {"sizes": [[728, 90]]}}
+    load(world, **banner)
+    here = site(world)
+    for size in ((300, 250), (728, 90)):
+        made = shown(here.ask(Placement("top", ("banner",), (size,)), title=TEXT))[0]
+        assert made.size == size and f"width:{size[0]}px;height:{size[1]}px" in made.html
+        assert made.assets.headline in made.html and "<script" not in made.html
+    assert here.ask(Placement("top", ("banner",), ((160, 600),)), title=TEXT).unfilled == ("top",)
+
+
+# --- the governor ---
+
+
+def moments(count, weather="rain"):
+    cells = {("planet", "desktop", "evening", weather): count, ("planet", "phone", "evening", "clear"): 4000}
+    keys = sorted(cells)
+    axes = (Axis(("publisher", "device", "part", "weather"), tuple(keys)),)
+    return Release(
+        "moments", 20_000, 1, 100_000, "discrete Laplace", 10.0, 0.0, 30, axes, tuple(cells[k] for k in keys)
+    )
+
+
+NEAR = {"headlines": [{"id": "h1", "text": "A {{ weather | quiet }} {{ part_of_day | day }}"}]}
+
+
+@pytest.mark.parametrize(
+    ("count", "headline"), [(None, "A quiet day"), (199, "A quiet day"), (200, "A rainy evening")]
+)
+def test_two_things_are_named_only_where_enough_page_views_share_them(world, count, headline):
+    load(world, parts=NEAR)
+    here = site(world)
+    if count is not None:
+        world.catalog.follow(Policy(buckets=Buckets(moments(count))))
+    filled, creatives = drawn(here, 1, condition="rain")
+    assert creatives[0].assets.headline == headline
+    told = filled[0].message
+    assert told.names == (("weather", "hour") if headline == "A rainy evening" else ())
+    assert (told.specificity_bits > 3) == bool(told.names)
+
+
+def test_a_publishers_dial_lowers_what_copy_may_name(world):
+    world.put(publisher(specificity_bits=2.0))
+    load(world, parts=NEAR)
+    here = site(world)
+    world.catalog.follow(Policy(buckets=Buckets(moments(200))))
+    assert drawn(here, 1, condition="rain")[1][0].assets.headline == "A quiet day"
+    world.catalog.follow(Policy(buckets=Buckets(moments(4000))))
+    assert drawn(here, 1, condition="rain")[1][0].assets.headline == "A rainy evening"
+
+
+def test_fixed_copy_that_names_two_things_runs_by_the_same_rule(world):
+    world.put(creative("near", "soup", headline="A rainy evening soup"))
+    here = site(world)
+    assert here.shown(title=TEXT) == []
+    world.catalog.follow(Policy(buckets=Buckets(moments(500))))
+    assert here.shown(title=TEXT, condition="rain") == ["near"]
+
+
+def test_copy_does_not_name_the_topic_of_a_page_that_touches_article_9(world):
+    parts = {"headlines": [{"id": "h1", "text": "Soup against depression"}, {"id": "h2", "text": "Soup"}]}
+    load(world, parts=parts)
+    world.put(creative("fixed", "soup", headline="Help for depression"), creative("other", "soup"))
+    here = site(world)
+    page = world.page(TEXT, special=frozenset({"health"}))
+    scene = here.engine.scene_of(world.view, world.context(page=page))
+    rows = [r.row for r in here.engine.shortlist(scene, Placement("top"))]
+    assert {world.view.snapshot.creative_id(row) for row in rows} == {"soup-1", "other"}
+    row = world.view.snapshot.row_of("soup-1")
+    mixture = here.engine._mixture(scene, Placement("top"), row, "other")
+    assert [mixture.answer(n).assets.headline for n in range(len(mixture.kept))] == ["Soup"]
+    free = here.engine.scene_of(world.view, world.context(TEXT, weather=WeatherFacts("rain")))
+    assert len(here.engine._mixture(free, Placement("top"), row, "other").kept) == 2

@@ -1,0 +1,101 @@
+"""A model decides only through the gate: by released sums, told in the log, and taken back when asked."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from engine.config import Config
+from engine.errors import ModelError, PolicyRefused
+from engine.log_record import policy_entry
+from engine.policies import standing
+from engine.policy_gate import evaluate, promote, roll_back
+from engine.releases import start_of
+from engine.reporting import Reporting
+from engine.store.log_sqlite import SqliteLeaves
+from privacy.release import Axis, Release
+from tests.engine.report_world import DAY, NOW, ReportWorld, views
+
+
+class Sums:
+    """Gives the sums of a day: clicks and impressions as shown and as the challenger would have them."""
+
+    def __init__(self, clicks, weighted, noise=1.0):
+        self.cells = {"policy-impressions": (100_000, 100_000), "policy-clicks": (clicks, weighted)}
+        self.noise = noise
+
+    def table(self, wanted, day):
+        counts = tuple(1000 * n for n in self.cells[wanted.name])
+        axes = (Axis(("sum",), (("shown",), ("weighted",))),)
+        return Release(wanted.name, day, 1, 0, "discrete Laplace", self.noise, 0.0, 0, axes, counts)
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = ReportWorld(tmp_path)
+    yield world
+    world.store.close()
+
+
+def tried(world, id="a" * 16):
+    world.store.put_policy(id, b"{}", NOW)
+    world.store.act("challenge", id, "test", start_of(DAY - 7))
+    return id
+
+
+def tell(leaves):
+    return lambda *said: policy_entry(leaves, *said, NOW)
+
+
+def test_a_challenger_is_promoted_where_its_lower_bound_beats_the_live_one_and_the_log_tells(world):
+    leaves, id = SqliteLeaves(world.store), tried(world)
+    evidence = promote(world.store, Sums(500, 800), DAY, "ann", NOW, tell(leaves))
+    assert evidence.days == 7 and evidence.rate.low > evidence.live_rate.value == pytest.approx(0.005)
+    assert standing(world.store.acts()) == (id, "")
+    (entry,) = [json.loads(leaf)["data"] for leaf in leaves.read(0, leaves.count())]
+    assert entry["act"] == "promote" and entry["response_policy"] == id and entry["evidence"]["days"] == 7
+
+
+@pytest.mark.parametrize(("sums"), [Sums(500, 400), Sums(500, 505), Sums(500, 800, noise=1e7)])
+def test_a_bad_policy_or_too_little_evidence_is_refused_and_nothing_changes(world, sums):
+    leaves = SqliteLeaves(world.store)
+    id = tried(world)
+    with pytest.raises(PolicyRefused, match="expected more than"):
+        promote(world.store, sums, DAY, "ann", NOW, tell(leaves))
+    assert standing(world.store.acts()) == ("", id) and leaves.count() == 0
+
+
+def test_days_before_the_trial_are_no_evidence(world):
+    world.store.put_policy("a", b"{}", NOW)
+    world.store.act("challenge", "a", "test", start_of(DAY) + timedelta(hours=3))
+    found = evaluate(Sums(500, 900), world.store.acts(), DAY)
+    assert found.days == 0 and not found.passes
+    with pytest.raises(PolicyRefused, match="no challenger"):
+        evaluate(Sums(1, 1), [], DAY)
+
+
+def test_what_decided_before_decides_again_and_the_log_tells(world):
+    leaves = SqliteLeaves(world.store)
+    for id in ("a" * 16, "b" * 16):
+        tried(world, id)
+        promote(world.store, Sums(500, 800), DAY, "ann", NOW, tell(leaves))
+    assert roll_back(world.store, "ann", NOW, tell(leaves)) == "a" * 16
+    assert roll_back(world.store, "ann", NOW, tell(leaves)) == ""
+    with pytest.raises(ModelError, match="prior decides already"):
+        roll_back(world.store, "ann", NOW, tell(leaves))
+    assert leaves.count() == 4 and standing(world.store.acts()).live == ""
+
+
+def test_a_model_is_learned_from_released_tables_and_its_trial_is_read_from_them(world, tmp_path):
+    world.add(views(2000))
+    config = Config(data_dir=tmp_path, key_dir=tmp_path)
+    leaves = SqliteLeaves(world.store)
+    reporting = Reporting(config, world.store, leaves, lambda: NOW)
+    reporting.releases.release(DAY)
+    model, again = reporting.learn(3), reporting.learn(3)
+    assert model.body == again.body
+    assert ("winter-2", "h1") in model.components and ("spring-1", "") in model.components
+    world.store.put_policy(model.id, model.body, NOW)
+    world.store.act("challenge", model.id, "test", start_of(DAY - 1))
+    evidence = evaluate(reporting.released, world.store.acts(), reporting.closed())
+    assert evidence.days == 1 and not evidence.passes  # so little is lost in the noise
