@@ -61,6 +61,7 @@ from engine.store import open_store
 from engine.store.high_water import FILE as MARK
 from engine.store.subjects_sqlite import FILE as SUBJECTS
 from engine.tickets import Tickets
+from engine.today import Today, today
 from engine.weeks import Weeks, WeeksElsewhere
 from engine.why import Votes, WhyLinks
 from privacy.consent_token import Verifier
@@ -278,6 +279,10 @@ class Services:
         snapshot = self.catalog.view(self.now()).snapshot
         row = snapshot.row_of(creative)
         return None if row is None else snapshot.record(row).click_url
+
+    def today(self, publisher: str) -> Today | None:
+        """Say coarsely how much may run on a publisher's pages now; None for an unknown one."""
+        return today(self.catalog.view(self.now()), publisher)
 
     def keys(self) -> KeyTable:
         """Return the API keys as they stand."""
