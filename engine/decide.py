@@ -11,6 +11,7 @@ from typing import Literal, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
@@ -74,7 +75,7 @@ class Choice:
 class Settled:
     """What was worked out for one scene, to be found again."""
 
-    __slots__ = ("answers", "choices", "falls", "mixtures", "shortlists", "soft")
+    __slots__ = ("answers", "choices", "mixtures", "shortlists", "soft", "worlds")
 
     def __init__(self) -> None:
         self.soft: Soft | None = None
@@ -82,7 +83,7 @@ class Settled:
         self.answers: Bounded[Key, Filled] = Bounded(64)
         self.choices: Bounded[Key, Choice] = Bounded(64)
         self.mixtures: Bounded[Key, Mixture] = Bounded(64)
-        self.falls: Bounded[Key, tuple[Fall, ...]] = Bounded(4)  # by placements: how each world falls out
+        self.worlds: Bounded[Key, Worlds] = Bounded(4)  # by placements
 
 
 class Kept:
@@ -99,15 +100,15 @@ class Kept:
         self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
         self.asked: Bounded[Key, int] = Bounded(1024)  # searches without a page list
         self.mixers: Bounded[int, Mixer] = Bounded(4096)  # by row
+        self.places: Bounded[int, tuple[int, int]] = Bounded(65_536)  # row → in the model, hash of its id
 
 
-@dataclass(frozen=True, slots=True)
-class Fall:
-    """How the ranking falls out in one world, and how large a part of all worlds shows each creative where it does."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Worlds:
+    """How the ranking for some placements may fall out, by a model's doubts."""
 
-    ranked: tuple[Shortlist, ...]
-    chosen: tuple[tuple[Ranked, ...], ...]
-    shares: tuple[tuple[float, ...], ...]
+    responses: tuple[NDArray[np.float64], ...]  # of each placement's candidates, (candidates, WORLDS)
+    often: Counter[tuple[int, int]]  # (placement, row) → in how many worlds it is shown there
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,43 +266,42 @@ class Engine:
             "device": context.device.cls,
         }
 
-    def _falls(
-        self, scene: Scene, placements: Sequence[Placement], ranked: Sequence[Shortlist]
-    ) -> tuple[Fall, ...]:
-        """Return how each world falls out."""
+    def _worlds(self, scene: Scene, placements: Sequence[Placement], ranked: Sequence[Shortlist]) -> Worlds:
+        """Return how the ranking may fall out."""
         key = tuple(placements)
-        found = scene.settled.falls.get(key)
+        found = scene.settled.worlds.get(key)
         if found is None:
             counts = [placement.count for placement in placements]
-            lists = [self._worlds(scene, one) for one in ranked]
-            picks = [share_out(worlds, counts) for worlds in zip(*lists, strict=True)]
-            often: Counter[tuple[int, int]] = Counter(
-                (at, pick.row) for chosen in picks for at, some in enumerate(chosen) for pick in some
-            )
-            found = tuple(
-                Fall(
-                    ranks,
-                    tuple(map(tuple, chosen)),
-                    tuple(
-                        tuple(often[at, pick.row] / WORLDS for pick in some) for at, some in enumerate(chosen)
-                    ),
-                )
-                for ranks, chosen in zip(zip(*lists, strict=True), picks, strict=True)
-            )
+            responses = tuple(self._responses(scene, one.rows.tolist()) for one in ranked)
+            often: Counter[tuple[int, int]] = Counter()
+            if counts == [1] and len(ranked[0]):
+                often.update((0, row) for row in ranked[0].winners(responses[0]).tolist())
+            else:
+                for world in range(WORLDS):
+                    fallen = [one.under(r[:, world]) for one, r in zip(ranked, responses, strict=True)]
+                    picks = enumerate(share_out(fallen, counts))
+                    often.update((at, pick.row) for at, some in picks for pick in some)
+            found = Worlds(responses, often)
             if is_usual(placements):
-                scene.settled.falls.put(key, found)
+                scene.settled.worlds.put(key, found)
         return found
 
-    def _worlds(self, scene: Scene, listed: Shortlist) -> list[Shortlist]:
-        """Return a shortlist in each world: as if each creative's response were what it is there."""
-        responses, snapshot = scene.view.policy.responses, scene.view.snapshot
-        ids = [snapshot.creative_id(row) for row in listed.rows.tolist()]
-        at = responses.places([(id, "") for id in ids])
-        mean, sd = responses.beliefs(at, responses.columns(self._facets(scene.context)))
+    def _responses(self, scene: Scene, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Return (rows, WORLDS) by what factor each creative is clicked more often, as each world has it."""
+        responses, snapshot, kept = scene.view.policy.responses, scene.view.snapshot, scene.kept.places
+        known = []
+        for row in rows:
+            one = kept.get(row)
+            if one is None:
+                id = snapshot.creative_id(row)
+                one = int(responses.places([(id, "")])[0]), int(id_hash(id))
+                kept.put(row, one)
+            known.append(one)
+        places = np.array([place for place, _ in known], np.intp)
+        mean, sd = responses.beliefs(places, responses.columns(self._facets(scene.context)))
         seed = 0 if responses.model is None else responses.model.seed
-        drawn = worlds(seed, np.array([id_hash(id) for id in ids], np.uint64), WORLDS)
-        values = np.clip(1.0 + mean[:, None] + sd[:, None] * drawn, *RESPONSES)
-        return [listed.under(values[:, world]) for world in range(WORLDS)]
+        drawn = worlds(seed, np.array([hash for _, hash in known], np.uint64), WORLDS)
+        return np.clip(1.0 + mean[:, None] + sd[:, None] * drawn, *RESPONSES)
 
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
@@ -445,12 +445,14 @@ class Engine:
         if world is None:
             chosen = share_out(ranked, [p.count for p in placements])
         else:
-            fall = self._falls(scene, placements, cast("Sequence[Shortlist]", ranked))[world]
-            ranked, chosen = fall.ranked, list(map(list, fall.chosen))
+            lists = cast("Sequence[Shortlist]", ranked)
+            fall = self._worlds(scene, placements, lists)
+            ranked = [one.under(r[:, world]) for one, r in zip(lists, fall.responses, strict=True)]
+            chosen = share_out(ranked, [p.count for p in placements])
             shares = {
-                pick.row: share
-                for picks, some in zip(fall.chosen, fall.shares, strict=True)
-                for pick, share in zip(picks, some, strict=True)
+                pick.row: max(1, fall.often[at, pick.row]) / WORLDS
+                for at, picks in enumerate(chosen)
+                for pick in picks
             }
         chosen = self._add_house(scene, placements, chosen)
         filled = [
