@@ -106,6 +106,8 @@ class WeatherFacts:
     condition: Condition | None = None
     temperature: Temperature | None = None
     confidence: float = 1.0
+    temperature_c: float | None = None  # in whole degrees
+    wind_ms: float | None = None  # in whole metres a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ class Context:
     weather: WeatherFacts | None = None
     missing: tuple[str, ...] = field(default=())  # facets that could not be had: "page", "weather"
     consented: Consented[Admitted] | None = None  # made by privacy.gate alone
+    section: str | None = None  # of the publisher's site; None where the page's URL is not known
 
     @property
     def told(self) -> Admitted:

@@ -34,6 +34,8 @@ class Reading:
     condition: Condition | None
     temperature: Temperature | None
     at: datetime
+    temperature_c: float | None = None  # in whole degrees
+    wind_ms: float | None = None  # in whole metres a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,13 @@ def stated(weather: WeatherInput) -> WeatherFacts | None:
 
     Raises FactError for a word that is no condition, and for a temperature that no air has.
     """
-    if weather.condition is None and weather.temperature_c is None:
+    if weather.condition is None and weather.temperature_c is None and weather.wind_ms is None:
         return None
     condition = next((known for known in CONDITIONS if known == weather.condition), None)
     if weather.condition is not None and condition is None:
         raise FactError("weather.condition", weather.condition, f"one of {', '.join(CONDITIONS)}")
-    return WeatherFacts(condition, _stated_band(weather.temperature_c))
+    temperature = _stated_band(weather.temperature_c)
+    return WeatherFacts(condition, temperature, 1.0, weather.temperature_c, weather.wind_ms)
 
 
 def confidence(age_s: float, ttl_s: float) -> float:
@@ -120,7 +123,9 @@ class WeatherTable:
         for code in codes(place):
             reading = readings.get(code)
             if reading is not None and (sure := self._confidence(reading, now)) > 0:
-                return WeatherFacts(reading.condition, reading.temperature, sure)
+                return WeatherFacts(
+                    reading.condition, reading.temperature, sure, reading.temperature_c, reading.wind_ms
+                )
         return None
 
     def refresh(self, now: datetime) -> bool:

@@ -6,7 +6,7 @@ import re
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import httpx
 import msgspec
 from msgspec import Meta, Struct
 
-from contexts.context import Condition, Temperature
+from contexts.context import Condition
 from contexts.errors import FactError, WeatherSourceDown, WeatherSourceError
 from contexts.place import PlaceCode, Point
 from contexts.weather import Reading, Round, band, plausible
@@ -26,6 +26,7 @@ Aware = Annotated[datetime, Meta(tz=True)]
 
 MAX_BYTES = 1_000_000  # of an answer, unpacked; real ones have 30,000
 LONGEST_EXPIRY = timedelta(hours=6)  # ask again after this, whatever Expires says
+STRONGEST_MS = 120.0  # no wind but a tornado's was ever measured to be stronger
 FURTHEST = timedelta(hours=3)  # the forecast's last days come in steps of six hours
 BATCH = 50  # places a request to Open-Meteo
 
@@ -67,6 +68,7 @@ class _Hours(Struct):
 
 class _Details(Struct):
     air_temperature: float | None = None
+    wind_speed: float | None = None  # m/s
 
 
 class _Instant(Struct):
@@ -173,6 +175,7 @@ class MetNorway:
 class _Current(Struct):
     time: int  # seconds since 1970
     temperature_2m: float | None = None
+    wind_speed_10m: float | None = None  # m/s, as asked
     weather_code: float | None = None
 
 
@@ -223,7 +226,8 @@ class OpenMeteo:
         params = {
             "latitude": ",".join(f"{point.latitude:.1f}" for point in batch),
             "longitude": ",".join(f"{point.longitude:.1f}" for point in batch),
-            "current": "temperature_2m,weather_code",
+            "current": "temperature_2m,weather_code,wind_speed_10m",
+            "wind_speed_unit": "ms",
             "timezone": "UTC",
             "timeformat": "unixtime",
             **self._key,
@@ -247,6 +251,7 @@ class OpenMeteo:
 class _Entry(Struct, forbid_unknown_fields=True):
     condition: Condition | None = None
     temperature_c: float | None = None
+    wind_ms: float | None = None
     at: Aware | None = None  # when it was so; left out: it is so as long as the file says it
 
 
@@ -267,7 +272,9 @@ class FileSource:
         except WeatherSourceError as fault:
             return Round({}, (fault,))
         entries = ((code, self._entries[code]) for code in points if code in self._entries)
-        return Round({code: Reading(e.condition, _band(e.temperature_c), e.at or now) for code, e in entries})
+        return Round(
+            {code: _reading(e.condition, e.temperature_c, e.wind_ms, e.at or now) for code, e in entries}
+        )
 
     def _reread(self) -> None:
         try:
@@ -310,25 +317,37 @@ def condition_of_wmo(code: float | None) -> Condition | None:
 def _met_reading(step: _Step) -> Reading:
     hours = step.data.next_1_hours or step.data.next_6_hours
     symbol = hours.summary.symbol_code if hours and hours.summary else ""
-    return Reading(condition_of_symbol(symbol), _band(step.data.instant.details.air_temperature), step.time)
+    details = step.data.instant.details
+    return _reading(condition_of_symbol(symbol), details.air_temperature, details.wind_speed, step.time)
 
 
 def _nearest(source: str, steps: tuple[Reading, ...], now: datetime) -> Reading:
     nearest = min(steps, key=lambda step: abs(step.at - now), default=None)
     if nearest is None or abs(nearest.at - now) > FURTHEST or not (nearest.condition or nearest.temperature):
         raise WeatherSourceError(source, "no weather for this hour in the answer")
-    return Reading(nearest.condition, nearest.temperature, now)  # a forecast that holds now
+    return replace(nearest, at=now)  # a forecast that holds now
 
 
 def _open_meteo_reading(current: _Current, now: datetime) -> Reading | None:
-    condition, temperature = condition_of_wmo(current.weather_code), _band(current.temperature_2m)
-    if not (condition or temperature) or not 0 <= current.time <= now.timestamp() + 3600:
+    if not 0 <= current.time <= now.timestamp() + 3600:
         return None
-    return Reading(condition, temperature, min(now, datetime.fromtimestamp(current.time, UTC)))
+    at = min(now, datetime.fromtimestamp(current.time, UTC))
+    condition = condition_of_wmo(current.weather_code)
+    found = _reading(condition, current.temperature_2m, current.wind_speed_10m, at)
+    return found if found.condition or found.temperature else None
 
 
-def _band(temperature_c: float | None) -> Temperature | None:
-    return band(temperature_c) if temperature_c is not None and plausible(temperature_c) else None
+def _reading(
+    condition: Condition | None, temperature_c: float | None, wind_ms: float | None, at: datetime
+) -> Reading:
+    """Return a reading without what no air has."""
+    temperature = None
+    if temperature_c is not None and plausible(temperature_c):
+        temperature, temperature_c = band(temperature_c), float(round(temperature_c))
+    else:
+        temperature_c = None
+    wind_ms = float(round(wind_ms)) if wind_ms is not None and 0 <= wind_ms <= STRONGEST_MS else None
+    return Reading(condition, temperature, at, temperature_c, wind_ms)
 
 
 def _expires(header: str | None, now: datetime) -> datetime:

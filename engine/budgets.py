@@ -13,6 +13,7 @@ from datetime import datetime
 
 from engine.errors import StoreError
 from engine.money import LEASE_S, Caps, MoneyStore, Use
+from engine.pacing import ceilings
 from engine.pricing import billing_day
 from engine.snapshot import CampaignEntry, Snapshot
 
@@ -131,7 +132,7 @@ class Budgets:
             else (slice.left - used >= max(few // 2, 2 * rate) and waited < RENEW_S)
         ):
             return None
-        return Use(entry.id, day, shown, max(few, AHEAD * rate), terms.least)
+        return Use(entry.id, day, shown, max(few, AHEAD * rate), terms.least, *ceilings(terms, now))
 
     def _is_stale(self, slice: Slice, moment: float) -> bool:
         return slice.out or moment - slice.leased_at > LEASE_S

@@ -24,16 +24,27 @@ from contexts.keyphrases import listed
 from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
 from engine import faiss_index
-from engine.assemble import asset_of, creative_answer, text_of
-from engine.campaign import Advertiser, Campaign, Prefer, Publisher
+from engine.assemble import asset_of, creative_answer, political_answer, text_of
+from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
-from engine.creative import Creative
+from engine.conditions import both, condition_of, walk
+from engine.creative import Creative, Offer
+from engine.decision import Assets
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
 from engine.governor import topics_named
 from engine.message import Kit, default_names, words_of
 from engine.pricing import terms_of, value_of
-from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
+from engine.snapshot import (
+    FOREVER,
+    NATIVE,
+    AdvertiserEntry,
+    CampaignEntry,
+    Manifest,
+    file_hash,
+    files_of,
+    id_hash,
+)
 from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 
 log = logging.getLogger(__name__)
@@ -167,6 +178,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         "floor": np.array(rows.floor, np.int64),
         "campaign": np.array(rows.campaign, np.int32),
         "prefer": prefer,
+        "rule": np.array(rows.condition, np.int32),
         "start": np.array(rows.start, np.int64),
         "end": np.array(rows.end, np.int64),
         "id_hash": hashes[order],
@@ -175,6 +187,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         "soft": np.concatenate([soft[f] for f in SOFT_FACETS], axis=1),
         "offsets": np.array(rows.offsets, np.int64),
         "records": np.frombuffer(bytes(rows.records), np.uint8),
+        "native": np.array(rows.native, np.int16).reshape(-1, len(NATIVE)),
         "kit_offsets": np.array(rows.kit_offsets, np.int64),
         "kits": np.frombuffer(bytes(rows.kits), np.uint8),
         "part_vectors": part_vectors,
@@ -189,9 +202,11 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         rows=len(rows.ids),
         weights={f: float(w) for f, w in weights.items()},
         advertisers=tuple(a.id for a in advertisers),
+        payers=tuple(AdvertiserEntry(a.name, a.domains) for a in advertisers),
         campaigns=tuple(rows.entries),
         publishers=publishers,
         prefers=tuple(rows.prefers),
+        rules=tuple(rows.conditions),
         phrases=_phrases(campaigns, rows.rules),
         bitmaps=(*bitmaps.names, *own_words.names),
         turns=tuple(sorted(rows.turns)),
@@ -221,6 +236,12 @@ class _Rows:
                 c.house,
                 c.frequency_cap,
                 terms_of(c),
+                self._advertisers[c.advertiser][1].name,
+                c.paid_by,
+                c.guaranteed,
+                c.share_cap,
+                c.separation,
+                c.political,
             )
             for c in campaigns
         ]
@@ -239,8 +260,11 @@ class _Rows:
         self.topics: list[frozenset[str]] = []  # Article 9 categories whose topic its own copy names
         self.rules: list[RuleSet] = []
         self.rule: list[int] = []
+        self.conditions: dict[Condition, int] = {}  # nested rules, by what they say
+        self.condition: list[int] = []
         self.prefers: list[Prefer] = []
         self.prefer: list[int] = []
+        self.native: list[tuple[int, ...]] = []
         self.records = bytearray()
         self.offsets = [0]
         self.kits = bytearray()
@@ -271,15 +295,21 @@ class _Rows:
         self.floor.append(
             max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0)
         )
-        self.start.append(int(flight.start.timestamp()) if flight.start else 0)
-        self.end.append(int(flight.end.timestamp()) if flight.end else FOREVER)
-        self.allowed.append(_own_kind_allowed(creative, rules))
+        offer = creative.offer or Offer()
+        starts = [int(at.timestamp()) for at in (flight.start, offer.start) if at is not None]
+        ends = [int(at.timestamp()) for at in (flight.end, offer.end) if at is not None]
+        self.start.append(max(starts, default=0))
+        self.end.append(min(ends, default=FOREVER))
+        self.allowed.append(_own_kind_allowed(creative, rules) and offer.stock != 0)
         self.house.append(campaign.house)
         self.kinds.append(_kinds(creative))
         self.named.append(default_names(creative))
         self.topics.append(topics_named(f"{creative.headline}. {creative.body}. {creative.cta}"))
         self.rule.append(self._rule_at[rules])
+        said = both(campaign.targeting, creative.targeting)
+        self.condition.append(-1 if said is None else self.conditions.setdefault(said, len(self.conditions)))
         self.prefer.append(self._prefer_at[prefer])
+        self.native.append(_native(answer.assets))
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
         self.offsets.append(len(self.records))
         self._add_kit(creative, campaign, advertiser)
@@ -295,6 +325,9 @@ class _Rows:
                 asset_of(creative.image, self._image_url),
                 {id: asset for id, asset in pictures.items() if asset is not None},
                 len(self.part_texts),
+                advertiser.name,
+                campaign.paid_by,
+                political_answer(campaign),
             )
             self.kits += msgspec.msgpack.encode(kit)
             self.part_texts += [words_of(part) for part in creative.parts]
@@ -315,11 +348,24 @@ class _Rows:
         for category in sorted(frozenset().union(*self.topics)):
             masks[f"speaks:{category}"] = np.array([category in topics for topics in self.topics], bool)
         campaign = np.array(self.campaign, np.int32)
+        for name, entries in (
+            ("political", [entry.political for entry in self.entries]),
+            ("guaranteed", [entry.guaranteed for entry in self.entries]),
+        ):
+            if any(entries):
+                masks[name] = np.array(entries, bool)[campaign]
         for category in sorted({c for e in self.entries for c in e.categories}):
             masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[
                 campaign
             ]
         return masks
+
+
+def _native(assets: Assets) -> tuple[int, ...]:
+    """Return what is in a creative's assets, in the order of NATIVE."""
+    image = assets.image
+    texts = (assets.headline, assets.body, assets.cta, assets.sponsored_by)
+    return (*map(len, texts), *((image.w, image.h) if image else (0, 0)))
 
 
 def _kinds(creative: Creative) -> tuple[str, ...]:
@@ -350,6 +396,14 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
         for targeting in (rule_set.campaign, rule_set.creative)
         for words in (rule_of(targeting, "keywords"),)
         for phrase in (*words.include, *words.exclude)
+    }
+    ruled |= {
+        listed(phrase)
+        for rule_set in rules
+        for targeting in (rule_set.campaign, rule_set.creative)
+        if (said := condition_of(targeting)) is not None
+        for part in walk(said)
+        for phrase in part.keywords
     }
     own = sorted({listed(phrase) for campaign in campaigns for phrase in campaign.keywords} - ruled)
     return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])

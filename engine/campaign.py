@@ -21,6 +21,11 @@ Word = Annotated[str, Meta(min_length=1, max_length=80)]
 Micros = Annotated[int, Meta(ge=0, le=10**15)]
 Size = tuple[Annotated[int, Meta(ge=1, le=10000)], Annotated[int, Meta(ge=1, le=10000)]]
 Format = Literal["native", "banner"]
+TimeOfDay = Annotated[
+    str,
+    Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$(?!\n)", description="hours and minutes, '06:30'"),
+]
+Conditions = Annotated[tuple["Condition", ...], Meta(max_length=50)]
 PRICES = (
     "cpm_micros",
     "vcpm_micros",
@@ -42,6 +47,63 @@ class SizeRule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     exclude: Annotated[tuple[Size, ...], Meta(max_length=100)] = ()
 
 
+class Hours(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A daypart: from `start` (inclusive) to `end` (exclusive), local time, on the weekdays on which it begins.
+
+    An end before its start is on the next day.
+    """
+
+    start: TimeOfDay
+    end: TimeOfDay
+    timezone: str | None = None  # IANA name; None: the publisher's zone
+    weekdays: Annotated[tuple[Word, ...], Meta(max_length=7)] = ()  # WEEKDAYS; empty: all
+
+
+class Range(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Numbers from `at_least` (inclusive) up to `below` (exclusive)."""
+
+    at_least: float | None = None
+    below: float | None = None
+
+
+Values = Annotated[tuple[Word, ...], Meta(max_length=1000)]
+
+
+class Condition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A nested rule. It holds where each of its parts does; a list of values does where one of them is met.
+
+    What is not known (no country stated, no weather) meets no value, so that `none` of it holds.
+    """
+
+    name: Annotated[str, Meta(max_length=80)] = ""  # as explanations call it
+    all: Conditions = ()
+    any: Conditions = ()
+    none: Conditions = ()
+    topics: Values = ()  # as in Targeting, to `publishers`
+    keywords: Values = ()
+    languages: Values = ()
+    devices: Values = ()
+    platforms: Values = ()
+    parts_of_day: Values = ()
+    weekdays: Values = ()
+    timezone: str | None = None  # of `parts_of_day` and `weekdays`
+    weather: Values = ()
+    countries: Values = ()
+    regions: Values = ()
+    publishers: Values = ()
+    sections: Values = ()  # "publisher/section"
+    seasons: Values = ()  # SEASONS
+    holidays: Values = ()  # "any", or names of public holidays in English, such as "christmas day"
+    intents: Values = ()  # INTENTS, of the page
+    cohorts: Values = ()  # these three are known under a reader's consent alone
+    journey_stages: Values = ()
+    loyalty_tiers: Values = ()
+    sensitive: Values = ()  # keys of contexts.context.SENSITIVE
+    hours: Annotated[tuple[Hours, ...], Meta(max_length=50)] = ()
+    temperature_c: Range | None = None
+    wind_ms: Range | None = None
+
+
 class Targeting(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Hard rules: where a campaign or creative may run. Closed vocabularies stand in contexts.context."""
 
@@ -57,6 +119,10 @@ class Targeting(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     countries: Rule = Rule()  # ISO 3166-1 alpha-2, upper case
     regions: Rule = Rule()  # "DE-BE": ISO 3166-2
     publishers: Rule = Rule()  # publisher ids
+    sections: Rule = Rule()  # "publisher/section"
+    seasons: Rule = Rule()  # SEASONS, where the reader's country has them
+    holidays: Rule = Rule()  # "any", or names of public holidays in English, such as "christmas day"
+    intents: Rule = Rule()  # INTENTS, of the page
     cohorts: Rule = (
         Rule()
     )  # of a publisher's own naming; these three are known under a reader's consent alone
@@ -65,6 +131,10 @@ class Targeting(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     formats: Rule = Rule()  # "native", "banner"
     sizes: SizeRule = SizeRule()
     min_floor_micros: Micros | None = None  # run only where the placement asks at least this
+    hours: Annotated[tuple[Hours, ...], Meta(max_length=50)] = ()  # dayparts, of which one must be on
+    temperature_c: Range | None = None  # in degrees Celsius
+    wind_ms: Range | None = None  # in metres a second
+    rule: Condition | None = None  # all, any and none of conditions, nested
 
 
 class Prefer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -95,6 +165,20 @@ class Flight(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     budget_micros: Micros | None = None
     daily_budget_micros: Micros | None = None
     timezone: str = "UTC"  # IANA name: where its days, and the months of its invoices, begin
+    # How the daily budget (without one: the whole one, over the flight) is spread over hours. "asap": not at all.
+    pacing: Literal["asap", "even", "front"] = "asap"
+
+
+class PoliticalNotice(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What must be said with a political advertisement: Regulation (EU) 2024/900, articles 11 and 12."""
+
+    sponsor: Annotated[str, Meta(max_length=200)] = ""  # who pays, and the address that is published
+    controlled_by: Annotated[str, Meta(max_length=200)] = (
+        ""  # who controls the sponsor in the end; empty: nobody
+    )
+    amount: Annotated[str, Meta(max_length=200)] = ""  # paid in all, with its currency, such as "12000 EUR"
+    process: Annotated[str, Meta(max_length=200)] = ""  # the election, referendum or law that it is linked to
+    notice_url: Annotated[str, Meta(max_length=2048)] = ""  # of the transparency notice
 
 
 class Advertiser(
@@ -125,7 +209,15 @@ class Campaign(
     suitability: Suitability = Suitability()
     keywords: Annotated[tuple[Word, ...], Meta(max_length=200)] = ()  # what it is about; part of the vector
     categories: Annotated[tuple[Word, ...], Meta(max_length=20)] = ()  # IAB Ad Product Taxonomy 2.0 ids
+    guaranteed: bool = False  # before all others, at the booked price, until its budget is spent
     house: bool = False  # a house campaign: last resort, never paid
+    paid_by: Annotated[str, Meta(max_length=120)] = ""  # who pays, where it is not the advertiser
+    # Of the time so much at most is this campaign in the running, 0 to 1: what it can win of page views.
+    share_cap: Annotated[float, Meta(gt=0, le=1)] | None = None
+    # Labels of competitive separation: campaigns of two advertisers that share one never stand on one page.
+    separation: Annotated[tuple[Word, ...], Meta(max_length=10)] = ()
+    political: bool = False  # as Regulation (EU) 2024/900, article 3, has it: declared by who books
+    political_notice: PoliticalNotice | None = None
     # Shown to a reader so often at most, as the publisher counts under the reader's consent; without one, no cap.
     frequency_cap: Annotated[int, Meta(ge=1, le=255)] | None = None
 
@@ -174,6 +266,15 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
     prefix: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^/")]
 
 
+class StoredPlacement(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A place on a publisher's pages that header bidding names by its id; it narrows what a request asks for."""
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,63}$(?!\n)")]
+    formats: Annotated[tuple[Format, ...], Meta(min_length=1, max_length=2)] = ("native", "banner")
+    sizes: Annotated[tuple[Size, ...], Meta(max_length=20)] = ()  # none: those that the request names
+    floor_micros: Micros = 0  # for a thousand impressions
+
+
 class Publisher(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"
 ):
@@ -185,6 +286,7 @@ class Publisher(
     timezone: str = "UTC"
     country: str | None = None
     region: str | None = None
+    status: Literal["active", "stopped"] = "active"  # stopped: nothing is shown on its pages
     approval: Literal["automatic", "manual"] = "automatic"
     floor_micros: Micros = 0
     block_advertisers: tuple[Id, ...] = ()
@@ -197,6 +299,10 @@ class Publisher(
     issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
+    political: bool = False  # takes political advertisements
     # How much copy may tell a reader's situation apart: 3 bits hold for one page view in eight, 0 for all alike.
     specificity_bits: Annotated[float, Meta(ge=0, le=32)] = 8.0
     sections: Annotated[tuple[Section, ...], Meta(max_length=200)] = ()  # by which its views are told
+    placements: Annotated[
+        tuple[StoredPlacement, ...], Meta(max_length=200)
+    ] = ()  # none: whatever is asked for

@@ -19,6 +19,7 @@ from contexts.clock import part_of_day
 from contexts.context import WEEKDAYS
 from engine.build import BuildStore, Reader, Recipe, build
 from engine.cache import Bounded
+from engine.campaign import Publisher
 from engine.change import Approval, Versions
 from engine.index import Eligible, Words
 from engine.policy import Policy
@@ -104,12 +105,18 @@ def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:
     mask = active[snapshot.campaign] if snapshot.rows else np.zeros(0, bool)
     mask[[row for row in map(snapshot.row_of, creatives) if row is not None]] = False
     on = Eligible.from_mask(mask).words & snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]
-    approved = _approved(snapshot, reader.approvals())
+    latest = {one.id: one for batch in reader.publishers() for one in batch}
+    approved = _approved(snapshot, latest, reader.approvals())
     return View(snapshot, reader.versions(), on, approved, paid=on, house=on, until=0).moved(now)
 
 
-def _approved(snapshot: Snapshot, approvals: Iterable[Sequence[Approval]]) -> dict[str, Words]:
-    """Return for each publisher to whom approval matters the creatives that its pages may show."""
+def _approved(
+    snapshot: Snapshot, latest: Mapping[str, Publisher], approvals: Iterable[Sequence[Approval]]
+) -> dict[str, Words]:
+    """Return for each publisher to whom it matters the creatives that its pages may show.
+
+    `latest` are the publishers as they are now: what one of them stops or blocks waits for no new snapshot.
+    """
     said: dict[tuple[str, str], list[int]] = {}
     for batch in approvals:
         for approval in batch:
@@ -117,13 +124,19 @@ def _approved(snapshot: Snapshot, approvals: Iterable[Sequence[Approval]]) -> di
             if row is not None:
                 said.setdefault((approval.publisher, approval.state), []).append(row)
     found = {}
-    for publisher in snapshot.publishers.values():
-        by_hand = publisher.approval == "manual"
+    for known in snapshot.publishers.values():
+        publisher = latest.get(known.id, known)
+        by_hand, stopped = publisher.approval == "manual", publisher.status == "stopped"
         rows = said.get((publisher.id, "approved" if by_hand else "rejected"), [])
-        if by_hand or rows:
+        blocked = set(publisher.block_advertisers) - set(known.block_advertisers)
+        if by_hand or rows or stopped or blocked:
             mask = np.full(snapshot.rows, not by_hand, bool)
             mask[rows] = by_hand
-            found[publisher.id] = Eligible.from_mask(mask).words
+            if blocked:
+                names = snapshot.manifest.advertisers
+                others = np.array([names[who] not in blocked for who in snapshot.advertisers], bool)
+                mask &= others[snapshot.campaign]
+            found[publisher.id] = Eligible.from_mask(mask & (not stopped)).words
     return found
 
 

@@ -31,7 +31,7 @@ def kind_of(entity: Entity) -> Kind:
 
 def content_hash(entity: Entity) -> str:
     """Return 64 hex digits that stand for what an entity says; its status is no part of that."""
-    if isinstance(entity, (Campaign, Creative)) and entity.status != "active":
+    if not isinstance(entity, Advertiser) and entity.status != "active":
         entity = msgspec.structs.replace(entity, status="active")
     return hashlib.sha256(msgspec.json.encode(entity)).hexdigest()
 
@@ -69,15 +69,14 @@ class Change:
     @property
     def is_status_only(self) -> bool:
         """Say whether nothing but `status` differs: the snapshot stays, the pause acts at once."""
-        if not isinstance(self.before, (Campaign, Creative)) or not isinstance(
-            self.after, (Campaign, Creative)
-        ):
+        before, after = self.before, self.after
+        if before is None or after is None or isinstance(before, Advertiser) or isinstance(after, Advertiser):
             return False
-        return msgspec.structs.replace(self.before, status=self.after.status) == self.after
+        return msgspec.structs.replace(before, status=after.status) == after
 
     def fields(self) -> list[tuple[str, object, object]]:
         """Return (path, old, new) of every field that differs; absent values are None."""
-        return _differences(_plain(self.before), _plain(self.after), "")
+        return differences(_plain(self.before), _plain(self.after))
 
     @property
     def _entity(self) -> Entity:
@@ -100,7 +99,8 @@ def _plain(entity: Entity | None) -> object:
     return None if entity is None else msgspec.to_builtins(entity)
 
 
-def _differences(old: object, new: object, path: str) -> list[tuple[str, object, object]]:
+def differences(old: object, new: object, path: str = "") -> list[tuple[str, object, object]]:
+    """Return (path, old, new) of every part of two plain values that differs."""
     if old == new:
         return []
     if isinstance(old, dict) or isinstance(new, dict):
@@ -109,6 +109,6 @@ def _differences(old: object, new: object, path: str) -> list[tuple[str, object,
         found = []
         for name in [*left, *(name for name in right if name not in left)]:
             inner = f"{path}.{name}" if path else name
-            found += _differences(left.get(name), right.get(name), inner)
+            found += differences(left.get(name), right.get(name), inner)
         return found
     return [(path, old, new)]

@@ -7,12 +7,12 @@ is collected, not only the first.
 from __future__ import annotations
 
 import re
-import types
-from collections.abc import Callable, Collection, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal, Protocol, Union, get_args, get_origin
+from typing import Literal, Protocol, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,8 +26,10 @@ from contexts.context import (
     SENSITIVE,
     TEMPERATURES,
     WEEKDAYS,
+    TopicId,
 )
 from contexts.first_party import MOST_KEYS, WORD, FirstParty
+from contexts.taxonomy import ad_products, content_taxonomy
 from engine.campaign import (
     PRICES,
     Advertiser,
@@ -35,6 +37,7 @@ from engine.campaign import (
     Format,
     Jwks,
     PartyKeys,
+    PoliticalNotice,
     Prefer,
     Publisher,
     Rule,
@@ -42,6 +45,8 @@ from engine.campaign import (
     Targeting,
 )
 from engine.change import KINDS, Entity
+from engine.check_conditions import check_condition, check_hours, check_possible, check_range
+from engine.conditions import RANGES, walk
 from engine.creative import (
     MOST_MESSAGES,
     NATIVE,
@@ -50,6 +55,7 @@ from engine.creative import (
     Image,
     ImagePart,
     Lengths,
+    Offer,
     OfferPart,
     Only,
     Part,
@@ -65,6 +71,7 @@ from engine.creative_safety import (
     landing_url,
 )
 from engine.errors import CatalogError
+from engine.field_types import item_of, options_of, struct_of
 from engine.governor import in_words, mentions, names
 from engine.images import NAME
 from engine.sections import OTHER, canonical_prefix
@@ -86,6 +93,7 @@ _DOMAIN = re.compile(
 )
 _ISSUER = re.compile(r"https?://[!-~]{1,500}")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_SECTION = re.compile(rf"{_ID.pattern}/{_ID.pattern}")
 _TIMES = (*PARTS_OF_DAY, *WEEKDAYS, *SEASONS, "weekend", "holiday")
 _DEVICES = (*DEVICE_CLASSES, *PLATFORMS)
 _WEATHER = (*CONDITIONS, *TEMPERATURES)
@@ -98,6 +106,13 @@ class Known:
 
     topics: Container[str]  # ids of IAB Content Taxonomy 3.1
     products: Container[str]  # ids of IAB Ad Product Taxonomy 2.0
+    above: Callable[[str], tuple[str, ...]] = lambda topic: ()  # the topics above one
+
+
+def known_vocabularies() -> Known:
+    """Return the IAB's taxonomies."""
+    topics = content_taxonomy()
+    return Known(topics, ad_products(), lambda topic: topics.ancestors(TopicId(topic)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +208,22 @@ def _faults(cls: type[msgspec.Struct], value: dict[str, object], path: str, line
             options = f"one of {', '.join(known)}"
             found.append(CatalogError(path or "(object)", _shown(name), options, line, unknown_field=True))
     for name, info in known.items():
+        before = len(found)
         inner = f"{path}.{name}" if path else name
         if name not in value:
             if info.required:
                 found.append(CatalogError(inner, "nothing", "a value: the field is required", line))
             continue
-        part, struct = value[name], _struct(info.type)
+        part, struct = value[name], struct_of(info.type)
         if struct is not None and isinstance(part, dict):
             found += _faults(struct, part, inner, line)
             continue
+        item = item_of(info.type)
+        if item is not None and isinstance(part, list) and all(isinstance(one, dict) for one in part):
+            for number, one in enumerate(part):
+                found += _faults(item, one, f"{inner}[{number}]", line)
+            if len(found) > before:
+                continue
         try:
             msgspec.convert(part, type=info.type)
         except msgspec.ValidationError as error:
@@ -219,20 +241,9 @@ def _fault(message: str, value: object, expected: object, path: str, line: int) 
                 value = value[key]
             elif isinstance(value, (list, tuple)) and index:
                 value = value[int(index)]
-    options = _options(expected)
+    options = options_of(expected)
     wanted = message.partition(", got `")[0].removeprefix("Expected ")
     return CatalogError(path, _shown(value), f"one of {', '.join(options)}" if options else wanted, line)
-
-
-def _struct(kind: object) -> type[msgspec.Struct] | None:
-    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return next((o for o in options if isinstance(o, type) and issubclass(o, msgspec.Struct)), None)
-
-
-def _options(kind: object) -> tuple[str, ...]:
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _shown(value: object) -> str:
@@ -352,14 +363,14 @@ def check_advertiser(advertiser: Advertiser, found: Findings) -> Advertiser:
 
 
 def check_campaign(campaign: Campaign, known: Known, found: Findings) -> Campaign:
-    """Return the campaign with its keywords in lower case."""
+    """Return the campaign with its words in lower case."""
     with found.collecting():
         check_text(campaign.name, "name", found.line)
+        check_text(campaign.paid_by, "paid_by", found.line)
     _check_price(campaign, found)
     _check_zone(campaign.flight.timezone, "flight.timezone", found)
-    start, end = campaign.flight.start, campaign.flight.end
-    if start is not None and end is not None and start >= end:
-        found.refuse("flight.end", end.isoformat(), f"a time after the start, {start.isoformat()}")
+    _check_flight(campaign, found)
+    _check_political(campaign, found)
     for number, product in enumerate(campaign.categories):
         _check_product(product, f"categories[{number}]", known, found)
     for number, key in enumerate(campaign.suitability.avoid or ()):
@@ -368,8 +379,80 @@ def check_campaign(campaign: Campaign, known: Known, found: Findings) -> Campaig
     return replace(
         campaign,
         keywords=_words(campaign.keywords, "keywords", found),
+        separation=_words(campaign.separation, "separation", found),
         targeting=_check_targeting(campaign.targeting, known, found),
     )
+
+
+def check_ended(campaign: Campaign, before: Campaign | None, now: datetime, found: Findings) -> None:
+    """Refuse a flight that is over, unless it is one that was booked before."""
+    end = campaign.flight.end
+    if end is not None and end <= now and (before is None or before.flight != campaign.flight):
+        found.refuse(
+            "flight.end", end.isoformat(), f"a time to come: it is {now.isoformat(timespec='seconds')}"
+        )
+
+
+def check_sold_to(campaign: Campaign, publishers: Mapping[str, Publisher], found: Findings) -> None:
+    """Refuse a political campaign that no publisher takes; `publishers` are all of them."""
+    if not campaign.political:
+        return
+    named = campaign.targeting.publishers.include
+    takers = sorted(id for id, publisher in publishers.items() if publisher.political)
+    for number, id in enumerate(named):
+        if id not in takers:
+            expected = "a publisher that takes political advertisements (political: true)"
+            found.refuse(f"targeting.publishers.include[{number}]", id, expected)
+    if not named and not takers:
+        found.refuse("political", True, "false: no publisher takes political advertisements")
+
+
+def _check_flight(campaign: Campaign, found: Findings) -> None:
+    flight = campaign.flight
+    start, end = flight.start, flight.end
+    if start is not None and end is not None and start >= end:
+        found.refuse("flight.end", end.isoformat(), f"a time after the start, {start.isoformat()}")
+    for name in ("budget_micros", "daily_budget_micros"):
+        if getattr(flight, name) == 0:
+            expected = "at least 1, or nothing: without a budget it is not bounded; status paused stops it"
+            found.refuse(f"flight.{name}", 0, expected)
+    if flight.pacing == "asap":
+        return
+    spread = flight.daily_budget_micros is not None or (flight.budget_micros and start and end)
+    if not spread:
+        expected = "asap, or a daily budget, or a budget with start and end, to be spread"
+        found.refuse("flight.pacing", flight.pacing, expected)
+
+
+def _check_political(campaign: Campaign, found: Findings) -> None:
+    notice = campaign.political_notice
+    if not campaign.political:
+        if notice is not None:
+            found.refuse("political_notice", "a notice", "nothing, or political: true")
+        return
+    told = notice or PoliticalNotice()
+    for name, what in (
+        ("sponsor", "who pays, with the address that is published"),
+        ("amount", "what is paid in all, with its currency"),
+        ("process", "the election, referendum or law that it is linked to"),
+        ("notice_url", "the address of the transparency notice"),
+    ):
+        value = getattr(told, name)
+        with found.collecting():
+            check_text(value, f"political_notice.{name}", found.line)
+        if not value.strip():
+            found.refuse(f"political_notice.{name}", value, f"{what} (Regulation (EU) 2024/900, article 12)")
+    if told.notice_url.strip():
+        with found.collecting():
+            landing_url(told.notice_url, None, "political_notice.notice_url", found.line)
+    targeting = campaign.targeting
+    rules = [targeting, *(walk(targeting.rule) if targeting.rule else ())]
+    for name in ("cohorts", "journey_stages", "loyalty_tiers"):
+        if any(getattr(rule, name) not in ((), Rule()) for rule in rules):
+            expected = "nothing: political advertisements use no consented signal"
+            found.refuse(f"targeting.{name}", "a rule", expected)
+    if campaign.frequency_cap is not None:
+        found.refuse("frequency_cap", campaign.frequency_cap, "nothing: it uses a consented signal")
 
 
 def _check_price(campaign: Campaign, found: Findings) -> None:
@@ -406,6 +489,8 @@ def check_creative(
     _check_format(creative, image, found)
     if creative.prefer is not None:
         _check_prefer(creative.prefer, found)
+    if creative.offer is not None:
+        _check_offer(creative.offer, found)
     return replace(
         creative,
         landing_url=url,
@@ -415,6 +500,15 @@ def check_creative(
         keywords=_words(creative.keywords, "keywords", found),
         targeting=_check_targeting(creative.targeting, known, found),
     )
+
+
+def _check_offer(offer: Offer, found: Findings) -> None:
+    if offer.start is not None and offer.end is not None and offer.start >= offer.end:
+        expected = f"a time after the start, {offer.start.isoformat()}"
+        found.refuse("offer.end", offer.end.isoformat(), expected)
+    if (offer.price is None) != (offer.currency is None):
+        missing = "currency" if offer.currency is None else "price"
+        found.refuse(f"offer.{missing}", None, "a price with its currency, or neither")
 
 
 def _check_format(creative: Creative, image: Image | None, found: Findings) -> None:
@@ -649,6 +743,10 @@ def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Tar
         lambda value, path: _check_word(value, path, words, found)
     )
     shape = partial(_check_shape, found=found)
+
+    def check_words(words: tuple[str, ...], path: str) -> None:
+        _words(words, path, found)
+
     checks: dict[str, Callable[[str, str], None]] = {
         "topics": lambda value, path: _check_topic(value, path, known, found),
         "languages": lambda v, p: shape(v, p, _LANGUAGE, "two lower-case letters (ISO 639-1)"),
@@ -660,6 +758,10 @@ def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Tar
         "countries": lambda v, p: shape(v, p, _COUNTRY, "two upper-case letters (ISO 3166-1)"),
         "regions": lambda v, p: shape(v, p, _REGION, "such as 'DE-BE' (ISO 3166-2)"),
         "publishers": lambda v, p: shape(v, p, _ID, "a publisher's id"),
+        "sections": lambda v, p: shape(v, p, _SECTION, "'publisher/section', two ids"),
+        "seasons": one_of(SEASONS),
+        "holidays": lambda v, p: check_words((v,), p),
+        "intents": one_of(INTENTS),
         "cohorts": lambda v, p: shape(v, p, _ID, "a cohort's name"),
         "journey_stages": one_of(INTENTS),
         "loyalty_tiers": lambda v, p: shape(v, p, _ID, "a loyalty tier's name"),
@@ -680,8 +782,17 @@ def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Tar
         both = set(rule.include) & set(rule.exclude)
         if both:
             found.refuse(f"targeting.{name}.exclude", min(both), "a value that is not included, too")
+    zone: Callable[[str, str], None] = lambda value, path: _check_zone(value, path, found)  # noqa: E731
     if targeting.timezone is not None:
-        _check_zone(targeting.timezone, "targeting.timezone", found)
+        zone(targeting.timezone, "targeting.timezone")
+    check_hours(targeting.hours, "targeting.hours", zone, found.refuse)
+    for name in RANGES:
+        check_range(getattr(targeting, name), f"targeting.{name}", found.refuse)
+    if targeting.rule is not None:
+        words = {"keywords": lambda v, p: check_words((v,), p)}
+        check_condition(targeting.rule, "targeting.rule", {**checks, **words}, zone, found.refuse)
+    if not found.errors:
+        check_possible(targeting, None, known.above, found.refuse)
     return targeting
 
 

@@ -35,19 +35,18 @@ TRIES = 3  # how often a file is planned anew where the catalogue changed meanwh
 @actor
 @as_json
 def load(file: Path, dry_run: bool, actor: str, as_json: bool) -> None:
-    """Load advertisers, publishers, campaigns and creatives from NDJSON or YAML.
+    """Load advertisers, publishers, campaigns and creatives from NDJSON, YAML or CSV.
 
     A faulty file changes nothing. Example: tactful load catalogue.ndjson --dry-run
     """
-    from contexts.taxonomy import ad_products, content_taxonomy
-    from engine.check import Known
+    from engine.check import known_vocabularies
     from engine.errors import CatalogConflict
     from engine.load import apply, open_source, plan
 
-    known = Known(content_taxonomy(), ad_products())
+    known = known_vocabularies()
     with initialised(read_config()) as store:
         for left in reversed(range(TRIES)):
-            with plan(open_source(file), store, known) as planned:
+            with plan(open_source(file), store, known, utc_now()) as planned:
                 told = {
                     "created": dict(planned.created),
                     "changed": dict(planned.changed),
@@ -88,6 +87,38 @@ def resume(id: str, actor: str) -> None:
     Example: tactful resume spring-campaign
     """
     _switch(id, "active", actor)
+
+
+@click.command()
+@click.argument(
+    "kind", required=False, type=click.Choice(["publisher", "advertiser", "campaign", "creative"])
+)
+@click.argument("id", required=False)
+@click.option("--after", type=click.IntRange(0), default=0, help="Number of the last change that was seen.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@as_json
+def changes(kind: Any, id: str | None, after: int, limit: int, as_json: bool) -> None:
+    """Say what was changed in the catalogue, by whom, and what stood there before.
+
+    Example: tactful changes campaign spring-campaign
+    """
+    import msgspec
+
+    from engine.changes import of, page
+
+    if (kind is None) != (id is None):
+        raise click.UsageError("KIND and ID go together, or neither is given")
+    with opened_store() as store:
+        if kind is not None and id is not None:
+            found = of(store, as_operator(), kind, id, limit)
+        else:
+            found, _ = page(store, as_operator(), after, limit)
+    lines = (
+        f"{one.seq:6}  {one.at[:19]}  {one.actor:24}  {one.did} {one.kind} {one.id}"
+        + "".join(f"\n        {f.field}: {f.before!r} -> {f.after!r}" for f in one.fields)
+        for one in found
+    )
+    show(msgspec.to_builtins(found), as_json, lines)
 
 
 @click.group()

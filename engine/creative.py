@@ -67,6 +67,16 @@ class Image(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         return f"{self.hash}.{self.ext}" if self.hash and self.ext else None
 
 
+class Offer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a creative offers, as an advertiser's feed says it: outside of its dates, or sold out, it never renders."""
+
+    start: Annotated[datetime, Meta(tz=True)] | None = None  # inclusive
+    end: Annotated[datetime, Meta(tz=True)] | None = None  # exclusive
+    price: Annotated[str, Meta(pattern=r"^[0-9]{1,9}([.][0-9]{1,3})?$(?!\n)")] | None = None
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217")] | None = None
+    stock: Annotated[int, Meta(ge=0, le=10**9)] | None = None  # None: not counted
+
+
 class Only(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where a part may stand: one value of each list that is not empty must be met. All but this is public."""
 
@@ -184,6 +194,7 @@ class Creative(
     keywords: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
     targeting: Targeting = Targeting()  # ANDed with the campaign's
     prefer: Prefer | None = None  # None: the campaign's
+    offer: Offer | None = None
     parts: Parts | None = None
 
     @property

@@ -16,13 +16,14 @@ from engine.decision import PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
 from engine.index import Eligible, Rows, Words
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
-from engine.retrieve import eligible, predicates, retrieve
+from engine.retrieve import NESTED, eligible, predicates, retrieve
 from engine.snapshot import Snapshot
 from engine.targeting import conjunction
 from privacy.visit import Visit
 
 ANYWHERE = Placement("any")
 MOST_PAGES = 1000  # that a diagnosis looks at
+MOST_ROWS = 20  # of a campaign's creatives whose nested rules it looks into
 
 
 class Considered(Struct, frozen=True):
@@ -82,6 +83,9 @@ def explain(
     view, snapshot = scene.view, scene.view.snapshot
     rules = predicates(view, scene.context, engine.gatherer.topics(scene.context.page), placement)
     rules = [*rules, ("active, and in its flight", view.paid | view.house)]
+    told = [(name, words) for name, words in rules if name != NESTED]
+    nested = snapshot.conditions
+    met = nested.met(scene.context, engine.gatherer.topics(scene.context.page)) if nested else None
     everyone = Eligible.from_mask(np.ones(snapshot.rows, bool))
     found = retrieve(view, engine.soft(scene), everyone, most)
     considered = []
@@ -96,7 +100,10 @@ def explain(
                 score=score_of(why),
                 value=round(match * float(snapshot.bid[row])),
                 reasons=why,
-                excluded_by=tuple(name for name, words in rules if not _holds(words, row)),
+                excluded_by=(
+                    *(name for name, words in told if not _holds(words, row)),
+                    *(() if met is None else nested.unmet(row, met)),
+                ),
             )
         )
     passing = eligible(view, rules, everyone.words)
@@ -134,7 +141,11 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
         scene = engine.scene_of(view, context)
         rules = predicates(view, context, engine.gatherer.topics(context.page), ANYWHERE)
         if not (conjunction(rules, snapshot.width) & running).any():
-            kept_out.update(name for name, words in rules if not (own & words).any())
+            kept_out.update(name for name, words in rules if name != NESTED and not (own & words).any())
+            if (nested := snapshot.conditions) and len(rows):
+                met = nested.met(context, engine.gatherer.topics(context.page))
+                unmet = [set(nested.unmet(int(row), met)) for row in rows[:MOST_ROWS]]
+                kept_out.update(set.intersection(*unmet))
             continue
         could += 1
         shown += any(mine[r.row] for r in islice(engine.shortlist(scene, ANYWHERE), first))
@@ -222,16 +233,16 @@ def _stopped(view: View, rows: Rows, now: datetime) -> tuple[str, ...]:
     if not len(rows):
         return ("it has no creatives",)
     if not Eligible(snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]).holds(rows).any():
-        found.append("its format or size rules exclude its own creatives")
+        found.append("its format or size rules exclude its own creatives, or their offers are sold out")
     elif not Eligible(view.on).holds(rows).any():
         found.append("paused, or changed a moment ago")
     if (snapshot.start[rows] > second).all():
-        found.append("its flight has not begun")
+        found.append("its flight or its offers have not begun")
     if (snapshot.end[rows] <= second).all():
-        found.append("its flight is over")
+        found.append("its flight or its offers are over")
     if snapshot.entry(int(rows[0])).id in view.stopped:
         found.append("its budget is spent, in all or for today")
     for publisher, words in view.approved.items():
         if not Eligible(words).holds(rows).any():
-            found.append(f"not approved by publisher {publisher}")
+            found.append(f"not approved by publisher {publisher}, or stopped there")
     return tuple(found)

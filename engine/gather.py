@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from contexts import weather
@@ -12,6 +13,7 @@ from contexts.weather import WeatherTable
 from engine.campaign import Publisher
 from engine.errors import UnknownPublisher
 from engine.pages import Pages
+from engine.sections import section_of
 from engine.snapshot import Snapshot
 from privacy.visit import Device, PlaceInput, Visit
 
@@ -40,6 +42,7 @@ class Gatherer:
             self.clock.facts(visit.at or now, visit.timezone or publisher.timezone, place),
             place,
             (weather.stated(visit.weather) if visit.weather else None) or self._weather(place, now),
+            None if visit.page.url is None else section_of(publisher, visit.page.url),
         )
 
     def on_page(self, publisher: Publisher, page: PageFacts, now: datetime) -> Context:
@@ -69,7 +72,7 @@ class Gatherer:
         steps = round(found.confidence * CONFIDENCE_STEPS) if found is not None else 0
         if found is None or steps == 0 or not (found.condition or found.temperature):
             return None
-        return WeatherFacts(found.condition, found.temperature, steps / CONFIDENCE_STEPS)
+        return replace(found, confidence=steps / CONFIDENCE_STEPS)
 
     @staticmethod
     def _context(
@@ -79,6 +82,7 @@ class Gatherer:
         clock: ClockFacts,
         place: PlaceFacts,
         seen: WeatherFacts | None,
+        section: str | None = None,
     ) -> Context:
         missing = (*(("page",) if page.vector is None else ()), *(("weather",) if seen is None else ()))
-        return Context(publisher.id, page, device, clock, place, seen, missing)
+        return Context(publisher.id, page, device, clock, place, seen, missing, section=section)

@@ -23,7 +23,7 @@ from typing import IO, Protocol, Self, cast
 import msgspec
 import yaml
 
-from engine.campaign import Advertiser, Campaign, Publisher
+from engine.campaign import Advertiser, Campaign, Publisher, Targeting
 from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
 from engine.check import (
     Findings,
@@ -32,13 +32,17 @@ from engine.check import (
     check_advertiser,
     check_campaign,
     check_creative,
+    check_ended,
     check_publisher,
+    check_sold_to,
     parse,
 )
+from engine.check_conditions import check_possible
 from engine.creative import Creative
 from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
+from engine.load_csv import CsvFile
 
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
 MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
@@ -49,6 +53,7 @@ IN_MEMORY = 2**20  # bytes of changes kept in memory before they go to a tempora
 
 _NDJSON = (".ndjson", ".jsonl", ".json")
 _YAML = (".yaml", ".yml")
+_CSV = ".csv"
 
 
 class LoadStore(Protocol):
@@ -59,6 +64,9 @@ class LoadStore(Protocol):
 
     def find(self, kind: Kind, ids: Sequence[str]) -> dict[str, Entity]:
         """Return the entities of these ids that exist, by id."""
+
+    def page(self, kind: Kind, after: str, limit: int, advertiser: str | None = None) -> list[Entity]:
+        """Return up to `limit` entities with ids above `after`; with `advertiser`, only its own."""
 
     def creatives_of(self, advertiser: str) -> Iterator[Creative]:
         """Stream every creative of an advertiser."""
@@ -89,7 +97,7 @@ class Source(Protocol):
 
 
 def open_source(path: Path) -> Source:
-    """Return the objects of an NDJSON or YAML file, by its name's ending. Raises CatalogErrors."""
+    """Return the objects of an NDJSON, YAML or CSV file, by its name's ending. Raises CatalogErrors."""
     ending = path.suffix.lower()
     if not path.is_file():
         raise CatalogErrors([CatalogError("file", ascii(str(path)), "a file that exists")], 1)
@@ -97,7 +105,9 @@ def open_source(path: Path) -> Source:
         return NdjsonFile(path)
     if ending in _YAML:
         return YamlFile(path)
-    expected = f"a name ending in {', '.join((*_NDJSON, *_YAML))}"
+    if ending == _CSV:
+        return CsvFile(path)
+    expected = f"a name ending in {', '.join((*_NDJSON, *_YAML, _CSV))}"
     raise CatalogErrors([CatalogError("file", ascii(path.name), expected)], 1)
 
 
@@ -232,14 +242,14 @@ class _Row(msgspec.Struct, array_like=True):
 _ROWS = msgspec.json.Decoder(_Row)
 
 
-def plan(source: Source, store: LoadStore, known: Known) -> Plan:
-    """Check every object and compare it with the catalogue. Changes nothing.
+def plan(source: Source, store: LoadStore, known: Known, now: datetime) -> Plan:
+    """Check every object and compare it with the catalogue, as of now. Changes nothing.
 
     Raises CatalogErrors with all that is wrong.
     """
     made = Plan(expected=store.versions())
     try:
-        _Planner(source, store, known, made).run()
+        _Planner(source, store, known, now, made).run()
     except BaseException:
         made.close()
         raise
@@ -259,10 +269,11 @@ def apply(plan: Plan, store: LoadStore, actor: str, now: datetime) -> Versions:
 class _Planner:
     """One reading of a source against a store."""
 
-    def __init__(self, source: Source, store: LoadStore, known: Known, plan: Plan) -> None:
+    def __init__(self, source: Source, store: LoadStore, known: Known, now: datetime, plan: Plan) -> None:
         self.source = source
         self.store = store
         self.known = known
+        self.now = now
         self.plan = plan
         self.pictures = _Pictures(source.folder, store, plan)
         self.errors: list[CatalogError] = []
@@ -273,6 +284,7 @@ class _Planner:
             "campaign": {},
         }
         self.lines: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._all_publishers: dict[str, Publisher] | None = None
         self.broken: set[tuple[Kind, str]] = set()  # faulty themselves: what refers to them is not told off
 
     def run(self) -> None:
@@ -321,7 +333,24 @@ class _Planner:
                 before = stored.get(id)
                 if isinstance(entity, Campaign):
                     self._check_owner(entity, before, stored_advertisers, line)
+                    found = Findings(line)
+                    check_ended(entity, before if isinstance(before, Campaign) else None, self.now, found)
+                    if entity.political:
+                        check_sold_to(entity, self._publishers(), found)
+                    self._tell(kind, id, found)
                 self._add(before, entity, line)
+
+    def _publishers(self) -> dict[str, Publisher]:
+        """Return all publishers as they will be."""
+        if self._all_publishers is None:
+            found: list[Publisher] = []
+            while page := self.store.page("publisher", found[-1].id if found else "", BATCH):
+                found += cast("list[Publisher]", page)
+            loaded = cast("dict[str, tuple[Publisher, int]]", self.owners["publisher"])
+            self._all_publishers = {one.id: one for one in found} | {
+                id: one for id, (one, _) in loaded.items()
+            }
+        return self._all_publishers
 
     def _check_owner(
         self, campaign: Campaign, before: Entity | None, stored: dict[str, Entity], line: int
@@ -369,6 +398,8 @@ class _Planner:
             domains = None if owner is None else owner.domains  # None: that was told above, or at the owner
             found = Findings(line)
             creative = check_creative(creative, domains, self.pictures, self.known, found)
+            if campaign is not None and not found.errors and creative.targeting != Targeting():
+                check_possible(campaign.targeting, creative.targeting, self.known.above, found.refuse)
             self._tell("creative", creative.id, found)
             if domains is not None and not found.errors:
                 self._add(stored.get(creative.id), creative, line)

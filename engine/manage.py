@@ -30,9 +30,6 @@ OPERATORS_FIELDS = ("domains", "rate_per_s", "fetch")  # of a publisher
 class ManageStore(LoadStore, Protocol):
     """What is read and changed."""
 
-    def page(self, kind: Kind, after: str, limit: int, advertiser: str | None = None) -> list[Entity]:
-        """Return up to `limit` entities with ids above `after`; with `advertiser`, only its own."""
-
     def approve(
         self, approvals: Sequence[Approval], hashes: Mapping[str, str], actor: str, now: datetime
     ) -> None:
@@ -96,7 +93,7 @@ def put(
         expected = store.versions()
         before = store.find(kind, [id]).get(id)
         _check_rights(store, caller, before, entity)
-        with plan(Values([value]), store, known) as planned:
+        with plan(Values([value]), store, known, now) as planned:
             if planned.expected[:2] != expected[:2]:
                 continue  # the rights were read from an older state
             changes = list(planned.changes())

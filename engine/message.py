@@ -21,7 +21,7 @@ from contexts.facets import SOFT_FACETS, context_blocks, prefer_blocks
 from engine.assemble import answered
 from engine.campaign import Size
 from engine.creative import Creative, ImagePart, Messages, OfferPart, Only, Part, messages
-from engine.decision import Asset, Assets, CreativeAnswer, MessageAnswer
+from engine.decision import Asset, Assets, CreativeAnswer, MessageAnswer, PoliticalAnswer
 from engine.governor import DEVICE, HOUR, PLACE, WEATHER, Limits, in_words, mentions, names, topics_named
 from engine.learn.diet import Facet
 from engine.learn.explore import chances, joint
@@ -46,6 +46,9 @@ class Kit(msgspec.Struct, frozen=True, array_like=True):
     image: Asset | None  # of the default message
     pictures: dict[str, Asset]  # of the parts that are pictures
     first: int  # where the vectors of its parts begin
+    behalf: str
+    paid_by: str
+    political: PoliticalAnswer | None
 
 
 def words_of(part: Part) -> str:
@@ -249,7 +252,10 @@ class Mixture:
         assets = Assets(
             shown["headline"], shown["body"], shown["cta"], kit.sponsor, image, shown.get("offer", "")
         )
-        return answered(creative, kit.campaign, kit.advertiser, assets, None, self.size)
+        return answered(
+            creative, kit.campaign, kit.advertiser, assets, None, self.size,
+            kit.behalf, kit.paid_by, kit.political,
+        )  # fmt: skip
 
     def explained(self, drawn: int) -> MessageAnswer:
         """Say what it was put together from, and how near it comes to a reader's situation."""

@@ -34,6 +34,18 @@ class Use:
     shown: Mapping[tuple[int, int], int]  # (billing day, minute until which it is held) → micros decided on
     want: int  # micros that it would like to have leased; 0: what it has goes back
     least: int  # what one event may cost: less is of no use
+    total_by_now: int | None = (
+        None  # what may be spent by now in all, and of the day, where spending is paced
+    )
+    daily_by_now: int | None = None
+
+    def within(self, caps: Caps) -> Caps:
+        """Return what may be spent by now under these caps."""
+        total, daily = (
+            cap if cap is None or by_now is None else min(cap, by_now)
+            for cap, by_now in zip(caps, (self.total_by_now, self.daily_by_now), strict=True)
+        )
+        return Caps(total, daily)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ outbid: the booked price is paid.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -22,6 +23,9 @@ HELD_CLICKS_PER_MILLE = 5  # of a click's price, held for each impression: more 
 MATCH_PARTS = 10**6  # matches are rounded to so many parts (`engine.rank`)
 
 
+Pacing = Literal["asap", "even", "front"]
+
+
 class Terms(Struct, frozen=True):
     """What a campaign pays for and may spend, in micro-units. The price is for `per` events of a kind."""
 
@@ -31,6 +35,9 @@ class Terms(Struct, frozen=True):
     total: int | None = None
     daily: int | None = None
     timezone: str = "UTC"
+    pacing: Pacing = "asap"
+    start: int | None = None  # of the flight, seconds since 1970
+    end: int | None = None
 
     @property
     def bounded(self) -> bool:
@@ -55,7 +62,17 @@ def terms_of(campaign: Campaign) -> Terms:
         kind, price = "viewable", campaign.vcpm_micros
     elif campaign.cpc_micros:
         kind, price, per = "click", campaign.cpc_micros, 1
-    return Terms(kind, price, per, flight.budget_micros, flight.daily_budget_micros, flight.timezone)
+    return Terms(
+        kind,
+        price,
+        per,
+        flight.budget_micros,
+        flight.daily_budget_micros,
+        flight.timezone,
+        flight.pacing,
+        None if flight.start is None else int(flight.start.timestamp()),
+        None if flight.end is None else int(flight.end.timestamp()),
+    )
 
 
 def value_of(campaign: Campaign) -> int:

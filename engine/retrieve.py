@@ -24,15 +24,16 @@ from contexts.facets import (
 from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.catalog import View
-from engine.decision import Placement
+from engine.decision import NativeNeeds, Placement
 from engine.governor import Limits, in_words
 from engine.index import Eligible, Rows, Words
-from engine.snapshot import Snapshot
+from engine.snapshot import NATIVE, Snapshot
 from engine.targeting import Predicate, conjunction, page_clauses, resolved, surrounding_clauses
 
 LIST_LENGTH = 4096  # creatives in a page's list: so many prove 97 of 100 requests at 100,000 creatives
 SPARE = 1.3  # what one search for several placements fetches above the smallest one's share
 TOGETHER = 8  # times k: to fetch more costs more than to search for each placement
+NESTED = "nested rules"
 ROUNDING = 1e-6  # two float32 sums of the same parts may differ by this much
 
 
@@ -176,8 +177,11 @@ def context_rules(view: View, context: Context, topics: frozenset[str]) -> list[
     bitmaps = view.snapshot.bitmaps
     parts = surrounding_clauses(bitmaps, context, view.moments(context.clock.at))
     around = [clause for _, clauses in parts for clause in clauses()]
+    conditions = view.snapshot.conditions
+    nested = conditions.passing(conditions.met(context, topics)) if conditions else None
     return [
         *resolved(bitmaps, [*page_clauses(bitmaps, context.page, topics), *around]),
+        *(() if nested is None else [(NESTED, nested)]),
         *_publishers_rules(view, context),
         *_copy_rules(view, context),
     ]
@@ -207,7 +211,7 @@ def _publishers_rules(view: View, context: Context) -> list[Predicate]:
         found.append((f"frequency cap of campaign {campaign}", others))
     approved = view.approved.get(context.publisher)
     if approved is not None:
-        found.append(("approved by the publisher", approved))
+        found.append(("approved by the publisher, and not stopped there", approved))
     return found
 
 
@@ -248,9 +252,14 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if not house and snapshot.floors:
         content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
         found.append(("least floor that the campaign asks", content))
+    if placement.auction or placement.impressions_only:
+        by_impressions = view.bitmap(("paid by impressions",), partial(_by_impressions, snapshot))
+        found.append(("paid by impressions", by_impressions))
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         others = view.bitmap(("not of", advertiser), partial(_not_of, snapshot, advertiser))
         found.append((f"advertiser {advertiser} blocked", others))
+    if not publisher.political and (words := snapshot.bitmaps.get("political")) is not None:
+        found.append(("political advertisements are not taken", ~words))
     for category in dict.fromkeys((*publisher.block_categories, *placement.block_categories)):
         words = snapshot.bitmaps.get(f"category:{category}")
         if words is not None:
@@ -265,8 +274,9 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
 
 def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
     """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
-    asked = (placement.formats, placement.sizes, placement.floor_micros)
-    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, house)
+    asked = (placement.formats, placement.sizes, placement.floor_micros, placement.native)
+    paid = placement.auction or placement.impressions_only
+    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, paid, house)
     return view.bitmap(
         key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)
     )
@@ -398,6 +408,31 @@ def _kinds(snapshot: Snapshot, placement: Placement) -> Words:
 def _kinds_in_words(placement: Placement) -> str:
     sizes = ", ".join("{}x{}".format(*size) for size in placement.sizes)
     return " or ".join(placement.formats) + (f" of {sizes}" if sizes else "")
+
+
+def _by_impressions(snapshot: Snapshot) -> Words:
+    """Return the creatives whose campaigns pay for impressions, and those that pay nothing."""
+    paid = [c.house or c.terms.kind == "impression" for c in snapshot.manifest.campaigns]
+    return Eligible.from_mask(np.array(paid, bool)[snapshot.campaign]).words
+
+
+def _having(snapshot: Snapshot, needs: NativeNeeds) -> Words:
+    """Return the creatives that have what is needed of a native one; banners need nothing of it."""
+    has = dict(zip(NATIVE, snapshot.native.T, strict=True))
+    enough = np.ones(snapshot.rows, bool)
+    for name in NATIVE[:4]:
+        most = getattr(needs, name)
+        if most is not None:
+            enough &= (has[name] > 0) & (has[name] <= most)
+    if needs.image is not None:
+        w, h = needs.image
+        if needs.exact:
+            enough &= (has["w"] == w) & (has["h"] == h)
+        else:
+            enough &= (has["w"] >= max(1, w)) & (has["h"] >= max(1, h))
+    native = snapshot.bitmaps.names.get("kind:native")
+    found = Eligible.from_mask(enough).words
+    return found if native is None else found | ~snapshot.bitmaps.words[native]
 
 
 def _not_of(snapshot: Snapshot, advertiser: str) -> Words:

@@ -70,6 +70,7 @@ class WeatherInput(Struct, frozen=True):
 
     condition: str | None = None
     temperature_c: float | None = None
+    wind_ms: float | None = None
 
 
 class Visit(Struct, frozen=True):

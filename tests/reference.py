@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from contexts.clock import part_of_day
 from contexts.context import WEEKDAYS, Context
-from engine.campaign import Campaign, Publisher, Rule, Targeting
+from engine.campaign import Campaign, Condition, Hours, Publisher, Range, Rule, Targeting
 from engine.creative import Creative
 from engine.decision import Placement
 
@@ -84,7 +84,74 @@ def _targeted(t: Targeting, creative: Creative, context: Context, topics: frozen
         and meets(t.cohorts, told.cohorts)
         and meets(t.journey_stages, [told.journey_stage or ""], known=told.journey_stage is not None)
         and meets(t.loyalty_tiers, [told.loyalty_tier or ""], known=told.loyalty_tier is not None)
+        and meets(t.sections, [f"{context.publisher}/{context.section}"], known=context.section is not None)
+        and meets(t.seasons, [context.clock.season or ""], known=context.clock.season is not None)
+        and meets(t.holidays, _holidays(context))
+        and meets(t.intents, [page.intent or ""], known=page.intent is not None)
+        and (not t.hours or any(_on(hours, context) for hours in t.hours))
+        and _within(t.temperature_c, weather and weather.temperature_c)
+        and _within(t.wind_ms, weather and weather.wind_ms)
+        and (t.rule is None or holds(t.rule, context, topics))
         and meets(t.formats, [creative.format])
         and size_ok
         and (t.min_floor_micros or 0) <= floor
     )
+
+
+def holds(c: Condition, context: Context, topics: frozenset[str]) -> bool:
+    """A nested rule, read off the context."""
+    there = context.clock.at.astimezone(ZoneInfo(c.timezone)) if c.timezone else context.clock.at
+    weather, place, page, told = context.weather, context.place, context.page, context.told
+    known = {
+        "topics": topics,
+        "keywords": page.keyphrases,
+        "languages": [page.language],
+        "devices": [context.device.cls],
+        "platforms": [context.device.platform],
+        "parts_of_day": [part_of_day(there.hour)],
+        "weekdays": [WEEKDAYS[there.weekday()]],
+        "weather": [weather.condition, weather.temperature] if weather else [],
+        "countries": [place.country],
+        "regions": [place.region],
+        "publishers": [context.publisher],
+        "sections": [f"{context.publisher}/{context.section}"] if context.section else [],
+        "seasons": [context.clock.season],
+        "holidays": _holidays(context),
+        "intents": [page.intent],
+        "cohorts": told.cohorts,
+        "journey_stages": [told.journey_stage],
+        "loyalty_tiers": [told.loyalty_tier],
+        "sensitive": page.sensitive,
+    }
+    return (
+        all(not getattr(c, name) or set(getattr(c, name)) & set(values) for name, values in known.items())
+        and (not c.hours or any(_on(hours, context) for hours in c.hours))
+        and _within(c.temperature_c, weather and weather.temperature_c)
+        and _within(c.wind_ms, weather and weather.wind_ms)
+        and all(holds(part, context, topics) for part in c.all)
+        and (not c.any or any(holds(part, context, topics) for part in c.any))
+        and not any(holds(part, context, topics) for part in c.none)
+    )
+
+
+def _holidays(context: Context) -> list[str]:
+    return ["any", context.clock.holiday.lower()] if context.clock.holiday else []
+
+
+def _on(hours: Hours, context: Context) -> bool:
+    there = context.clock.at.astimezone(ZoneInfo(hours.timezone)) if hours.timezone else context.clock.at
+    days, at = hours.weekdays or WEEKDAYS, there.strftime("%H:%M")
+    today, yesterday = WEEKDAYS[there.weekday()], WEEKDAYS[(there.weekday() - 1) % 7]
+    if hours.start < hours.end:
+        return today in days and hours.start <= at < hours.end
+    return (today in days and hours.start <= at) or (yesterday in days and at < hours.end)
+
+
+def _within(asked: Range | None, number: float | None) -> bool:
+    if asked is None:
+        return True
+    if number is None:
+        return False
+    low = float("-inf") if asked.at_least is None else asked.at_least
+    high = float("inf") if asked.below is None else asked.below
+    return low <= number < high

@@ -12,8 +12,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from contexts.taxonomy import ad_products, content_taxonomy
-from engine.check import Known
+from engine.check import known_vocabularies
 from engine.config import KEY_PURPOSES, Config, make_folder
 from engine.demo.magazine import CATALOG, HERE
 from engine.errors import CatalogConflict
@@ -44,9 +43,9 @@ def prepare(config: Config, now: datetime) -> list[str]:
     said = list(Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes).created)
     store = open_store(config.store_url)
     try:
-        known = Known(content_taxonomy(), ad_products())
+        known = known_vocabularies()
         for left in reversed(range(TRIES)):
-            with plan(open_source(CATALOG), store, known) as planned:
+            with plan(open_source(CATALOG), store, known, now) as planned:
                 try:
                     apply(planned, store, "demo", now)
                     break

@@ -101,6 +101,16 @@ class PostgresCatalogue(PostgresServer):
         )
         return self.rows(sql, (after, limit))
 
+    def journal_of(
+        self, kind: str, id: str, limit: int
+    ) -> list[tuple[int, str, str, str, str, bytes | None, bytes | None]]:
+        """Return the same of the changes of one thing, the latest first."""
+        sql = (
+            'SELECT seq, at, actor, kind, id, before, "after" FROM journal'
+            " WHERE kind = %s AND id = %s ORDER BY seq DESC LIMIT %s"
+        )
+        return self.rows(sql, (kind, id, limit)) if findable([kind, id]) == [kind, id] else []
+
     def write(
         self,
         changes: Iterable[Change],

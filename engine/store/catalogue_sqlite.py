@@ -102,6 +102,16 @@ class SqliteCatalogue(SqliteFile):
         )
         return self.rows(sql, (after, limit))
 
+    def journal_of(
+        self, kind: str, id: str, limit: int
+    ) -> list[tuple[int, str, str, str, str, bytes | None, bytes | None]]:
+        """Return the same of the changes of one thing, the latest first."""
+        sql = (
+            'SELECT seq, at, actor, kind, id, CAST(before AS BLOB), CAST("after" AS BLOB) FROM journal'
+            " WHERE kind = ? AND id = ? ORDER BY seq DESC LIMIT ?"
+        )
+        return self.rows(sql, (kind, id, limit)) if findable([kind, id]) == [kind, id] else []
+
     def write(
         self,
         changes: Iterable[Change],

@@ -325,7 +325,8 @@ def _lease(db: Connection, worker: str, uses: Sequence[Use], second: int) -> dic
     spent_on = _spent_on(db, [(use.campaign, use.day) for use in uses])
     may = {}
     for use in uses:
-        (total, daily), spent = accounts[use.campaign]
+        caps, spent = accounts[use.campaign]
+        total, daily = use.within(caps)
         left = []
         if total is not None:
             left.append(total - spent - taken[use.campaign, None])

@@ -15,7 +15,7 @@ import msgspec
 from flask import Response, request
 from msgspec import Meta, Struct
 
-from engine import manage
+from engine import changes, manage
 from engine.change import KINDS, ApprovalState, Entity, Kind
 from engine.check import Known
 from engine.creative import Creative
@@ -37,6 +37,7 @@ WRITERS: dict[Kind, tuple[Scope, ...]] = {
     "creative": ("operator", "advertiser"),
 }
 _ID = re.compile(ID.replace("$", r"\Z"), re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,15}\Z", re.ASCII)
 _LIMIT = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _QUERY = {
     "after": {"type": "string", "pattern": ID, "description": "the last id of the page before"},
@@ -66,6 +67,13 @@ class ReviewAnswer(Struct, frozen=True):
     state: ApprovalState | None
 
 
+class ChangePage(Struct, frozen=True):
+    """Changes of the catalogue; `next` is what to ask `after` for the next ones."""
+
+    items: tuple[changes.Changed, ...]
+    next: int | None
+
+
 class ApprovalBody(Struct, frozen=True, forbid_unknown_fields=True):
     """What a publisher says of a creative's content."""
 
@@ -73,7 +81,7 @@ class ApprovalBody(Struct, frozen=True, forbid_unknown_fields=True):
     hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="from the list of approvals")]
 
 
-def add_catalogue(api: Api, store: manage.ManageStore, known: Known, now: Callable[[], datetime]) -> None:
+def add_catalogue(api: Api, store: changes.ChangeStore, known: Known, now: Callable[[], datetime]) -> None:
     """Add the routes."""
     for kind, cls in KINDS.items():
         _add_kind(api, store, known, now, kind, cls)
@@ -107,6 +115,36 @@ def add_catalogue(api: Api, store: manage.ManageStore, known: Known, now: Callab
         """Approve or reject a creative for a publisher's pages."""
         with told():
             manage.approve(store, caller, publisher, {creative: body.hash}, body.state, now())
+
+    @api.route(
+        "/v1/changes",
+        "GET",
+        scopes=ALL,
+        answer=ChangePage,
+        problems=(422,),
+        query={"after": {"type": "integer", "minimum": 0}, "limit": _QUERY["limit"]},
+    )
+    def list_changes(caller: Caller) -> ChangePage:
+        """List what was changed in the catalogue, oldest first."""
+        after, limit = _asked(_NUMBER, "a whole number from 0 on")
+        return ChangePage(*changes.page(store, caller, int(after or 0), limit))
+
+    @api.route(
+        "/v1/changes/<kind>/<id>",
+        "GET",
+        scopes=ALL,
+        answer=ChangePage,
+        problems=(404, 422),
+        path={"kind": {"type": "string", "enum": list(KINDS)}, "id": id_schema()},
+        query={"limit": _QUERY["limit"]},
+    )
+    def list_changes_of(caller: Caller, kind: str, id: str) -> ChangePage:
+        """List the changes of one thing, the latest first."""
+        _, limit = _asked()
+        with told():
+            if kind not in KINDS:
+                raise NotFound(f"kind: got {ascii(kind[:80])}")
+            return ChangePage(changes.of(store, caller, kind, id, limit), None)
 
 
 def _add_kind(
@@ -176,12 +214,12 @@ def id_schema() -> dict[str, str]:
     return {"type": "string", "pattern": ID}
 
 
-def _asked() -> tuple[str, int]:
-    """Read `after` and `limit` from the query. Raises Refused."""
+def _asked(form: re.Pattern[str] = _ID, expected: str = "one id, 1-64 characters") -> tuple[str, int]:
+    """Read `after`, of this form, and `limit` from the query. Raises Refused."""
     faults = []
     after, limit = request.args.getlist("after"), request.args.getlist("limit")
-    if after and not (len(after) == 1 and _ID.match(after[0])):
-        faults.append(Fault("after", "something else", "one id, 1-64 characters"))
+    if after and not (len(after) == 1 and form.match(after[0])):
+        faults.append(Fault("after", "something else", expected))
     if limit and not (len(limit) == 1 and _LIMIT.fullmatch(limit[0]) and int(limit[0]) <= MAX_LIMIT):
         faults.append(Fault("limit", "something else", f"one whole number from 1 to {MAX_LIMIT}"))
     if faults:

@@ -115,6 +115,7 @@ class WeatherBody(Struct, frozen=True, forbid_unknown_fields=True):
 
     condition: Condition | None = None
     temperature_c: Annotated[float, Meta(ge=-90, le=60)] | None = None
+    wind_ms: Annotated[float, Meta(ge=0, le=120)] | None = None
 
 
 class ClaimBody(Struct, frozen=True, forbid_unknown_fields=True):

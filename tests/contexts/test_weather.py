@@ -152,6 +152,7 @@ def location(code=61, celsius=4.2, at=NOW):
             "time": int(at.timestamp()),
             "interval": 900,
             "temperature_2m": celsius,
+            "wind_speed_10m": 11.6,
             "weather_code": code,
         },
     }
@@ -174,12 +175,13 @@ SOURCES = {"met-norway": met, "open-meteo": lambda server: OpenMeteo(server.url,
 )  # fmt: skip
 def test_temperatures_fall_into_their_buckets(celsius, bucket):
     assert band(celsius) == bucket
-    assert stated(WeatherInput("rain", celsius)) == WeatherFacts("rain", bucket)
+    assert stated(WeatherInput("rain", celsius)) == WeatherFacts("rain", bucket, 1.0, celsius)
 
 
 def test_either_part_of_the_weather_may_be_left_out():
     assert stated(WeatherInput("snow", None)) == WeatherFacts("snow", None)
-    assert stated(WeatherInput(None, 21.0)) == WeatherFacts(None, "warm")
+    assert stated(WeatherInput(None, 21.0)) == WeatherFacts(None, "warm", 1.0, 21.0)
+    assert stated(WeatherInput(wind_ms=9.0)) == WeatherFacts(None, None, 1.0, None, 9.0)
     assert stated(WeatherInput()) is None
 
 
@@ -258,7 +260,7 @@ class Fixed:
     def read(self, points, now):
         if self.down:
             return Round({}, (WeatherSourceError(self.name, "down"),))
-        return Round({code: Reading("rain", "cold", now) for code in points})
+        return Round({code: Reading("rain", "cold", now, 4.0) for code in points})
 
 
 def test_readings_of_a_source_that_falls_silent_fade_to_unknown():
@@ -275,7 +277,7 @@ def test_readings_of_a_source_that_falls_silent_fade_to_unknown():
         facts = table.facts(BERLIN, now)
         confidences.append(facts and facts.confidence)
     assert confidences == [1, 1, 0.5, None, None]
-    assert table.facts(BERLIN, NOW) == WeatherFacts("rain", "cold", 1)
+    assert table.facts(BERLIN, NOW) == WeatherFacts("rain", "cold", 1, 4.0)
 
 
 def test_the_quality_tells_coverage_age_and_failures():
@@ -297,7 +299,7 @@ def test_a_place_without_its_own_reading_has_its_countrys():
     table = WeatherTable(Fixed())
     table.watch({code: point for code, point in POINTS.items() if code == "DE"})
     table.refresh(NOW)
-    assert table.facts(BERLIN, NOW) == table.facts(GERMANY, NOW) == WeatherFacts("rain", "cold", 1)
+    assert table.facts(BERLIN, NOW) == table.facts(GERMANY, NOW) == WeatherFacts("rain", "cold", 1, 4.0)
     assert table.facts(FRANCE, NOW) is None
     assert table.facts(PlaceFacts(), NOW) is None
 
@@ -354,7 +356,9 @@ def test_met_norway_is_asked_as_its_terms_demand(server):
     server.answer = lambda asked: met_answer()
     got = met(server).read(POINTS, NOW)
     assert not got.faults
-    assert dict(got.readings) == {code: Reading("rain", "cold", NOW) for code in ("DE", "DE-BE", "FR")}
+    assert dict(got.readings) == {
+        code: Reading("rain", "cold", NOW, 4.0, 4.0) for code in ("DE", "DE-BE", "FR")
+    }
     assert len(server.asked) == 2  # Germany and Berlin are one point
     for asked in server.asked:
         assert asked["path"] == "/weatherapi/locationforecast/2.0/compact"
@@ -389,7 +393,7 @@ def test_met_norway_is_asked_with_its_own_last_modified_and_304_keeps_the_foreca
     server.answer = lambda asked: met_answer(304, expires=later + timedelta(minutes=30))
     got = source.read(POINTS, later)
     assert server.asked[-1]["headers"]["If-Modified-Since"] == "Mon, 23 Nov 2026 11:59:06 GMT"
-    assert got.readings["DE"] == Reading("rain", "cold", later)
+    assert got.readings["DE"] == Reading("rain", "cold", later, 4.0, 4.0)
     assert not got.faults
     source.read(POINTS, later + timedelta(minutes=29))
     assert len(server.asked) == 4  # the new Expires is honoured as well
@@ -400,7 +404,7 @@ def test_the_step_nearest_to_now_counts(server):
     source = met(server)
     source.read(POINTS, NOW)
     got = source.read(POINTS, NOW + timedelta(hours=4))
-    assert got.readings["DE"] == Reading("snow", "freezing", NOW + timedelta(hours=4))
+    assert got.readings["DE"] == Reading("snow", "freezing", NOW + timedelta(hours=4), -20.0, 4.0)
     assert len(server.asked) == 2
 
 
@@ -433,7 +437,7 @@ def test_a_step_beyond_the_hourly_ones_takes_its_six_hours(server):
     for step in body["properties"]["timeseries"]:
         del step["data"]["next_1_hours"]
     server.answer = lambda asked: met_answer(body=body)
-    assert met(server).read(POINTS, NOW).readings["DE"] == Reading("fog", "cold", NOW)
+    assert met(server).read(POINTS, NOW).readings["DE"] == Reading("fog", "cold", NOW, 4.0, 4.0)
 
 
 # Open-Meteo
@@ -447,21 +451,22 @@ def test_open_meteo_is_asked_once_for_all_places(server):
     assert asked["query"] == {
         "latitude": ["52.5,48.9"],
         "longitude": ["13.4,2.3"],
-        "current": ["temperature_2m,weather_code"],
+        "current": ["temperature_2m,weather_code,wind_speed_10m"],
+        "wind_speed_unit": ["ms"],
         "timezone": ["UTC"],
         "timeformat": ["unixtime"],
     }
     assert dict(got.readings) == {
-        "DE": Reading("rain", "cold", NOW),
-        "DE-BE": Reading("rain", "cold", NOW),
-        "FR": Reading("thunder", "hot", NOW),
+        "DE": Reading("rain", "cold", NOW, 4.0, 12.0),
+        "DE-BE": Reading("rain", "cold", NOW, 4.0, 12.0),
+        "FR": Reading("thunder", "hot", NOW, 30.0, 12.0),
     }
 
 
 def test_open_meteo_answers_one_place_without_a_list(server):
     server.answer = lambda asked: (200, {}, json.dumps(location(71, -3)).encode())
     got = OpenMeteo(server.url, api_key="k").read(Atlas.load().points([FRANCE]), NOW)
-    assert got.readings == {"FR": Reading("snow", "freezing", NOW)}
+    assert got.readings == {"FR": Reading("snow", "freezing", NOW, -3.0, 12.0)}
     assert server.asked[0]["query"]["apikey"] == ["k"]
 
 
@@ -495,8 +500,8 @@ def test_half_a_reading_is_a_reading(server):
     places = [location(None, 12.0), location(61, None)]
     server.answer = lambda asked: (200, {}, json.dumps(places).encode())
     got = OpenMeteo(server.url).read(POINTS, NOW)
-    assert got.readings["DE"] == Reading(None, "mild", NOW)
-    assert got.readings["FR"] == Reading("rain", None, NOW)
+    assert got.readings["DE"] == Reading(None, "mild", NOW, 12.0, 12.0)
+    assert got.readings["FR"] == Reading("rain", None, NOW, None, 12.0)
 
 
 # Sources that misbehave
@@ -641,12 +646,12 @@ def test_a_file_says_the_weather_and_is_read_again_when_it_changed(tmp_path):
     table = WeatherTable(FileSource(path))
     table.watch(POINTS)
     table.refresh(NOW)
-    assert table.facts(GERMANY, NOW) == WeatherFacts("rain", "cold", 1)
-    assert table.facts(BERLIN, NOW) == WeatherFacts(None, "hot", 1)
+    assert table.facts(GERMANY, NOW) == WeatherFacts("rain", "cold", 1, 4.0)
+    assert table.facts(BERLIN, NOW) == WeatherFacts(None, "hot", 1, 30.0)
     assert table.facts(FRANCE, NOW) is None
     write(path, {"DE": {"condition": "clear", "temperature_c": 14.5, "at": "2026-11-23T13:20:00+01:00"}})
     table.refresh(NOW)
-    assert table.facts(GERMANY, NOW) == WeatherFacts("clear", "mild", 1)
+    assert table.facts(GERMANY, NOW) == WeatherFacts("clear", "mild", 1, 14.0)
 
 
 def test_a_file_that_does_not_change_stays_true(tmp_path):

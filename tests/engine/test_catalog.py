@@ -12,7 +12,7 @@ from engine.change import Approval, content_hash
 from engine.errors import SnapshotError, StoreError
 from engine.index import Eligible
 from engine.snapshot import open_snapshot
-from tests.world import NOW, World, advertiser, campaign, creative, publisher
+from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher
 
 
 @pytest.fixture
@@ -228,3 +228,34 @@ def test_a_pause_acts_while_a_snapshot_is_being_built(world, monkeypatch):
         go_on.set()
         builder.join(20)
     assert running(world.catalog.view(NOW)) == {"spring-0", "spring-2", "spring-3", "spring-4", "spring-9"}
+
+
+def test_what_a_publisher_stops_or_blocks_acts_without_a_new_snapshot(tmp_path):
+    world = World(tmp_path)
+    planet = publisher()
+    world.put(
+        planet,
+        publisher("gazette"),
+        advertiser(),
+        advertiser("rival"),
+        campaign(),
+        campaign("other", "rival"),
+        creative(),
+        creative("other-1", "other"),
+    )
+    site = Site(world)
+    snapshot = world.view.snapshot
+
+    def shown():
+        world.catalog.switch()
+        assert world.catalog.view(NOW).snapshot is snapshot
+        return sorted(site.shown(title="a page")), sorted(site.shown(title="a page", publisher="gazette"))
+
+    both = ["other-1", "spring-1"]
+    assert shown() == (both, both)
+    world.put(publisher(status="stopped"))
+    assert shown() == ([], both)
+    world.put(publisher(block_advertisers=("acme",)))
+    assert shown() == (["other-1"], both)
+    world.put(planet)
+    assert shown() == (both, both)

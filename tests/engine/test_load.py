@@ -88,7 +88,7 @@ def yaml_file(folder: Path, text: str) -> Path:
 
 
 def load_file(store: SqliteStore, path: Path) -> list[Change]:
-    with plan(open_source(path), store, KNOWN) as planned:
+    with plan(open_source(path), store, KNOWN, NOW) as planned:
         apply(planned, store, "test", NOW)
         return list(planned.changes())
 
@@ -125,7 +125,7 @@ def test_a_dry_run_tells_old_and_new_and_changes_nothing(store: SqliteStore, fol
         ADVERTISER,
         {**CAMPAIGN, "cpm_micros": 3, "targeting": {"devices": {"include": ["phone"]}}},
     )
-    with plan(open_source(path), store, KNOWN) as planned:
+    with plan(open_source(path), store, KNOWN, NOW) as planned:
         (change,) = planned.changes()
         assert (planned.created.total(), planned.changed.total(), planned.unchanged.total()) == (0, 1, 2)
     assert (change.line, change.kind, change.id) == (3, "campaign", "ride")
@@ -362,7 +362,7 @@ def test_what_is_stored_is_the_safe_form(store: SqliteStore, folder: Path):
 
 def test_what_fell_out_of_a_banner_is_told(store: SqliteStore, folder: Path):
     record = {**BANNER, "html": "<p onclick=x()>Hi <img src=image alt=x> <img src=rad.png alt=y></p>"}
-    with plan(open_source(ndjson(folder, ADVERTISER, CAMPAIGN, record)), store, KNOWN) as planned:
+    with plan(open_source(ndjson(folder, ADVERTISER, CAMPAIGN, record)), store, KNOWN, NOW) as planned:
         assert planned.warnings == ["line 3: creative b1: html: removed onclick of <p>"]
         apply(planned, store, "test", NOW)
     kept = stored(store, "b1")
@@ -400,7 +400,7 @@ def test_no_file_outside_the_folder_is_read(store: SqliteStore, folder: Path):
 
 def test_a_plan_made_before_another_change_is_not_applied(store: SqliteStore, folder: Path):
     load_file(store, ndjson(folder, *GOOD))
-    with plan(open_source(ndjson(folder, {**NATIVE, "headline": "Mine"})), store, KNOWN) as planned:
+    with plan(open_source(ndjson(folder, {**NATIVE, "headline": "Mine"})), store, KNOWN, NOW) as planned:
         theirs = Change(None, Advertiser("late", "Late", ("late.example",)))
         store.write([theirs], [], store.versions(), "other", NOW)
         with pytest.raises(CatalogConflict):
@@ -428,7 +428,7 @@ domains: [bikes.example]
   advertiser: bikes
   name: Ride
   cpm_micros: 2000000
-  flight: {start: 2026-01-01T00:00:00+01:00, end: 2026-02-01T00:00:00+01:00}
+  flight: {start: 2026-01-01T00:00:00+01:00, end: 2027-02-01T00:00:00+01:00}
   targeting:
     countries: {include: [NO, SE]}
     topics: {include: ["492"]}
@@ -492,12 +492,12 @@ def test_yaml_that_is_too_large_is_to_come_as_ndjson(store: SqliteStore, folder:
 
 
 def test_a_file_of_another_kind_or_none_is_refused(folder: Path):
-    (folder / "catalogue.csv").write_text("id\n")
-    for path in (folder / "catalogue.csv", folder / "none.yaml", folder):
+    (folder / "catalogue.xlsx").write_text("id\n")
+    for path in (folder / "catalogue.xlsx", folder / "none.yaml", folder):
         with pytest.raises(CatalogErrors):
             open_source(path)
 
 
 def test_values_at_hand_may_name_no_files(store: SqliteStore):
     with pytest.raises(CatalogErrors, match=r"image\.file"):
-        plan(Values([ADVERTISER, CAMPAIGN, BANNER]), store, KNOWN)
+        plan(Values([ADVERTISER, CAMPAIGN, BANNER]), store, KNOWN, NOW)

@@ -63,7 +63,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
                 "approval": "manual",
             }
         )
-    with plan(Values(records), store, KNOWN) as planned:
+    with plan(Values(records), store, KNOWN, NOW) as planned:
         apply(planned, store, "test", NOW)
     yield store
     store.close()

@@ -7,6 +7,7 @@ from contexts.context import (
     CONDITIONS,
     INTENTS,
     PARTS_OF_DAY,
+    SEASONS,
     SENSITIVE,
     TEMPERATURES,
     WEEKDAYS,
@@ -14,7 +15,7 @@ from contexts.context import (
     PlaceFacts,
     WeatherFacts,
 )
-from engine.campaign import Flight, Rule, SizeRule, Suitability, Targeting
+from engine.campaign import Condition, Flight, Hours, Range, Rule, SizeRule, Suitability, Targeting
 from engine.change import Approval, content_hash
 from engine.decision import Placement
 from engine.retrieve import eligible, predicates
@@ -28,6 +29,28 @@ KEYWORDS = ("espresso", "road bike", "tent")
 LANGUAGES = ("en", "de", "fr")
 ZONES = ("Europe/Berlin", "Asia/Tokyo", "America/Los_Angeles")
 COHORTS, TIERS = ("priced", "read"), ("gold", "silver")
+SECTIONS = ("planet/sport", "planet/other", "gazette/sport")
+FEW = {
+    "topics": TOPICS,
+    "keywords": KEYWORDS,
+    "languages": LANGUAGES,
+    "devices": DEVICE_CLASSES,
+    "platforms": PLATFORMS,
+    "parts_of_day": PARTS_OF_DAY,
+    "weekdays": WEEKDAYS,
+    "weather": (*CONDITIONS, *TEMPERATURES),
+    "countries": ("DE", "FR", "US"),
+    "regions": ("DE-BE", "FR-IDF"),
+    "publishers": ("planet", "gazette"),
+    "sections": SECTIONS,
+    "seasons": SEASONS,
+    "holidays": ("any", "christmas day"),
+    "intents": INTENTS,
+    "cohorts": COHORTS,
+    "journey_stages": INTENTS,
+    "loyalty_tiers": TIERS,
+    "sensitive": ("crime", "drugs"),
+}
 SIZES = ((300, 250), (728, 90), (160, 600))
 
 
@@ -38,9 +61,39 @@ def some_rule(chance, values):
     return Rule(include=tuple(chosen)) if chance.random() < 0.6 else Rule(exclude=tuple(chosen))
 
 
+def some_hours(chance):
+    start, end = chance.sample(("00:00", "06:30", "12:15", "18:00", "23:45", "24:00"), k=2)
+    start = "05:00" if start == "24:00" else start
+    zone = chance.choice((None, *ZONES))
+    return Hours(start, end, zone, tuple(chance.sample(WEEKDAYS, k=chance.choice((0, 2, 4)))))
+
+
+def some_range(chance, low, high):
+    at_least, below = sorted(chance.sample(range(low, high), k=2))
+    return Range(at_least, below) if chance.random() < 0.5 else Range(at_least=at_least)
+
+
+def some_condition(chance, depth=3):
+    parts = {}
+    for group in ("all", "any", "none"):
+        if depth and chance.random() < 0.35:
+            parts[group] = tuple(some_condition(chance, depth - 1) for _ in range(chance.randint(1, 3)))
+    for name in chance.sample(sorted(FEW), k=1 if not parts else chance.choice((0, 0, 1))):
+        parts[name] = tuple(chance.sample(FEW[name], k=chance.randint(1, len(FEW[name]))))
+    if chance.random() < 0.15:
+        parts["hours"] = (some_hours(chance),)
+    if chance.random() < 0.1:
+        parts["temperature_c"] = some_range(chance, -10, 30)
+    if chance.random() < 0.1:
+        parts["wind_ms"] = some_range(chance, 0, 20)
+    return Condition(timezone=chance.choice((None, *ZONES)), **parts)
+
+
 def some_targeting(chance):
-    if chance.random() < 0.3:
+    if chance.random() < 0.5:
         return Targeting()
+    if chance.random() < 0.4:
+        return Targeting(rule=some_condition(chance))
     return Targeting(
         topics=some_rule(chance, TOPICS),
         keywords=some_rule(chance, KEYWORDS),
@@ -54,6 +107,12 @@ def some_targeting(chance):
         countries=some_rule(chance, ("DE", "FR", "US")),
         regions=some_rule(chance, ("DE-BE", "DE-BY", "FR-IDF")),
         publishers=some_rule(chance, ("planet", "gazette")),
+        sections=some_rule(chance, SECTIONS),
+        seasons=some_rule(chance, SEASONS),
+        holidays=some_rule(chance, ("any", "christmas day")),
+        intents=some_rule(chance, INTENTS),
+        hours=(some_hours(chance),) if chance.random() < 0.1 else (),
+        temperature_c=some_range(chance, -10, 30) if chance.random() < 0.1 else None,
         cohorts=some_rule(chance, COHORTS),
         journey_stages=some_rule(chance, INTENTS),
         loyalty_tiers=some_rule(chance, TIERS),
@@ -122,15 +181,20 @@ def some_context(world, chance):
         language=chance.choice((None, *LANGUAGES)),
         sensitive=frozenset(chance.sample(sorted(SENSITIVE), k=chance.choice((0, 0, 1)))),
         suitability_known=chance.random() < 0.8,
+        intent=chance.choice((None, *INTENTS)),
     )
-    weather = WeatherFacts(chance.choice((None, *CONDITIONS)), chance.choice((None, *TEMPERATURES)))
+    numbers = (chance.choice((None, *range(-10, 30))), chance.choice((None, *range(20))))
+    weather = WeatherFacts(
+        chance.choice((None, *CONDITIONS)), chance.choice((None, *TEMPERATURES)), 1.0, *numbers
+    )
     return world.context(
         page=page,
         publisher=chance.choice(("planet", "gazette")),
         device=Device(chance.choice(DEVICE_CLASSES), chance.choice(PLATFORMS)),
         place=PlaceFacts(country, region),
         weather=chance.choice((None, weather)),
-        at=NOW + timedelta(hours=chance.randint(0, 200)),
+        at=NOW + timedelta(minutes=chance.randint(0, 60 * 24 * 40)),
+        section=chance.choice((None, "sport", "other")),
         timezone=chance.choice(ZONES),
         consented=chance.choice((None, under_consent(some_signals(chance)))),
     )
@@ -226,3 +290,21 @@ def test_a_rule_on_consented_signals_that_excludes_is_named(tmp_path):
     assert kept_out(cohorts=("priced",), journey_stage="decision", capped=("spring",)) == {
         "frequency cap of campaign spring"
     }
+
+
+def test_a_nested_rule_says_which_part_of_it_is_not_met(tmp_path):
+    world = World(tmp_path)
+    rule = Condition(
+        name="wet evenings",
+        any=(Condition(weather=("rain", "drizzle")), Condition(temperature_c=Range(below=3))),
+        none=(Condition(name="far", countries=("DE",), hours=(Hours("18:00", "23:00", "Europe/Berlin"),)),),
+    )
+    world.put(publisher(), advertiser(), campaign(targeting=Targeting(rule=rule)), creative())
+    conditions = world.view.snapshot.conditions
+    context = world.context("a page", weather=WeatherFacts("clear", "mild", 1.0, 12.0))
+    assert conditions.unmet(0, conditions.met(context, ())) == (
+        "campaign: wet evenings: none of these is met: weather rain, drizzle; or temperature below 3 °C",
+        "campaign: wet evenings: excluded: 'far' (country DE and hours 18:00-23:00 in Europe/Berlin)",
+    )
+    later = world.context("a page", at=NOW + timedelta(hours=5), weather=WeatherFacts("rain"))
+    assert conditions.unmet(0, conditions.met(later, ())) == ()

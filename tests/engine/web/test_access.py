@@ -12,10 +12,21 @@ from tests.engine.web.conftest import CALLERS, Service, errors
 PUBLIC = {
     *("openapi", "decide", "preflight", "image", "healthz", "readyz", "gpc_support", "consent_statuses"),
     *("reports_page", "reports_style", "plan_page"),  # empty forms, and public numbers
-    "show_report",  # the key comes in the form
+    *("manage_page", "manage_style"),  # an empty form
+    *("show_report", "manage"),  # the key comes in the form
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
     *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
     *("preflight_events", "events_script"),
+    *("tag_1_contextual_ad_js", "tag_1_contextual_ad_css", "tag_1_creative_css", "tag_1_slot_css"),
+    *("slot", "preflight_slot"),  # a page's own, in its publisher's name, as decisions are
+    *("why", "why_vote", "why_style"),  # the link tells what it is about, and nothing of who follows it
+    *("ethical_decision", "ethical_decision_by_server"),  # as decisions
+    *("ethical_view", "ethical_view_time", "ethical_click"),  # as events and clicks: by a sealed token
+    *(
+        "auction",
+        "preflight_auction",
+        "categories",
+    ),  # as decisions: a public publisher id from a registered origin
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }
 # Of a reader, who holds no key: by a token that the service gave; and by name with the publisher's key alone.
@@ -178,3 +189,62 @@ def test_lists_go_on_where_they_ended(service: Service) -> None:
     second = service.call("GET", f"/v1/publishers?after={first['next']}", key="operator").json
     assert second and [one["id"] for one in second["items"]] == ["planet"]
     assert second["next"] is None
+
+
+def seen_changes(service: Service, caller: str) -> list[tuple[str, str, str]]:
+    told = service.call("GET", "/v1/changes?limit=1000", key=caller).json
+    assert told is not None
+    return [(one["kind"], one["id"], one["did"]) for one in told["items"]]
+
+
+def test_each_change_is_told_to_its_owner_with_what_stood_there_before(service: Service) -> None:
+    body = BODIES["put_campaign"] | {"cpm_micros": 2000}
+    assert service.call("PUT", "/v1/campaigns/k1", key="acme", body=body).status_code == 200
+    told = service.call("GET", "/v1/changes/campaign/k1", key="acme").json
+    assert told is not None
+    last = told["items"][0]
+    assert last["actor"].startswith("advertiser:acme:")
+    changed = {one["field"]: (one["before"], one["after"]) for one in last["fields"]}
+    assert changed["cpm_micros"][1] == 2000
+    assert last["did"] == "changed"
+    for other in ("rival", "planet", "globe"):
+        errors(service.call("GET", "/v1/changes/campaign/k1", key=other), 404)
+        assert ("campaign", "k1", "changed") not in seen_changes(service, other)
+    assert ("campaign", "k1", "changed") in seen_changes(service, "acme")
+
+
+def test_an_approval_is_told_to_both_sides_and_which_key_gave_it_to_one(service: Service) -> None:
+    (item,) = service.call("GET", "/v1/approvals/globe", key="globe").json["items"]  # type: ignore[index]
+    body = {"state": "approved", "hash": item["hash"]}
+    service.call("PUT", "/v1/approvals/globe/c1", key="globe", body=body)
+    for caller, parts in (("globe", 3), ("acme", 2)):
+        told = service.call("GET", "/v1/changes?limit=1000", key=caller).json
+        assert told is not None
+        (one,) = [one for one in told["items"] if one["kind"] == "approval"]
+        assert one["actor"].startswith("publisher:globe")
+        assert len(one["actor"].split(":")) == parts
+    assert ("approval", "globe/c1", "created") not in seen_changes(service, "rival")
+
+
+def test_what_is_gone_is_still_told_to_who_had_it(service: Service) -> None:
+    body = BODIES["put_campaign"]
+    service.call("PUT", "/v1/campaigns/k9", key="acme", body=body)
+    creative = service.call("GET", "/v1/creatives/c1", key="acme").json
+    assert creative is not None
+    creative |= {"id": "c9", "campaign": "k9"}
+    assert service.call("PUT", "/v1/creatives/c9", key="acme", body=creative).status_code == 201
+    assert service.call("DELETE", "/v1/creatives/c9", key="acme").status_code == 204
+    assert service.call("DELETE", "/v1/campaigns/k9", key="acme").status_code == 204
+    assert {("creative", "c9", "deleted"), ("campaign", "k9", "deleted")} <= set(
+        seen_changes(service, "acme")
+    )
+    assert not {("creative", "c9", "deleted")} & set(seen_changes(service, "rival"))
+
+
+def test_changes_come_in_pages(service: Service) -> None:
+    first = service.call("GET", "/v1/changes?limit=2", key="operator").json
+    assert first and len(first["items"]) == 2
+    rest = service.call("GET", f"/v1/changes?limit=1000&after={first['next']}", key="operator").json
+    assert rest and rest["next"] is None
+    assert first["items"][-1]["seq"] < rest["items"][0]["seq"]
+    assert "after" in errors(service.call("GET", "/v1/changes?after=k1", key="operator"))

@@ -27,7 +27,8 @@ class Outline(HTMLParser):
         self.seen.append((tag, given))
         self.labels |= {given["for"]} if tag == "label" else set()
         self.ids |= {given["id"]} if "id" in given else set()
-        self.fields |= {given["id"]} if tag in ("input", "select") else set()
+        visible = tag in ("input", "select", "textarea") and given.get("type") != "hidden"
+        self.fields |= {given["id"]} if visible else set()
         if tag not in VOID:
             self.open.append(tag)
 

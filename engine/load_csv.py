@@ -1,0 +1,145 @@
+"""Tables (RFC 4180) as objects of the catalogue: a row each, a column a field by its path, `flight.start`.
+
+A blank cell is a field that is left out. A cell of a list holds its values with ";" between them, or JSON; what is
+nested deeper holds JSON. Numbers, true and false are read as the field's type asks; what cannot be is told.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+from msgspec.structs import fields
+
+from engine.change import KINDS
+from engine.errors import CatalogError
+from engine.field_types import struct_of
+
+MAX_CSV = 64 * 2**20  # bytes of a file
+MAX_CELL = 2**20  # characters
+SEPARATOR = ";"
+
+
+class CsvFile:
+    """A table with a header; each row says its `kind`, or the file has that column once for all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder: Path | None = path.parent
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
+        """Yield each row as an object, with the line on which it ends."""
+        if self.path.stat().st_size > MAX_CSV:
+            size = f"{self.path.stat().st_size} bytes"
+            yield 1, CatalogError("file", size, f"at most {MAX_CSV} bytes of CSV, or NDJSON", 1)
+            return
+        csv.field_size_limit(MAX_CELL)
+        try:
+            with self.path.open(encoding="utf-8-sig", newline="") as file:
+                yield from _rows(csv.reader(file, strict=True))
+        except UnicodeDecodeError:
+            yield 1, CatalogError("(line)", "no UTF-8", "CSV in UTF-8", 1)
+
+
+def _rows(table: Any) -> Iterator[tuple[int, object]]:
+    header: list[str] | None = None
+    while True:
+        try:
+            cells = next(table)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield (
+                table.line_num,
+                CatalogError("(line)", f"no CSV: {error}", "rows of RFC 4180", table.line_num),
+            )
+            return
+        line = table.line_num
+        if not any(cell.strip() for cell in cells):
+            continue
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            fault = _fault_of(header, line)
+            if fault is not None:
+                yield line, fault
+                return
+        elif len(cells) != len(header):
+            yield (
+                line,
+                CatalogError("(line)", f"{len(cells)} cells", f"{len(header)}, as the header has", line),
+            )
+        else:
+            yield line, _object(dict(zip(header, cells, strict=True)))
+
+
+def _fault_of(header: list[str], line: int) -> CatalogError | None:
+    twice = next((name for at, name in enumerate(header) if name in header[:at]), None)
+    if twice is not None:
+        return CatalogError(ascii(twice)[:80], "the column again", "each column once", line)
+    if "kind" not in header:
+        expected = f"a column 'kind' ({', '.join(KINDS)}), and columns of fields such as flight.start"
+        return CatalogError("(line)", "a header without 'kind'", expected, line)
+    return None
+
+
+def _object(cells: dict[str, str]) -> dict[str, object]:
+    """Nest a row's cells by their paths, each as its field's type asks."""
+    made: dict[str, Any] = {}
+    cls = KINDS.get(cells["kind"].strip())  # type: ignore[call-overload]  # any string
+    for path, cell in cells.items():
+        if not cell.strip():
+            continue
+        steps = path.split(".")
+        place = made
+        for step in steps[:-1]:
+            inner = place.setdefault(step, {})
+            if not isinstance(inner, dict):  # a column of the whole, and one of a part of it
+                inner = place[step] = {}
+            place = inner
+        kind = str if path == "kind" or cls is None else _type_at(cls, steps)
+        place[steps[-1]] = _value(cell, kind)
+    return made
+
+
+def _type_at(cls: type[msgspec.Struct], steps: list[str]) -> object:
+    """Return the type of the field at a path; None where there is no such field."""
+    kind: object = cls
+    for step in steps:
+        struct = struct_of(kind)
+        found = None if struct is None else {f.encode_name: f.type for f in fields(struct)}.get(step)
+        if found is None:
+            return None
+        kind = found
+    return kind
+
+
+def _value(cell: str, kind: object) -> object:
+    """Read a cell; what does not read as its type stays text, for the checks to tell."""
+    text = cell.strip()
+    if text[0] in "[{":
+        try:
+            return msgspec.json.decode(text)
+        except ValueError:
+            return cell
+    if _is_list(kind):
+        return [part.strip() for part in text.split(SEPARATOR) if part.strip()]
+    if kind is None or struct_of(kind) is not None:
+        return cell
+    try:
+        value: object = msgspec.to_builtins(msgspec.convert(text, type=kind, strict=False))
+    except msgspec.ValidationError:
+        return cell
+    return cell if isinstance(value, str) else value
+
+
+def _is_list(kind: object) -> bool:
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is tuple:
+        return True
+    return any(_is_list(option) for option in get_args(kind) if option is not type(None)) and not isinstance(
+        kind, type
+    )

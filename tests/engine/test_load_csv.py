@@ -1,0 +1,65 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from engine.check import known_vocabularies
+from engine.errors import CatalogErrors
+from engine.load import open_source, plan
+from engine.store import open_store
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+TABLE = """\
+kind,id,name,domains,advertiser,cpm_micros,flight.end,flight.daily_budget_micros,targeting.topics.include,\
+targeting.rule,house,keywords,campaign,format,headline,landing_url,size
+advertiser,acme,"Acme, Inc.",acme.example;shop.example,,,,,,,,,,,,,
+campaign,rain,Rain,,acme,1500000,2027-01-01T00:00:00+01:00,5000000,483;210,"{""any"":[{""weather"":[""rain""]},\
+{""wind_ms"":{""at_least"":8}}]}",false,Umbrella; Rain Coat,,,,,
+
+creative,rain-1,,,,,,,,,,,rain,native,"Stay, dry",https://shop.example/dry,
+"""
+
+
+def loaded(tmp_path, text, encoding="utf-8"):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode(encoding))
+    store = open_store(f"sqlite:///{tmp_path / 'w.db'}")
+    try:
+        with plan(open_source(path), store, known_vocabularies(), NOW) as planned:
+            return {change.id: change.after for change in planned.changes()}
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_table_is_read_by_its_header(tmp_path, encoding):
+    made = loaded(tmp_path, TABLE, encoding)
+    assert made["acme"].domains == ("acme.example", "shop.example")
+    rain = made["rain"]
+    assert (rain.cpm_micros, rain.flight.daily_budget_micros, rain.house) == (1_500_000, 5_000_000, False)
+    assert rain.targeting.topics.include == ("483", "210")
+    assert rain.targeting.rule.any[1].wind_ms.at_least == 8
+    assert rain.keywords == ("umbrella", "rain coat")
+    assert made["rain-1"].headline == "Stay, dry"
+
+
+HEAD = "kind,id,name,advertiser,cpm_micros,flight.end,targeting.hours\nadvertiser,a,A,,,,\n"
+FAULTY = [
+    ("kind,id,name,id\n", "'id'", 1),
+    ("id,name\nx,y\n", "(line)", 1),
+    (HEAD + "campaign,c,C,a,cheap,,\n", "cpm_micros", 3),
+    (HEAD + "campaign,c,C,a,5,tomorrow,\n", "flight.end", 3),
+    (HEAD + 'campaign,c,C,a,5,,"[{""start"":""26:00"",""end"":""01:00""}]"\n', "targeting.hours[0].start", 3),
+    (HEAD + "campaign,c,C,a,5\n", "(line)", 3),
+    (HEAD + 'campaign,c,"C"x,a,5,,\n', "(line)", 3),
+    (HEAD + "banner,c,C,a,5,,\n", "kind", 3),
+    ("kind,id,name,domain\nadvertiser,a,A,a.example\n", "(object)", 2),
+    ("kind,id,name,domains\nadvertiser,a,A\xff,a.example\n", "(line)", 1),
+]
+
+
+@pytest.mark.parametrize(("text", "field", "line"), FAULTY)
+def test_what_is_wrong_is_told_by_line_and_column(tmp_path, text, field, line):
+    with pytest.raises(CatalogErrors) as caught:
+        loaded(tmp_path, text, "latin-1")
+    assert (field, line) in [(error.field, error.line) for error in caught.value.errors]
