@@ -378,7 +378,7 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
         for targeting in (rule_set.campaign, rule_set.creative)
         if (said := condition_of(targeting)) is not None
         for part in walk(said)
-        for phrase in part.keywords
+        for phrase in (*part.keywords, *(sense.word for sense in part.senses))
     }
     own = sorted({listed(phrase) for campaign in campaigns for phrase in campaign.keywords} - ruled)
     return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])

@@ -69,6 +69,14 @@ class Range(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 Values = Annotated[tuple[Word, ...], Meta(max_length=1000)]
 
 
+class Sense(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A word in one of its meanings: nearer to one of `topics` than to any of `other`, IAB Content Taxonomy 3.1 ids."""
+
+    word: Word
+    topics: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=20)]
+    other: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=20)]
+
+
 class Condition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A nested rule. It holds where each of its parts does; a list of values does where one of them is met.
 
@@ -98,6 +106,9 @@ class Condition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     cohorts: Values = ()  # these three are known under a reader's consent alone
     journey_stages: Values = ()
     loyalty_tiers: Values = ()
+    senses: Annotated[
+        tuple[Sense, ...], Meta(max_length=50)
+    ] = ()  # words that stand in the page in a meaning
     sensitive: Values = ()  # keys of contexts.context.SENSITIVE
     hours: Annotated[tuple[Hours, ...], Meta(max_length=50)] = ()
     temperature_c: Range | None = None
@@ -151,6 +162,8 @@ class Suitability(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     """Sensitive pages that a campaign shuns (keys of contexts.context.SENSITIVE; default: all of them)."""
 
     avoid: tuple[Word, ...] | None = None  # None: all
+    # Pages about what is avoided are taken all the same up to this risk.
+    risk: Literal["none", "low", "medium", "high"] = "none"
     accept_unknown: bool = False  # may run where the page's text is not known
 
 
@@ -289,6 +302,7 @@ class Publisher(
     issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
+    risk: Literal["low", "medium", "high", "floor"] = "high"  # its riskier pages carry no advertisements
     political: bool = False  # takes political advertisements
     # How much copy may tell a reader's situation apart: 3 bits hold for one page view in eight, 0 for all alike.
     specificity_bits: Annotated[float, Meta(ge=0, le=32)] = 8.0

@@ -399,7 +399,7 @@ class Engine:
             found = narrow(surroundings(scene.view, scene.context), bitmaps, clauses)
             conditions = scene.view.snapshot.conditions
             if conditions:
-                met = conditions.met(scene.context, self.gatherer.topics(page))
+                met = conditions.met(scene.context, self.gatherer.topics(page), self.gatherer.senses)
                 np.bitwise_and(found, conditions.passing(met), out=found)
             kept.grounds.put(scene.key, found)
         return found

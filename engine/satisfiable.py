@@ -184,7 +184,7 @@ def _is_consistent(world: _World, above: Above) -> bool:
 
 
 @cache
-def _minutes(name: str, value: str | Hours | Range) -> int:
+def _minutes(name: str, value: object) -> int:
     """Return the minutes of a week at which a fact of time is met, one bit each."""
     if isinstance(value, Hours):
         on = (minute for minute in range(WEEK_MIN) if is_on(value, minute))

@@ -71,6 +71,13 @@ CAMPAIGN = (
                 "none chosen: all of these",
                 tuple(SENSITIVE),
             ),
+            Field(
+                "suitability.risk",
+                "Take such pages up to a risk of",
+                "choice",
+                "none: not at all",
+                ("none", "low", "medium", "high"),
+            ),
             Field("suitability.accept_unknown", "May run where the text is not known", "flag"),
         ),
         closed=True,
