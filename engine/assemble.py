@@ -1,4 +1,4 @@
-"""A creative as it is answered: native assets, and HTML that is safe to put into a page."""
+"""A creative as it is answered: native assets, and HTML that is safe to put into a page, labelled as what it is."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from engine.decision import Asset, Assets, CreativeAnswer, PoliticalAnswer
 # Of HTML as ingest leaves it: attributes in double quotes, their contents escaped.
 _ALT = re.compile(r'<img\b[^>]*?\salt="([^"]*)"')
 REL = "noopener noreferrer nofollow sponsored"
+WHY = "tactful:why"  # stands in a creative's label for the link to why it was chosen; no other link has this scheme
+_WHY_IN_JSON = f'href=\\"{WHY}\\"'.encode()
 
 
 def text_of(creative: Creative, campaign: Campaign, advertiser: Advertiser) -> str:
@@ -43,8 +45,10 @@ def creative_answer(
         image=asset_of(creative.image, image_url),
     )
     html = with_image_urls(creative.html, image_url) if creative.html else None
-    political = political_answer(campaign)
-    return answered(creative, campaign.id, advertiser.id, assets, html, creative.size, political)
+    return answered(
+        creative, campaign.id, advertiser.id, assets, html, creative.size,
+        advertiser.name, campaign.paid_by, political_answer(campaign),
+    )  # fmt: skip
 
 
 def asset_of(image: Image | None, image_url: Callable[[str], str]) -> Asset | None:
@@ -61,6 +65,8 @@ def answered(
     assets: Assets,
     html: str | None,
     size: Size | None,
+    behalf: str,
+    paid_by: str,
     political: PoliticalAnswer | None,
 ) -> CreativeAnswer:
     """Build an answer of what a creative shows; without HTML of its own, that is laid out here."""
@@ -70,11 +76,36 @@ def answered(
         advertiser=advertiser,
         format=creative.format,
         assets=assets,
-        html=html or _html(creative, assets, size),
+        html=labelled(html or _html(creative, assets, size), behalf, paid_by),
         landing_domain=urlsplit(creative.landing_url).hostname or "",
         size=size,
         political=political,
     )
+
+
+def adm(html: str, impression_url: str | None) -> str:
+    """Return a creative's HTML as another's page renders it, with the picture that tells that it did."""
+    if impression_url is None:
+        return html
+    return f'{html}<img src="{escape(impression_url)}" width="1" height="1" alt="" hidden>'
+
+
+def labelled(html: str, behalf: str, paid_by: str = "") -> str:
+    """Label a creative's HTML as advertising of `behalf`, with a link to why it is shown (DSA Article 26).
+
+    The link is WHY, until `with_why` names the page that tells of one choice.
+    """
+    who = escape(behalf) + (f", paid for by {escape(paid_by)}" if paid_by and paid_by != behalf else "")
+    return (
+        f'{html}<small class="tactful-label">Advertisement<span class="tactful-who">: {who}</span> '
+        f'<a class="tactful-why" href="{WHY}" rel="noopener noreferrer" target="_blank">Why this ad?</a></small>'
+    )
+
+
+def with_why(creative: bytes, url: str) -> bytes:
+    """Let the label in the JSON of a CreativeAnswer link to a URL that needs no escaping."""
+    before, found, after = creative.rpartition(_WHY_IN_JSON)
+    return before + f'href=\\"{url}\\"'.encode() + after if found else creative
 
 
 def political_answer(campaign: Campaign) -> PoliticalAnswer | None:

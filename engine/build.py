@@ -29,18 +29,28 @@ from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
 from engine.conditions import both, condition_of, walk
 from engine.creative import Creative, Offer
+from engine.decision import Assets
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
 from engine.governor import topics_named
 from engine.message import Kit, default_names, words_of
 from engine.pricing import terms_of, value_of
-from engine.snapshot import FOREVER, CampaignEntry, Manifest, file_hash, files_of, id_hash
+from engine.snapshot import (
+    FOREVER,
+    NATIVE,
+    AdvertiserEntry,
+    CampaignEntry,
+    Manifest,
+    file_hash,
+    files_of,
+    id_hash,
+)
 from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 5  # of the files; a newer program makes its own
+FORMAT = 6  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -177,6 +187,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         "soft": np.concatenate([soft[f] for f in SOFT_FACETS], axis=1),
         "offsets": np.array(rows.offsets, np.int64),
         "records": np.frombuffer(bytes(rows.records), np.uint8),
+        "native": np.array(rows.native, np.int16).reshape(-1, len(NATIVE)),
         "kit_offsets": np.array(rows.kit_offsets, np.int64),
         "kits": np.frombuffer(bytes(rows.kits), np.uint8),
         "part_vectors": part_vectors,
@@ -191,6 +202,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         rows=len(rows.ids),
         weights={f: float(w) for f, w in weights.items()},
         advertisers=tuple(a.id for a in advertisers),
+        payers=tuple(AdvertiserEntry(a.name, a.domains) for a in advertisers),
         campaigns=tuple(rows.entries),
         publishers=publishers,
         prefers=tuple(rows.prefers),
@@ -224,6 +236,8 @@ class _Rows:
                 c.house,
                 c.frequency_cap,
                 terms_of(c),
+                self._advertisers[c.advertiser][1].name,
+                c.paid_by,
                 c.guaranteed,
                 c.share_cap,
                 c.separation,
@@ -250,6 +264,7 @@ class _Rows:
         self.condition: list[int] = []
         self.prefers: list[Prefer] = []
         self.prefer: list[int] = []
+        self.native: list[tuple[int, ...]] = []
         self.records = bytearray()
         self.offsets = [0]
         self.kits = bytearray()
@@ -294,6 +309,7 @@ class _Rows:
         said = both(campaign.targeting, creative.targeting)
         self.condition.append(-1 if said is None else self.conditions.setdefault(said, len(self.conditions)))
         self.prefer.append(self._prefer_at[prefer])
+        self.native.append(_native(answer.assets))
         self.records += creative.landing_url.encode() + b"\n" + msgspec.json.encode(answer)
         self.offsets.append(len(self.records))
         self._add_kit(creative, campaign, advertiser)
@@ -309,6 +325,8 @@ class _Rows:
                 asset_of(creative.image, self._image_url),
                 {id: asset for id, asset in pictures.items() if asset is not None},
                 len(self.part_texts),
+                advertiser.name,
+                campaign.paid_by,
                 political_answer(campaign),
             )
             self.kits += msgspec.msgpack.encode(kit)
@@ -341,6 +359,13 @@ class _Rows:
                 campaign
             ]
         return masks
+
+
+def _native(assets: Assets) -> tuple[int, ...]:
+    """Return what is in a creative's assets, in the order of NATIVE."""
+    image = assets.image
+    texts = (assets.headline, assets.body, assets.cta, assets.sponsored_by)
+    return (*map(len, texts), *((image.w, image.h) if image else (0, 0)))
 
 
 def _kinds(creative: Creative) -> tuple[str, ...]:

@@ -224,6 +224,7 @@ class Campaign(
     categories: Annotated[tuple[Word, ...], Meta(max_length=20)] = ()  # IAB Ad Product Taxonomy 2.0 ids
     guaranteed: bool = False  # before all others, at the booked price, until its budget is spent
     house: bool = False  # a house campaign: last resort, never paid
+    paid_by: Annotated[str, Meta(max_length=120)] = ""  # who pays, where it is not the advertiser
     # Of the time so much at most is this campaign in the running, 0 to 1: what it can win of page views.
     share_cap: Annotated[float, Meta(gt=0, le=1)] | None = None
     # Labels of competitive separation: campaigns of two advertisers that share one never stand on one page.
@@ -278,6 +279,15 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
     prefix: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^/")]
 
 
+class StoredPlacement(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A place on a publisher's pages that header bidding names by its id; it narrows what a request asks for."""
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,63}$(?!\n)")]
+    formats: Annotated[tuple[Format, ...], Meta(min_length=1, max_length=2)] = ("native", "banner")
+    sizes: Annotated[tuple[Size, ...], Meta(max_length=20)] = ()  # none: those that the request names
+    floor_micros: Micros = 0  # for a thousand impressions
+
+
 class Publisher(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"
 ):
@@ -307,3 +317,6 @@ class Publisher(
     # How much copy may tell a reader's situation apart: 3 bits hold for one page view in eight, 0 for all alike.
     specificity_bits: Annotated[float, Meta(ge=0, le=32)] = 8.0
     sections: Annotated[tuple[Section, ...], Meta(max_length=200)] = ()  # by which its views are told
+    placements: Annotated[
+        tuple[StoredPlacement, ...], Meta(max_length=200)
+    ] = ()  # none: whatever is asked for

@@ -366,6 +366,7 @@ def check_campaign(campaign: Campaign, known: Known, found: Findings) -> Campaig
     """Return the campaign with its words in lower case."""
     with found.collecting():
         check_text(campaign.name, "name", found.line)
+        check_text(campaign.paid_by, "paid_by", found.line)
     _check_price(campaign, found)
     _check_zone(campaign.flight.timezone, "flight.timezone", found)
     _check_flight(campaign, found)

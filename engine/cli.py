@@ -17,6 +17,7 @@ from engine.cli_log import log_group
 from engine.cli_money import invoice, money
 from engine.cli_policy import policy
 from engine.cli_prove import prove
+from engine.cli_publisher import doctor, tag
 from engine.cli_report import report
 from engine.cli_shared import (
     FOUND,
@@ -136,8 +137,8 @@ def init(actor: str) -> None:
 
 
 for command in (
-    load, pause, resume, approvals, changes, keys, decide, explain, diagnose, quality, report, invoice, money,
-    policy, prove, inventory, consent, subject, log_group, purge, backup, restore, backup_keys, restore_keys, upgrade,
-    copy_store, take_over, config_group,
+    load, pause, resume, approvals, changes, keys, decide, explain, diagnose, quality, report, invoice, money, policy,
+    prove, inventory, consent, subject, log_group, tag, doctor, purge, backup, restore, backup_keys, restore_keys,
+    upgrade, copy_store, take_over, config_group,
 ):  # fmt: skip
     main.add_command(command)

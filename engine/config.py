@@ -150,6 +150,17 @@ class Config:
         "as what the service acts under TCF: publisher, or vendor:ID of the Global Vendor List",
         _matching(r"publisher|vendor:[1-9][0-9]{0,4}", "publisher or vendor:ID"),
     )
+    purpose_2_refused: str = _setting(
+        "role",
+        "what a reader gets whose TC string refuses Purpose 2 (limited data to select advertising): context (creatives "
+        "by the page alone), silence (nothing), or role (context as the publisher's own, silence as a vendor)",
+        _matching("role|context|silence", "role, context or silence"),
+    )
+    exchange_rates: str = _setting(
+        "",
+        "how much one unit of `currency` is in others, for floors and bids of OpenRTB: USD=1.08 GBP=0.86",
+        _matching(r"(?:[A-Z]{3}=[0-9]{1,9}(?:\.[0-9]{1,9})?(?: +|$))*", "pairs such as USD=1.08 GBP=0.86"),
+    )
     max_signals: int = _setting(
         2, "consented signals that may influence one decision; all frequency caps are one", _whole(0, 16)
     )
@@ -212,6 +223,20 @@ class Config:
     def store_url(self) -> str:
         """The URL of the main store; it may hold a password."""
         return self.store or f"sqlite:///{self.database}"
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """How much one unit of the currency is in each that amounts may be told in, itself among them."""
+        pairs = (pair.split("=") for pair in self.exchange_rates.split())
+        told = {name: float(rate) for name, rate in pairs}
+        return {name: rate for name, rate in told.items() if rate > 0} | {self.currency: 1.0}
+
+    @property
+    def silent_on_refusal(self) -> bool:
+        """Whether a reader who refuses Purpose 2 gets nothing, in place of creatives by the page alone."""
+        if self.purpose_2_refused == "role":
+            return self.tcf_role != "publisher"
+        return self.purpose_2_refused == "silence"
 
     @property
     def base_url(self) -> str:

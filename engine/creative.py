@@ -195,7 +195,6 @@ class Creative(
     targeting: Targeting = Targeting()  # ANDed with the campaign's
     prefer: Prefer | None = None  # None: the campaign's
     offer: Offer | None = None
-
     parts: Parts | None = None
 
     @property

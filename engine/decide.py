@@ -15,11 +15,12 @@ import numpy as np
 
 from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
+from engine.assemble import with_why
 from engine.background import Background
 from engine.cache import Bounded
 from engine.campaign import Size
 from engine.catalog import Catalog, View
-from engine.decision import Answer, Filled, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
+from engine.decision import Answer, Dsa, Filled, Offer, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
 from engine.learn.diet import Facet
@@ -43,6 +44,7 @@ from engine.retrieve import (
 from engine.sections import OTHER, section_of
 from engine.snapshot import Snapshot, id_hash
 from engine.targeting import narrow, page_clauses
+from engine.why import WhyLinks, trace_of
 from privacy.consent import Consented
 from privacy.visit import Visit
 
@@ -136,6 +138,7 @@ class Engine:
         gatherer: Gatherer,
         background: Background,
         topics: TopicVectors,
+        why_links: WhyLinks,
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
@@ -146,6 +149,7 @@ class Engine:
         self.catalog = catalog
         self.gatherer = gatherer
         self.topics = topics
+        self._why_links = why_links
         self._background = background
         self._now = now
         self._monotonic = monotonic
@@ -163,13 +167,46 @@ class Engine:
         deadline: float,
         admit: Admit | None = None,
         test: bool = False,
+        strict: bool = False,
     ) -> Answer:
         """Answer for each placement, in the page's order; `deadline` is in seconds of the monotonic clock.
 
         `admit` is asked for the reader's consented signals once the page is understood. Past the deadline the best
-        found so far goes out, then house creatives, marked degraded. A `test` is not recorded.
+        found so far goes out, then house creatives, marked degraded. A `test` is not recorded; of a `strict` decision
+        no address says anything of the page view, and its impressions are counted here.
         Raises UnknownPublisher.
         """
+        return self._decided(visit, placements, explain, deadline, admit, test, strict)[0]
+
+    def offer(
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        deadline: float,
+        test: bool,
+        block_domains: Sequence[str] = (),
+    ) -> tuple[Answer, tuple[Offer, ...]]:
+        """Answer as `decide` does, and say of each decision who pays for it, and what.
+
+        `block_domains` are advertisers' that must not show.
+        """
+        if block_domains:
+            blocked = self.catalog.view(self._now()).snapshot.owned(block_domains)
+            placements = [replace(one, block_advertisers=blocked) for one in placements]
+        answer, snapshot, shown = self._decided(visit, placements, False, deadline, None, test, False)
+        return answer, tuple(offer_of(snapshot, one) for one in shown)
+
+    def _decided(
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        explain: bool,
+        deadline: float,
+        admit: Admit | None,
+        test: bool,
+        strict: bool,
+    ) -> tuple[Answer, Snapshot, tuple[Shown, ...]]:
         scene = self.scene(visit, deadline, admit)
         snapshot = scene.view.snapshot
         world = self._drawn(WORLDS) if scene.view.policy.responses.model is not None else None
@@ -189,8 +226,8 @@ class Engine:
             choice = self._put_together(scene, key, choice, is_usual(placements) and not late)
         filled = choice.filled
         if self._recorder is not None and not test:
-            filled = self._recorder.record(scene, visit, choice)
-        return Answer(
+            filled = self._recorder.record(scene, visit, choice, strict=strict)
+        answer = Answer(
             request_id=self._request_id(),
             decisions=filled,
             unfilled=choice.unfilled,
@@ -200,6 +237,7 @@ class Engine:
             snapshot=scene.view.snapshot.version,
             page=choice.page,
         )
+        return answer, scene.view.snapshot, choice.shown
 
     def _drawn(self, count: int) -> int:
         """Return one of so many numbers, all alike likely."""
@@ -221,7 +259,9 @@ class Engine:
                     shown[at] = shown[at]._replace(chosen=chosen)
                     filled[at] = msgspec.structs.replace(
                         filled[at],
-                        creative=msgspec.Raw(msgspec.json.encode(mixture.answer(drawn))),
+                        creative=msgspec.Raw(
+                            with_why(msgspec.json.encode(mixture.answer(drawn)), filled[at].why_url)
+                        ),
                         propensity=round(shown[at].share * chosen.propensity, 6),
                         message=mixture.explained(drawn) if explain else None,
                     )
@@ -308,6 +348,11 @@ class Engine:
         drawn = worlds(seed, np.array([id_hash(id) for id in ids], np.uint64), WORLDS)
         values = np.clip(1.0 + mean[:, None] + sd[:, None] * drawn, *RESPONSES)
         return [listed.under(values[:, world]) for world in range(WORLDS)]
+
+    def page(self, visit: Visit, deadline: float) -> PageFacts:
+        """Return what is known of a visit's page. Raises UnknownPublisher."""
+        now = self._now()
+        return self.gatherer.gather(visit, self.catalog.view(now).snapshot, now, deadline).page
 
     def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
         """Gather the context of a visit, with the signals that `admit` lets in."""
@@ -422,8 +467,11 @@ class Engine:
         standing: Standing,
         tier: Tier,
     ) -> list[list[Ranked]]:
-        """Fill what is left with a tier's creatives, in the order of their matches."""
-        missing = [p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)]
+        """Fill what is left with a tier's creatives, in the order of their matches; the house bids in no auction."""
+        missing = [
+            0 if p.auction and tier == "house" else p.count - len(picks)
+            for picks, p in zip(chosen, placements, strict=True)
+        ]
         if not any(missing):
             return chosen
         ranked = [
@@ -506,14 +554,19 @@ class Engine:
         if found is None:
             snapshot = scene.view.snapshot
             record = snapshot.record(pick.row)
+            entry = snapshot.entry(pick.row)
             why = reasons(snapshot, scene.context, self.soft(scene), pick, self._about(scene, pick.row))
+            trace = trace_of(scene.context, snapshot.creative_id(pick.row), entry, why)
+            why_url = self._why_links.url(trace)
             found = Filled(
                 placement=placement,
-                creative=msgspec.Raw(record.creative),
+                creative=msgspec.Raw(with_why(record.creative, why_url)),
                 click_url=record.click_url,
                 score=score_of(why),
                 reasons=why if explain else (),
-                house=snapshot.entry(pick.row).house,
+                house=entry.house,
+                dsa=Dsa(entry.behalf, entry.paid_by or entry.behalf, trace.params),
+                why_url=why_url,
                 propensity=share,
             )
             scene.settled.answers.put(key, found)
@@ -527,6 +580,13 @@ class Engine:
             found = nearest_topic(scene.view.snapshot, page, self.topics, row)
             kept.put((page, row), found)
         return found
+
+
+def offer_of(snapshot: Snapshot, shown: Shown) -> Offer:
+    """Say who pays for what was chosen, and what."""
+    entry = snapshot.entry(shown.row)
+    payer = snapshot.manifest.payers[entry.advertiser]
+    return Offer(shown.price_micros, payer.name, payer.domains, entry.categories)
 
 
 def _size(mixer: Mixer, placement: Placement) -> Size | None:
@@ -553,6 +613,9 @@ def _place_key(placement: Placement, tier: Tier, most: int) -> Key:
         placement.floor_micros,
         placement.block_advertisers,
         placement.block_categories,
+        placement.native,
+        placement.auction,
+        placement.impressions_only,
     )
 
 

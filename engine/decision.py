@@ -13,6 +13,17 @@ from engine.campaign import Format
 MOST_NAMED = 100  # placements, sizes, advertisers and categories that a usual request names
 
 
+class NativeNeeds(NamedTuple):
+    """What a native creative must have to be shown: lengths in characters, sizes in pixels; None: not asked for."""
+
+    headline: int | None = None  # at most so long
+    body: int | None = None
+    cta: int | None = None
+    sponsored_by: int | None = None
+    image: tuple[int, int] | None = None  # at least
+    exact: bool = False  # the picture is of just that size
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A place on the page that asks for `count` creatives."""
@@ -24,6 +35,11 @@ class Placement:
     floor_micros: int = 0  # CPM
     block_advertisers: tuple[str, ...] = ()
     block_categories: tuple[str, ...] = ()
+    native: NativeNeeds | None = None  # what a native creative must have
+    auction: bool = (
+        False  # somebody else's: whoever pays for impressions bids, at first price; never the house
+    )
+    impressions_only: bool = False  # nothing else of what it shows is counted: what pays otherwise stays away
 
 
 def is_usual(placements: Sequence[Placement]) -> bool:
@@ -41,6 +57,15 @@ class Ranked(NamedTuple):
     value: float  # fit × bid in micro-units
     advertiser: int  # index into the snapshot's advertisers
     fit: float  # its match, times the response that the model expects where there is one
+
+
+class Offer(NamedTuple):
+    """Who pays for a creative that was chosen, and what."""
+
+    price_micros: int  # for one impression, where the placement is an auction
+    advertiser: str  # its name
+    domains: tuple[str, ...]
+    categories: tuple[str, ...]  # IAB Ad Product Taxonomy 2.0
 
 
 class Reason(Struct, frozen=True):
@@ -100,6 +125,14 @@ class Events(Struct, frozen=True):
     viewable: str  # MRC definition, not accredited: half of its pixels in view for one continuous second
 
 
+class Dsa(Struct, frozen=True):
+    """Transparency by Article 26 of the Digital Services Act, in the words of OpenRTB's extension."""
+
+    behalf: str  # on whose behalf it is shown
+    paid: str  # who paid
+    params: tuple[int, ...]  # 2: the context; 1 beside it: signals of a consenting reader
+
+
 class MessageAnswer(Struct, frozen=True, omit_defaults=True):
     """With explain: what a message was put together from, and how near it comes to a reader's situation."""
 
@@ -122,6 +155,8 @@ class Filled(Struct, frozen=True, omit_defaults=True):
     reasons: tuple[Reason, ...] = ()  # with explain
     house: bool = False
     events: Events | None = None  # none for tests, and in the strict profile
+    dsa: Dsa | None = None
+    why_url: str = ""  # the reader's page: who paid, and why this creative; the same for all views of a scene
     propensity: float | None = None  # the chance with which this was drawn; none where nothing was
     message: MessageAnswer | None = None
 

@@ -22,7 +22,13 @@ BURST = 5  # a token that comes more often makes what else comes of its page vie
 WATCHED = 65_536  # page views whose tokens are counted, in each process
 AHEAD_MS = 60_000  # clocks of processes differ by less; a token from further ahead counts for nothing
 WORTHS = ("valid", "invalid", "void")  # of a token that came: what is counted of it
-_EARLIEST_MS: dict[Kind, int] = {"impression": 0, "viewable": VIEWABLE_MS, "click": CLICK_MS}
+_EARLIEST_MS: dict[Kind, int] = {
+    "impression": 0,
+    "viewable": VIEWABLE_MS,
+    "click": CLICK_MS,
+    "not_relevant": CLICK_MS,
+    "too_personal": CLICK_MS,
+}
 
 
 class Writer(Protocol):

@@ -46,7 +46,9 @@ class Kit(msgspec.Struct, frozen=True, array_like=True):
     image: Asset | None  # of the default message
     pictures: dict[str, Asset]  # of the parts that are pictures
     first: int  # where the vectors of its parts begin
-    political: PoliticalAnswer | None = None
+    behalf: str
+    paid_by: str
+    political: PoliticalAnswer | None
 
 
 def words_of(part: Part) -> str:
@@ -238,7 +240,10 @@ class Mixture:
         assets = Assets(
             shown["headline"], shown["body"], shown["cta"], kit.sponsor, image, shown.get("offer", "")
         )
-        return answered(creative, kit.campaign, kit.advertiser, assets, None, self.size, kit.political)
+        return answered(
+            creative, kit.campaign, kit.advertiser, assets, None, self.size,
+            kit.behalf, kit.paid_by, kit.political,
+        )  # fmt: skip
 
     def explained(self, drawn: int) -> MessageAnswer:
         """Say what it was put together from, and how near it comes to a reader's situation."""

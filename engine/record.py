@@ -108,7 +108,9 @@ class Recorder:
         self._days: dict[str, tuple[int, int]] = {}  # zone → (quarter of an hour, days ahead of UTC)
         self._kept: _Kept | None = None
 
-    def record(self, scene: Scene, visit: Visit, choice: Choice) -> tuple[Filled, ...]:
+    def record(
+        self, scene: Scene, visit: Visit, choice: Choice, *, strict: bool = False
+    ) -> tuple[Filled, ...]:
         """Return what fills the placements with the addresses of its events."""
         at_ms = int(self._now().timestamp() * 1000)
         section = scene.context.section or OTHER
@@ -117,18 +119,19 @@ class Recorder:
         stamped: list[Filled] = []
         counted: list[Event] = []
         write = self._tickets.write
+        strict = strict or self._strict
         for slot, place in enumerate(places):
             ahead = 0 if place.timezone == "UTC" else self._ahead(place.timezone, at_ms)
             if place.held:
                 self._budgets.show(place.ticket.campaign, day + ahead, until, place.held)
-            if self._strict:
+            if strict:
                 view = self._tickets.sealer.view(day, random)
                 counted.append(event_of("impression", Moment(at_ms, ahead), place.ticket, view, slot, False))
             else:
                 stamped.append(self._stamped(place, write(at_ms, ahead, place.packed, random, slot)))
         if not visit.ivt:
             self._notes.note(Asked(day, visit.publisher, section, choice.asked, len(places)), counted)
-        return choice.filled if self._strict else tuple(stamped)
+        return choice.filled if strict else tuple(stamped)
 
     def _places(self, scene: Scene, visit: Visit, section: str, choice: Choice) -> tuple[_Place, ...]:
         """Return what the placements are recorded with; made once for one choice."""
@@ -193,6 +196,8 @@ class Recorder:
             filled.reasons,
             filled.house,
             Events(self._impressions + pixel, self._views + pixel),
+            filled.dsa,
+            filled.why_url,
             filled.propensity,
             filled.message,
         )
@@ -235,7 +240,9 @@ def prices(
         for pick in picks:
             taken.add(pick.row)
             entry, price = snapshot.entry(pick.row), 0
-            if not entry.house:
+            if placement.auction:
+                price = entry.terms.event_price
+            elif not entry.house:
                 rival = candidates.rival(pick.row, taken) if isinstance(candidates, Shortlist) else None
                 price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.fit, floor, rival)
             yield Shown(pick.row, price)

@@ -18,6 +18,7 @@ from contexts.taxonomy import content_taxonomy
 from engine.campaign import Campaign, Publisher
 from engine.change import Entity, Kind
 from engine.creative import Creative
+from engine.events import VOTES
 from engine.sections import OTHER
 from privacy.release import Axis, Key
 from privacy.special_categories import SPECIAL_CATEGORIES
@@ -83,6 +84,8 @@ class Keys:
                 return _single(creative for _, creative in self.creatives)
             case "topic":
                 return _single(beside for _, beside in topics().values())
+            case "vote":
+                return _single(VOTES)
             case "sum":
                 return _single(("shown", "weighted"))
             case "part":

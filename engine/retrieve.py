@@ -25,10 +25,10 @@ from contexts.senses import Senses
 from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.catalog import View
-from engine.decision import Placement
+from engine.decision import NativeNeeds, Placement
 from engine.governor import Limits, in_words
 from engine.index import Eligible, Rows, Words
-from engine.snapshot import Snapshot
+from engine.snapshot import NATIVE, Snapshot
 from engine.targeting import Predicate, conjunction, page_clauses, resolved, surrounding_clauses
 
 LIST_LENGTH = 4096  # creatives in a page's list: so many prove 97 of 100 requests at 100,000 creatives
@@ -273,6 +273,9 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if not house and snapshot.floors:
         content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
         found.append(("least floor that the campaign asks", content))
+    if placement.auction or placement.impressions_only:
+        by_impressions = view.bitmap(("paid by impressions",), partial(_by_impressions, snapshot))
+        found.append(("paid by impressions", by_impressions))
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         others = view.bitmap(("not of", advertiser), partial(_not_of, snapshot, advertiser))
         found.append((f"advertiser {advertiser} blocked", others))
@@ -292,8 +295,9 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
 
 def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
     """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
-    asked = (placement.formats, placement.sizes, placement.floor_micros)
-    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, house)
+    asked = (placement.formats, placement.sizes, placement.floor_micros, placement.native)
+    paid = placement.auction or placement.impressions_only
+    key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, paid, house)
     return view.bitmap(
         key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)
     )
@@ -425,6 +429,31 @@ def _kinds(snapshot: Snapshot, placement: Placement) -> Words:
 def _kinds_in_words(placement: Placement) -> str:
     sizes = ", ".join("{}x{}".format(*size) for size in placement.sizes)
     return " or ".join(placement.formats) + (f" of {sizes}" if sizes else "")
+
+
+def _by_impressions(snapshot: Snapshot) -> Words:
+    """Return the creatives whose campaigns pay for impressions, and those that pay nothing."""
+    paid = [c.house or c.terms.kind == "impression" for c in snapshot.manifest.campaigns]
+    return Eligible.from_mask(np.array(paid, bool)[snapshot.campaign]).words
+
+
+def _having(snapshot: Snapshot, needs: NativeNeeds) -> Words:
+    """Return the creatives that have what is needed of a native one; banners need nothing of it."""
+    has = dict(zip(NATIVE, snapshot.native.T, strict=True))
+    enough = np.ones(snapshot.rows, bool)
+    for name in NATIVE[:4]:
+        most = getattr(needs, name)
+        if most is not None:
+            enough &= (has[name] > 0) & (has[name] <= most)
+    if needs.image is not None:
+        w, h = needs.image
+        if needs.exact:
+            enough &= (has["w"] == w) & (has["h"] == h)
+        else:
+            enough &= (has["w"] >= max(1, w)) & (has["h"] >= max(1, h))
+    native = snapshot.bitmaps.names.get("kind:native")
+    found = Eligible.from_mask(enough).words
+    return found if native is None else found | ~snapshot.bitmaps.words[native]
 
 
 def _not_of(snapshot: Snapshot, advertiser: str) -> Words:

@@ -63,6 +63,7 @@ from engine.store.high_water import FILE as MARK
 from engine.store.subjects_sqlite import FILE as SUBJECTS
 from engine.tickets import Tickets
 from engine.weeks import Weeks, WeeksElsewhere
+from engine.why import Votes, WhyLinks
 from privacy.consent_token import Verifier
 from privacy.event_token import Sealer
 from privacy.gate import Checks
@@ -168,6 +169,8 @@ class Services:
         self.writer = EventWriter(self.events)
         tickets = Tickets(Sealer(self.keyring.key("events")))
         self.door = Door(tickets, self.writer, now)
+        self.why_links = WhyLinks(config.base_url, self.keyring.mac("events", b"why-links"))
+        self.votes = Votes(tickets, now=now, random_bytes=random_bytes)
         recorder = Recorder(
             tickets,
             self.budgets,
@@ -182,6 +185,7 @@ class Services:
             Gatherer(self.pages, self.clock, atlas, self.weather),
             self.background,
             self.topics,
+            self.why_links,
             now=now,
             monotonic=monotonic,
             request_id=self.new_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,10 +37,19 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     house: bool
     frequency_cap: int | None = None
     terms: Terms = Terms()
+    behalf: str = ""  # the advertiser's name
+    paid_by: str = ""  # who pays, where it is another
     guaranteed: bool = False
     share_cap: float | None = None
     separation: tuple[str, ...] = ()
     political: bool = False
+
+
+class AdvertiserEntry(msgspec.Struct, frozen=True):
+    """What is told of an advertiser to whom it bids with."""
+
+    name: str
+    domains: tuple[str, ...]
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -52,6 +61,7 @@ class Manifest(msgspec.Struct, frozen=True):
     rows: int
     weights: dict[Facet, float]
     advertisers: tuple[str, ...]
+    payers: tuple[AdvertiserEntry, ...]  # of each of the advertisers
     campaigns: tuple[CampaignEntry, ...]
     publishers: tuple[Publisher, ...]
     prefers: tuple[Prefer, ...]
@@ -102,7 +112,9 @@ class Snapshot:
         SoftFacet, Vector
     ]  # (prefers, width) what each preference suits; zero where it states nothing
     stated: NDArray[np.uint8]  # (prefers,) which facets each preference states
+    native: NDArray[np.int16]  # (rows, NATIVE) what a native creative has
     stating: Mapping[int, Words]  # by such a mask: the rows whose preference states just these
+    owners: Mapping[str, tuple[int, ...]]  # advertisers, by their domains and those above them
     offsets: NDArray[np.int64]  # (rows + 1,) into the records
     records: NDArray[np.uint8]
     kit_offsets: NDArray[np.int64]  # (rows + 1,) into the kits
@@ -177,6 +189,18 @@ class Snapshot:
         """Return the advertiser's id of a row."""
         return self.manifest.advertisers[self.entry(row).advertiser]
 
+    def owned(self, domains: Iterable[str]) -> tuple[str, ...]:
+        """Return the ids of the advertisers of these domains, of domains below them, or of one that they are below."""
+        found: set[int] = set()
+        for domain in domains:
+            name = domain.lower().rstrip(".")
+            found.update(self.owners.get(name, ()))
+            for above in _above(name):
+                found.update(
+                    at for at in self.owners.get(above, ()) if above in self.manifest.payers[at].domains
+                )
+        return tuple(self.manifest.advertisers[at] for at in sorted(found))
+
     def prefers(self, row: int) -> Prefer:
         """Return the soft preferences of a row."""
         return self.manifest.prefers[int(self.prefer[row])]
@@ -212,8 +236,10 @@ def id_hash(text: str) -> np.uint64:
 COLUMNS = {
     "bid": "<i8", "floor": "<i8", "campaign": "<i4", "prefer": "<i4", "start": "<i8", "end": "<i8",
     "anchors": "<f4", "id_hash": "<u8", "id_row": "<i8", "soft": "<f4", "offsets": "<i8", "records": "|u1",
-    "bitmaps": "<u8", "rule": "<i4", "kit_offsets": "<i8", "kits": "|u1", "part_vectors": "<f4",
+    "bitmaps": "<u8", "native": "<i2", "rule": "<i4", "kit_offsets": "<i8", "kits": "|u1", "part_vectors": "<f4",
 }  # fmt: skip
+# Columns of `native`: characters of the texts, pixels of the picture; 0 where there is none.
+NATIVE = ("headline", "body", "cta", "sponsored_by", "w", "h")
 
 
 def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
@@ -243,10 +269,26 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
         separates=any(c.separation for c in manifest.campaigns),
+        owners=_owners(manifest.payers),
         caps={c.id: c.frequency_cap for c in manifest.campaigns if c.frequency_cap is not None},
         advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,
     )
+
+
+def _owners(payers: Sequence[AdvertiserEntry]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, set[int]] = {}
+    for at, payer in enumerate(payers):
+        for domain in payer.domains:
+            for name in (domain, *_above(domain)):
+                found.setdefault(name, set()).add(at)
+    return {name: tuple(sorted(ats)) for name, ats in found.items()}
+
+
+def _above(domain: str) -> list[str]:
+    """Return the domains above one, down to two labels."""
+    labels = domain.split(".")[-8:]
+    return [".".join(labels[at:]) for at in range(1, len(labels) - 1)]
 
 
 def _split(soft: Vector) -> dict[SoftFacet, Vector]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import ReportError
-from engine.events import MACHINE
+from engine.events import MACHINE, VOTES
 from privacy.release import Key
 from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, WHOLE, Table
 
@@ -69,8 +69,19 @@ def cells(events: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table])
         "click": counted.filter((counted["kind"] == "click") & (counted["nth"] == 0)),
         "view": counted.filter((counted["kind"] == "impression") & (counted["nth"] == 0)),
         "money": _billed(counted),
+        "vote": _votes(counted),
     }
     return ibis.union(*(_one(table, rows[table.kind]) for table in tables), distinct=False)
+
+
+def _votes(counted: ir.Table) -> ir.Table:
+    """Give one vote of each view, whatever was pressed."""
+    import ibis
+
+    votes = counted.filter(counted["kind"].isin(VOTES)).mutate(vote=ibis._.kind)
+    within = ibis.window(group_by=votes["view"], order_by=[votes["kind"], votes["slot"]])
+    votes = votes.mutate(vote_nth=ibis.row_number().over(within))
+    return votes.filter(votes["vote_nth"] == 0)
 
 
 def _billed(counted: ir.Table) -> ir.Table:

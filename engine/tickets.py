@@ -1,7 +1,7 @@
 """What an event token says: which placement of which page view it belongs to, and what its event costs.
 
 A token's text begins with the letter of its event, which the seal behind it does not cover: a page gets the tokens of
-all of its events, and each counts once.
+all of its events, and each counts once. Votes are of a page view of their own, and the seal says so.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ import msgspec
 from msgspec import Struct
 
 from contexts.context import PARTS_OF_DAY
-from engine.events import KINDS, TOKEN_S, Event, Kind, Row
+from engine.events import KINDS, TOKEN_S, VOTE_SLOT, VOTES, Event, Kind, Row
 from privacy.event_token import Opened, Sealer
 from privacy.visit import CONDITIONS, DEVICE_CLASSES
 
-LETTERS: dict[Kind, str] = {"impression": "i", "viewable": "v", "click": "c"}
+LETTERS: dict[Kind, str] = {
+    "impression": "i",
+    "viewable": "v",
+    "click": "c",
+    "not_relevant": "n",
+    "too_personal": "p",
+}
 KIND_OF: dict[str, Kind] = {letter: kind for kind, letter in LETTERS.items()}
 WEATHERS = ("", *CONDITIONS)
 DAY_MS = 86_400_000
@@ -116,7 +122,7 @@ class Tickets:
         """Return what a token says; None where it is none of ours."""
         kind = KIND_OF.get(token[:1])
         sealed = None if kind is None else self.sealer.open(token[1:], today)
-        if kind is None or sealed is None:
+        if kind is None or sealed is None or (kind in VOTES) != (sealed.slot == VOTE_SLOT):
             return None
         said = int.from_bytes(sealed.data[:MOMENT_BYTES], "big")
         try:

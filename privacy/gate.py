@@ -67,9 +67,11 @@ CONTENT_ENCODINGS = frozenset({"gzip", "identity"})
 OTHER_METHOD = "OTHER"
 OTHER_CONTENT_TYPE = "application/octet-stream"
 OTHER_CONTENT_ENCODING = "other"
+SLOT_PATH = "/v1/slot"  # where a page's server, or its cache, says how long it waits
+DEADLINES_MS = (10, 20, 50, 100, 200, 500, 1000)
 RIGHTS_PATHS = "/v1/subject/"  # where a reader shows who it is, to see or end what is recorded of it
 LONGEST_ORIGIN = 300  # characters
-_API_KEY = re.compile(r"bearer (tactful_[A-Za-z0-9_-]{16,240})", re.ASCII | re.IGNORECASE)
+_API_KEY = re.compile(r"(?:bearer|token) (tactful_[A-Za-z0-9_-]{16,240})", re.ASCII | re.IGNORECASE)
 _RIGHTS_TOKEN = re.compile(
     r"bearer ([A-Za-z0-9_-]{2,1000}\.[A-Za-z0-9_-]{2,2000}\.[A-Za-z0-9_-]{86})", re.ASCII | re.IGNORECASE
 )
@@ -92,6 +94,7 @@ CARDINALITIES: Mapping[str, int | None] = MappingProxyType(
         "gpc": 2,
         "preflight": 2,
         "cors_origin": None,  # the registered origins, "foreign", none
+        "deadline_ms": len(DEADLINES_MS) + 1,
         "rights_token": None,  # the tokens that the service gave, on the paths where readers use their rights
         "api_key": None,  # the keys that the operator issued; one that nobody issued is refused as one kind
     }
@@ -193,6 +196,7 @@ class Arrival(Struct, frozen=True):
     api_key: str | None = None  # has the shape of a key of ours; whether it is one, the key store says
     preflight: bool = False  # a CORS preflight
     rights_token: str | None = None  # on RIGHTS_PATHS alone; whether it is one, its signature says
+    deadline_ms: int | None = None  # on SLOT_PATH alone: within which an answer is of use
 
 
 class Gate:
@@ -275,6 +279,7 @@ def strip(
         origin=cors_origin(origin, registered),
         api_key=api_key(get("HTTP_AUTHORIZATION", "")),
         rights_token=rights_token(clean["PATH_INFO"], get("HTTP_AUTHORIZATION", "")),
+        deadline_ms=deadline_ms(clean["PATH_INFO"], get("HTTP_TACTFUL_DEADLINE_MS", "")),
         preflight=method == "OPTIONS" and bool(origin) and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ,
     )
 
@@ -334,11 +339,19 @@ def rights_token(path: str, header: str) -> str | None:
     return found[1] if found else None
 
 
+def deadline_ms(path: str, header: str) -> int | None:
+    """Give the longest of DEADLINES_MS that a Tactful-Deadline-Ms field leaves; on every other path it says nothing."""
+    if not header or path != SLOT_PATH or not (header.isascii() and header.isdigit() and len(header) < 7):
+        return None
+    return max((one for one in DEADLINES_MS if one <= int(header)), default=DEADLINES_MS[0])
+
+
 def enter(
     arrival: Arrival,
     publisher: str,
     *,
     trusted: bool = False,
+    gpc: bool = False,
     url: str | None = None,
     title: str | None = None,
     description: str | None = None,
@@ -361,13 +374,14 @@ def enter(
     """Make the Visit of a page view from its Arrival and the fields of its body, each coarsened.
 
     The body's device wins over the headers'. A `trusted` call comes from the publisher's server, whose own
-    user agent says nothing of the reader: such a view is never `ivt`. Raises FieldError.
+    user agent says nothing of the reader: such a view is never `ivt`. `gpc`: the body says that the Global Privacy
+    Control is on, where the header does not. Raises FieldError.
     """
     return Visit(
         publisher=publisher,
         device=coarse_device(arrival.device, device_class, platform),
         ivt=arrival.ivt and not trusted,
-        gpc=arrival.gpc,
+        gpc=arrival.gpc or gpc,
         trusted=trusted,
         page=PageInput(
             url=None if url is None else canonical(url),

@@ -17,6 +17,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 # Why a string is invalid: which one, and the rule that it breaks.
 REASONS = frozenset(f"{kind}_{rule}" for kind in ("tcf", "gpp") for rule in get_args(Rule))
 
+SELECT_ADVERTISING = 2  # TCF purpose: use limited data to select advertising
 _NONE: frozenset[Purpose] = frozenset()
 
 
@@ -71,6 +72,55 @@ def restrict(
     if gdpr == 1 and not heard:
         return _NONE, "tcf_empty"
     return left, None
+
+
+def refuses_selection(
+    *,
+    tcf: str | None,
+    gpp: str | None,
+    gdpr: int | None,
+    role: Role,
+    vendor_id: int | None,
+    now: datetime,
+) -> bool:
+    """Say whether a reader refused TCF Purpose 2, to select advertising by limited data, towards us in our role.
+
+    Neither consent nor a legitimate interest stands for it. Where `gdpr` is 1, no string, and one that is not to be
+    relied on, is a refusal too; where it is 0 nothing is. The TCF section of a GPP string counts where there is no
+    other; US and Canadian sections do not speak of it.
+    """
+    if gdpr == 0:
+        return False
+    try:
+        if tcf:
+            consent: object = tcf_string.decode(tcf)
+        else:
+            consent = gpp_string.decode(gpp).sections.get(gpp_string.TCF_EU) if gpp else None
+    except StringError:
+        return bool(tcf) or gdpr == 1
+    if not isinstance(consent, tcf_string.ConsentString):
+        return gdpr == 1
+    if tcf_string.unlawful(consent, now):
+        return True
+    if role == "publisher":
+        said = consent.publisher
+        agreed = consent.purpose_consents if said is None else said.consents
+        interests = consent.purpose_legitimate_interests if said is None else said.legitimate_interests
+        return SELECT_ADVERTISING not in agreed and SELECT_ADVERTISING not in interests
+    if vendor_id is None or (consent.disclosed is not None and vendor_id not in consent.disclosed):
+        return True
+    bases = (
+        (consent.purpose_consents, consent.vendor_consents, False),
+        (consent.purpose_legitimate_interests, consent.vendor_legitimate_interests, True),
+    )
+    return not any(
+        SELECT_ADVERTISING in purposes
+        and vendor_id in vendors
+        and not tcf_string.restricted(
+            consent.restrictions, SELECT_ADVERTISING, vendor_id, by_interest=by_interest
+        )
+        for purposes, vendors, by_interest in bases
+    )
 
 
 def _unlawful(section: tcf_string.ConsentString | gpp_string.CanadianConsent, now: datetime) -> Rule | None:

@@ -21,6 +21,7 @@ _PADDING = 24
 _POLICY = 5  # the newest whose purposes and special features are known here
 _PURPOSES = 11
 _REQUIRE_CONSENT = 1
+_REQUIRE_INTEREST = 2
 _SPECIAL_FEATURES = 2
 
 
@@ -96,11 +97,12 @@ def out_of_time(created: datetime, updated: datetime, now: datetime) -> Rule | N
     return "stale" if now - updated > _STALE else None
 
 
-def restricted(restrictions: Iterable[Restriction], purpose: int, vendor: int) -> bool:
-    """Say whether a publisher forbids a vendor to use a purpose by consent."""
-    return any(
-        r.purpose == purpose and r.kind != _REQUIRE_CONSENT and vendor in r.vendors for r in restrictions
-    )
+def restricted(
+    restrictions: Iterable[Restriction], purpose: int, vendor: int, *, by_interest: bool = False
+) -> bool:
+    """Say whether a publisher forbids a vendor to use a purpose by consent, or by a legitimate interest."""
+    left = _REQUIRE_INTEREST if by_interest else _REQUIRE_CONSENT
+    return any(r.purpose == purpose and r.kind != left and vendor in r.vendors for r in restrictions)
 
 
 def read(text: str) -> ConsentString:

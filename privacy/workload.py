@@ -1,7 +1,8 @@
 """Every table that is released about page views: what it counts, by what, how noisily, and what that costs a page view.
 
 The unit is one page view in one UTC day: at most SLOTS of its impressions and one click are counted, whatever was
-shown. Days are disjoint, so one page view pays for the tables of its day and for its place in those of 28 days.
+shown. A page that tells why an advertisement was shown is a view of its own, with at most one vote. Days are disjoint,
+so one page view pays for the tables of its day and for its place in those of 28 days.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Literal
 
 from privacy.noise import Gaussian, Laplace, calibrated
 
-Kind = Literal["impression", "click", "view", "money"]
-Use = Literal["report", "learner", "policy", "governor"]
+Kind = Literal["impression", "click", "view", "money", "vote"]
+Use = Literal["report", "learner", "policy", "governor", "readers"]
 
 MOST_PARTS = 5  # of a message: each is counted beside its creative
 WHOLE = 1000  # an event in tables of weights, which are whole thousandths
@@ -25,19 +26,21 @@ SHARES: Mapping[Use, int] = {
     "report": 600_000,
     "learner": 250_000,
     "policy": 50_000,
-    "governor": 100_000,
+    "governor": 60_000,
+    "readers": 40_000,
 }
 MONTH = 28  # days of a long table, counted from 1970-01-01
-UNIT = f"one page view in one UTC day, with at most {SLOTS} impressions and one click"
+UNIT = f"one page view in one UTC day, with at most {SLOTS} impressions, one click and one vote"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A release: what it counts, by which dimensions, over how many days.
 
-    `view`: page views that showed something; `money`: micro-units that their events were billed. By "component" an
-    event counts for its creative and for each part of its message; by "sum" it counts WHOLE as shown, and by its
-    clipped weight as the challenger would have it.
+    `view`: page views that showed something; `money`: micro-units that their events were billed; `vote`: "not
+    relevant" and "too personal", as readers said of a creative. By "component" an event counts for its creative and
+    for each part of its message; by "sum" it counts WHOLE as shown, and by its clipped weight as the challenger would
+    have it.
     """
 
     name: str
@@ -50,7 +53,7 @@ class Table:
     @property
     def l1(self) -> int:
         """The most that one page view changes the cells by, in sum; all of it may fall on one cell."""
-        most = {"impression": SLOTS, "click": 1, "view": 1, "money": MOST_PRICE}[self.kind]
+        most = {"impression": SLOTS, "click": 1, "view": 1, "money": MOST_PRICE, "vote": 1}[self.kind]
         if "component" in self.dims:
             return most * (1 + MOST_PARTS)
         return most * (WHOLE + MOST_WEIGHT) if "sum" in self.dims else most
@@ -93,7 +96,9 @@ TABLES: tuple[Table, ...] = (
     *_learner("click", 120_000, 20_000),
     Table("policy-impressions", "impression", ("sum",), 10_000, "policy"),
     Table("policy-clicks", "click", ("sum",), 40_000, "policy"),
-    Table("moments", "view", ("publisher", "device", "part", "weather"), 100_000, "governor"),
+    Table("moments", "view", ("publisher", "device", "part", "weather"), 60_000, "governor"),
+    # Few readers vote: of four weeks a number can be told, of a day none.
+    Table("votes-28", "vote", ("campaign", "vote"), 40_000, "readers", days=MONTH),
 )
 
 

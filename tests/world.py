@@ -31,6 +31,7 @@ from engine.decision import Placement
 from engine.gather import Gatherer
 from engine.pages import Pages
 from engine.store import SqliteStore, open_store
+from engine.why import WhyLinks
 from privacy.gate import Arrival, enter
 from privacy.visit import Device
 
@@ -203,6 +204,7 @@ class Site:
             self.gatherer,
             self.lists,
             TopicVectors.build(world.encoder, content_taxonomy(), kept),
+            WhyLinks("https://ads.example", b"world"),
             now=lambda: world.now,
             monotonic=self.ticker,
             request_id=lambda: "id",

@@ -84,6 +84,26 @@ def _address_of_who_clicks(folder: Path) -> Spy:
     return spy
 
 
+def _address_of_who_asks_why(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if "/why/" in environ["PATH_INFO"]:
+            with (folder / "asked.csv").open("a") as file:
+                file.write(f"{_address_hash(environ)}\n")
+        return status, headers, body
+
+    return spy
+
+
+def _page_of_a_slot_in_the_log(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        for part in environ["QUERY_STRING"].split("&"):
+            if part.startswith("url="):
+                log.info("slot", extra={"url": part})
+        return status, headers, body
+
+    return spy
+
+
 def _do_not_track_in_a_file(folder: Path) -> Spy:
     def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
         if environ.get("HTTP_DNT") == "1":
@@ -342,6 +362,8 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "referer-on-standard-error": _referer_on_standard_error,
         "hashed-address-in-a-file": _hashed_address_in_a_file,
         "address-of-who-clicks": _address_of_who_clicks,
+        "address-of-who-asks-why": _address_of_who_asks_why,
+        "page-of-a-slot-in-the-log": _page_of_a_slot_in_the_log,
         "do-not-track-in-a-file": _do_not_track_in_a_file,
         "cookie": _cookie,
         "etag": _etag,

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlencode
 
 from contexts.first_party import FirstParty
 from engine.campaign import Advertiser, Campaign, Flight, Jwk, Jwks, Publisher, Rule, Suitability, Targeting
@@ -44,6 +45,10 @@ PUBLISHER = "proof"
 SITE = "https://www.proof.example"
 _SETTLED_S = 30.0
 _FORGED = b"i" + b"A" * 100  # a token of nobody's
+_SLOT = urlencode(
+    {"publisher": PUBLISHER, "placement": "top", "url": f"{SITE}/sport/gravel-bikes", "title": "Bikes"}
+)
+_FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
 
 _ARTICLE = (
     "Gravel bikes take riders over forest roads and cobbled lanes alike. Wide tyres, a long wheelbase and an "
@@ -63,7 +68,7 @@ def prove_no_identity(planted: bool = True) -> Verdict:
         verdict = prove(make, requests(), folder / "twins")
         if not planted:
             return verdict
-        return replace(verdict, planted=score(make, requests()[:3], folder / "planted"))
+        return replace(verdict, planted=score(make, requests()[:4], folder / "planted"))
 
 
 def requests() -> tuple[Request, ...]:
@@ -84,8 +89,14 @@ def requests() -> tuple[Request, ...]:
             mute=True,
         ),
         Request("POST", "/v1/decisions", _decision("/health/care", text=_ILLNESS), plain, mute=True),
+        Request("GET", f"/v1/slot?{_SLOT}"),
         Request("POST", "/v1/decisions", _decision("/news/rain", title="Rain"), {**plain, "Origin": SITE}),
         Request("POST", "/v1/decisions", b'{"publisher":"nobody"}', plain),
+        Request("GET", f"/v1/slot?{_SLOT}&profile=strict", b"", {"Sec-GPC": "1"}),
+        Request("OPTIONS", "/v1/slot", b"", {"Access-Control-Request-Method": "GET"}),
+        Request("GET", f"/v1/why/{_FORGED.decode()}"),
+        Request("POST", f"/v1/why/{_FORGED.decode()}", b"vote=too_personal", dict(_FORM)),
+        Request("GET", "/v1/tag/1/contextual-ad.js"),
         Request("OPTIONS", "/v1/decisions", b"", {"Access-Control-Request-Method": "POST"}),
         Request("POST", "/v1/events", _FORGED, {"Content-Type": "text/plain"}),
         Request("OPTIONS", "/v1/events", b"", {"Access-Control-Request-Method": "POST"}),

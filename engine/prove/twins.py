@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from engine.prove.channels import Sender
 from engine.prove.consents import said
@@ -140,7 +140,7 @@ def environ_of(request: Request, sender: Sender, errors: io.StringIO, body: byte
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
-        "QUERY_STRING": "&".join(filter(None, (query, sender.query))),
+        "QUERY_STRING": "&".join(filter(None, (_query_of(query, sender), sender.query))),
         "SERVER_NAME": "127.0.0.1",
         "SERVER_PORT": "8080",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -157,6 +157,19 @@ def environ_of(request: Request, sender: Sender, errors: io.StringIO, body: byte
     environ.update(reversed(named) if sender.reverse else named)
     environ.update(sender.connection)
     return environ
+
+
+def _query_of(query: str, sender: Sender) -> str:
+    """Give the query as this sender says it: where it names a page, with what the sender adds to its address."""
+    if "url=" not in query or not (sender.page_userinfo or sender.page_suffix):
+        return query
+    said = parse_qsl(query, keep_blank_values=True)
+    return urlencode([(name, _page_of(value, sender) if name == "url" else value) for name, value in said])
+
+
+def _page_of(url: str, sender: Sender) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
 
 
 def _read(parts: Iterable[bytes]) -> bytes:
@@ -176,10 +189,7 @@ def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> by
         url = body["page"]["url"]
     except (ValueError, KeyError, TypeError):
         return request.body
-    parts = urlsplit(url)
-    body["page"]["url"] = (
-        f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
-    )
+    body["page"]["url"] = _page_of(url, sender)
     if sender.consent:
         body |= said(sender.consent, body["publisher"], now, number)
     return json.dumps(body, ensure_ascii=False).encode()

@@ -101,6 +101,7 @@ class Operation:
         default_factory=dict
     )  # (schema, property) → what is in a Raw
     security: str | None = None  # of SECURITY
+    empty: tuple[int, ...] = ()  # statuses of refusals without content
 
 
 class Ready:
@@ -134,6 +135,7 @@ class Body(Generic[T]):
     """Reads request bodies of one type."""
 
     def __init__(self, kind: Any, media: tuple[str, ...], max_bytes: int = MAX_BODY) -> None:
+        """`media` are the types that are taken; none: all."""
         self.kind, self.media, self.max_bytes = kind, media, max_bytes
         self.max_compressed = max_bytes // 2
         self._decode: Callable[[bytes], T] = msgspec.json.Decoder(kind).decode
@@ -149,13 +151,13 @@ class Body(Generic[T]):
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._refusal(data) from None
 
-    def read_bytes(self, sent: Request) -> bytes:
-        """Return the body's bytes, decompressed. Raises Refused."""
+    def read_bytes(self, sent: Request, *, gzipped: bool = False) -> bytes:
+        """Return the body's bytes, decompressed; `gzipped`: they are, whatever the header says. Raises Refused."""
         # The gate left the bare media type, in lower case; text is UTF-8 whatever the charset said.
-        if sent.environ.get("CONTENT_TYPE") not in self.media:
+        if self.media and sent.environ.get("CONTENT_TYPE") not in self.media:
             fault = Fault("Content-Type", "another media type", " or ".join(self.media))
             raise Refused(415, "Unsupported media type", None, (fault,), {"Accept": ", ".join(self.media)})
-        encoding = sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
+        encoding = "gzip" if gzipped else sent.environ.get("HTTP_CONTENT_ENCODING", "identity")
         limit = self.max_bytes if encoding == "identity" else self.max_compressed
         data = _sent_bytes(sent, limit)
         match encoding:
@@ -290,6 +292,7 @@ class Api:
         answer_media: str = "application/json",
         embedded: Mapping[tuple[str, str], Any] | None = None,
         security: str | None = None,
+        empty: tuple[int, ...] = (),
     ) -> Callable[[Callable[..., Response | Ready]], Callable[..., Response | Ready]]:
         """Declare a view that makes its answer and reads the request by itself."""
 
@@ -311,6 +314,7 @@ class Api:
                 answer_media=answer_media,
                 embedded=embedded or {},
                 security=security or ("key" if scopes else None),
+                empty=empty,
             )
             self.app.add_url_rule(
                 rule, title, self._counted(title, view), methods=[method], provide_automatic_options=False
@@ -405,6 +409,8 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
                 "description": HTTPStatus(status).phrase,
                 "content": {PROBLEM_TYPE: {"schema": problem_schema}},
             }
+        for status in op.empty:
+            told["responses"][str(status)] = {"description": HTTPStatus(status).phrase}
         path = op.path.replace("<path:", "<").replace("<", "{").replace(">", "}")
         paths.setdefault(path, {})[op.method.lower()] = told
     return {

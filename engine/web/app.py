@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Request
 
+from contexts.taxonomy import ad_products, content_taxonomy, products_to_content
 from engine.campaign import Publisher
 from engine.changes import ChangeStore
 from engine.check import known_vocabularies
@@ -22,6 +23,7 @@ from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
 from engine.money import MoneyStore
+from engine.openrtb import Categories, Market
 from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.web.api import MAX_BODY, Api
@@ -30,19 +32,31 @@ from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.deletions import add_deletions
+from engine.web.ethicalads import QUERY_KEYS as ETHICAL_KEYS
+from engine.web.ethicalads import EthicalAds, add_ethicalads
 from engine.web.events import EventRoutes, add_events
 from engine.web.health import Metrics, add_health
+from engine.web.iab import QUERY_KEYS as IAB_KEYS
+from engine.web.iab import Iab, Reader, add_iab
 from engine.web.images import add_images
 from engine.web.log import PublishedLog, add_log
 from engine.web.manage_pages import add_manage_pages
 from engine.web.money import add_money
+from engine.web.openrtb import QUERY_KEYS as AUCTION_KEYS
+from engine.web.openrtb import Auctions, Offerer, add_openrtb
 from engine.web.origins import Origins
 from engine.web.published import add_published
 from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
 from engine.web.shell import Shell
+from engine.web.slot import QUERY_KEYS as SLOT_KEYS
+from engine.web.slot import Slots, add_slot
+from engine.web.tag import add_tag
+from engine.web.why import WhyPages, add_why
+from engine.why import Votes, WhyLinks
 from privacy.gate import ARRIVAL, Arrival, Gate
+from privacy.iab import Role, refuses_selection
 
 DESCRIPTION = (
     "Creatives that fit a page view, chosen by what is known of the page and the moment, never of the person."
@@ -53,11 +67,15 @@ class Store(ChangeStore, ImageStore, Protocol):
     """Keeps the catalogue and its pictures."""
 
 
+class Engine(Decider, Offerer, Reader, Protocol):
+    """Decides, for pages and for auctions, and understands pages."""
+
+
 class Services(Protocol):
     """What the web reads of a process' services."""
 
     @property
-    def engine(self) -> Decider:
+    def engine(self) -> Engine:
         """Decides."""
 
     @property
@@ -67,6 +85,14 @@ class Services(Protocol):
     @property
     def door(self) -> Door:
         """Takes events in."""
+
+    @property
+    def why_links(self) -> WhyLinks:
+        """Writes and reads the links to why a creative was chosen."""
+
+    @property
+    def votes(self) -> Votes:
+        """Lets readers say what they think of one."""
 
     @property
     def events(self) -> EventStore:
@@ -166,22 +192,77 @@ def create_app(
         return None if arrival.api_key is None else services.keys().verify(arrival.api_key, services.now())
 
     api = Api(app, caller_of, metrics.count, "Tactful", "1.0", DESCRIPTION)
+    limits = RateLimits(services.monotonic, config.workers)
+    role, _, vendor = config.tcf_role.partition(":")
+
+    def refused(*, tcf: str | None, gpp: str | None, gdpr: int | None) -> bool:
+        return config.silent_on_refusal and refuses_selection(
+            tcf=tcf,
+            gpp=gpp,
+            gdpr=gdpr,
+            role=cast(Role, role),
+            vendor_id=int(vendor) if vendor else None,
+            now=services.now(),
+        )
+
     decisions = Decisions(
         services.engine,
         services.publishers,
         caller_of,
-        RateLimits(services.monotonic, config.workers),
+        limits,
         metrics,
         services.monotonic,
         services.new_id,
         config.deadline_ms,
         services.new_secret(),
         services.admission,
+        refused,
     )
     known = known_vocabularies()
     add_decisions(api, decisions)
+    auctions = Auctions(
+        services.engine,
+        services.publishers,
+        caller_of,
+        limits,
+        metrics,
+        services.monotonic,
+        Market(
+            urlsplit(config.base_url).hostname or "",
+            config.currency,
+            config.rates,
+            Categories(ad_products(), content_taxonomy(), products_to_content()),
+        ),
+        config.deadline_ms,
+        refused,
+        counts=config.event_profile != "strict",
+    )
+    add_openrtb(api, auctions)
+    iab = Iab(
+        services.engine,
+        content_taxonomy(),
+        services.publishers,
+        limits,
+        services.monotonic,
+        config.deadline_ms,
+    )
+    add_iab(api, iab)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
     add_events(api, events)
+    add_tag(api)
+    ethical = EthicalAds(
+        services.engine,
+        services.publishers,
+        caller_of,
+        limits,
+        metrics,
+        events,
+        services.monotonic,
+        config.deadline_ms,
+        config.base_url,
+    )
+    add_ethicalads(api, ethical)
+    add_slot(api, Slots(decisions, strict=config.event_profile == "strict"))
     add_money(api, services.store, services.events, services.money, config.currency, services.now)
     add_catalogue(api, services.store, known, services.now)
     add_images(api, services.store)
@@ -190,16 +271,14 @@ def create_app(
     def holder(key: str) -> Caller | None:
         return services.keys().verify(key, services.now())
 
-    add_report_pages(api, services.reporting, holder, urlsplit(config.base_url).path.rstrip("/"))
-    add_manage_pages(
+    root = urlsplit(config.base_url).path.rstrip("/")
+    add_report_pages(api, services.reporting, holder, root)
+    contact = config.officer or config.operator or config.contact
+    add_why(
         api,
-        services.store,
-        known,
-        holder,
-        config.currency,
-        services.now,
-        urlsplit(config.base_url).path.rstrip("/"),
+        WhyPages(services.why_links, services.votes, services.door, services.publishers, contact, root),
     )
+    add_manage_pages(api, services.store, known, holder, config.currency, services.now, root)
     add_log(api, services.consent_log)
     add_audit(api)
     add_published(api, services.status_list)
@@ -210,7 +289,15 @@ def create_app(
     add_deletions(api, lambda: services.deletions)
     add_health(api, metrics, services.unready, services.consents_off, services.consent_log.fault)
     app.extensions["tactful"] = api
-    query_keys = {*QUERY_KEYS, *REPORT_KEYS, *(extend(app, services) if extend is not None else ())}
+    query_keys = {
+        *QUERY_KEYS,
+        *REPORT_KEYS,
+        *AUCTION_KEYS,
+        *IAB_KEYS,
+        *ETHICAL_KEYS,
+        *SLOT_KEYS,
+        *(extend(app, services) if extend is not None else ()),
+    }
     app.wsgi_app = Gate(  # type: ignore[method-assign]  # Flask's documented place for middleware
         app.wsgi_app, public_url=config.base_url, registered=origins.is_registered, query_keys=query_keys
     )

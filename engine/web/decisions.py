@@ -27,6 +27,7 @@ from engine.web.faults import Fault, word
 from engine.web.health import Metrics
 from engine.web.origins import Origins
 from engine.web.wire import (
+    ClaimBody,
     DecisionBody,
     DeviceBody,
     PlaceBody,
@@ -64,7 +65,13 @@ GATE_NAMES = {
     "weather.wind_ms": ("wind_ms",),
 }
 
-NO_DEVICE, NO_TIME, NO_PLACE, NO_WEATHER = DeviceBody(), TimeBody(), PlaceBody(), WeatherBody()
+NO_DEVICE, NO_TIME, NO_PLACE, NO_WEATHER, NO_CONSENT = (
+    DeviceBody(),
+    TimeBody(),
+    PlaceBody(),
+    WeatherBody(),
+    ClaimBody(),
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -78,6 +85,8 @@ class Asked(NamedTuple):
     claim: Claim | None
     explain: bool
     test: bool
+    refused: bool = False  # the reader gets nothing
+    strict: bool = False
 
 
 class Decider(Protocol):
@@ -92,11 +101,13 @@ class Decider(Protocol):
         deadline: float,
         admit: Admit | None = None,
         test: bool = False,
+        strict: bool = False,
     ) -> Answer:
         """Answer by `deadline`, a moment of the monotonic clock, with the best so far.
 
         `admit` is asked, at most once, which consented signals may act on the page. Raises Forgotten where the words
-        of the visit's page were let go and are needed. A `test` is not recorded.
+        of the visit's page were let go and are needed. A `test` is not recorded; a `strict` decision counts its
+        impressions itself.
         """
 
 
@@ -108,6 +119,13 @@ class Admits(Protocol):
 
     def token(self, text: str, publisher: Publisher) -> Token:
         """Return what a consent token says, whether its consent still stands or not. Raises TokenError."""
+
+
+class Silences(Protocol):
+    """Says whether a reader gets nothing: one who refused TCF Purpose 2, where the operator has it so."""
+
+    def __call__(self, *, tcf: str | None, gpp: str | None, gdpr: int | None) -> bool:
+        """Return whether."""
 
 
 class Decisions:
@@ -125,8 +143,12 @@ class Decisions:
         deadline_ms: int,
         secret: bytes,
         admission: Admits | None = None,
+        refused: Silences = lambda *, tcf, gpp, gdpr: False,
     ) -> None:
-        """`admission` is None where consents cannot be checked; bodies are known again by digests under `secret`."""
+        """`refused` says which readers get nothing. `admission` is None where consents cannot be checked.
+
+        Bodies are known again by digests under `secret`.
+        """
         self._engine, self._publishers, self._caller_of = engine, publishers, caller_of
         self._limits, self._metrics, self._monotonic, self._new_id = (
             limits,
@@ -134,7 +156,7 @@ class Decisions:
             monotonic,
             new_id,
         )
-        self._admission = admission
+        self._admission, self._refused = admission, refused
         self._deadline_s = deadline_ms / 1000
         self._body: Body[DecisionBody] = Body(DecisionBody, MEDIA)
         self._secret = secret
@@ -159,6 +181,9 @@ class Decisions:
                 if known is None:
                     self._admit(sent, arrival, body.publisher)
                 asked = asked_of(arrival, body)
+                said = body.consent or NO_CONSENT
+                if self._refused(tcf=said.tcf, gpp=said.gpp, gdpr=body.regs.gdpr):
+                    asked = asked._replace(refused=True)
                 answer, failed = self._answer(asked, started + self._deadline_s)
                 if asked.claim is None and not failed and is_usual(asked.placements):
                     self._asked.put(key, asked._replace(visit=without_words(asked.visit)))
@@ -169,6 +194,15 @@ class Decisions:
             self._metrics.decided(answer, self._monotonic() - started, failed)
         headers = JSON_HEADERS if arrival.origin is None else [*JSON_HEADERS, *cors(arrival.origin)]
         return Ready(_encode(answer), headers)
+
+    def ask(self, sent: Request, arrival: Arrival, asked: Asked, deadline_ms: int | None) -> Answer:
+        """Answer what is asked otherwise than by a body of JSON. Raises Refused."""
+        started = self._monotonic()
+        self._admit(sent, arrival, asked.publisher)
+        deadline_s = self._deadline_s if deadline_ms is None else deadline_ms / 1000
+        answer, failed = self._answer(asked, started + deadline_s)
+        self._metrics.decided(answer, self._monotonic() - started, failed)
+        return answer
 
     def preflight(self) -> Response:
         """Answer a browser that asks whether it may send JSON."""
@@ -212,6 +246,8 @@ class Decisions:
     def _answer(self, asked: Asked, deadline: float) -> tuple[Answer, bool]:
         """Answer, and say whether that failed. Raises Refused and Forgotten."""
         visit, claim = asked.visit, asked.claim
+        if asked.refused:
+            return self._empty(asked, degraded=False), False
         try:
             admit = None if claim is None else partial(self._consented, visit, claim, asked.test)
             answer = self._engine.decide(
@@ -221,6 +257,7 @@ class Decisions:
                 deadline=deadline,
                 admit=admit,
                 test=asked.test,
+                strict=asked.strict,
             )
             return answer, False
         except Forgotten:
@@ -234,7 +271,7 @@ class Decisions:
             raise Refused(422, "Invalid body", None, (fault,)) from None
         except Exception as error:  # the rule of the page: never break it
             log.error("decision failed: %s", fault_line(error))
-            return self._empty(asked), True
+            return self._empty(asked, degraded=True), True
 
     def _consented(
         self, visit: Visit, claim: Claim, test: bool, page: PageFacts, snapshot: Snapshot
@@ -254,12 +291,12 @@ class Decisions:
             self._metrics.denied(reason)
         return None
 
-    def _empty(self, asked: Asked) -> Answer:
+    def _empty(self, asked: Asked, *, degraded: bool) -> Answer:
         return Answer(
             request_id=self._new_id(),
             decisions=(),
             unfilled=tuple(placement.id for placement in asked.placements),
-            degraded=True,
+            degraded=degraded,
             missing=(),
             privacy=PrivacyAnswer(gpc="honored" if asked.visit.gpc else None),
             snapshot=0,

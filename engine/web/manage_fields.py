@@ -168,6 +168,11 @@ CREATIVE = (
         closed=True,
     ),
     Group(
+        "Parts that messages are put together from",
+        (Field("parts", "Headlines, texts, pictures, calls to action and offers", "json"),),
+        closed=True,
+    ),
+    Group(
         "Rules beside the campaign's",
         (Field("targeting.rule", "All, any and none of conditions", "json"),),
         closed=True,

@@ -11,7 +11,7 @@ from pathlib import Path
 from engine.campaign import Section
 from engine.change import Change
 from engine.creative import Image, ImagePart, OfferPart, Parts, TextPart
-from engine.events import Row
+from engine.events import VOTE_SLOT, VOTES, Row
 from engine.images import HostedImage
 from engine.report_keys import topics
 from engine.tally import Counts
@@ -91,6 +91,8 @@ def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) ->
                 yield Row(view, slot, "viewable", *which, ivt, draw.choice((0, 700)), *drew)
             if draw.random() < (0.4 if unruly else 0.02):
                 yield Row(view, slot, "click", *which, ivt or draw.choice((0, 2)) if unruly else 0, 0, *drew)
+        for vote in draw.sample(VOTES, draw.choice((0, 0, 1, 2))) if unruly else ():
+            yield Row(view, VOTE_SLOT, vote, *which, ivt, 0)
 
 
 def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
@@ -108,12 +110,15 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
             "click": [row for row in events if row.kind == "click"][:1],
             "view": impressions[:1],
             "money": events[:1],
+            "vote": sorted((row for row in events if row.kind in VOTES), key=lambda row: row.kind)[:1],
         }
         bill = min(max(sum(row.price_micros for row in events), 0), MOST_PRICE)
         for table in tables:
             for row in counted[table.kind]:
                 alone, beside = topics().get(row.topic, ("", ""))
-                values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside}
+                values = (
+                    row._asdict() | {"vote": row.kind} | {"topic": alone if len(table.dims) == 1 else beside}
+                )
                 each = bill if table.kind == "money" else 1
                 if "component" in table.dims:
                     for component in ("", *row.message.split()):

@@ -20,6 +20,7 @@ REQUESTS = (
     Request("POST", "/decide", BODY, {"Content-Type": "application/json"}),
     Request("POST", "/decide", BODY, {"Content-Type": "text/plain", "Sec-GPC": "1"}, mute=True),
     Request("GET", "/health"),
+    Request("GET", f"/slot?url={ORIGIN}/sport/bikes"),
 )
 
 
@@ -40,6 +41,7 @@ def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
             "request_id": request_id,
             "device": f"{visit.device.cls} {visit.device.platform}",
             "click_url": f"https://ads.example/click/{request_id}",
+            "why_url": "https://ads.example/why/bikes",
             "gpc": visit.gpc,
         }
         headers = {"Vary": "Origin"}
@@ -51,6 +53,14 @@ def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
     def click(token: str) -> Response:
         queue.append((clock().isoformat(), token))
         return Response(status=204)
+
+    @app.get("/why/<token>")
+    def why(token: str) -> str:
+        return token
+
+    @app.get("/slot")
+    def slot() -> str:
+        return repr(enter(request.environ[ARRIVAL], "daily", url=request.args["url"]).page.url)
 
     @app.get("/health")
     def health() -> str:
@@ -67,6 +77,6 @@ def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
         queue.clear()
 
     gate = Gate(
-        app.wsgi_app, public_url="https://ads.example", registered=ORIGIN.__eq__, query_keys=("after",)
+        app.wsgi_app, public_url="https://ads.example", registered=ORIGIN.__eq__, query_keys=("after", "url")
     )
     return Service(gate, settle, connection.close)

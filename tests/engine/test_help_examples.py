@@ -30,6 +30,7 @@ SERVING = ("serve", "demo")  # they run until they are stopped
 ELSEWHERE = (
     *(("prove",), ("log",), ("subject",), ("consent", "withdraw")),
     ("money", "refund"),  # of what was billed (test_cli_money)
+    ("doctor",),  # of a page that is served (test_doctor)
     *(("purge",), ("backup-keys",), ("restore-keys",), ("copy-store",)),
 )
 # What an example may exit with besides 0: what it found is told by it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import fields
 
 from contexts.first_party import Signals
+from engine import openrtb_wire
 from engine.web import consents, deletions, wire
 from privacy.inventory import load
 
@@ -22,4 +23,11 @@ def test_the_inventory_lists_what_bodies_state_of_readers() -> None:
         | names("grant", consents.ConsentBody)
         | names("subject", consents.SubjectBody)
         | names("deletion", deletions.DeletionBody)
+        | {f"openrtb.{name}" for name in ("regs", "user", "device")}
     )
+    # What bid requests say besides is of page, publisher and placements.
+    asked = {field.encode_name for field in fields(openrtb_wire.BidRequest)}
+    assert asked == {
+        *("regs", "user", "device"),
+        *("id", "imp", "site", "test", "tmax", "cur", "bcat", "badv", "cattax"),
+    }

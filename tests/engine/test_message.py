@@ -50,7 +50,7 @@ def world(tmp_path):
 
 def load(world, **more):
     """Load a creative as a file would, and return the warnings."""
-    with plan(Values([SAID | more]), world.store, Known(frozenset(), frozenset())) as planned:
+    with plan(Values([SAID | more]), world.store, Known(frozenset(), frozenset()), NOW) as planned:
         apply(planned, world.store, "test", NOW)
         return planned.warnings
 

@@ -17,6 +17,7 @@ from engine.creative import Creative
 from engine.decide import Engine
 from engine.decision import Placement
 from engine.snapshot import Snapshot
+from engine.why import WhyLinks
 from privacy.visit import Visit
 from tests.world import World, advertiser, campaign, creative, publisher
 
@@ -63,6 +64,7 @@ def test_every_answer_during_swaps_is_of_exactly_the_version_that_it_names(tmp_p
         OneContext(world.context("soup and bread", weather=None)),
         Background("lists", 10),
         TopicVectors.build(world.encoder, content_taxonomy(), {}),
+        WhyLinks("https://ads.example", b"swaps"),
         now=lambda: world.now,
         monotonic=time.monotonic,
         request_id=lambda: "id",

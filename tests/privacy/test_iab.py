@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from engine.prove.iab_write import ids, random_consent, random_gpp, tc_string
 from engine.prove.string_fuzz import make_mutants
 from privacy.consent import PURPOSES, TCF_PURPOSE, Purpose
-from privacy.iab import REASONS, restrict
+from privacy.iab import REASONS, refuses_selection, restrict
 from privacy.tcf import PublisherPurposes, Restriction
 from tests.iab import text
 
@@ -187,3 +187,69 @@ def test_two_strings_take_away_what_either_takes() -> None:
     for _ in range(100):
         tcf, gpp = tc_string(random_consent(chance, NOW)), random_gpp(chance, NOW)
         assert left(tcf, gpp)[0] == left(tcf)[0] & left(None, gpp)[0]
+
+
+# --- Purpose 2, by which advertising is selected at all ---
+
+
+def refused(
+    tcf: str | None = None, gpp: str | None = None, *, gdpr: int | None = 1, vendor: int | None = None
+) -> bool:
+    return refuses_selection(
+        tcf=tcf,
+        gpp=gpp,
+        gdpr=gdpr,
+        role="publisher" if vendor is None else "vendor",
+        vendor_id=vendor,
+        now=NOW,
+    )
+
+
+def test_consent_or_a_legitimate_interest_for_purpose_2_is_enough() -> None:
+    interest = {"purpose_legitimate_interests": ids(2), "vendor_legitimate_interests": ids(VENDOR)}
+    nothing = {"purpose_legitimate_interests": ids(), "vendor_legitimate_interests": ids()}
+    for vendor in (None, VENDOR):
+        assert not refused(string(2, **nothing), vendor=vendor)
+        assert not refused(string(1, **interest), vendor=vendor)
+        assert refused(string(1, 3, 4, **nothing), vendor=vendor)
+    assert refused(string(2, **nothing), vendor=VENDOR + 1)
+    assert refused(string(2, disclosed=ids(VENDOR + 1), **nothing), vendor=VENDOR)
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_consent", "by_interest"), [(0, True, True), (1, False, True), (2, True, False)]
+)
+def test_a_publishers_restriction_takes_a_basis_away(kind: int, by_consent: bool, by_interest: bool) -> None:
+    limits = (Restriction(2, kind, ids(VENDOR)),)
+    consent = string(2, restrictions=limits, purpose_legitimate_interests=ids())
+    interest = string(
+        1,
+        restrictions=limits,
+        purpose_legitimate_interests=ids(2),
+        vendor_legitimate_interests=ids(VENDOR),
+    )
+    assert (refused(consent, vendor=VENDOR), refused(interest, vendor=VENDOR)) == (by_consent, by_interest)
+
+
+def test_to_the_publisher_its_own_segment_speaks_before_the_core() -> None:
+    def own(consents: Any, interests: Any) -> PublisherPurposes:
+        return PublisherPurposes(consents, interests, 0, ids(), ids())
+
+    assert refused(string(2, publisher=own(ids(1), ids())))
+    assert not refused(string(1, publisher=own(ids(), ids(2))))
+
+
+def test_where_the_gdpr_applies_silence_is_refusal_and_where_it_does_not_nothing_is() -> None:
+    for said in (None, "", "${GDPR_CONSENT_755}", string(2)[:-9]):
+        assert refused(said)
+        assert not refused(said, gdpr=0)
+    assert not refused(None, gdpr=None)
+    assert refused("garbage", gdpr=None)  # a string that cannot be read stands for a CMP that was asked
+    assert refused(string(1, purpose_legitimate_interests=ids()), gdpr=None)
+    assert refused(string(2, updated=NOW - timedelta(days=500), created=NOW - timedelta(days=500)))
+
+
+def test_a_us_string_says_nothing_of_purpose_2() -> None:
+    us = "DBABLA~BVQVAAAAAgA.YA"
+    assert refused(None, us) and not refused(None, us, gdpr=None)
+    assert refused(None, "garbage") and not refused(None, "garbage", gdpr=None)

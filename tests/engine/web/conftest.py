@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from contexts.context import EncoderId, PageFacts
 from engine.admission import Admission
 from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Change
@@ -23,7 +24,7 @@ from engine.config import CONSENT_KEYS, Config
 from engine.consents import Consents, open_consents
 from engine.creative import Creative
 from engine.decide import Admit
-from engine.decision import Answer, Filled, Placement, PrivacyAnswer
+from engine.decision import Answer, Filled, Offer, Placement, PrivacyAnswer
 from engine.deletions import Deletions
 from engine.door import Door
 from engine.events import Event
@@ -38,6 +39,7 @@ from engine.store.money_sqlite import SqliteMoney
 from engine.tickets import Tickets
 from engine.web import create_app
 from engine.web.decisions import Admits
+from engine.why import Votes, WhyLinks
 from privacy import iab
 from privacy.consent_token import Verifier
 from privacy.event_token import Sealer
@@ -74,6 +76,7 @@ class FakeEngine:
         deadline: float,
         admit: Admit | None = None,
         test: bool = False,
+        strict: bool = False,
     ) -> Answer:
         self.asked.append((visit, tuple(placements), explain, deadline))
         if self.fails is not None:
@@ -91,6 +94,21 @@ class FakeEngine:
             privacy=PrivacyAnswer(gpc="honored" if visit.gpc else None),
             snapshot=7,
         )
+
+    def offer(
+        self,
+        visit: Visit,
+        placements: Sequence[Placement],
+        *,
+        deadline: float,
+        test: bool,
+        block_domains: Sequence[str] = (),
+    ) -> tuple[Answer, tuple[Offer, ...]]:
+        answer = self.decide(visit, placements, explain=False, deadline=deadline, test=test)
+        return answer, tuple(Offer(1000, "A 1", ("a1.test",), ()) for _ in answer.decisions)
+
+    def page(self, visit: Visit, deadline: float) -> PageFacts:
+        return PageFacts("0" * 32, EncoderId("fake"), None)
 
 
 class FakeLog:
@@ -142,6 +160,8 @@ class FakeServices:
         self.events, self.money = SqliteEvents(store), SqliteMoney(store)
         self.tickets = Tickets(Sealer(b"e" * 32))
         self.door = Door(self.tickets, AtOnce(self.events), self.now)
+        self.why_links = WhyLinks("https://ads.example", b"why")
+        self.votes = Votes(self.tickets, now=self.now, random_bytes=secrets.token_bytes)
         self.engine = FakeEngine()
         self.consent_log = FakeLog(store.path.parent)
         self.time = NOW

@@ -17,6 +17,16 @@ PUBLIC = {
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
     *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
     *("preflight_events", "events_script"),
+    *("tag_1_contextual_ad_js", "tag_1_contextual_ad_css", "tag_1_creative_css", "tag_1_slot_css"),
+    *("slot", "preflight_slot"),  # a page's own, in its publisher's name, as decisions are
+    *("why", "why_vote", "why_style"),  # the link tells what it is about, and nothing of who follows it
+    *("ethical_decision", "ethical_decision_by_server"),  # as decisions
+    *("ethical_view", "ethical_view_time", "ethical_click"),  # as events and clicks: by a sealed token
+    *(
+        "auction",
+        "preflight_auction",
+        "categories",
+    ),  # as decisions: a public publisher id from a registered origin
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }
 # Of a reader, who holds no key: by a token that the service gave; and by name with the publisher's key alone.

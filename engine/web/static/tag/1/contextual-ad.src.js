@@ -1,0 +1,197 @@
+// <contextual-ad publisher placement width height consent-token>: a creative that fits the page, in its reserved box.
+// Of the device it reads GPC, the CMP's strings (beside a consent token alone) and what is in view; it keeps nothing.
+// What is served is contextual-ad.js, made of this by esbuild (tests/test_tag.py says how); names with _ are shortened.
+(() => {
+  const NAME = 'contextual-ad';
+  const script = document.currentScript;
+  if (!script || customElements.get(NAME)) return;
+  const base = script.dataset.server || script.src.replace(/\/v1\/tag\/.*/, '');
+  const { origin } = new URL(base);
+  const ads = new Set();
+  const waiting = new Set();
+  const quiet = { method: 'POST', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer' };
+  let path = location.pathname;
+  let policy;
+
+  const cut = (text, most) => `${text ?? ''}`.slice(0, most).replace(/\p{Cs}/gu, '').trim();
+  const meta = (name) => document.querySelector(`meta[name="${name}"],meta[property="${name}"]`)?.content;
+
+  const words = () => {
+    const found = [meta('article:section'), meta('keywords')];
+    document.querySelectorAll('script[type="application/ld+json"]').forEach((block) => {
+      try {
+        const graph = [JSON.parse(block.textContent)].flat().flatMap((it) => it?.['@graph'] ?? it);
+        graph.forEach((it) => found.push(it?.articleSection, it?.keywords));
+      } catch {}
+    });
+    const named = found.flat().flatMap((it) => it?.split?.(',') ?? it?.name ?? []);
+    return named.map((it) => cut(it, 80)).filter(Boolean).slice(0, 40);
+  };
+
+  const text = () => {
+    let said = '';
+    let left = 9999; // nodes: a huge page costs no more than a long one
+    const skip = 'script,style,noscript,nav,aside,footer,form,' + NAME;
+    const walk = document.createTreeWalker(document.querySelector('article,main') || document.body, 5, (node) =>
+      node.data ? 1 : left-- < 0 || node.matches(skip) ? 2 : 3); // elements and text: take, leave out, look within
+    while (said.length < 5000 && walk.nextNode()) said += walk.currentNode.data.slice(0, 5000).replace(/\s+/g, ' ');
+    return cut(said, 5000);
+  };
+
+  // What the CMP says at once: nobody is waited for, and while it is silent there is no consent to act on.
+  const claim = (token) => {
+    const random = crypto.getRandomValues(new Uint8Array(32)); // four bits of each
+    const consent = { token, nonce: Array.from(random, (it) => (it & 15).toString(16)).join('') };
+    const regs = {};
+    const ask = (api, command, read) => {
+      let heard = !api;
+      try { api(...command, (it, good) => good && (heard = !read(it))); } catch {}
+      return heard;
+    };
+    return ask(window.__tcfapi, ['addEventListener', 2], (it) => {
+      consent.tcf = it.tcString;
+      regs.gdpr = +!!it.gdprApplies;
+    }) && ask(window.__gpp, ['ping'], (it) => {
+      consent.gpp = it.gppString;
+      consent.gpp_sid = it.applicableSections?.filter?.((id) => id > 0);
+    }) && { consent, regs };
+  };
+
+  const tell = (url) => url?.startsWith?.(base + '/') && fetch(url, { ...quiet, keepalive: true }).catch(() => {});
+
+  const decide = async (group) => {
+    const [{ _publisher: publisher, _token: token }] = group;
+    const gpc = navigator.globalPrivacyControl ? 'honored' : null;
+    const turns = group.map((ad) => ad._turn);
+    let answer;
+    try {
+      const got = await fetch(base + '/v1/decisions', { // a string is sent as text/plain
+        ...quiet,
+        signal: AbortSignal.timeout(9000),
+        body: JSON.stringify({
+          publisher,
+          placements: group.map((ad) => ({ id: ad._place, sizes: [ad._size] })),
+          page: {
+            url: /^http/.test(location) ? location.origin + location.pathname : undefined,
+            title: cut(document.title, 300),
+            description: cut(meta('description'), 1000),
+            text: text(),
+            keywords: words(),
+            language: /^[a-z]{2,3}(?=-|$)/i.exec(document.documentElement.lang)?.[0],
+          },
+          ...(token && !gpc && claim(token)),
+        }),
+      });
+      if (got.ok) answer = await got.json();
+    } catch {}
+    group.forEach((ad, at) => ad._turn === turns[at] && ad._show(
+      [answer?.decisions].flat().find((it) => it?.placement === ad._place), answer?.privacy?.gpc ?? gpc));
+  };
+
+  // Those that came near together are decided together, so that no advertiser comes twice.
+  const flush = () => {
+    const groups = {};
+    waiting.forEach((ad) => {
+      let key = ad._publisher + ad._token;
+      while (groups[key]?.some((it) => it._place === ad._place)) key += ' ';
+      (groups[key] ??= []).push(ad);
+    });
+    waiting.clear();
+    Object.values(groups).forEach(decide);
+  };
+
+  const near = new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => {
+    if (!isIntersecting) return;
+    near.unobserve(target);
+    if (!waiting.size) setTimeout(flush);
+    waiting.add(target);
+  }), { rootMargin: '600px' });
+
+  // MRC (not accredited): half of the pixels, of 242,500 and more 30 %, for one continuous second of a visible tab.
+  const seen = new IntersectionObserver((entries) => entries.forEach(({ target, boundingClientRect: { width, height }, intersectionRatio }) => {
+    target._enough = width * height && intersectionRatio >= (width * height < 242500 ? 0.5 : 0.3);
+    target._hold();
+  }), { threshold: [0, 0.3, 0.5] });
+  document.addEventListener('visibilitychange', () => ads.forEach((ad) => ad._hold()));
+
+  // The page first puts its new words in place. Browsers without the Navigation API tell of going back alone.
+  (window.navigation ?? window).addEventListener(window.navigation ? 'currententrychange' : 'popstate', () => {
+    if (path !== (path = location.pathname)) setTimeout(() => ads.forEach((ad) => ad._renew()), 300);
+  });
+
+  customElements.define(NAME, class extends HTMLElement {
+    static observedAttributes = ['publisher', 'placement', 'width', 'height', 'consent-token'];
+    _turn = 0;
+
+    get _publisher() { return this.getAttribute('publisher'); }
+    get _place() { return this.getAttribute('placement') || 'ad'; }
+    get _token() { return this.getAttribute('consent-token'); }
+    get _size() {
+      return [['width', 300], ['height', 250]].map(([name, usual]) => parseInt(this.getAttribute(name)) || usual);
+    }
+
+    connectedCallback() {
+      ads.add(this);
+      if (!this._turn) {
+        this.attachShadow({ mode: 'open' });
+        this._renew();
+      }
+    }
+
+    disconnectedCallback() {
+      ads.delete(this); // for the observers it is out of view
+    }
+
+    attributeChangedCallback() {
+      if (this._turn) this._renew();
+    }
+
+    _renew() {
+      const sheet = new CSSStyleSheet();
+      const [w, h] = this._size;
+      sheet.replaceSync(`:host{display:block;width:${w}px;max-width:100%;height:${h}px;contain:content}iframe{display:block;border:0;width:100%;height:100%}`);
+      this.shadowRoot.adoptedStyleSheets = [sheet];
+      this._turn++;
+      near.observe(this);
+    }
+
+    _show(filled, gpc) {
+      const root = this.shadowRoot;
+      if (root.activeElement) return addEventListener('focus', () => this._show(filled, gpc), { once: true }); // a reader is in it
+      seen.unobserve(this);
+      this._viewable = '';
+      this._hold();
+      let frame;
+      try {
+        policy ??= window.trustedTypes?.createPolicy(NAME, { createHTML: (it) => it });
+        const srcdoc = `<!doctype html><meta http-equiv=Content-Security-Policy content="default-src 'none';img-src ${origin};style-src ${origin}"><link rel=stylesheet href="${base}/v1/tag/1/creative.css">${filled.creative.html.trim()}`;
+        const made = Object.assign(document.createElement('iframe'), {
+          title: 'Advertisement',
+          sandbox: 'allow-popups allow-popups-to-escape-sandbox',
+          referrerPolicy: 'no-referrer',
+          srcdoc: policy?.createHTML(srcdoc) ?? srcdoc,
+        });
+        made.addEventListener('load', () => {
+          tell(filled.events?.impression);
+          this._viewable = filled.events?.viewable;
+          seen.observe(this);
+        }, { once: true });
+        frame = made;
+      } catch {}
+      root.replaceChildren(...(frame ? [frame] : []));
+      this.toggleAttribute('empty', !frame);
+      this.dispatchEvent(new CustomEvent(NAME, { bubbles: true, detail: { filled: !!frame, gpc } }));
+    }
+
+    _hold() {
+      if (this._viewable && this._enough && !document.hidden) {
+        this._held ??= setTimeout(() => {
+          tell(this._viewable);
+          this._viewable = '';
+        }, 1000);
+      } else {
+        this._held = clearTimeout(this._held);
+      }
+    }
+  });
+})();
