@@ -100,6 +100,7 @@ class Condition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     regions: Values = ()
     publishers: Values = ()
     sections: Values = ()  # "publisher/section"
+    page_cohorts: Values = ()  # "publisher/cohort": the contextual cohort that a page is in
     seasons: Values = ()  # SEASONS
     holidays: Values = ()  # "any", or names of public holidays in English, such as "christmas day"
     intents: Values = ()  # INTENTS, of the page
@@ -288,6 +289,13 @@ class StoredPlacement(Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     floor_micros: Micros = 0  # for a thousand impressions
 
 
+class PageCohort(Struct, frozen=True, forbid_unknown_fields=True):
+    """A contextual cohort: pages that are about much the same (engine.cohorts). It says nothing of readers."""
+
+    id: Id
+    centre: Annotated[str, Meta(min_length=1, max_length=8192)]  # base64 of float16, little-endian, of norm 1
+
+
 class Publisher(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"
 ):
@@ -313,6 +321,9 @@ class Publisher(
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
     risk: Literal["low", "medium", "high", "floor"] = "high"  # its riskier pages carry no advertisements
+    page_cohorts: Annotated[
+        tuple[PageCohort, ...], Meta(max_length=50)
+    ] = ()  # by which rules may ask for pages
     political: bool = False  # takes political advertisements
     # How much copy may tell a reader's situation apart: 3 bits hold for one page view in eight, 0 for all alike.
     specificity_bits: Annotated[float, Meta(ge=0, le=32)] = 8.0

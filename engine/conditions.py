@@ -20,7 +20,8 @@ from contexts.context import WEEKDAYS, Context, PageFacts, TopicId
 from contexts.keyphrases import listed
 from contexts.senses import Senses
 from engine.cache import Bounded
-from engine.campaign import Condition, Hours, Range, Rule, Sense, Targeting
+from engine.campaign import Condition, Hours, Publisher, Range, Rule, Sense, Targeting
+from engine.cohorts import centre_of, nearest
 from engine.index import Eligible, Words
 
 # The lists of values of a condition, and what explanations call them.
@@ -37,6 +38,7 @@ VALUES = {
     "regions": "region",
     "publishers": "publisher",
     "sections": "section",
+    "page_cohorts": "contextual cohort",
     "seasons": "season",
     "holidays": "holiday",
     "intents": "page's intent",
@@ -214,8 +216,15 @@ def pairs_of(senses: Iterable[Sense]) -> set[tuple[str, TopicId]]:
 class Conditions:
     """The distinct rules of a snapshot. `rules` are numbered as they stand; `of_row` (rows,) has -1 for none."""
 
-    def __init__(self, rules: Sequence[Condition], of_row: NDArray[np.int32]) -> None:
+    def __init__(
+        self, rules: Sequence[Condition], of_row: NDArray[np.int32], publishers: Iterable[Publisher] = ()
+    ) -> None:
         self.rules = rules
+        self._cohorts = {
+            one.id: ([c.id for c in one.page_cohorts], np.array([centre_of(c) for c in one.page_cohorts]))
+            for one in publishers
+            if one.page_cohorts and len({len(centre_of(c)) for c in one.page_cohorts}) == 1
+        }
         self._rows = np.flatnonzero(of_row >= 0)
         self._of_row = of_row
         self._facts: dict[Fact, int] = {}
@@ -258,6 +267,10 @@ class Conditions:
         signals[list(self._on(context.clock.at))] = True
         for fact, at in self._ranges:
             signals[at] = holds_in(fact.value, _number(context, fact.field))  # type: ignore[arg-type]  # of RANGES
+        cohort = self._cohort(context)
+        at_cohort = None if cohort is None else known.get(Fact("page_cohorts", cohort))
+        if at_cohort is not None:
+            signals[at_cohort] = True
         for fact, at in self._senses:
             signals[at] = stands_for(fact.value, context.page, senses)  # type: ignore[arg-type]  # of senses
         for gates, children, starts, kinds in self._levels:
@@ -279,6 +292,14 @@ class Conditions:
         if at < 0 or signals[self._tops[at]]:
             return ()
         return tuple(unmet(self.rules[at], lambda fact: bool(signals[self._facts[fact]])))
+
+    def _cohort(self, context: Context) -> str | None:
+        """Return the contextual cohort of a page on its publisher's site."""
+        ids, centres = self._cohorts.get(context.publisher, ((), None))
+        if centres is None or context.page.vector is None:
+            return None
+        at = nearest(context.page.vector, centres)
+        return None if at is None else f"{context.publisher}/{ids[at]}"
 
     def _on(self, at: datetime) -> tuple[int, ...]:
         """Return the numbers of the facts of time that are met."""
