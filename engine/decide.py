@@ -445,7 +445,7 @@ class Engine:
             found = narrow(surroundings(scene.view, scene.context), bitmaps, clauses)
             conditions = scene.view.snapshot.conditions
             if conditions:
-                met = conditions.met(scene.context, self.gatherer.topics(page))
+                met = conditions.met(scene.context, self.gatherer.topics(page), self.gatherer.senses)
                 np.bitwise_and(found, conditions.passing(met), out=found)
             kept.grounds.put(scene.key, found)
         return found
@@ -468,7 +468,7 @@ class Engine:
         standing: Standing,
         tier: Tier,
     ) -> list[list[Ranked]]:
-        """Fill what is left with a tier's creatives, in the order of their matches."""
+        """Fill what is left with a tier's creatives, in the order of their matches; the house bids in no auction."""
         missing = [
             0 if p.auction and tier == "house" else p.count - len(picks)
             for picks, p in zip(chosen, placements, strict=True)
