@@ -80,8 +80,11 @@ def http(method: str, url: str, headers: Mapping[str, str], body: bytes | None =
         raise DoctorError(f"{url}: {type(error).__name__}; expected a page that can be reached") from error
 
 
-def examine(url: str, ask: Client = http) -> list[Finding]:
-    """Look at a page. Raises DoctorError where it, or a service that it names, cannot be reached."""
+def examine(url: str, ask: Client = http, *, pasted: bool = False) -> list[Finding]:
+    """Look at a page; `pasted`: it is known by its source alone, as one reader got it.
+
+    Raises DoctorError where it, or a service that it names, cannot be reached.
+    """
     try:
         parts = urlsplit(url)
         is_page = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -104,7 +107,7 @@ def examine(url: str, ask: Client = http) -> list[Finding]:
         ]
     if page.elements:
         findings += _tag(url, page, got.headers, ask)
-    if page.slots:
+    if page.slots and not pasted:
         findings += _slots(url, ask)
     return findings
 

@@ -30,6 +30,7 @@ from engine.budgets import Budgets
 from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
+from engine.conditions import pairs_of
 from engine.config import KEY_PURPOSES, Config
 from engine.consent_log import ConsentLog, open_consent_keys, publishers_keys
 from engine.consents import Consents, ConsentStore, open_consents, open_issuer, restriction
@@ -61,6 +62,7 @@ from engine.store import open_store
 from engine.store.high_water import FILE as MARK
 from engine.store.subjects_sqlite import FILE as SUBJECTS
 from engine.tickets import Tickets
+from engine.today import Today, today
 from engine.weeks import Weeks, WeeksElsewhere
 from engine.why import Votes, WhyLinks
 from privacy.consent_token import Verifier
@@ -279,6 +281,10 @@ class Services:
         row = snapshot.row_of(creative)
         return None if row is None else snapshot.record(row).click_url
 
+    def today(self, publisher: str) -> Today | None:
+        """Say coarsely how much may run on a publisher's pages now; None for an unknown one."""
+        return today(self.catalog.view(self.now()), publisher)
+
     def keys(self) -> KeyTable:
         """Return the API keys as they stand."""
         return self._keys
@@ -423,6 +429,7 @@ class Services:
         if snapshot is self._adopted:
             return
         self.pages.use_phrases(frozenset(snapshot.manifest.phrases))
+        self.pages.model.senses.prepare(pairs_of(snapshot.conditions.senses))
         publishers = snapshot.publishers.values()
         self._places = [self._atlas.facts(PlaceInput(p.country, p.region)) for p in publishers]
         self._prepare()

@@ -26,6 +26,7 @@ from engine.money import MoneyStore
 from engine.openrtb import Categories, Market
 from engine.reporting import Reporting
 from engine.status_list import StatusList
+from engine.today import Today
 from engine.web.api import MAX_BODY, Api
 from engine.web.audit import add_audit
 from engine.web.catalogue import QUERY_KEYS, add_catalogue
@@ -46,9 +47,11 @@ from engine.web.openrtb import QUERY_KEYS as AUCTION_KEYS
 from engine.web.openrtb import Auctions, Offerer, add_openrtb
 from engine.web.origins import Origins
 from engine.web.published import add_published
+from engine.web.publisher_pages import PublisherPages, add_publisher_pages
 from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
+from engine.web.repository import Repository, add_repository
 from engine.web.shell import Shell
 from engine.web.slot import QUERY_KEYS as SLOT_KEYS
 from engine.web.slot import Slots, add_slot
@@ -131,6 +134,9 @@ class Services(Protocol):
 
     def publishers(self) -> Mapping[str, Publisher]:
         """Return the publishers as they stand; another mapping only where something changed."""
+
+    def today(self, publisher: str) -> Today | None:
+        """Say coarsely how much may run on a publisher's pages now."""
 
     def keys(self) -> KeyTable:
         """Return the keys as they stand."""
@@ -274,6 +280,11 @@ def create_app(
 
     root = urlsplit(config.base_url).path.rstrip("/")
     add_report_pages(api, services.reporting, holder, root)
+    add_repository(
+        api, Repository(services.store, services.reporting, content_taxonomy(), services.now), root
+    )
+    publisher_pages = PublisherPages(app, services.reporting, services.today, holder, config.base_url)
+    add_publisher_pages(api, publisher_pages)
     contact = config.officer or config.operator or config.contact
     add_why(
         api,

@@ -97,7 +97,7 @@ def add_catalogue(api: Api, store: changes.ChangeStore, known: Known, now: Calla
     )
     def list_approvals(caller: Caller, publisher: str) -> Page[ReviewAnswer]:
         """List the creatives that may come to a publisher's pages, and what it said of them."""
-        after, limit = _asked()
+        after, limit = asked_page()
         with told():
             found = manage.review(store, caller, publisher, after, limit)
         items = tuple(ReviewAnswer(one.creative, one.hash, one.state) for one in found)
@@ -126,7 +126,7 @@ def add_catalogue(api: Api, store: changes.ChangeStore, known: Known, now: Calla
     )
     def list_changes(caller: Caller) -> ChangePage:
         """List what was changed in the catalogue, oldest first."""
-        after, limit = _asked(_NUMBER, "a whole number from 0 on")
+        after, limit = asked_page(_NUMBER, "a whole number from 0 on")
         return ChangePage(*changes.page(store, caller, int(after or 0), limit))
 
     @api.route(
@@ -140,7 +140,7 @@ def add_catalogue(api: Api, store: changes.ChangeStore, known: Known, now: Calla
     )
     def list_changes_of(caller: Caller, kind: str, id: str) -> ChangePage:
         """List the changes of one thing, the latest first."""
-        _, limit = _asked()
+        _, limit = asked_page()
         with told():
             if kind not in KINDS:
                 raise NotFound(f"kind: got {ascii(kind[:80])}")
@@ -160,7 +160,7 @@ def _add_kind(
     path = {"id": id_schema()}
 
     def list_things(caller: Caller) -> Page[Any]:
-        after, limit = _asked()
+        after, limit = asked_page()
         found = manage.list_page(store, caller, kind, after, limit)
         return Page(tuple(found), found[-1].id if len(found) == limit else None)
 
@@ -214,7 +214,7 @@ def id_schema() -> dict[str, str]:
     return {"type": "string", "pattern": ID}
 
 
-def _asked(form: re.Pattern[str] = _ID, expected: str = "one id, 1-64 characters") -> tuple[str, int]:
+def asked_page(form: re.Pattern[str] = _ID, expected: str = "one id, 1-64 characters") -> tuple[str, int]:
     """Read `after`, of this form, and `limit` from the query. Raises Refused."""
     faults = []
     after, limit = request.args.getlist("after"), request.args.getlist("limit")

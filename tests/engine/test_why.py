@@ -24,7 +24,7 @@ def site(tmp_path):
         publisher(),
         advertiser(),
         campaign(paid_by="Agency & Sons", prefer=wishes),
-        creative(headline="soup for rainy evenings"),
+        creative(headline="soup for everyone"),
     )
     return Site(world)
 

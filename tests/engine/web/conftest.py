@@ -37,6 +37,7 @@ from engine.store.events_sqlite import SqliteEvents
 from engine.store.log_sqlite import SqliteLeaves
 from engine.store.money_sqlite import SqliteMoney
 from engine.tickets import Tickets
+from engine.today import Today
 from engine.web import create_app
 from engine.web.decisions import Admits
 from engine.why import Votes, WhyLinks
@@ -197,6 +198,9 @@ class FakeServices:
 
     def publishers(self) -> dict[str, Publisher]:
         return self.registered
+
+    def today(self, publisher: str) -> Today | None:
+        return "few" if publisher in self.registered else None
 
     def keys(self) -> KeyTable:
         return KeyTable(self.store.keys())

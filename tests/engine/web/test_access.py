@@ -22,6 +22,8 @@ PUBLIC = {
     *("ethical_view", "ethical_view_time", "ethical_click"),  # as events and clicks: by a sealed token
     *("tag_1_contextual_ad_js", "tag_1_contextual_ad_css", "tag_1_creative_css", "tag_1_slot_css"),
     *("slot", "preflight_slot"),  # a page's own, in its publisher's name, as decisions are
+    *("list_repository", "repository_page"),  # what runs, to everybody, with noisy numbers
+    *("publisher_page", "publisher_style", "show_publisher"),  # an empty form; the key comes in it
     *("why", "why_vote", "why_style"),  # the link tells what it is about, and nothing of who follows it
     *("deletion_endpoint", "request_deletion"),  # a request proves itself by signatures
 }

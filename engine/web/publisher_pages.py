@@ -1,0 +1,162 @@
+"""/publisher: how a publisher stands, as a page of plain HTML: numbers by section, today, and the installation.
+
+Numbers are sums of released tables. Of today nothing is told but what the catalogue itself says. As at /reports there
+is no session and no script: the form sends the key in its body, and nobody keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+from jinja2 import Environment, PackageLoader
+from werkzeug.test import Client
+
+from engine.doctor import DoctorError, Finding, Got, examine
+from engine.errors import QueryRefused
+from engine.keys import Caller
+from engine.report import FLOOR
+from engine.report_show import WHY_NOISY, number
+from engine.reporting import Reporting
+from engine.today import Today
+from engine.web.api import Api
+from engine.web.report_pages import HEADERS
+from privacy.release import day_of
+from privacy.workload import table
+
+PATH = "/publisher"
+DAYS = 28
+MOST_FIELD = 200  # characters
+MOST_SOURCE = 400_000
+TODAY: Mapping[Today, str] = {
+    "many": "Many campaigns may run on your pages now.",
+    "few": "Few campaigns may run on your pages now: some views may stay empty.",
+    "house": "No paying campaign may run on your pages now; your own do.",
+    "none": "Nothing may run on your pages now: look at what you block, at your floor, and at what waits for approval.",
+}
+_SHOWN = (200, 401, 403, 422)  # all of them with a page
+
+
+class PublisherPages:
+    """Answers publishers."""
+
+    def __init__(
+        self,
+        app: Flask,
+        reporting: Reporting,
+        today: Callable[[str], Today | None],
+        holder: Callable[[str], Caller | None],
+        base_url: str,
+    ) -> None:
+        self._app, self._reporting, self._today, self._holder = app, reporting, today, holder
+        self._base = base_url
+        root = urlsplit(base_url).path.rstrip("/")
+        pages = Environment(loader=PackageLoader("engine", "web/templates/publisher"), autoescape=True)
+        pages.globals["root"] = root
+        self._template = pages.get_template("publisher.html")
+
+    def form(self) -> Response:
+        """Open the publisher's page."""
+        return self._page(200)
+
+    def show(self) -> Response:
+        """Show a publisher how it stands, and look at a page that it pastes."""
+        key, url = (request.form.get(name, "").strip()[:MOST_FIELD] for name in ("key", "url"))
+        source, policy = request.form.get("source", "")[:MOST_SOURCE], request.form.get("policy", "").strip()
+        given = {"url": url, "source": source, "policy": policy[:2000]}
+        caller = self._holder(key)
+        if caller is None:
+            return self._page(401, given, fault="This key is not valid.")
+        if caller.scope != "publisher" or caller.tenant is None:
+            return self._page(403, given, fault="This is a page for publishers: their key is asked for.")
+        told: dict[str, Any] = {
+            "publisher": caller.tenant,
+            "today": TODAY.get(self._today(caller.tenant) or "none"),
+            "numbers": self._numbers(caller),
+        }
+        if not (url or source):
+            return self._page(200, given, key=key, told=told)
+        try:
+            findings = examine(url, _Pasted(self._app, self._base, url, source, policy), pasted=True)
+        except DoctorError as error:
+            return self._page(422, given, key=key, told=told, fault=f"{error}")
+        return self._page(200, given, key=key, told=told, findings=findings)
+
+    def _numbers(self, caller: Caller) -> dict[str, Any] | None:
+        """Return impressions and revenue by section of the last released days; None where there are none."""
+        closed = self._reporting.closed()
+        days = self._reporting.released.days(table("sections"), closed)[-DAYS:]
+        if not days:
+            return None
+        try:
+            told = self._reporting.ask(caller, "sections", days[0], days[-1], ["section"], {})
+        except QueryRefused:
+            return None
+        names = [measure.name for measure in told.query.report.measures]
+        rows = [
+            (
+                "all" if row is told.total else row.key[0] or "others, below the floor",
+                *(
+                    f"{number(name, v.value)} ± {number(name, v.margin95)}"
+                    for name, v in zip(names, row.values, strict=True)
+                ),
+            )
+            for row in [*told.rows, *([told.total] if told.total else [])]
+        ]
+        return {"rows": rows, "first": day_of(days[0]).isoformat(), "last": day_of(days[-1]).isoformat()}
+
+    def _page(
+        self,
+        status: int,
+        given: Mapping[str, str] | None = None,
+        *,
+        key: str = "",
+        told: dict[str, Any] | None = None,
+        findings: list[Finding] | None = None,
+        fault: str | None = None,
+    ) -> Response:
+        text = self._template.render(
+            given=given or {"url": "", "source": "", "policy": ""},
+            key=key,
+            told=told,
+            findings=findings,
+            fault=fault,
+            floor=FLOOR,
+            why=WHY_NOISY,
+        )
+        return Response(text, status, HEADERS, content_type="text/html; charset=utf-8")
+
+
+def add_publisher_pages(api: Api, pages: PublisherPages) -> None:
+    """Add the routes."""
+    html: dict[str, Any] = {"answer": str, "answer_media": "text/html"}
+    api.raw(PATH, "GET", name="publisher_page", **html)(pages.form)
+    api.raw(PATH, "POST", name="show_publisher", statuses=_SHOWN, problems=(413,), **html)(pages.show)
+    style = files("engine").joinpath("web", "static", "reports", "reports.css").read_text("utf-8")
+
+    @api.route(f"{PATH}/publisher.css", "GET", answer=str, answer_media="text/css")
+    def publisher_style() -> Response:
+        """Load the page's style."""
+        return Response(style, 200, HEADERS, content_type="text/css; charset=utf-8")
+
+
+class _Pasted:
+    """Satisfies engine.doctor.Client for a page whose source was pasted: the service asks itself, and nobody else."""
+
+    def __init__(self, app: Flask, base_url: str, url: str, source: str, policy: str) -> None:
+        self._client = Client(app.wsgi_app)
+        self._base, self._url, self._source, self._policy = base_url, url, source, policy
+
+    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Got:
+        """Return the pasted page, or the service's own answer."""
+        if (method, url) == ("GET", self._url):
+            return Got(200, {"content-security-policy": self._policy}, self._source.encode())
+        if not url.startswith(self._base + "/"):
+            return Got(404, {}, b"")
+        answer = self._client.open(
+            url.removeprefix(self._base), method=method, headers=dict(headers), data=body
+        )
+        return Got(answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, answer.data)

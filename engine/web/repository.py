@@ -1,0 +1,218 @@
+"""/v1/repository and /repository: every advertisement that runs here, or ran by the released tables, for everybody.
+
+In the manner of Article 39 of the Digital Services Act: what is said, on whose behalf, who paid, when, by which
+parameters, and how often it was shown. That number is a sum of released noisy counts, never a count; below the floor
+none is told. Nothing here is of a reader. What was deleted from the catalogue is not listed any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from flask import Response
+from jinja2 import Environment, PackageLoader
+from msgspec import Struct
+
+from contexts.extract import read_html
+from contexts.taxonomy import Taxonomy
+from engine.campaign import Advertiser, Campaign, Prefer, Rule, Targeting
+from engine.creative import Creative
+from engine.errors import QueryRefused
+from engine.keys import Caller
+from engine.manage import ManageStore
+from engine.report import Value
+from engine.reporting import Reporting
+from engine.web.api import Api
+from engine.web.catalogue import ID, asked_page
+from engine.web.report_pages import HEADERS
+from engine.web.reports import NoisyNumber, Period
+from privacy.release import day_of
+from privacy.workload import UNIT, table
+
+QUERY = {
+    "after": {"type": "string", "pattern": ID, "description": "the last creative of the page before"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+}
+MEASURE = "creatives"  # the table whose counts are told
+_EVERYTHING = Caller("operator", None, "repository")
+_POLICY = ("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'")
+
+
+class ListedPicture(Struct, frozen=True):
+    """A picture of an advertisement: its name below /images/, its size in pixels and its alternative text."""
+
+    name: str
+    w: int
+    h: int
+    alt: str
+
+
+class ListedAd(Struct, frozen=True):
+    """An advertisement, without anything of who saw it. `views` is null where it is below the floor."""
+
+    creative: str
+    campaign: str
+    behalf: str
+    paid: str
+    format: str
+    says: str
+    picture: ListedPicture | None
+    landing_url: str
+    starts: str | None
+    ends: str | None
+    parameters: tuple[str, ...]
+    views: NoisyNumber | None
+
+
+class AdRepository(Struct, frozen=True):
+    """A page of the repository, by creative; `next` is what to ask `after` for the next one."""
+
+    items: tuple[ListedAd, ...]
+    next: str | None
+    views_of: Period | None
+    unit: str
+
+
+class Repository:
+    """Lists advertisements."""
+
+    def __init__(
+        self, store: ManageStore, reporting: Reporting, taxonomy: Taxonomy, now: Callable[[], datetime]
+    ) -> None:
+        self._store, self._reporting, self._taxonomy, self._now = store, reporting, taxonomy, now
+        self._counted: tuple[int, Period | None, Mapping[str, Value]] = (-1, None, {})
+        self._lock = threading.Lock()
+
+    def page(self, after: str, limit: int) -> AdRepository:
+        """Return up to `limit` advertisements with ids above `after`."""
+        period, views = self._views()
+        found: list[ListedAd] = []
+        last: str | None = after
+        while last is not None and len(found) < limit:
+            batch = [one for one in self._store.page("creative", last, limit) if isinstance(one, Creative)]
+            last = batch[-1].id if len(batch) == limit else None
+            found += self._listed(batch, views)
+        more = len(found) > limit or last is not None
+        found = found[:limit]
+        return AdRepository(tuple(found), found[-1].creative if found and more else None, period, UNIT)
+
+    def _listed(self, batch: list[Creative], views: Mapping[str, Value]) -> Iterator[ListedAd]:
+        campaigns = self._store.find("campaign", sorted({one.campaign for one in batch}))
+        owners = {one.advertiser for one in campaigns.values() if isinstance(one, Campaign)}
+        advertisers = self._store.find("advertiser", sorted(owners))
+        for creative in batch:
+            campaign = campaigns.get(creative.campaign)
+            if not isinstance(campaign, Campaign) or campaign.house:
+                continue
+            advertiser = advertisers.get(campaign.advertiser)
+            seen = views.get(creative.id)
+            if isinstance(advertiser, Advertiser) and (seen is not None or self._runs(creative, campaign)):
+                yield self._ad(creative, campaign, advertiser, seen)
+
+    def _runs(self, creative: Creative, campaign: Campaign) -> bool:
+        """Say whether it is shown at present: what is only being prepared is its advertiser's own matter."""
+        start, end = campaign.flight.start, campaign.flight.end
+        now = self._now()
+        on = creative.status == campaign.status == "active"
+        return on and (start is None or start <= now) and (end is None or now < end)
+
+    def _ad(
+        self, creative: Creative, campaign: Campaign, advertiser: Advertiser, seen: Value | None
+    ) -> ListedAd:
+        image, flight = creative.image, campaign.flight
+        picture = None
+        if image is not None and (name := image.name):
+            picture = ListedPicture(name, image.w or 0, image.h or 0, image.alt)
+        said = [creative.headline, creative.body, creative.cta]
+        said += [read_html(creative.html).text] if creative.html else []
+        return ListedAd(
+            creative=creative.id,
+            campaign=campaign.id,
+            behalf=advertiser.name,
+            paid=campaign.paid_by or advertiser.name,
+            format=creative.format,
+            says=" · ".join(filter(None, said)),
+            picture=picture,
+            landing_url=creative.landing_url,
+            starts=None if flight.start is None else flight.start.isoformat(),
+            ends=None if flight.end is None else flight.end.isoformat(),
+            parameters=tuple(
+                dict.fromkeys(
+                    [
+                        *_rules(campaign.targeting, self._taxonomy),
+                        *_rules(creative.targeting, self._taxonomy),
+                        *_wishes(creative.prefer or campaign.prefer),
+                    ]
+                )
+            ),
+            views=None if seen is None else NoisyNumber(*seen),
+        )
+
+    def _views(self) -> tuple[Period | None, Mapping[str, Value]]:
+        """Return the sums of all released days, by creative: worked out once for each day that closes."""
+        closed = self._reporting.closed()
+        with self._lock:
+            if self._counted[0] != closed:
+                self._counted = (closed, *self._sums(closed))
+            return self._counted[1:]
+
+    def _sums(self, closed: int) -> tuple[Period | None, Mapping[str, Value]]:
+        days = self._reporting.released.days(table(MEASURE), closed)
+        if not days:
+            return None, {}
+        try:
+            told = self._reporting.ask(_EVERYTHING, "creatives", days[0], days[-1], ["creative"], {})
+        except QueryRefused:  # a day of them cannot be read: then none is told
+            return None, {}
+        period = Period(day_of(days[0]).isoformat(), day_of(days[-1]).isoformat(), "UTC")
+        return period, {row.key[0]: row.values[0] for row in told.rows if row.key[0] is not None}
+
+
+def add_repository(api: Api, repository: Repository, root: str) -> None:
+    """Add the routes. `root` is the path under which the service is reached."""
+    pages = Environment(loader=PackageLoader("engine", "web/templates/repository"), autoescape=True)
+    page = pages.get_template("repository.html")
+
+    @api.route("/v1/repository", "GET", answer=AdRepository, problems=(422,), query=QUERY)
+    def list_repository() -> AdRepository:
+        """List the advertisements, with who paid, by which parameters, and how often each was shown."""
+        return repository.page(*asked_page())
+
+    @api.route("/repository", "GET", answer=str, answer_media="text/html", problems=(422,), query=QUERY)
+    def repository_page() -> Response:
+        """Open the repository of advertisements."""
+        text = page.render(root=root, told=repository.page(*asked_page()))
+        headers = [header for header in HEADERS if header[0] != _POLICY[0]]
+        return Response(text, 200, [*headers, _POLICY], content_type="text/html; charset=utf-8")
+
+
+def _rules(targeting: Targeting, taxonomy: Taxonomy) -> Iterator[str]:
+    """Yield hard rules in words."""
+    for name in msgspec.structs.fields(Targeting):
+        rule: Any = getattr(targeting, name.name)
+        if name.name == "sizes" or not isinstance(rule, Rule):
+            continue
+        told = name.name.replace("_", " ")
+        called: Callable[[str], str] = str
+        if name.name == "topics":
+            called = lambda topic: taxonomy.name(topic) if topic in taxonomy else topic  # type: ignore[arg-type]  # noqa: E731 - of one use
+        if rule.include:
+            yield f"only {told}: {_list(map(called, rule.include))}"
+        if rule.exclude:
+            yield f"not {told}: {_list(map(called, rule.exclude))}"
+
+
+def _wishes(prefer: Prefer) -> Iterator[str]:
+    """Yield soft preferences in words."""
+    for name in ("devices", "times", "weather"):
+        if values := getattr(prefer, name):
+            yield f"rather {name}: {_list(values)}"
+
+
+def _list(words: Iterable[str]) -> str:
+    named = list(words)
+    return ", ".join(named[:20]) + (f" and {len(named) - 20} more" if len(named) > 20 else "")

@@ -1,0 +1,104 @@
+"""The public repository: what runs or ran, who paid, noisy numbers; nothing that is only being prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from engine.campaign import Flight, Prefer, Rule, Targeting
+from engine.config import Config
+from engine.reporting import Reporting
+from engine.web import create_app
+from tests.engine.report_world import DAY, NOW, ReportWorld, views
+from tests.engine.web.conftest import FakeServices
+from tests.world import campaign, creative
+
+
+class Place:
+    def __init__(self, folder: Path) -> None:
+        self.world = ReportWorld(folder)
+        self.services = FakeServices(self.world.store)
+        self.services.time = NOW
+        self.services.reporting = Reporting(
+            Config(key_dir=folder / "consent-keys"), self.world.store, self.services.leaves, self.services.now
+        )
+        self.client = Client(create_app(Config(public_url="https://ads.example"), self.services))
+
+    def list(self, query: str = "") -> Any:
+        answer = self.client.get(f"/v1/repository{query}")
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    def ids(self, query: str = "") -> list[str]:
+        return [item["creative"] for item in self.list(query)["items"]]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path)
+    yield made
+    made.services.close()
+
+
+def test_what_runs_is_listed_with_who_paid_and_by_which_parameters(place: Place) -> None:
+    rules = Targeting(topics=Rule(("210",), ("483",)), weather=Rule(("rain",)), cohorts=Rule(("cooks",)))
+    place.world.put(
+        campaign("spring", paid_by="Agency <b>", targeting=rules, prefer=Prefer(times=("evening",)))
+    )
+    told = place.list()
+    ad = next(item for item in told["items"] if item["creative"] == "spring-1")
+    assert (ad["behalf"], ad["paid"], ad["says"]) == ("Acme", "Agency <b>", "headline of spring-1")
+    assert ad["parameters"] == [
+        "only topics: Food & Drink",
+        "not topics: Sports",
+        "only weather: rain",
+        "only cohorts: cooks",
+        "rather times: evening",
+    ]
+    assert ad["views"] is None and told["views_of"] is None
+    page = place.client.get("/repository").text
+    assert "Agency &lt;b&gt;" in page and "<script" not in page
+
+
+def test_views_are_sums_of_released_noisy_counts_with_their_margin(place: Place) -> None:
+    rows = list(views(3000))
+    place.world.add(rows)
+    place.services.reporting.releases.release(DAY)
+    told = place.list()
+    true = sum(row.kind == "impression" and row.creative == "spring-1" for row in rows)
+    seen = next(item for item in told["items"] if item["creative"] == "spring-1")["views"]
+    assert seen["margin95"] > 0
+    assert abs(seen["value"] - true) < 5 * seen["margin95"]
+    assert told["views_of"]["from"] == told["views_of"]["to"] == "2026-11-26"
+    assert "±" in place.client.get("/repository").text
+
+
+def test_what_is_only_prepared_is_nobodys_business(place: Place) -> None:
+    place.world.put(
+        campaign("spring", status="paused"),
+        campaign("winter", flight=Flight(start=NOW + timedelta(days=1))),
+        campaign("own", house=True, cpm_micros=0),
+        creative("own-1", "own"),
+        creative("rivalry-2", "rivalry", status="paused"),
+    )
+    assert place.ids() == ["rivalry-1"]
+
+
+def test_what_ran_is_listed_when_it_is_over(place: Place) -> None:
+    place.world.add(views(3000))
+    place.services.reporting.releases.release(DAY)
+    place.world.put(campaign("spring", status="paused"))
+    assert "spring-1" in place.ids()
+
+
+def test_the_list_goes_on_where_it_ended(place: Place) -> None:
+    place.world.put(campaign("winter", status="paused"))
+    first = place.list("?limit=2")
+    assert [item["creative"] for item in first["items"]] == ["rivalry-1", "spring-1"]
+    assert place.ids(f"?limit=2&after={first['next']}") == ["spring-2"]
+    assert place.client.get("/v1/repository?limit=0").status_code == 422
