@@ -56,7 +56,13 @@ HOSTILE = {
     "body": "&#60;script&#62;top.XSS=1&#60;/script&#62; javascript:top.XSS=1 ${XSS}",
     "sponsored_by": "Acme & Sons `'\"",
 }
-REFUSED = ("Rain <img src=x onerror=top.XSS=1>", "Rain ##hb_native_linkurl##", "Rain \u202e now", "Rain\x00", "{{ config }}")
+REFUSED = (
+    "Rain <img src=x onerror=top.XSS=1>",
+    "Rain ##hb_native_linkurl##",
+    "Rain \u202e now",
+    "Rain\x00",
+    "{{ config }}",
+)
 
 
 def _npm_root() -> Path | None:
