@@ -48,6 +48,11 @@ SENSITIVE: dict[str, TopicId] = {
 }
 
 
+Risk = Literal["low", "medium", "high", "floor"]
+# Of sensitive pages, from mentions of a matter to what nobody ought to be seen beside.
+RISKS: tuple[Risk, ...] = ("low", "medium", "high", "floor")
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic of IAB Content Taxonomy 3.1 with how sure we are, 0 to 1."""
@@ -69,6 +74,7 @@ class PageFacts:
     language: str | None = None  # ISO 639-1
     intent: Intent | None = None
     sensitive: frozenset[str] = frozenset()  # keys of SENSITIVE
+    risks: dict[str, Risk] = field(default_factory=dict)  # of `sensitive`; what is not here is high
     special: frozenset[str] = frozenset()  # keys of privacy.special_categories
     suitability_known: bool = False  # False: only creatives that accept unknown suitability
     confidence: float = 1.0  # how far the vector is to be trusted: short texts and old readings less
@@ -77,6 +83,11 @@ class PageFacts:
     notes: tuple[
         str, ...
     ] = ()  # said in the explanation: "language 'de': topics from the publisher's categories"
+
+
+def risk_of(page: PageFacts, flag: str) -> Risk:
+    """Return how risky a page is by one of its sensitive flags."""
+    return page.risks.get(flag, "high")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contexts.context import INTENTS, SENSITIVE, Intent, PageFacts, Topic, TopicId, Vector
+from contexts.context import INTENTS, SENSITIVE, Intent, PageFacts, Risk, Topic, TopicId, Vector
 from contexts.encode import Encoder
 from contexts.extract import PageText
 from contexts.keyphrases import Tokenizer, Vocabulary
 from contexts.language import LanguageDetector
 from contexts.lexicon import Example, Lexicon, our_lexicon
 from contexts.readers import Floats, fit, fit_logistic, fit_temperature, fit_threshold, softmax
+from contexts.senses import Senses
 from contexts.taxonomy import CATTAX_CONTENT_3_1, Taxonomy, stated_topics
 from privacy.special_categories import SPECIAL_CATEGORIES
 
@@ -52,6 +53,9 @@ _UNTAUGHT = frozenset(
 )  # flags are read apart; Genres say how, not what
 # Crime, Disasters, Law, Politics, Medical Health, Religion & Spirituality, War and Conflicts
 _GRAVE = frozenset({"380", "381", "383", "386", "286", "453", "389"})
+_MEDIUM_FROM, _HIGH_FROM = 1.0, 3.0  # spreads beyond what raises a flag: it is touched, told of, all about it
+# What has no manner in which it is fit to be sold beside, once a page is all about it.
+_FLOOR = frozenset({"adult", "hate", "piracy", "spam", "terrorism"})
 _NONE = TopicId("")
 _FLAGS = (*SENSITIVE, *SPECIAL_CATEGORIES)
 
@@ -127,6 +131,8 @@ class TopicModel:
         examples = [*lexicon.examples, *_names(taxonomy)]
         x = np.asarray(vectors, dtype=np.float64)
         taught = np.where(np.arange(len(x)) < len(lexicon.examples), 1.0, _NAME_WEIGHT)
+        count = len(lexicon.examples)
+        self.senses = Senses(encoder, taxonomy, _taught(lexicon.examples, vectors[:count]))
         ordinary = self._fit_tier_1s(x, examples, taught)
         self._fit_lower(x, examples)
         self._fit_flags(x, examples, taught, ordinary)
@@ -194,8 +200,8 @@ class TopicModel:
 
     def flags(
         self, vector: Vector | None, cues: Mapping[str, float], words: int, topics: Mapping[TopicId, float]
-    ) -> frozenset[str]:
-        """Return the sensitive and special flags that the vector, and the cues in so many words, raise.
+    ) -> dict[str, Risk]:
+        """Return the flags that the vector, and the cues in so many words, raise, each with its risk.
 
         What counts is by how far the cues exceed those that stray into any page of this length: a single one
         makes a headline, not an article; and an article without any is hardly about what its opening is like.
@@ -205,13 +211,18 @@ class TopicModel:
         length = math.sqrt(max(1.0, words / _SHORT_WORDS))
         excess = np.array([max((cues.get(flag, 0.0) - stray) / length, -1.0) for flag in _FLAGS])
         if vector is None:
-            raised = excess >= _FLAG_CUES_BLIND
+            raised, beyond = excess >= _FLAG_CUES_BLIND, excess - _FLAG_CUES_BLIND
         else:
             margins = self._flag_reader.scores(vector) / self._flag_spreads - self._flag_thresholds
             firsts = (topics.get(topic, 0.0) for topic in self._tier_1s if topic not in _GRAVE)
             need = _FLAG_ORDINARY * max(firsts)
-            raised = (margins + _FLAG_SPREADS * excess >= need) | (excess >= _FLAG_CUES_ALONE)
-        return frozenset(flag for flag, said in zip(_FLAGS, raised, strict=True) if said)
+            beyond = margins + _FLAG_SPREADS * excess - need
+            raised = (beyond >= 0) | (excess >= _FLAG_CUES_ALONE)
+        return {
+            flag: _risk(flag, much)
+            for flag, said, much in zip(_FLAGS, raised, beyond.tolist(), strict=True)
+            if said
+        }
 
     def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
         """Return the special categories that topics imply."""
@@ -351,7 +362,7 @@ def understand(
     read_vector = vector if worded and vector is not None and bool(vector.any()) else None
     cues = model.cues(page, vocabulary, english=readable and spoken == "en")
     scores = model.topics(read_vector, cues.topics) if readable else {}
-    flags = model.flags(read_vector, cues.flags, cues.words, scores) if readable else frozenset()
+    flags = model.flags(read_vector, cues.flags, cues.words, scores) if readable else {}
     for topic in stated | own:
         for implied in (topic, *model.taxonomy.ancestors(topic)):
             scores[implied] = max(scores.get(implied, 0.0), STATED_SCORE)
@@ -370,8 +381,9 @@ def understand(
         keyphrases=cues.phrases,
         language=spoken,
         intent=model.intent(read_vector, cues.intents) if readable else None,
-        sensitive=frozenset(flags & SENSITIVE.keys()) | model.sensitive_of(scores),
-        special=frozenset(flags & SPECIAL_CATEGORIES.keys()) | model.special_of(scores),
+        risks={flag: risk for flag, risk in flags.items() if flag in SENSITIVE},
+        sensitive=frozenset(flags.keys() & SENSITIVE.keys()) | model.sensitive_of(scores),
+        special=frozenset(flags.keys() & SPECIAL_CATEGORIES.keys()) | model.special_of(scores),
         suitability_known=readable and read_vector is not None,
         notes=tuple(notes),
     )
@@ -385,6 +397,25 @@ def _names(taxonomy: Taxonomy) -> list[Example]:
         )
         for node in taxonomy
     ]
+
+
+def _risk(flag: str, beyond: float) -> Risk:
+    """Return how risky a page is by how far the evidence goes beyond what raises a flag, in spreads."""
+    if beyond < _MEDIUM_FROM:
+        return "low"
+    if beyond < _HIGH_FROM:
+        return "medium"
+    return "floor" if flag in _FLOOR else "high"
+
+
+def _taught(examples: Sequence[Example], vectors: Vector) -> dict[TopicId, Vector]:
+    """Return the sum of the vectors of each topic's examples, flags being topics, too."""
+    sums: dict[TopicId, Vector] = {}
+    for example, vector in zip(examples, vectors, strict=True):
+        flags = (SENSITIVE[flag] for flag in example.flags if flag in SENSITIVE)
+        for topic in (*map(TopicId, example.topics), *flags):
+            sums[topic] = sums.get(topic, 0) + vector
+    return sums
 
 
 def _own_topics(page: PageText, categories: Mapping[str, str], taxonomy: Taxonomy) -> frozenset[TopicId]:

@@ -49,7 +49,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 5  # of the files; a newer program makes its own
+FORMAT = 6  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -402,7 +402,7 @@ def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[s
         for targeting in (rule_set.campaign, rule_set.creative)
         if (said := condition_of(targeting)) is not None
         for part in walk(said)
-        for phrase in part.keywords
+        for phrase in (*part.keywords, *(sense.word for sense in part.senses))
     }
     own = sorted({listed(phrase) for campaign in campaigns for phrase in campaign.keywords} - ruled)
     return (*sorted(ruled), *own[: max(0, MOST_PHRASES - len(ruled))])

@@ -69,6 +69,14 @@ class Range(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 Values = Annotated[tuple[Word, ...], Meta(max_length=1000)]
 
 
+class Sense(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A word in one of its meanings: nearer to one of `topics` than to any of `other`, IAB Content Taxonomy 3.1 ids."""
+
+    word: Word
+    topics: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=20)]
+    other: Annotated[tuple[Word, ...], Meta(min_length=1, max_length=20)]
+
+
 class Condition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A nested rule. It holds where each of its parts does; a list of values does where one of them is met.
 
@@ -92,12 +100,16 @@ class Condition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     regions: Values = ()
     publishers: Values = ()
     sections: Values = ()  # "publisher/section"
+    page_cohorts: Values = ()  # "publisher/cohort": the contextual cohort that a page is in
     seasons: Values = ()  # SEASONS
     holidays: Values = ()  # "any", or names of public holidays in English, such as "christmas day"
     intents: Values = ()  # INTENTS, of the page
     cohorts: Values = ()  # these three are known under a reader's consent alone
     journey_stages: Values = ()
     loyalty_tiers: Values = ()
+    senses: Annotated[
+        tuple[Sense, ...], Meta(max_length=50)
+    ] = ()  # words that stand in the page in a meaning
     sensitive: Values = ()  # keys of contexts.context.SENSITIVE
     hours: Annotated[tuple[Hours, ...], Meta(max_length=50)] = ()
     temperature_c: Range | None = None
@@ -151,6 +163,8 @@ class Suitability(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     """Sensitive pages that a campaign shuns (keys of contexts.context.SENSITIVE; default: all of them)."""
 
     avoid: tuple[Word, ...] | None = None  # None: all
+    # Pages about what is avoided are taken all the same up to this risk.
+    risk: Literal["none", "low", "medium", "high"] = "none"
     accept_unknown: bool = False  # may run where the page's text is not known
 
 
@@ -275,6 +289,13 @@ class StoredPlacement(Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     floor_micros: Micros = 0  # for a thousand impressions
 
 
+class PageCohort(Struct, frozen=True, forbid_unknown_fields=True):
+    """A contextual cohort: pages that are about much the same (engine.cohorts). It says nothing of readers."""
+
+    id: Id
+    centre: Annotated[str, Meta(min_length=1, max_length=8192)]  # base64 of float16, little-endian, of norm 1
+
+
 class Publisher(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="publisher", tag_field="kind"
 ):
@@ -299,6 +320,10 @@ class Publisher(
     issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
+    risk: Literal["low", "medium", "high", "floor"] = "high"  # its riskier pages carry no advertisements
+    page_cohorts: Annotated[
+        tuple[PageCohort, ...], Meta(max_length=50)
+    ] = ()  # by which rules may ask for pages
     political: bool = False  # takes political advertisements
     # How much copy may tell a reader's situation apart: 3 bits hold for one page view in eight, 0 for all alike.
     specificity_bits: Annotated[float, Meta(ge=0, le=32)] = 8.0

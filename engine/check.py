@@ -46,6 +46,7 @@ from engine.campaign import (
 )
 from engine.change import KINDS, Entity
 from engine.check_conditions import check_condition, check_hours, check_possible, check_range
+from engine.cohorts import centre_of
 from engine.conditions import RANGES, walk
 from engine.creative import (
     MOST_MESSAGES,
@@ -285,6 +286,11 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
     for name, party in publisher.deletion.items():
         _check_party(name, party, found)
     _check_first_party(publisher.first_party, found)
+    for number, cohort in enumerate(publisher.page_cohorts):
+        if not len(centre_of(cohort)):
+            found.refuse(f"page_cohorts[{number}].centre", cohort.centre, "base64 of float16 numbers")
+        if any(cohort.id == other.id for other in publisher.page_cohorts[:number]):
+            found.refuse(f"page_cohorts[{number}].id", cohort.id, "each id once")
     sections = _check_sections(publisher.sections, found)
     return replace(publisher, domains=tuple(dict.fromkeys(hosts)), sections=sections)
 
@@ -763,6 +769,7 @@ def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Tar
         "regions": lambda v, p: shape(v, p, _REGION, "such as 'DE-BE' (ISO 3166-2)"),
         "publishers": lambda v, p: shape(v, p, _ID, "a publisher's id"),
         "sections": lambda v, p: shape(v, p, _SECTION, "'publisher/section', two ids"),
+        "page_cohorts": lambda v, p: shape(v, p, _SECTION, "'publisher/cohort', two ids"),
         "seasons": one_of(SEASONS),
         "holidays": lambda v, p: check_words((v,), p),
         "intents": one_of(INTENTS),
@@ -772,7 +779,7 @@ def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Tar
         "formats": one_of(get_args(Format)),
     }
     for name, check in checks.items():
-        rule: Rule = getattr(targeting, name)
+        rule: Rule = getattr(targeting, name, Rule())  # some fields only nested rules have
         for side in ("include", "exclude"):
             for number, value in enumerate(getattr(rule, side)):
                 check(value, f"targeting.{name}.{side}[{number}]")
@@ -782,7 +789,7 @@ def _check_targeting(targeting: Targeting, known: Known, found: Findings) -> Tar
     )
     targeting = replace(targeting, keywords=keywords) if keywords != targeting.keywords else targeting
     for name in (*checks, "keywords", "sizes"):
-        rule = getattr(targeting, name)
+        rule = getattr(targeting, name, Rule())
         both = set(rule.include) & set(rule.exclude)
         if both:
             found.refuse(f"targeting.{name}.exclude", min(both), "a value that is not included, too")

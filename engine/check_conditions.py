@@ -40,6 +40,14 @@ def check_condition(
             check = checks.get(field) or _of_sensitive(refuse)
             for number, value in enumerate(getattr(condition, field)):
                 check(value, f"{place}.{field}[{number}]")
+        for number, sense in enumerate(condition.senses):
+            at = f"{place}.senses[{number}]"
+            checks["keywords"](sense.word, f"{at}.word")
+            for side in ("topics", "other"):
+                for n, topic in enumerate(getattr(sense, side)):
+                    checks["topics"](topic, f"{at}.{side}[{n}]")
+            if set(sense.topics) & set(sense.other):
+                refuse(f"{at}.other", min(set(sense.topics) & set(sense.other)), "topics of another meaning")
         if condition.timezone is not None:
             check_zone(condition.timezone, f"{place}.timezone")
         check_hours(condition.hours, f"{place}.hours", check_zone, refuse)

@@ -13,6 +13,7 @@ import click
 from engine.cli_catalogue import approvals, changes, keys, load, pause, resume
 from engine.cli_consent import consent, inventory, subject
 from engine.cli_decide import decide, diagnose, explain, quality
+from engine.cli_ladder import cohorts, ladder
 from engine.cli_log import log_group
 from engine.cli_money import invoice, money
 from engine.cli_policy import policy
@@ -138,7 +139,7 @@ def init(actor: str) -> None:
 
 for command in (
     load, pause, resume, approvals, changes, keys, decide, explain, diagnose, quality, report, invoice, money, policy,
-    prove, inventory, consent, subject, log_group, tag, doctor, purge, backup, restore, backup_keys, restore_keys,
-    upgrade, copy_store, take_over, config_group,
+    prove, inventory, consent, subject, log_group, tag, doctor, cohorts, ladder, purge, backup, restore, backup_keys,
+    restore_keys, upgrade, copy_store, take_over, config_group,
 ):  # fmt: skip
     main.add_command(command)

@@ -16,10 +16,12 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from contexts.clock import part_of_day
-from contexts.context import WEEKDAYS, Context
+from contexts.context import WEEKDAYS, Context, PageFacts, TopicId
 from contexts.keyphrases import listed
+from contexts.senses import Senses
 from engine.cache import Bounded
-from engine.campaign import Condition, Hours, Range, Rule, Targeting
+from engine.campaign import Condition, Hours, Publisher, Range, Rule, Sense, Targeting
+from engine.cohorts import centre_of, nearest
 from engine.index import Eligible, Words
 
 # The lists of values of a condition, and what explanations call them.
@@ -36,6 +38,7 @@ VALUES = {
     "regions": "region",
     "publishers": "publisher",
     "sections": "section",
+    "page_cohorts": "contextual cohort",
     "seasons": "season",
     "holidays": "holiday",
     "intents": "page's intent",
@@ -62,7 +65,7 @@ class Fact(NamedTuple):
     """What a context may meet: a value of a field (in a zone), a daypart, or a range of a number."""
 
     field: str
-    value: str | Hours | Range
+    value: str | Hours | Range | Sense
     zone: str = ""  # of ZONED and dayparts: "" is the publisher's
 
 
@@ -110,6 +113,8 @@ def facts_of(condition: Condition) -> Iterator[tuple[str, tuple[Fact, ...]]]:
             zone = (condition.timezone or "") if field in ZONED else ""
             said = map(listed, values) if field in ("keywords", "holidays") else values
             yield field, tuple(Fact(field, value, zone) for value in said)
+    if condition.senses:
+        yield "senses", tuple(Fact("senses", sense) for sense in condition.senses)
     if condition.hours:
         yield "hours", tuple(Fact("hours", hours, hours.timezone or "") for hours in condition.hours)
     for field in RANGES:
@@ -195,11 +200,31 @@ def said_of(context: Context, topics: Iterable[str]) -> Iterator[tuple[str, str]
             yield "holidays", listed(name)
 
 
+def stands_for(sense: Sense, page: PageFacts, senses: Senses | None) -> bool:
+    """Say whether a word stands in a page in this meaning; where that cannot be told, it does not."""
+    if senses is None or page.vector is None or listed(sense.word) not in page.keyphrases:
+        return False
+    asked = [[TopicId(topic) for topic in topics] for topics in (sense.topics, sense.other)]
+    return senses.nearest(sense.word, page.vector, asked) == 0
+
+
+def pairs_of(senses: Iterable[Sense]) -> set[tuple[str, TopicId]]:
+    """Return each word with each topic that its senses name."""
+    return {(s.word, TopicId(topic)) for s in senses for topic in (*s.topics, *s.other)}
+
+
 class Conditions:
     """The distinct rules of a snapshot. `rules` are numbered as they stand; `of_row` (rows,) has -1 for none."""
 
-    def __init__(self, rules: Sequence[Condition], of_row: NDArray[np.int32]) -> None:
+    def __init__(
+        self, rules: Sequence[Condition], of_row: NDArray[np.int32], publishers: Iterable[Publisher] = ()
+    ) -> None:
         self.rules = rules
+        self._cohorts = {
+            one.id: ([c.id for c in one.page_cohorts], np.array([centre_of(c) for c in one.page_cohorts]))
+            for one in publishers
+            if one.page_cohorts and len({len(centre_of(c)) for c in one.page_cohorts}) == 1
+        }
         self._rows = np.flatnonzero(of_row >= 0)
         self._of_row = of_row
         self._facts: dict[Fact, int] = {}
@@ -210,6 +235,7 @@ class Conditions:
         self._signals = len(self._facts) + made.count
         self._zones = sorted({fact.zone for fact in self._facts if fact.field in (*ZONED, "hours")})
         self._hours = [(fact, at) for fact, at in self._facts.items() if fact.field == "hours"]
+        self._senses = [(fact, at) for fact, at in self._facts.items() if fact.field == "senses"]
         self._ranges = [(fact, at) for fact, at in self._facts.items() if fact.field in RANGES]
         self._has_sections = any(fact.field == "sections" for fact in self._facts)
         self._times: Bounded[tuple[int, object], tuple[int, ...]] = Bounded(4096)
@@ -227,8 +253,13 @@ class Conditions:
             tuple(holds_in(fact.value, _number(context, fact.field)) for fact, _ in self._ranges),  # type: ignore[arg-type]  # of RANGES
         )
 
-    def met(self, context: Context, topics: Iterable[str]) -> NDArray[np.bool_]:
-        """Return (facts + gates,) what a context meets."""
+    @property
+    def senses(self) -> list[Sense]:
+        """Return the words in a meaning that rules name."""
+        return [fact.value for fact, _ in self._senses]  # type: ignore[misc]  # of senses
+
+    def met(self, context: Context, topics: Iterable[str], senses: Senses | None = None) -> NDArray[np.bool_]:
+        """Return (facts + gates,) what a context meets; `senses` tells in which meaning words stand."""
         signals = np.zeros(self._signals, bool)
         known = self._facts
         met = [known.get(Fact(field, value)) for field, value in said_of(context, topics)]
@@ -236,6 +267,12 @@ class Conditions:
         signals[list(self._on(context.clock.at))] = True
         for fact, at in self._ranges:
             signals[at] = holds_in(fact.value, _number(context, fact.field))  # type: ignore[arg-type]  # of RANGES
+        cohort = self._cohort(context)
+        at_cohort = None if cohort is None else known.get(Fact("page_cohorts", cohort))
+        if at_cohort is not None:
+            signals[at_cohort] = True
+        for fact, at in self._senses:
+            signals[at] = stands_for(fact.value, context.page, senses)  # type: ignore[arg-type]  # of senses
         for gates, children, starts, kinds in self._levels:
             inputs = signals[children]
             some = np.logical_or.reduceat(inputs, starts)
@@ -255,6 +292,14 @@ class Conditions:
         if at < 0 or signals[self._tops[at]]:
             return ()
         return tuple(unmet(self.rules[at], lambda fact: bool(signals[self._facts[fact]])))
+
+    def _cohort(self, context: Context) -> str | None:
+        """Return the contextual cohort of a page on its publisher's site."""
+        ids, centres = self._cohorts.get(context.publisher, ((), None))
+        if centres is None or context.page.vector is None:
+            return None
+        at = nearest(context.page.vector, centres)
+        return None if at is None else f"{context.publisher}/{ids[at]}"
 
     def _on(self, at: datetime) -> tuple[int, ...]:
         """Return the numbers of the facts of time that are met."""
@@ -374,10 +419,12 @@ def _asked(field: str, facts: Sequence[Fact]) -> str:
         return f"{RANGES[field]} {_in_words(facts[0].value, UNITS[field])}"  # type: ignore[arg-type]
     said = ", ".join(_value(fact) for fact in facts[:_SHOWN]) + (", …" if len(facts) > _SHOWN else "")
     zone = f" in {facts[0].zone}" if facts[0].zone and field != "hours" else ""
-    return f"{VALUES.get(field, 'hours')} {said}{zone}"
+    return f"{VALUES.get(field, 'word' if field == 'senses' else 'hours')} {said}{zone}"
 
 
 def _value(fact: Fact) -> str:
+    if isinstance(fact.value, Sense):
+        return f"'{fact.value.word}' in the sense of {', '.join(fact.value.topics)}"
     if not isinstance(fact.value, Hours):
         return str(fact.value)
     days = " ".join(fact.value.weekdays)

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import chain
 from typing import Literal, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from contexts.context import Admitted, Context, PageFacts, Vector
 from contexts.topic_vectors import TopicVectors
@@ -78,7 +78,7 @@ class Choice:
 class Settled:
     """What was worked out for one scene, to be found again."""
 
-    __slots__ = ("answers", "choices", "falls", "mixtures", "shortlists", "soft")
+    __slots__ = ("answers", "choices", "mixtures", "shortlists", "soft", "worlds")
 
     def __init__(self) -> None:
         self.soft: Soft | None = None
@@ -86,7 +86,7 @@ class Settled:
         self.answers: Bounded[Key, Filled] = Bounded(64)
         self.choices: Bounded[Key, Choice] = Bounded(64)
         self.mixtures: Bounded[Key, Mixture] = Bounded(64)
-        self.falls: Bounded[Key, tuple[Fall, ...]] = Bounded(4)  # by placements: how each world falls out
+        self.worlds: Bounded[Key, Worlds] = Bounded(4)  # by placements
 
 
 class Kept:
@@ -103,15 +103,15 @@ class Kept:
         self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
         self.asked: Bounded[Key, int] = Bounded(1024)  # searches without a page list
         self.mixers: Bounded[int, Mixer] = Bounded(4096)  # by row
+        self.places: Bounded[int, tuple[int, int]] = Bounded(65_536)  # row → in the model, hash of its id
 
 
-@dataclass(frozen=True, slots=True)
-class Fall:
-    """How the ranking falls out in one world, and how large a part of all worlds shows each creative where it does."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Worlds:
+    """How the ranking for some placements may fall out, by a model's doubts."""
 
-    ranked: tuple[Shortlist, ...]
-    chosen: tuple[tuple[Ranked, ...], ...]
-    shares: tuple[tuple[float, ...], ...]
+    responses: tuple[NDArray[np.float64], ...]  # of each placement's candidates, (candidates, WORLDS)
+    often: Counter[tuple[int, int]]  # (placement, row) → in how many worlds it is shown there
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,47 +307,48 @@ class Engine:
             "device": context.device.cls,
         }
 
-    def _falls(
+    def _worlds(
         self,
         scene: Scene,
         placements: Sequence[Placement],
         ranked: Sequence[Shortlist],
         counts: Sequence[int],
         standing: Standing,
-    ) -> tuple[Fall, ...]:
-        """Return how each world falls out, beside what stands on the page already."""
+    ) -> Worlds:
+        """Return how the ranking may fall out, beside what stands on the page already."""
         key = (tuple(placements), tuple(counts))  # who stands there is settled by scene and placements
-        found = scene.settled.falls.get(key)
+        found = scene.settled.worlds.get(key)
         if found is None:
-            lists = [self._worlds(scene, one) for one in ranked]
-            picks = [share_out(worlds, counts, standing.copy()) for worlds in zip(*lists, strict=True)]
-            often: Counter[tuple[int, int]] = Counter(
-                (at, pick.row) for chosen in picks for at, some in enumerate(chosen) for pick in some
-            )
-            found = tuple(
-                Fall(
-                    ranks,
-                    tuple(map(tuple, chosen)),
-                    tuple(
-                        tuple(often[at, pick.row] / WORLDS for pick in some) for at, some in enumerate(chosen)
-                    ),
-                )
-                for ranks, chosen in zip(zip(*lists, strict=True), picks, strict=True)
-            )
+            responses = tuple(self._responses(scene, one.rows.tolist()) for one in ranked)
+            often: Counter[tuple[int, int]] = Counter()
+            if list(counts) == [1] and not standing.taken and len(ranked[0]):
+                often.update((0, row) for row in ranked[0].winners(responses[0]).tolist())
+            else:
+                for world in range(WORLDS):
+                    fallen = [one.under(r[:, world]) for one, r in zip(ranked, responses, strict=True)]
+                    picks = enumerate(share_out(fallen, counts, standing.copy()))
+                    often.update((at, pick.row) for at, some in picks for pick in some)
+            found = Worlds(responses, often)
             if is_usual(placements):
-                scene.settled.falls.put(key, found)
+                scene.settled.worlds.put(key, found)
         return found
 
-    def _worlds(self, scene: Scene, listed: Shortlist) -> list[Shortlist]:
-        """Return a shortlist in each world: as if each creative's response were what it is there."""
-        responses, snapshot = scene.view.policy.responses, scene.view.snapshot
-        ids = [snapshot.creative_id(row) for row in listed.rows.tolist()]
-        at = responses.places([(id, "") for id in ids])
-        mean, sd = responses.beliefs(at, responses.columns(self._facets(scene.context)))
+    def _responses(self, scene: Scene, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Return (rows, WORLDS) by what factor each creative is clicked more often, as each world has it."""
+        responses, snapshot, kept = scene.view.policy.responses, scene.view.snapshot, scene.kept.places
+        known = []
+        for row in rows:
+            one = kept.get(row)
+            if one is None:
+                id = snapshot.creative_id(row)
+                one = int(responses.places([(id, "")])[0]), int(id_hash(id))
+                kept.put(row, one)
+            known.append(one)
+        places = np.array([place for place, _ in known], np.intp)
+        mean, sd = responses.beliefs(places, responses.columns(self._facets(scene.context)))
         seed = 0 if responses.model is None else responses.model.seed
-        drawn = worlds(seed, np.array([id_hash(id) for id in ids], np.uint64), WORLDS)
-        values = np.clip(1.0 + mean[:, None] + sd[:, None] * drawn, *RESPONSES)
-        return [listed.under(values[:, world]) for world in range(WORLDS)]
+        drawn = worlds(seed, np.array([hash for _, hash in known], np.uint64), WORLDS)
+        return np.clip(1.0 + mean[:, None] + sd[:, None] * drawn, *RESPONSES)
 
     def page(self, visit: Visit, deadline: float) -> PageFacts:
         """Return what is known of a visit's page. Raises UnknownPublisher."""
@@ -444,7 +445,7 @@ class Engine:
             found = narrow(surroundings(scene.view, scene.context), bitmaps, clauses)
             conditions = scene.view.snapshot.conditions
             if conditions:
-                met = conditions.met(scene.context, self.gatherer.topics(page))
+                met = conditions.met(scene.context, self.gatherer.topics(page), self.gatherer.senses)
                 np.bitwise_and(found, conditions.passing(met), out=found)
             kept.grounds.put(scene.key, found)
         return found
@@ -467,7 +468,7 @@ class Engine:
         standing: Standing,
         tier: Tier,
     ) -> list[list[Ranked]]:
-        """Fill what is left with a tier's creatives, in the order of their matches."""
+        """Fill what is left with a tier's creatives, in the order of their matches; the house bids in no auction."""
         missing = [
             0 if p.auction and tier == "house" else p.count - len(picks)
             for picks, p in zip(chosen, placements, strict=True)
@@ -518,15 +519,14 @@ class Engine:
         if world is None:
             chosen = share_out(ranked, counts, standing)
         else:
-            falls = self._falls(scene, placements, cast("Sequence[Shortlist]", ranked), counts, standing)
-            fall = falls[world]
-            for pick in chain.from_iterable(fall.chosen):
-                standing.add(pick)
-            ranked, chosen = fall.ranked, list(map(list, fall.chosen))
+            lists = cast("Sequence[Shortlist]", ranked)
+            fall = self._worlds(scene, placements, lists, counts, standing)
+            ranked = [one.under(r[:, world]) for one, r in zip(lists, fall.responses, strict=True)]
+            chosen = share_out(ranked, counts, standing)
             shares = {
-                pick.row: share
-                for picks, some in zip(fall.chosen, fall.shares, strict=True)
-                for pick, share in zip(picks, some, strict=True)
+                pick.row: max(1, fall.often[at, pick.row]) / WORLDS
+                for at, picks in enumerate(chosen)
+                for pick in picks
             }
         chosen = [picks + more for picks, more in zip(first, chosen, strict=True)]
         chosen = self._add(scene, placements, chosen, standing, "house")

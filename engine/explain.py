@@ -82,11 +82,16 @@ def explain(
     """Explain one page view: the `most` best creatives of the whole catalogue, with what excludes each."""
     scene = engine.scene(visit, deadline)
     view, snapshot = scene.view, scene.view.snapshot
-    rules = predicates(view, scene.context, engine.gatherer.topics(scene.context.page), placement)
+    topics, senses = engine.gatherer.topics(scene.context.page), engine.gatherer.senses
+    rules = predicates(view, scene.context, topics, placement, senses)
     rules = [*rules, ("active, and in its flight", view.paid | view.house | view.guaranteed)]
     told = [(name, words) for name, words in rules if name != NESTED]
     nested = snapshot.conditions
-    met = nested.met(scene.context, engine.gatherer.topics(scene.context.page)) if nested else None
+    met = (
+        nested.met(scene.context, engine.gatherer.topics(scene.context.page), engine.gatherer.senses)
+        if nested
+        else None
+    )
     everyone = Eligible.from_mask(np.ones(snapshot.rows, bool))
     found = retrieve(view, engine.soft(scene), everyone, most)
     considered = []
@@ -140,11 +145,13 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
         publisher, at = divmod(number * total // pages, len(known))
         context = engine.gatherer.on_page(publishers[publisher], known[at], now)
         scene = engine.scene_of(view, context)
-        rules = predicates(view, context, engine.gatherer.topics(context.page), ANYWHERE)
+        rules = predicates(
+            view, context, engine.gatherer.topics(context.page), ANYWHERE, engine.gatherer.senses
+        )
         if not (conjunction(rules, snapshot.width) & running).any():
             kept_out.update(name for name, words in rules if name != NESTED and not (own & words).any())
             if (nested := snapshot.conditions) and len(rows):
-                met = nested.met(context, engine.gatherer.topics(context.page))
+                met = nested.met(context, engine.gatherer.topics(context.page), engine.gatherer.senses)
                 unmet = [set(nested.unmet(int(row), met)) for row in rows[:MOST_ROWS]]
                 kept_out.update(set.intersection(*unmet))
             continue

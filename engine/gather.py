@@ -9,6 +9,7 @@ from contexts import weather
 from contexts.clock import Clock
 from contexts.context import ClockFacts, Context, PageFacts, PlaceFacts, WeatherFacts
 from contexts.place import Atlas
+from contexts.senses import Senses
 from contexts.weather import WeatherTable
 from engine.campaign import Publisher
 from engine.errors import UnknownPublisher
@@ -50,6 +51,11 @@ class Gatherer:
         place = self.atlas.facts(PlaceInput(publisher.country, publisher.region))
         clock = self.clock.facts(now, publisher.timezone, place)
         return self._context(publisher, page, Device(), clock, place, self._weather(place, now))
+
+    @property
+    def senses(self) -> Senses:
+        """Return what tells in which meaning words stand on pages."""
+        return self.pages.model.senses
 
     def topics(self, page: PageFacts) -> frozenset[str]:
         """Return a page's topics with all their ancestors, for rules that name a subtree."""

@@ -65,6 +65,16 @@ class Shortlist:
             at += len(group[0])
             number += 1
 
+    def winners(self, responses: NDArray[np.float64]) -> Rows:
+        """Return (worlds,) which row comes first under each column of responses, (candidates, worlds)."""
+        best = self._matches[0]
+        if best <= 0:  # there the match alone counts
+            return np.repeat(self._rows[:1], responses.shape[1])
+        end = int(np.searchsorted(-self._matches, -PEERS * best, "right"))
+        worth = (self._matches[:end, None] * responses[:end]).round(DIGITS) * self._bids[:end, None]
+        first: Rows = self._rows[worth.argmax(axis=0)]
+        return first
+
     def rival(self, row: int, taken: Collection[int]) -> float | None:
         """Return the value (match × bid) of the candidate that a row stands before by its price, or None.
 

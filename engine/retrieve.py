@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from contexts.context import Context, Vector
+from contexts.context import RISKS, Context, Vector, risk_of
 from contexts.facets import (
     SOFT_FACETS,
     Facet,
@@ -21,6 +21,7 @@ from contexts.facets import (
     reweighing,
     weather_confidence,
 )
+from contexts.senses import Senses
 from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.catalog import View
@@ -161,7 +162,13 @@ def soften(
 
 
 def predicates(
-    view: View, context: Context, topics: frozenset[str], placement: Placement, *, house: bool = False
+    view: View,
+    context: Context,
+    topics: frozenset[str],
+    placement: Placement,
+    senses: Senses | None = None,
+    *,
+    house: bool = False,
 ) -> list[Predicate]:
     """Return every hard rule that applies, each with the bitmap of those creatives that pass it.
 
@@ -169,16 +176,21 @@ def predicates(
     floors are not for them.
     """
     publisher = view.snapshot.publishers[context.publisher]
-    return [*context_rules(view, context, topics), *place_rules(view, publisher, placement, house=house)]
+    return [
+        *context_rules(view, context, topics, senses),
+        *place_rules(view, publisher, placement, house=house),
+    ]
 
 
-def context_rules(view: View, context: Context, topics: frozenset[str]) -> list[Predicate]:
+def context_rules(
+    view: View, context: Context, topics: frozenset[str], senses: Senses | None = None
+) -> list[Predicate]:
     """Return the rules that a context meets or does not, whatever the placement."""
     bitmaps = view.snapshot.bitmaps
     parts = surrounding_clauses(bitmaps, context, view.moments(context.clock.at))
     around = [clause for _, clauses in parts for clause in clauses()]
     conditions = view.snapshot.conditions
-    nested = conditions.passing(conditions.met(context, topics)) if conditions else None
+    nested = conditions.passing(conditions.met(context, topics, senses)) if conditions else None
     return [
         *resolved(bitmaps, [*page_clauses(bitmaps, context.page, topics), *around]),
         *(() if nested is None else [(NESTED, nested)]),
@@ -209,6 +221,15 @@ def _publishers_rules(view: View, context: Context) -> list[Predicate]:
     for campaign in context.told.capped:
         others = view.bitmap(("not from", campaign), partial(_not_from, snapshot, campaign))
         found.append((f"frequency cap of campaign {campaign}", others))
+    sold = snapshot.publishers[context.publisher].risk
+    riskier = [
+        flag
+        for flag in sorted(context.page.sensitive)
+        if RISKS.index(risk_of(context.page, flag)) > RISKS.index(sold)
+    ]
+    if riskier:
+        nothing = np.zeros(snapshot.width, np.uint64)
+        found.append((f"suitability: about {', '.join(riskier)}, riskier than the publisher sells", nothing))
     approved = view.approved.get(context.publisher)
     if approved is not None:
         found.append(("approved by the publisher, and not stopped there", approved))

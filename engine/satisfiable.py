@@ -20,8 +20,8 @@ from privacy.visit import DEVICE_CLASSES, PLATFORMS
 STEPS = 20_000  # branches looked at; what is then not found impossible is taken to be possible
 # Fields of which a page view has at most one value.
 ONE = (
-    *("languages", "devices", "platforms", "countries", "regions", "publishers", "sections", "seasons"),
-    *("intents", "journey_stages", "loyalty_tiers"),
+    *("languages", "devices", "platforms", "countries", "regions", "publishers", "sections", "page_cohorts"),
+    *("seasons", "intents", "journey_stages", "loyalty_tiers"),
 )
 ALWAYS = {"devices": DEVICE_CLASSES, "platforms": PLATFORMS}  # of which it has always one
 _WEEK = (1 << WEEK_MIN) - 1
@@ -165,7 +165,11 @@ def _is_consistent(world: _World, above: Above) -> bool:
             return False
     if not all(world.week.values()) or not all(low < high for low, high in world.numbers.values()):
         return False
-    for inner, outer, end in (("regions", "countries", "-"), ("sections", "publishers", "/")):
+    for inner, outer, end in (
+        ("regions", "countries", "-"),
+        ("sections", "publishers", "/"),
+        ("page_cohorts", "publishers", "/"),
+    ):
         if inner in world.one:
             around = {value.partition(end)[0] for value in world.one[inner]}
             if not around & world.one.get(outer, around) or around <= world.not_one.get(outer, frozenset()):
@@ -184,7 +188,7 @@ def _is_consistent(world: _World, above: Above) -> bool:
 
 
 @cache
-def _minutes(name: str, value: str | Hours | Range) -> int:
+def _minutes(name: str, value: object) -> int:
     """Return the minutes of a week at which a fact of time is met, one bit each."""
     if isinstance(value, Hours):
         on = (minute for minute in range(WEEK_MIN) if is_on(value, minute))

@@ -30,6 +30,7 @@ from engine.budgets import Budgets
 from engine.build_apart import Builder
 from engine.campaign import Publisher
 from engine.catalog import Catalog
+from engine.conditions import pairs_of
 from engine.config import KEY_PURPOSES, Config
 from engine.consent_log import ConsentLog, open_consent_keys, publishers_keys
 from engine.consents import Consents, ConsentStore, open_consents, open_issuer, restriction
@@ -428,6 +429,7 @@ class Services:
         if snapshot is self._adopted:
             return
         self.pages.use_phrases(frozenset(snapshot.manifest.phrases))
+        self.pages.model.senses.prepare(pairs_of(snapshot.conditions.senses))
         publishers = snapshot.publishers.values()
         self._places = [self._atlas.facts(PlaceInput(p.country, p.region)) for p in publishers]
         self._prepare()

@@ -254,7 +254,7 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         index=FaissIndex.open(folder / "index"),
         bitmaps=bitmaps,
         zones=zones_of(bitmaps),
-        conditions=Conditions(manifest.rules, columns.pop("rule")),
+        conditions=Conditions(manifest.rules, columns.pop("rule"), manifest.publishers),
         soft=(soft := _split(columns.pop("soft"))),
         stated=(masks := stated(soft)),
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contexts.context import Context, PageFacts
+from contexts.context import RISKS, Context, PageFacts, risk_of
 from contexts.keyphrases import listed
 from engine.campaign import Rule, Suitability, Targeting
 from engine.index import Eligible, Words
@@ -105,6 +105,11 @@ def compile_rules(sets: Sequence[RuleSet], row_set: NDArray[np.int32], sensitive
     for flag in sensitive:
         ok = [s.avoid is not None and flag not in s.avoid for s in suits]
         masks[f"suits:{flag}"] = np.array(ok, bool)[row_set]
+        for level in RISKS if any(s.risk != "none" for s in suits) else ():
+            up_to = [s.risk != "none" and RISKS.index(level) <= RISKS.index(s.risk) for s in suits]
+            masks[f"suits:{flag} up to {level}"] = (
+                np.array(ok, bool)[row_set] | np.array(up_to, bool)[row_set]
+            )
     masks["suits?"] = np.array([s.accept_unknown for s in suits], bool)[row_set]
     return pack(masks, len(row_set))
 
@@ -165,7 +170,9 @@ def page_clauses(bitmaps: Bitmaps, page: PageFacts, topics: frozenset[str]) -> l
         for level in LEVELS:
             found += _multiple(bitmaps, dimension, level, several)
     for flag in sorted(page.sensitive):
-        found += _named(bitmaps, f"suits:{flag}", f"suitability: page about {flag}")
+        risk = risk_of(page, flag)
+        told = f"suitability: page about {flag} ({risk} risk)"
+        found += _named(bitmaps, f"suits:{flag} up to {risk}", told) or _named(bitmaps, f"suits:{flag}", told)
     if not page.suitability_known:
         found += _named(bitmaps, "suits?", "suitability: page not understood")
     return found

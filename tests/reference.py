@@ -52,8 +52,13 @@ def may_run(
     if campaign.id in context.told.capped:
         return False
     avoid = campaign.suitability.avoid
-    if context.page.sensitive and (avoid is None or context.page.sensitive & set(avoid)):
-        return False
+    levels = ("none", "low", "medium", "high", "floor")
+    for flag in context.page.sensitive:
+        level = levels.index(context.page.risks.get(flag, "high"))
+        if level > levels.index(publisher.risk):
+            return False
+        if (avoid is None or flag in avoid) and level > levels.index(campaign.suitability.risk):
+            return False
     if not context.page.suitability_known and not campaign.suitability.accept_unknown:
         return False
     return all(

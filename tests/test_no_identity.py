@@ -50,3 +50,16 @@ def test_a_good_token_does_act_where_nothing_forbids_it(make: MakeService, tmp_p
             assert told["privacy"]["basis"] == "context"
     finally:
         service.close()
+
+
+def test_no_reader_leaves_a_trace_in_an_auction(make: MakeService, tmp_path: Path) -> None:
+    (asked,) = (request for request in requests() if request.auction)
+    service = Instance(make, tmp_path / "a")
+    try:
+        told = json.loads(service.send(asked, Sender()).body)
+    finally:
+        service.close()
+    assert told["seatbid"][0]["bid"][0]["burl"]  # else that nothing changes it would say nothing
+    verdict = prove(make, [asked], tmp_path / "b")
+    assert (verdict.unsteady, verdict.leaks) == ((), ())
+    assert prove(make, [asked], tmp_path / "c", plant="bid-by-postcode", most=1).leaks

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
+from typing import Any
 
 from engine.prove.consents import GOOD, LAWS, VOID
 
@@ -25,6 +26,7 @@ class Sender:
     page_suffix: str = ""  # behind the path of page.url
     reverse: bool = False  # sends its headers in the opposite order
     consent: str = ""  # one of engine.prove.consents.WAYS: what the body says under `consent` and `signals`
+    ortb: Mapping[str, Any] = field(default_factory=dict)  # path → value: what a bid request says besides
 
     def __or__(self, other: Sender) -> Sender:
         """Say what both say; where both speak, the other wins."""
@@ -36,6 +38,7 @@ class Sender:
             other.page_suffix or self.page_suffix,
             self.reverse or other.reverse,
             other.consent or self.consent,
+            {**self.ortb, **other.ortb},
         )
 
 
@@ -168,6 +171,49 @@ _CONNECTION: dict[str, tuple[str, ...]] = {
     "HTTP_SSL_JA3": ("771,4865-4866,0-23,29-23,0",),
     "RAW_URI": ("/v1/decisions?uid=7",),
 }
+# What bid requests say of readers (OpenRTB 2.6, Prebid), by path.
+_ORTB: dict[str, tuple[Any, ...]] = {
+    "device.ua": ("Mozilla/5.0 (Linux; Android 15; Pixel 9) Chrome/141.0.7390.54",),
+    "device.ip": ("203.0.113.9",),
+    "device.ipv6": ("2001:db8::7",),
+    "device.ifa": ("6f7f0f0d-2b11-4b1c-9a35-3c3bd5f61d1d",),
+    "device.dpidmd5": ("0123456789abcdef0123456789abcdef",),
+    "device.language": ("fr",),
+    "device.w": (411,),
+    "device.h": (823,),
+    "device.pxratio": (2.625,),
+    "device.make": ("Maker",),
+    "device.model": ("Pixel 9",),
+    "device.osv": ("15.0.7",),
+    "device.carrier": ("Carrier",),
+    "device.connectiontype": (6,),
+    "device.ext": ({"vpw": 411, "vph": 800},),
+    "device.sua.browsers": ([{"brand": "Chromium", "version": ["141", "0", "7390", "54"]}],),
+    "device.sua.platform.version": (["15", "0"],),
+    "device.sua.model": ("Pixel 9",),
+    "device.geo.lat": (52.520008,),
+    "device.geo.lon": (13.404954,),
+    "device.geo.zip": ("10115",),
+    "device.geo.city": ("Berlin",),
+    "user.id": ("reader-7",),
+    "user.buyeruid": ("b-7",),
+    "user.yob": (1984,),
+    "user.gender": ("F",),
+    "user.keywords": ("pregnant,runner",),
+    "user.data": ([{"id": "dmp", "segment": [{"id": "7"}], "ext": {"segtax": 4}}],),
+    "user.geo": ({"lat": 52.5, "lon": 13.4},),
+    "user.eids": ([{"source": "id.example", "uids": [{"id": "u7"}]}],),
+    "user.ext.eids": ([{"source": "id.example", "uids": [{"id": "u7"}]}],),
+    "source.tid": ("7d1f8a3c-55aa-4c4e-9d55-3c1d2f0a9b11",),
+    "imp.0.ext.tid": ("7d1f8a3c-55aa-4c4e-9d55-3c1d2f0a9b12",),
+    "imp.0.ext.gpid": ("/sport/reader-7",),
+    "site.ref": ("https://clinic.example/hiv?uid=7",),
+    "site.search": ("help against cancer",),
+    "site.ext.data.uid": ("reader-7",),
+    "regs.ext.us_privacy": ("1YNN",),
+    "ext.prebid.page_view_ids": ({"tactful": "a6487c1f-d918-40a7-b3b4-1dc541ec7c4a"},),
+    "ext.prebid.auctiontimestamp": (1795436885248,),
+}
 _QUERIES = ("gclid=EAIaIQob", "email=jane.doe%40mail.example", "uid=7&utm_source=letter", "_=1732374000123")
 _PAGE_SUFFIXES = (
     *("?gclid=EAIaIQobChMI", "?fbclid=IwAR0", "?msclkid=7f3a", "?email=jane.doe@mail.example", "?uid=7&x=1"),
@@ -233,8 +279,11 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def channels(kind: Kind, mute: bool = False) -> tuple[Channel, ...]:
-    """Give every channel for a reader with this kind of device; `mute` where not even a good token may act."""
+def channels(kind: Kind, mute: bool = False, auction: bool = False) -> tuple[Channel, ...]:
+    """Give every channel for a reader with this kind of device; `mute` where not even a good token may act.
+
+    `auction`: what is asked is a bid request.
+    """
     template, hidden = _MASKED
     return (
         *(
@@ -244,6 +293,10 @@ def channels(kind: Kind, mute: bool = False) -> tuple[Channel, ...]:
         *(
             Channel(name, tuple(Sender(connection={name: value}) for value in values))
             for name, values in _CONNECTION.items()
+        ),
+        *(
+            Channel(f"bid request {path}", tuple(Sender(ortb={path: value}) for value in values))
+            for path, values in (_ORTB.items() if auction else ())
         ),
         Channel("User-Agent", kind.senders[1:]),
         Channel("Origin of a stranger", _origins(_FOREIGN[1:]), *_origins(_FOREIGN[:1])),

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from engine.prove.channels import KINDS, PLAIN, Kind, Sender, channels, together
 from engine.prove.planted import PLANTED
 from engine.prove.planted import plant as planted
-from engine.prove.twins import Instance, MakeService, Observation, Request
+from engine.prove.twins import AUCTION, Instance, MakeService, Observation, Request
 from engine.record import EVENTS_PATH
 from privacy.gate import CARDINALITIES
 
@@ -43,6 +43,7 @@ BANNED = frozenset(
         *("access-control-allow-credentials", "server-timing", "delegate-ch"),
     }
 )
+CREDENTIALED = frozenset({"access-control-allow-credentials"})
 VARY = frozenset({"origin"})  # all that an answer may vary on
 _ECHOES = 24  # strings of an answer that are played back
 _FOLLOWED = 24  # addresses of an answer that are asked for
@@ -156,7 +157,7 @@ class _Run:
         for request, kind in self._asked():
             if request is not self._requests[0] and kind is not KINDS[0]:
                 continue  # the stages that follow ask for these with many channels at once
-            for channel in channels(kind, request.mute):
+            for channel in channels(kind, request.mute, request.auction):
                 plain = kind.senders[0] | channel.plain
                 for value in channel.values:
                     # Twice: the second time, the reader is one who returns.
@@ -184,7 +185,9 @@ class _Run:
     def _pairs(self) -> None:
         chance = random.Random(7)  # noqa: S311 - which pairs stand in which row is no secret
         for request, kind in self._asked():
-            free = [channel for channel in channels(kind, request.mute) if channel.plain is PLAIN]
+            free = [
+                channel for channel in channels(kind, request.mute, request.auction) if channel.plain is PLAIN
+            ]
             for row in _covering(len(free), chance):
                 chosen = [channel for channel, present in zip(free, row, strict=True) if present]
                 reader = together((kind.senders[0], *(chance.choice(channel.values) for channel in chosen)))
@@ -216,7 +219,7 @@ class _Run:
         self, stage: str, channel: str, request: Request, plain: Sender, readers: Iterable[Sender]
     ) -> None:
         for reader in readers:
-            if parts := (*self._compare(request, plain, reader), *_banned(self._sent[request.name])):
+            if parts := (*self._compare(request, plain, reader), *_banned(request, self._sent[request.name])):
                 self._report(Leak(stage, channel, request.name, parts))
                 return
 
@@ -253,8 +256,10 @@ class _Run:
         self._twins = None
 
 
-def _banned(answer: Observation) -> tuple[str, ...]:
-    found = {name.lower() for name, _ in answer.headers} & BANNED
+def _banned(request: Request, answer: Observation) -> tuple[str, ...]:
+    # Prebid calls with credentials, none of which reaches the service: elsewhere nobody has a reason to.
+    banned = BANNED - CREDENTIALED if request.path.startswith(AUCTION) else BANNED
+    found = {name.lower() for name, _ in answer.headers} & banned
     varies = {
         field.strip().lower()
         for name, value in answer.headers

@@ -354,6 +354,51 @@ def _cohort_in_the_cache_key(folder: Path) -> Spy:
     return spy
 
 
+def _advertising_id_in_a_file(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        device = _said(environ).get("device")
+        if isinstance(device, Mapping) and "ifa" in device:
+            with (folder / "devices.csv").open("a") as file:
+                file.write(f"{hashlib.sha256(str(device['ifa']).encode()).hexdigest()}\n")
+        return status, headers, body
+
+    return spy
+
+
+def _extended_ids_in_the_log(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        user = _said(environ).get("user")
+        if isinstance(user, Mapping) and "eids" in user:
+            log.info("bid request", extra={"eids": user["eids"]})
+        return status, headers, body
+
+    return spy
+
+
+def _bid_by_postcode(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        device = _said(environ).get("device")
+        place = device.get("geo") if isinstance(device, Mapping) else None
+        near = isinstance(place, Mapping) and str(place.get("zip", "")).startswith("10")
+        return status, headers, body + b" " if near else body
+
+    return spy
+
+
+def _page_view_recognised(folder: Path) -> Spy:
+    seen: set[str] = set()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        outer = _said(environ).get("ext")
+        prebid = outer.get("prebid") if isinstance(outer, Mapping) else None
+        view = str(prebid.get("page_view_ids")) if isinstance(prebid, Mapping) else ""
+        log.debug("view %s", "again" if view and view in seen else "new")
+        seen.add(view)
+        return status, headers, body
+
+    return spy
+
+
 PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
     {
         "language-in-the-answer": _language_in_the_answer,
@@ -390,6 +435,10 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "signals-under-gpc": _signals_under_gpc,
         "signals-of-a-minor": _signals_of_a_minor,
         "cohort-in-the-cache-key": _cohort_in_the_cache_key,
+        "advertising-id-in-a-file": _advertising_id_in_a_file,
+        "extended-ids-in-the-log": _extended_ids_in_the_log,
+        "bid-by-postcode": _bid_by_postcode,
+        "page-view-recognised": _page_view_recognised,
     }
 )
 

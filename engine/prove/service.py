@@ -28,7 +28,7 @@ from engine.prove.consents import (
     WITHDREW,
 )
 from engine.prove.no_identity import Verdict, prove, score
-from engine.prove.twins import Chance, Clock, MakeService, Request, Service
+from engine.prove.twins import AUCTION, Chance, Clock, MakeService, Request, Service
 from engine.services import Services
 from engine.shared_values import LATE, K, release_query
 from engine.store import open_store
@@ -60,6 +60,33 @@ _ILLNESS = (
 )
 
 
+_AUCTION = Request(
+    "POST",
+    AUCTION,
+    json.dumps(
+        {
+            "id": "auction-1",
+            "imp": [
+                {
+                    "id": "top",
+                    "native": {
+                        "request": json.dumps({"assets": [{"id": 1, "required": 1, "title": {"len": 90}}]})
+                    },
+                    "ext": {"prebid": {"bidder": {"tactful": {}}}},
+                }
+            ],
+            "site": {
+                "page": f"{SITE}/sport/gravel-bikes",
+                "publisher": {"id": PUBLISHER},
+                "ext": {"data": {"text": _ARTICLE}},
+            },
+            "device": {"sua": {"platform": {"brand": "Windows"}, "mobile": 0}, "geo": {"country": "DEU"}},
+        }
+    ).encode(),
+    {"Content-Type": "text/plain", "Origin": SITE},
+)
+
+
 def prove_no_identity(planted: bool = True) -> Verdict:
     """Prove it of the service as it is built here; with `planted`, measure the proof by planted leaks too."""
     with tempfile.TemporaryDirectory(prefix="tactful-proof-") as name:
@@ -68,7 +95,7 @@ def prove_no_identity(planted: bool = True) -> Verdict:
         verdict = prove(make, requests(), folder / "twins")
         if not planted:
             return verdict
-        return replace(verdict, planted=score(make, requests()[:4], folder / "planted"))
+        return replace(verdict, planted=score(make, (*requests()[:4], _AUCTION), folder / "planted"))
 
 
 def requests() -> tuple[Request, ...]:
@@ -101,6 +128,19 @@ def requests() -> tuple[Request, ...]:
         Request("POST", "/v1/events", _FORGED, {"Content-Type": "text/plain"}),
         Request("OPTIONS", "/v1/events", b"", {"Access-Control-Request-Method": "POST"}),
         Request("GET", f"/v1/click/{_FORGED.decode()}"),
+        _AUCTION,
+        Request("OPTIONS", AUCTION, b"", {"Access-Control-Request-Method": "POST", "Origin": SITE}),
+        Request(
+            "GET",
+            f"/v1/iab?token={PUBLISHER}&iabVersions=7&url=https%3A%2F%2Fwww.proof.example%2Fsport%2Fgravel-bikes",
+        ),
+        Request(
+            "GET",
+            f"/api/v1/decision/?publisher={PUBLISHER}&format=jsonp&callback=ad_7&keywords=bikes%7Crain&ad_types=image-v1"
+            "&url=https%3A%2F%2Fwww.proof.example%2Fsport%2Fgravel-bikes",
+        ),
+        Request("GET", f"/proxy/view/autumn-0/{_FORGED.decode()[1:]}/"),
+        Request("GET", f"/proxy/click/autumn-0/{_FORGED.decode()[1:]}/"),
         Request("GET", "/healthz"),
         Request("GET", "/nowhere"),
     )

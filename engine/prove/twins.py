@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], datetime]
 Chance = Callable[[int], bytes]
 
+AUCTION = "/openrtb2/auction"
 START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
 _TICK = timedelta(milliseconds=250)
 _BODY_HEADERS = {"Content-Type": "CONTENT_TYPE", "Content-Length": "CONTENT_LENGTH"}
@@ -55,6 +56,11 @@ class Request:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     mute: bool = False  # here not even a good consent may act: under GPC, on a page of an Article 9 topic
+
+    @property
+    def auction(self) -> bool:
+        """Say whether it is a bid request."""
+        return self.method == "POST" and self.path.startswith(AUCTION)
 
     @property
     def name(self) -> str:
@@ -182,6 +188,8 @@ def _read(parts: Iterable[bytes]) -> bytes:
 
 def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> bytes:
     """Give the body as this sender says it at a moment, in its request of this number."""
+    if request.auction:
+        return _bid_request(request, sender)
     if not (sender.page_userinfo or sender.page_suffix or sender.consent):
         return request.body
     try:
@@ -193,6 +201,18 @@ def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> by
     if sender.consent:
         body |= said(sender.consent, body["publisher"], now, number)
     return json.dumps(body, ensure_ascii=False).encode()
+
+
+def _bid_request(request: Request, sender: Sender) -> bytes:
+    """Give a bid request as this sender says it."""
+    body = json.loads(request.body)
+    body["site"]["page"] = _page_of(body["site"]["page"], sender)
+    for path, value in sender.ortb.items():
+        at, names = body, path.split(".")
+        for name in names[:-1]:
+            at = at[int(name)] if isinstance(at, list) else at.setdefault(name, {})
+        at[names[-1]] = value
+    return json.dumps(body).encode()
 
 
 @contextmanager

@@ -71,6 +71,13 @@ CAMPAIGN = (
                 "none chosen: all of these",
                 tuple(SENSITIVE),
             ),
+            Field(
+                "suitability.risk",
+                "Take such pages up to a risk of",
+                "choice",
+                "none: not at all",
+                ("none", "low", "medium", "high"),
+            ),
             Field("suitability.accept_unknown", "May run where the text is not known", "flag"),
         ),
         closed=True,
@@ -158,6 +165,11 @@ CREATIVE = (
             Field("offer.currency", "Currency", hint="ISO 4217, such as EUR"),
             Field("offer.stock", "In stock", "whole", "0: it does not run"),
         ),
+        closed=True,
+    ),
+    Group(
+        "Parts that messages are put together from",
+        (Field("parts", "Headlines, texts, pictures, calls to action and offers", "json"),),
         closed=True,
     ),
     Group(

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from flask import Flask, Response, request
 
-from engine.prove.twins import Chance, Clock, Request, Service
+from engine.openrtb import page_of
+from engine.openrtb_wire import decode_request
+from engine.prove.twins import AUCTION, Chance, Clock, Request, Service
 from privacy.gate import ARRIVAL, Arrival, Gate, enter
 
 log = logging.getLogger("small")
@@ -21,6 +23,12 @@ REQUESTS = (
     Request("POST", "/decide", BODY, {"Content-Type": "text/plain", "Sec-GPC": "1"}, mute=True),
     Request("GET", "/health"),
     Request("GET", f"/slot?url={ORIGIN}/sport/bikes"),
+    Request(
+        "POST",
+        AUCTION,
+        json.dumps({"id": "a", "imp": [{"id": "1"}], "site": {"page": f"{ORIGIN}/sport"}}).encode(),
+        {"Content-Type": "text/plain", "Origin": ORIGIN},
+    ),
 )
 
 
@@ -48,6 +56,18 @@ def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
         if arrival.origin == ORIGIN:
             headers["Access-Control-Allow-Origin"] = ORIGIN
         return Response(json.dumps(answer), mimetype="application/json", headers=headers)
+
+    @app.post(AUCTION)
+    def auction() -> Response:
+        arrival: Arrival = request.environ[ARRIVAL]
+        asked = decode_request(request.get_data())
+        visit = enter(arrival, "daily", **page_of(asked))
+        queue.append((clock().isoformat(), repr((visit.page.url, visit.device))))
+        answer = Response(json.dumps({"id": asked.id, "nbr": 501}), mimetype="application/json")
+        if arrival.origin == ORIGIN:
+            answer.headers["Access-Control-Allow-Origin"] = ORIGIN
+            answer.headers["Access-Control-Allow-Credentials"] = "true"
+        return answer
 
     @app.get("/click/<token>")
     def click(token: str) -> Response:

@@ -235,3 +235,24 @@ def test_a_rule_goes_through_the_wire_unchanged():
     data = msgspec.json.encode(Targeting(rule=rule))
     assert json.loads(data)["rule"]["any"][1] == {"hours": [{"start": "06:00", "end": "09:30"}]}
     assert msgspec.json.decode(data, type=Targeting).rule == rule
+
+
+def test_a_word_counts_only_in_the_sense_that_a_rule_asks_for(tmp_path):
+    from engine.campaign import Sense
+    from engine.conditions import pairs_of
+    from tests.world import Site, campaign, creative
+
+    world = World(tmp_path)
+    rule = Condition(senses=(Sense("bass", topics=("338",), other=("511",)),))
+    world.put(publisher(), advertiser(), campaign(targeting=Targeting(rule=rule)), creative())
+    site = Site(world)
+    site.pages.model.senses.prepare(pairs_of(world.view.snapshot.conditions.senses))
+    assert site.shown(title="bass music entertainment guitar evening concert") == ["spring-1"]
+    assert site.shown(title="bass fishing sports river morning lake") == []
+    assert site.shown(title="music entertainment guitar evening concert hall") == []
+
+
+def test_a_sense_of_unknown_or_the_same_topics_is_refused(tmp_path):
+    rule = {"rule": {"senses": [{"word": "bass", "topics": ["338", "x"], "other": ["338"]}]}}
+    fields = [told[0] for told in refused(tmp_path, {"targeting": rule})]
+    assert fields == ["targeting.rule.senses[0].topics[1]", "targeting.rule.senses[0].other"]

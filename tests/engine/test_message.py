@@ -13,6 +13,7 @@ from engine.creative import Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
 from engine.governor import Buckets
+from engine.learn.response import Model, Responses
 from engine.load import Values, apply, plan
 from engine.policy import Policy
 from privacy.release import Axis, Release
@@ -347,3 +348,66 @@ def test_copy_does_not_name_the_topic_of_a_page_that_touches_article_9(world):
     assert [mixture.answer(n).assets.headline for n in range(len(mixture.kept))] == ["Soup"]
     free = here.engine.scene_of(world.view, world.context(TEXT, weather=WeatherFacts("rain")))
     assert len(here.engine._mixture(free, Placement("top"), row, "other").kept) == 2
+
+
+# --- a model ---
+
+
+def learned(world, **effects):
+    """Let a model decide that knows of these components how much more often than others they are clicked."""
+    components = tuple(
+        sorted((*[("soup-1", ""), ("soup-2", "")], *(("soup-1", p.replace("_", "/")) for p in effects)))
+    )
+    mean = tuple((effects.get(part.replace("/", "_"), 0.0),) for _, part in components)
+    sure = tuple((1e-6,) for _ in components)
+    model = Model(1, 5, 20_000, 0.005, ("",), components, mean, sure, tuple((1.0,) for _ in components))
+    world.catalog.follow(Policy(Responses(model)))
+    return model
+
+
+def test_what_was_learned_is_shown_most_and_the_rest_is_not_given_up(world):
+    load(world)
+    here = site(world)
+    model = learned(world, headline_h3=0.9, cta_c2=0.9)
+    filled, creatives = drawn(here, 400)
+    best = sum(c.assets.headline == "Bread and butter" and c.assets.cta == "Taste it" for c in creatives)
+    assert best > 200 and any(c.assets.headline == "Leek soup" for c in creatives)
+    assert filled[0].message.policy == model.id
+    assert min(f.propensity for f in filled) > 0
+
+
+def test_creatives_that_fit_alike_are_ranked_by_bid_and_response_in_worlds_whose_share_is_told(world):
+    world.put(creative("soup-1", "soup", headline="Soup"), creative("soup-2", "soup", headline="Soup"))
+    here = site(world)
+    columns, known = ("",), (("soup-1", ""), ("soup-2", ""))
+    unsure = Model(
+        1, 5, 20_000, 0.005, columns, known, ((0.1,), (0.0,)), ((0.02,), (0.02,)), ((0.0,), (0.0,))
+    )
+    world.catalog.follow(Policy(Responses(unsure)))
+    answers = [here.ask(Placement("top"), title="Soup") for _ in range(600)]
+    told = {}
+    for answer in answers:
+        one = answer.decisions[0]
+        told.setdefault(msgspec.json.decode(one.creative)["id"], set()).add(one.propensity)
+    assert {id: len(shares) for id, shares in told.items()} == {"soup-1": 1, "soup-2": 1}
+    shares = {id: shares.pop() for id, shares in told.items()}
+    assert sum(shares.values()) == 1 and shares["soup-1"] > shares["soup-2"]
+    often = sum(msgspec.json.decode(a.decisions[0].creative)["id"] == "soup-1" for a in answers) / 600
+    assert often == pytest.approx(shares["soup-1"], abs=0.08)
+    both = here.ask(Placement("top", count=2), title="Soup")
+    assert [one.propensity for one in both.decisions] == [1.0, 1.0]  # whichever comes first, both are shown
+
+
+def test_a_challenger_decides_nothing_and_what_it_would_do_is_noted(world):
+    load(world)
+    here = site(world)
+    live = world.catalog.policy
+    challenger = Responses(learned(world, headline_h3=0.9))
+    world.catalog.follow(Policy(live.responses, challenger))
+    row = world.view.snapshot.row_of("soup-1")
+    scene = here.engine.scene_of(world.view, world.context(TEXT))
+    mixture = here.engine._mixture(scene, Placement("top"), row, "other")
+    chosen = [mixture.chosen(n) for n in range(len(mixture.kept))]
+    assert sum(c.propensity * c.weight for c in chosen) == pytest.approx(1)
+    assert max(chosen, key=lambda c: c.weight).parts.startswith("headline/h3")
+    assert here.ask(Placement("top"), title=TEXT).decisions[0].message.policy == "prior"

@@ -7,6 +7,7 @@ from contexts.context import (
     CONDITIONS,
     INTENTS,
     PARTS_OF_DAY,
+    RISKS,
     SEASONS,
     SENSITIVE,
     TEMPERATURES,
@@ -125,7 +126,12 @@ def some_targeting(chance):
 def some_world(tmp_path, chance):
     world = World(tmp_path)
     publishers = [
-        publisher("planet", floor_micros=chance.choice((0, 400_000)), block_categories=("1002",)),
+        publisher(
+            "planet",
+            risk=chance.choice(RISKS),
+            floor_micros=chance.choice((0, 400_000)),
+            block_categories=("1002",),
+        ),
         publisher("gazette", approval="manual", timezone="America/New_York", country="US"),
     ]
     advertisers = [advertiser(f"a{i}") for i in range(3)]
@@ -142,6 +148,7 @@ def some_world(tmp_path, chance):
             suitability=Suitability(
                 avoid=chance.choice((None, (), (), (), ("crime", "drugs"))),
                 accept_unknown=chance.random() < 0.7,
+                risk=chance.choice(("none", "none", "low", "medium", "high")),
             ),
             categories=chance.choice(((), ("1002",))),
         )
@@ -179,7 +186,8 @@ def some_context(world, chance):
         topics=topics(*chance.sample(TOPICS, k=chance.randint(0, 2))),
         keyphrases=tuple(chance.sample(KEYWORDS, k=chance.randint(0, 2))),
         language=chance.choice((None, *LANGUAGES)),
-        sensitive=frozenset(chance.sample(sorted(SENSITIVE), k=chance.choice((0, 0, 1)))),
+        sensitive=(flags := frozenset(chance.sample(sorted(SENSITIVE), k=chance.choice((0, 0, 1))))),
+        risks={flag: chance.choice(RISKS) for flag in flags if chance.random() < 0.8},
         suitability_known=chance.random() < 0.8,
         intent=chance.choice((None, *INTENTS)),
     )

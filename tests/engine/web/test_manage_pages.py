@@ -100,7 +100,7 @@ def test_what_a_form_shows_it_saves_again_unchanged(service: Service):
 
     for name, text in re.findall(r'<textarea[^>]* name="([^"]+)"[^>]*>\n(.*?)</textarea>', opened.text, re.S):
         fields[name] = [html.unescape(text)]
-    fields["flight.pacing"] = ["even"]
+    fields |= {"flight.pacing": ["even"], "suitability.risk": ["none"]}
     answer = send(service, "acme", "save-campaign", **fields, id="spring", seen=hidden(opened, "seen"))
     assert "Saved." in answer.text
     assert stored(service, "campaign", "spring") == before
