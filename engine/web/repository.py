@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from functools import partial
 
 import msgspec
 from flask import Response
 from jinja2 import Environment, PackageLoader
 from msgspec import Struct
 
+from contexts.context import TopicId
 from contexts.extract import read_html
 from contexts.taxonomy import Taxonomy
 from engine.campaign import Advertiser, Campaign, Prefer, Rule, Targeting
@@ -39,6 +40,7 @@ QUERY = {
 }
 MEASURE = "creatives"  # the table whose counts are told
 _EVERYTHING = Caller("operator", None, "repository")
+_NO_RULES = Targeting()
 _POLICY = ("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'")
 
 
@@ -191,19 +193,21 @@ def add_repository(api: Api, repository: Repository, root: str) -> None:
 
 
 def _rules(targeting: Targeting, taxonomy: Taxonomy) -> Iterator[str]:
-    """Yield hard rules in words."""
-    for name in msgspec.structs.fields(Targeting):
-        rule: Any = getattr(targeting, name.name)
-        if name.name == "sizes" or not isinstance(rule, Rule):
-            continue
-        told = name.name.replace("_", " ")
-        called: Callable[[str], str] = str
-        if name.name == "topics":
-            called = lambda topic: taxonomy.name(topic) if topic in taxonomy else topic  # type: ignore[arg-type]  # noqa: E731 - of one use
-        if rule.include:
-            yield f"only {told}: {_list(map(called, rule.include))}"
-        if rule.exclude:
-            yield f"not {told}: {_list(map(called, rule.exclude))}"
+    """Yield hard rules in words, and what is no list of words as it was written."""
+    for one in msgspec.structs.fields(Targeting):
+        value, told = getattr(targeting, one.name), one.name.replace("_", " ")
+        if isinstance(value, Rule):
+            called = partial(_topic, taxonomy) if one.name == "topics" else str
+            if value.include:
+                yield f"only {told}: {_list(map(called, value.include))}"
+            if value.exclude:
+                yield f"not {told}: {_list(map(called, value.exclude))}"
+        elif value != getattr(_NO_RULES, one.name):
+            yield f"{told}: {msgspec.json.encode(value).decode()}"
+
+
+def _topic(taxonomy: Taxonomy, id: str) -> str:
+    return taxonomy.name(TopicId(id)) if id in taxonomy else id
 
 
 def _wishes(prefer: Prefer) -> Iterator[str]:

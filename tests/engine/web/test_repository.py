@@ -46,7 +46,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def test_what_runs_is_listed_with_who_paid_and_by_which_parameters(place: Place) -> None:
-    rules = Targeting(topics=Rule(("210",), ("483",)), weather=Rule(("rain",)), cohorts=Rule(("cooks",)))
+    rules = Targeting(
+        topics=Rule(("210",), ("483",)), weather=Rule(("rain",)), cohorts=Rule(("cooks",)), min_floor_micros=5
+    )
     place.world.put(
         campaign("spring", paid_by="Agency <b>", targeting=rules, prefer=Prefer(times=("evening",)))
     )
@@ -58,6 +60,7 @@ def test_what_runs_is_listed_with_who_paid_and_by_which_parameters(place: Place)
         "not topics: Sports",
         "only weather: rain",
         "only cohorts: cooks",
+        "min floor micros: 5",
         "rather times: evening",
     ]
     assert ad["views"] is None and told["views_of"] is None
