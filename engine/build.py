@@ -38,7 +38,6 @@ from engine.pricing import terms_of, value_of
 from engine.snapshot import (
     FOREVER,
     NATIVE,
-    AdvertiserEntry,
     CampaignEntry,
     Manifest,
     file_hash,
@@ -202,7 +201,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         rows=len(rows.ids),
         weights={f: float(w) for f, w in weights.items()},
         advertisers=tuple(a.id for a in advertisers),
-        payers=tuple(AdvertiserEntry(a.name, a.domains) for a in advertisers),
+        domains=tuple(a.domains for a in advertisers),
         campaigns=tuple(rows.entries),
         publishers=publishers,
         prefers=tuple(rows.prefers),

@@ -31,7 +31,7 @@ def policy() -> None:
 @actor
 @as_json
 def policy_train(seed: int, actor: str, as_json: bool) -> None:
-    """Learn a model from the released tables of the last 56 days, and try it beside the one that decides.
+    """Learn a model from the released tables of the last 84 days, and try it beside the one that decides.
 
     Equal tables and seed give equal bytes, wherever it is made. Example: tactful policy train
     """

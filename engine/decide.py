@@ -583,10 +583,9 @@ class Engine:
 
 
 def offer_of(snapshot: Snapshot, shown: Shown) -> Offer:
-    """Say who pays for what was chosen, and what."""
+    """Say what is paid for what was chosen, and what it advertises."""
     entry = snapshot.entry(shown.row)
-    payer = snapshot.manifest.payers[entry.advertiser]
-    return Offer(shown.price_micros, payer.name, payer.domains, entry.categories)
+    return Offer(shown.price_micros, snapshot.manifest.domains[entry.advertiser], entry.categories)
 
 
 def _size(mixer: Mixer, placement: Placement) -> Size | None:

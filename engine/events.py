@@ -42,7 +42,7 @@ class Row(NamedTuple):
     weather: str
     ivt: int  # 0: valid
     price_micros: int
-    message: str = ""  # ids of the parts that were shown, with a space between; "": it was not put together
+    message: str = ""  # "slot/part" of what was shown, with a space between; "": it was not put together
     propensity_ppm: int = 1_000_000  # the chance with which creative and message were drawn
     weight_milli: int = (
         0  # by how much more often the challenger would have drawn the message; 0: no challenger

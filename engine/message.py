@@ -60,7 +60,7 @@ def words_of(part: Part) -> str:
 class Chosen:
     """A message that was drawn."""
 
-    parts: str  # ids of its parts, in the order of SLOTS, with a space between; "" is the default message
+    parts: str  # "slot/part" of each, in the order of SLOTS, with a space between; "" is the default message
     propensity: float
     weight: float | None  # by how much more often the challenger would draw it; None: there is no challenger
 
@@ -84,7 +84,8 @@ class Mixer:
         self.places = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(n) for n in sizes])
         self.shape = (len(sizes), max(sizes))
         self.vectors = vectors
-        self.components = [(kit.creative.id, part.id) for part in self.parts]
+        named = [(slot, part.id) for slot, some in parts.lists for part in some]
+        self.components = [(kit.creative.id, f"{slot}/{id}") for slot, id in named]
         self.wordings: list[Wording | None] = [
             None if isinstance(part, ImagePart) else read(part.text, "text") for part in self.parts
         ]
@@ -126,16 +127,16 @@ class Mixer:
         allows = np.array([limits.allows(mask) for mask in range(len(limits.bits))], bool)
         speaks = allows[loud]
         allowed = there[self.flat].all(axis=1) & (speaks | allows[still])
-        offset = self._offset(context)
-        chance, why = self._chances(responses, facets, there, allowed, offset)
+        expected = self._match(context), self._wish(context)
+        chance, offset, learned = self._chances(responses, facets, there, allowed, *expected)
         other = None
         if challenger is not None:
-            other = self._chances(challenger, facets, there, allowed, offset)[0]
+            other = self._chances(challenger, facets, there, allowed, *expected)[0]
         kept = chance.nonzero()[0]
         return Mixture(
             self, said, size, limits, responses.id, kept, chance[kept],
             np.cumsum(chance[kept]).tolist(), None if other is None else other[kept],
-            speaks[kept], np.where(speaks, loud, still)[kept], offset, why,
+            speaks[kept], np.where(speaks, loud, still)[kept], offset, learned,
         )  # fmt: skip
 
     def _chances(
@@ -144,25 +145,35 @@ class Mixer:
         facets: Mapping[Facet, str],
         there: NDArray[np.bool_],
         allowed: NDArray[np.bool_],
-        offset: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        learned, sd = responses.beliefs(responses.places(self.components), responses.columns(facets))
+        match: NDArray[np.float64],
+        wish: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return the chances of the messages, and of each part what it is believed to do before and after counts."""
+        places, columns = responses.places(self.components), responses.columns(facets)
+        learned, sd = responses.beliefs(places, columns)
+        page, moment = responses.unknown(places, columns)
+        offset = match * page + wish * moment
         # A part that stands in no message that is allowed takes nothing from the others of its slot.
         useful = np.zeros(len(self.parts), bool)
         useful[self.flat[allowed]] = True
         mean, width, here = np.zeros(self.shape), np.ones(self.shape), np.zeros(self.shape, bool)
         mean[self.places], width[self.places], here[self.places] = learned + offset, sd, there & useful
-        return joint(chances(mean, width, here), self.messages, allowed), learned
+        return joint(chances(mean, width, here), self.messages, allowed), offset, learned
 
-    def _offset(self, context: Context) -> NDArray[np.float64]:
-        """Return (parts,) by how much each part's response is taken to differ before anything was counted."""
-        offset = np.zeros(len(self.parts))
+    def _match(self, context: Context) -> NDArray[np.float64]:
+        """Return (parts,) by how much the page's words make each part's response differ from its slot's."""
         page = context.page.vector
-        if page is not None:
-            near = np.zeros(self.shape)
-            near[self.places] = (self.vectors @ page) * PAGE_SLOPE * context.page.confidence
-            counts = np.bincount(self.places[0], minlength=self.shape[0])
-            offset += (near - near.sum(axis=1, keepdims=True) / counts[:, None])[self.places]
+        if page is None:
+            return np.zeros(len(self.parts))
+        near = np.zeros(self.shape)
+        near[self.places] = (self.vectors @ page) * PAGE_SLOPE * context.page.confidence
+        counts = np.bincount(self.places[0], minlength=self.shape[0])
+        match: NDArray[np.float64] = (near - near.sum(axis=1, keepdims=True) / counts[:, None])[self.places]
+        return match
+
+    def _wish(self, context: Context) -> NDArray[np.float64]:
+        """Return (parts,) by how much the parts' own preferences do so."""
+        wish = np.zeros(len(self.parts))
         if self.prefers:
             blocks = context_blocks(context.device, context.clock, context.weather)
             for n, wished in self.prefers:
@@ -170,8 +181,8 @@ class Mixer:
                     float(wished[f] @ blocks[f]) for f in SOFT_FACETS if wished[f].any() and blocks[f].any()
                 ]
                 if fits:
-                    offset[n] += PREFER_GAIN * (sum(fits) / len(fits) - 0.5)
-        return offset
+                    wish[n] = PREFER_GAIN * (sum(fits) / len(fits) - 0.5)
+        return wish
 
     def _there(self, context: Context, section: str, now: datetime) -> NDArray[np.bool_]:
         """Say which parts may be shown at all."""
@@ -221,7 +232,8 @@ class Mixture:
             return Chosen("", 1.0, None if self.other is None else 1.0)
         chance = float(self.chance[drawn])
         weight = None if self.other is None else float(self.other[drawn]) / chance
-        return Chosen(" ".join(part.id for part in self._parts(drawn)), chance, weight)
+        shown = (self.mixer.components[n][1] for n in self.mixer.flat[self.kept[drawn]])
+        return Chosen(" ".join(shown), chance, weight)
 
     def answer(self, drawn: int) -> CreativeAnswer:
         """Return the creative that shows it."""

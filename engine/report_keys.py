@@ -58,7 +58,7 @@ class Keys:
     sections: tuple[Key, ...]  # (publisher, section)
     campaigns: tuple[str, ...]  # whose flight touches the period
     creatives: tuple[Key, ...]  # (campaign, creative) of these
-    components: tuple[Key, ...]  # (creative, component): "", and the parts of its messages
+    components: tuple[Key, ...]  # (creative, component): "", and "slot/part" of its messages
 
     def axes(self, table: Table) -> tuple[Axis, ...]:
         """Give the keys of a table."""
@@ -132,10 +132,12 @@ def keys_of(days: CatalogDays, start: datetime, end: datetime) -> Keys:
                 campaigns.add(entity.id)
         elif isinstance(entity, Creative):
             creatives.add((entity.campaign, entity.id))
-            components.setdefault(entity.id, {""}).update(part.id for part in entity.parts or ())
+            lists = entity.parts.lists if entity.parts is not None else ()
+            parts = {f"{slot}/{part.id}" for slot, some in lists for part in some}
+            components.setdefault(entity.id, {""}).update(parts)
     flying = sorted(pair for pair in creatives if pair[0] in campaigns)
-    parts = sorted({(creative, part) for _, creative in flying for part in components[creative]})
-    return Keys(tuple(sorted(sections)), tuple(sorted(campaigns)), tuple(flying), tuple(parts))
+    of_parts = sorted({(creative, part) for _, creative in flying for part in components[creative]})
+    return Keys(tuple(sorted(sections)), tuple(sorted(campaigns)), tuple(flying), tuple(of_parts))
 
 
 def _existed(days: CatalogDays, start: datetime, end: datetime) -> Iterator[Entity]:

@@ -92,8 +92,8 @@ TABLES: tuple[Table, ...] = (
     Table("clicks", "click", ("campaign", "creative"), 140_000),
     Table("clicks-28", "click", ("campaign", "creative"), 70_000, days=MONTH),
     # A part's clicks in all get most: beside facets they are so few that only much traffic lifts them above noise.
-    *_learner("impression", 14_000, 9_000),
-    *_learner("click", 120_000, 20_000),
+    *_learner("impression", 20_000, 5_000),
+    *_learner("click", 170_000, 10_000),
     Table("policy-impressions", "impression", ("sum",), 10_000, "policy"),
     Table("policy-clicks", "click", ("sum",), 40_000, "policy"),
     Table("moments", "view", ("publisher", "device", "part", "weather"), 60_000, "governor"),

@@ -10,11 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from privacy.release import Release
 from privacy.workload import TABLES, Table
 
 Facet = Literal["topic", "part", "weather", "device"]
 Kind = Literal["impressions", "clicks"]
+Component = tuple[
+    str, str
+]  # a creative, and "slot/part" of its messages; "" is the creative, whatever it showed
 FACETS: tuple[Facet, ...] = ("topic", "part", "weather", "device")
 _TABLES = {table.name: table for table in TABLES if table.use == "learner"}
 
@@ -26,45 +32,37 @@ class Source(Protocol):
         """Return the table of a day, None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A component beside a value of a facet: its noisy count over some days, and the variance of the noise in it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Sheet:
+    """A day of one table: components beside the values of a facet, or beside one value, "", where none is looked at."""
 
-    creative: str
-    part: str  # "": the creative itself, whatever it was put together from
-    value: str  # "" where no facet is looked at
-    count: float
-    variance: float
+    day: int  # since 1970
+    components: tuple[Component, ...]  # sorted
+    values: tuple[str, ...]
+    counts: NDArray[np.float64]  # (components, values) noisy
+    variance: float  # of the noise in each
 
 
 class Diet:
-    """Hands out sums of the learner's tables."""
+    """Hands out the learner's tables."""
 
     def __init__(self, source: Source, closed: Callable[[], int]) -> None:
         """Take where tables come from, and what tells the last closed day."""
         self._source, self._closed = source, closed
 
-    def cells(
-        self, facet: Facet | None, kind: Kind, days: int, half_life: float | None = None
-    ) -> Iterator[Cell]:
-        """Yield the sums over the last so many closed days, those without a release left out.
-
-        With a half-life in days, a count weighs less by its age, and so does its noise.
-        """
+    def sheets(self, facet: Facet | None, kind: Kind, days: int) -> Iterator[Sheet]:
+        """Yield the table of the last so many closed days, oldest first, days without a release left out."""
         wanted = _TABLES[f"component-{facet}-{kind}" if facet else f"component-{kind}"]
-        sums: dict[tuple[str, ...], tuple[float, float]] = {}
         last = self._closed()
         for day in range(last - days + 1, last + 1):
             release = self._source.table(wanted, day)
             if release is None:
                 continue
-            weight = 1.0 if half_life is None else 0.5 ** ((last - day) / half_life)
-            noise = release.noise.variance * weight**2
-            for key, count in release.cells():
-                had, variance = sums.get(key, (0.0, 0.0))
-                sums[key] = had + weight * count, variance + noise
-        for (creative, part, *value), (total, variance) in sums.items():
-            yield Cell(creative, part, value[0] if value else "", total, variance)
+            components = release.axes[0].keys
+            values = tuple(value for (value,) in release.axes[1].keys) if facet else ("",)
+            counts = np.array(release.counts, float).reshape(len(components), len(values))
+            named = tuple((creative, part) for creative, part in components)
+            yield Sheet(day, named, values, counts, release.noise.variance)
 
     @property
     def last_day(self) -> int:

@@ -18,26 +18,27 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from engine.errors import ModelError
-from engine.learn.diet import FACETS, Cell, Facet, Kind
+from engine.learn.diet import FACETS, Component, Facet, Kind, Sheet
 
 VERSION = 1
-DAYS = 56  # that are looked back
-HALF_LIFE = 14.0  # days after which a count weighs half: what worked then may not now
+DAYS = 84  # that are looked back
+HALF_LIFE = 28.0  # days after which a count weighs half: what worked then may not now
 SD_CREATIVE = 0.4  # of the belief before anything is counted: relative to the rate
-SD_PART = 0.3
-SD_FACET = 0.2
+SD_PART = 0.25
+SD_FACET = 0.08
 RATE = 0.002  # clicks an impression, where nothing is known
 _LEAST = 0.2  # of a factor that effects make
+_MIXED = (0.3, 3.0)  # of the mean factor of what was shown: noise may not drive it further
+_ROUNDS = 12  # in which parts and what they are held against are worked out in turn
 
-Component = tuple[str, str]  # creative, and its part; "" is the creative itself
 Floats = NDArray[np.float64]
 
 
 class Counts(Protocol):
-    """The learner's released tables, summed."""
+    """The learner's released tables."""
 
-    def cells(self, facet: Facet | None, kind: Kind, days: int, half_life: float | None) -> Iterable[Cell]:
-        """Yield the sums over the last so many closed days, where a count weighs less by its age."""
+    def sheets(self, facet: Facet | None, kind: Kind, days: int) -> Iterable[Sheet]:
+        """Yield the table of the last so many closed days."""
 
 
 class Model(Struct, frozen=True):
@@ -50,7 +51,10 @@ class Model(Struct, frozen=True):
     columns: tuple[str, ...]  # "" and then "facet=value"
     components: tuple[Component, ...]
     mean: tuple[tuple[float, ...], ...]  # (components, columns) relative effects
-    variance: tuple[tuple[float, ...], ...]
+    variance: tuple[tuple[float, ...], ...]  # that is worth trying out
+    known: tuple[
+        tuple[float, ...], ...
+    ]  # 0 to 1: how far counts have taken the place of what was believed before
 
     @property
     def body(self) -> bytes:
@@ -70,12 +74,13 @@ def read_model(body: bytes) -> Model:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelError(f"a policy: got a body that is no model ({error})") from error
     width, many = len(model.columns), len(model.components)
-    shapes = {len(row) for row in (*model.mean, *model.variance)} - {width}
-    if model.v != VERSION or shapes or len(model.mean) != many or len(model.variance) != many:
+    tables = (model.mean, model.variance, model.known)
+    shapes = {len(row) for table in tables for row in table} - {width}
+    if model.v != VERSION or shapes or any(len(table) != many for table in tables):
         raise ModelError(
             f"a policy: got another form, expected version {VERSION} with a row for each component"
         )
-    numbers = np.array([*model.mean, *model.variance, [model.rate] * width], float)
+    numbers = np.array([*model.mean, *model.variance, *model.known, [model.rate] * width], float)
     if not np.isfinite(numbers).all() or (np.array(model.variance, float) < 0).any() or model.rate <= 0:
         raise ModelError("a policy: got numbers that are none, expected finite effects and variances from 0")
     return model
@@ -84,99 +89,192 @@ def read_model(body: bytes) -> Model:
 def train(
     counts: Counts, seed: int, last_day: int, *, days: int = DAYS, half_life: float = HALF_LIFE
 ) -> Model:
-    """Learn from the tables of the last so many days."""
-    main = _table(counts, None, days, half_life)
-    by_facet = {facet: _table(counts, facet, days, half_life) for facet in FACETS}
-    ages = np.arange(days)
-    weights = 0.5 ** (ages / half_life)
-    spread = float((weights**2).sum() / weights.sum())  # of a weighted Poisson count, over its mean
-    whole = [0.0, 0.0]
-    for (_, part, _), (shown, clicked, _, _) in main.items():
-        if part == "":
-            whole[0] += shown
-            whole[1] += clicked
-    rate = whole[1] / whole[0] if whole[0] > 0 and whole[1] > 0 else RATE
-    columns = ("", *(f"{facet}={value}" for facet in FACETS for value in _values(by_facet[facet])))
-    components = tuple(sorted({(creative, part) for creative, part, _ in main}))
-    place = {name: at for at, name in enumerate(columns)}
-    mean = np.zeros((len(components), len(columns)))
-    variance = np.zeros((len(components), len(columns)))
-    at = {component: number for number, component in enumerate(components)}
+    """Learn from the tables of the last so many days.
 
-    def belief(cell: tuple[float, float, float, float] | None, base: float, sd: float) -> tuple[float, float]:
-        if cell is None:
-            return 0.0, sd**2
-        shown, clicked, noise_shown, noise_clicked = cell
-        expected = max(shown, 0.0) * base
-        doubt = expected * spread + noise_clicked + base**2 * noise_shown
-        least = sd**2 * expected**2 + doubt
-        if least <= 0:
-            return 0.0, sd**2
-        return (clicked - expected) * sd**2 * expected / least, sd**2 * doubt / least
-
-    # Creatives before their parts, and both before their facets: what is relative stands on what it is relative to.
-    for number, (creative, part) in enumerate(components):  # sorted: "" comes before every part
-        sd, base = (SD_CREATIVE, rate) if part == "" else (SD_PART, rate * _factor(mean[at[creative, ""], 0]))
-        mean[number, 0], variance[number, 0] = belief(main.get((creative, part, "")), base, sd)
-    shared = _shared(by_facet, rate)
-    for number, (creative, part) in enumerate(components):
-        own = rate * _factor(mean[at[creative, ""], 0])
-        for facet in FACETS:
-            for value in _values(by_facet[facet]):
-                column = place[f"{facet}={value}"]
-                base = own * shared.get((facet, value), 1.0)
-                if part:
-                    base *= _factor(mean[at[creative, ""], column]) * _factor(mean[number, 0])
-                cell = by_facet[facet].get((creative, part, value))
-                mean[number, column], variance[number, column] = belief(cell, base, SD_FACET)
+    Which parts stood beside a part changes from day to day, as what is shown follows what was learned. So a part's
+    clicks are held, day by day, against what its impressions would have got if it were like the others that were
+    shown in its slot; the two depend on each other and are worked out in turn.
+    """
+    main = _Table.of(counts, None, days)
+    rate = main.rate()
+    columns = [""]
+    age = 0.5 ** ((last_day - main.days) / half_life)
+    own, theta, doubt, told = _mains(main, age, rate)
+    mean, variance, known = [theta], [doubt], [told]
+    daily = _daily(main, own)
+    for facet in FACETS:
+        table = _Table.of(counts, facet, days).like(main)
+        effect, left, told = _facet(
+            table, 0.5 ** ((last_day - table.days) / half_life), daily, main, theta, rate
+        )
+        columns += [f"{facet}={value}" for value in table.values]
+        mean += list(effect.T)
+        variance += list(left.T)
+        known += list(told.T)
     return Model(
         VERSION,
         seed,
         last_day,
         float(rate),
-        columns,
-        components,
-        tuple(tuple(map(float, row)) for row in mean),
-        tuple(tuple(map(float, row)) for row in variance),
+        tuple(columns),
+        main.components,
+        tuple(tuple(row) for row in np.array(mean).T.tolist()),
+        tuple(tuple(row) for row in np.array(variance).T.tolist()),
+        tuple(tuple(row) for row in np.array(known).T.tolist()),
     )
 
 
-_Table = dict[tuple[str, str, str], tuple[float, float, float, float]]
+class _Table:
+    """A table over days: impressions and clicks, (days, components, values), and the noise in them by day."""
+
+    def __init__(
+        self, components: tuple[Component, ...], values: tuple[str, ...], days: NDArray[np.int64]
+    ) -> None:
+        self.components, self.values, self.days = components, values, days
+        shape = (len(days), len(components), len(values))
+        self.shown, self.clicks = np.zeros(shape), np.zeros(shape)
+        self.noise_shown, self.noise_clicks = np.zeros(len(days)), np.zeros(len(days))
+        place = {component: at for at, component in enumerate(components)}
+        # Whose part each is, and the parts of one slot, which are neighbours: sorted by creative, then slot.
+        self.whole = np.array([place[creative, ""] for creative, _ in components], np.intp)
+        self.is_part = np.array([part != "" for _, part in components], bool)
+        slots = [(creative, part.partition("/")[0]) for creative, part in components]
+        starts = [at for at, slot in enumerate(slots) if at == 0 or slot != slots[at - 1]]
+        self.starts = np.array(starts, np.intp)
+        self.group = np.repeat(np.arange(len(starts)), np.diff([*starts, len(slots)]))
+
+    @classmethod
+    def of(cls, counts: Counts, facet: Facet | None, days: int) -> _Table:
+        shown = {sheet.day: sheet for sheet in counts.sheets(facet, "impressions", days)}
+        clicks = {sheet.day: sheet for sheet in counts.sheets(facet, "clicks", days)}
+        both = sorted(shown.keys() & clicks.keys())
+        named = {c for day in both for c in (*shown[day].components, *clicks[day].components)}
+        components = tuple(sorted(named | {(creative, "") for creative, _ in named}))
+        values = tuple(sorted({value for day in both for value in shown[day].values}))
+        made = cls(components, values, np.array(both, np.int64))
+        at, value_at = ({name: n for n, name in enumerate(names)} for names in (components, values))
+        for number, day in enumerate(both):
+            for sheet, into, noise in (
+                (shown[day], made.shown, made.noise_shown),
+                (clicks[day], made.clicks, made.noise_clicks),
+            ):
+                rows = [at[component] for component in sheet.components]
+                into[number][np.ix_(rows, [value_at[value] for value in sheet.values])] = sheet.counts
+                noise[number] = sheet.variance
+        return made
+
+    def like(self, other: _Table) -> _Table:
+        """Return the same counts of another's components and days; what is not here is zero, and of no weight."""
+        made = _Table(other.components, self.values, other.days)
+        at = {component: n for n, component in enumerate(other.components)}
+        day_at = {int(day): n for n, day in enumerate(other.days)}
+        here = [n for n, component in enumerate(self.components) if component in at]
+        rows = [at[self.components[n]] for n in here]
+        for number, day in enumerate(self.days.tolist()):
+            if day in day_at:
+                made.shown[day_at[day], rows] = self.shown[number, here]
+                made.clicks[day_at[day], rows] = self.clicks[number, here]
+                made.noise_shown[day_at[day]] = self.noise_shown[number]
+                made.noise_clicks[day_at[day]] = self.noise_clicks[number]
+        return made
+
+    def rate(self) -> float:
+        """Return clicks an impression, over all creatives."""
+        shown, clicks = self.shown[:, ~self.is_part].sum(), self.clicks[:, ~self.is_part].sum()
+        return float(clicks / shown) if shown > 0 and clicks > 0 else RATE
+
+    def mixed(self, factor: Floats) -> Floats:
+        """Return (days, components, values) the mean factor of what was shown in each part's slot."""
+        above = np.add.reduceat(self.shown * factor, self.starts, axis=1)
+        below = np.add.reduceat(self.shown, self.starts, axis=1)
+        mixed = np.divide(above, below, out=np.ones_like(above), where=below > 0)
+        return np.clip(mixed, *_MIXED)[:, self.group]
 
 
-def _table(counts: Counts, facet: Facet | None, days: int, half_life: float) -> _Table:
-    """Return (creative, part, value) → impressions, clicks, and the variance of the noise in each."""
-    shown = {(c.creative, c.part, c.value): c for c in counts.cells(facet, "impressions", days, half_life)}
-    clicked = {(c.creative, c.part, c.value): c for c in counts.cells(facet, "clicks", days, half_life)}
-    return {
-        key: (shown[key].count, clicked[key].count, shown[key].variance, clicked[key].variance)
-        for key in sorted(shown.keys() & clicked.keys())
-    }
+def _mains(main: _Table, age: Floats, rate: float) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return (components,) rates of the creatives; effects of their components, doubt of these, and how far known."""
+    if not main.components:
+        none = np.zeros(0)
+        return none, none, none, none
+    sd = np.where(main.is_part, SD_PART, SD_CREATIVE)
+    theta, doubt, known = _belief(main, age, np.full(main.shown.shape, rate), sd[:, None])
+    own = rate * np.maximum(_LEAST, 1 + theta[main.whole, 0])
+    daily = _daily(main, own)[:, :, None]
+    for _ in range(_ROUNDS):
+        factor = np.where(main.is_part[:, None], np.maximum(_LEAST, 1 + theta), 1.0)
+        found, left, told = _belief(main, age, daily / main.mixed(factor[None]), sd[:, None])
+        known = np.where(main.is_part[:, None], told, known)
+        theta = np.where(main.is_part[:, None], found, theta)
+        doubt = np.where(main.is_part[:, None], left, doubt)
+    return own, theta[:, 0], doubt[:, 0], known[:, 0]
 
 
-def _values(table: _Table) -> tuple[str, ...]:
-    return tuple(sorted({value for _, _, value in table}))
+def _daily(main: _Table, own: Floats) -> Floats:
+    """Return (days, components) how often what each component's creative showed was clicked, as far as a day tells."""
+    if not main.components:
+        return np.zeros((len(main.days), 0))
+    shown = np.maximum(main.shown[:, :, 0], 1.0)
+    told = main.clicks[:, :, 0] / shown
+    noise = main.noise_clicks[:, None] + own**2 * main.noise_shown[:, None]
+    doubt = (own * shown + noise) / shown**2
+    believed = (SD_CREATIVE * own) ** 2
+    daily: Floats = np.maximum(own * _LEAST, own + (told - own) * believed / (believed + doubt))
+    return daily[:, main.whole]
 
 
-def _shared(tables: Mapping[Facet, _Table], rate: float) -> dict[tuple[Facet, str], float]:
-    """Return by what factor each value of a facet changes the rate, whatever is shown."""
-    found: dict[tuple[Facet, str], float] = {}
-    for facet, table in tables.items():
-        sums: dict[str, list[float]] = {}
-        for (_, part, value), cell in table.items():
-            if part == "":
-                sums[value] = [had + one for had, one in zip(sums.get(value, [0.0] * 4), cell, strict=True)]
-        for value, (shown, clicked, noise_shown, noise_clicked) in sums.items():
-            expected = max(shown, 0.0) * rate
-            doubt = expected + noise_clicked + rate**2 * noise_shown
-            least = SD_FACET**2 * expected**2 + doubt
-            effect = (clicked - expected) * SD_FACET**2 * expected / least if least > 0 else 0.0
-            found[facet, value] = _factor(effect)
-    return found
+def _facet(
+    table: _Table, age: Floats, daily: Floats, main: _Table, theta: Floats, rate: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return (components, values) effects of a facet's values beside those of the components, doubt, how far known."""
+    if not table.components or not table.values:
+        none = np.zeros((len(table.components), len(table.values)))
+        return none, none, none
+    whole = ~table.is_part
+    # What a value does to all, then to a creative, then to its parts.
+    likely = np.broadcast_to(daily[:, :, None], table.shown.shape)
+    sums = np.maximum((age[:, None] * (table.shown * likely)[:, whole].sum(axis=1)).sum(axis=0), 0.0)
+    clicks = (age[:, None] * table.clicks[:, whole].sum(axis=1)).sum(axis=0)
+    noise = (age**2 * (table.noise_clicks + rate**2 * table.noise_shown)).sum() * whole.sum()
+    prior = SD_FACET**2
+    shared = (clicks - sums) * prior * sums / np.maximum(prior * sums**2 + sums + noise, 1e-12)
+    likely = likely * np.maximum(_LEAST, 1 + shared)
+    own, left, known = _belief(table, age, likely, SD_FACET, settled=False)
+    likely = likely * np.maximum(_LEAST, 1 + own[table.whole])
+    factor = np.where(table.is_part, np.maximum(_LEAST, 1 + theta), 1.0)[:, None]
+    effect = np.zeros_like(own)
+    for _ in range(_ROUNDS):
+        mixed = table.mixed((factor * np.maximum(_LEAST, 1 + effect))[None])
+        effect, left_part, told = _belief(table, age, likely * factor / mixed, SD_FACET, settled=False)
+    is_part = table.is_part[:, None]
+    return (
+        np.where(is_part, effect, own),
+        np.where(is_part, left_part, left),
+        np.where(is_part, told, known),
+    )
 
 
-def _factor(effect: float) -> float:
-    return max(_LEAST, 1.0 + float(effect))
+def _belief(
+    table: _Table, age: Floats, rates: Floats, sd: Floats | float, *, settled: bool = True
+) -> tuple[Floats, Floats, Floats]:
+    """Return (components, values) what is believed of effects after clicks beside those expected; variance; how known.
+
+    `rates` are those clicks an impression, (days, components, values). With `settled` false the variance is only the
+    doubt that more views would settle: where noise hides an effect, to try it out would cost clicks and teach nothing.
+    """
+    weight = age[:, None, None]
+    expected = rates * table.shown
+    mean = np.maximum((weight * expected).sum(axis=0), 0.0)
+    clicks = (weight * table.clicks).sum(axis=0)
+    drawn = np.maximum((weight**2 * expected).sum(axis=0), 0.0)
+    noise = weight**2 * (table.noise_clicks[:, None, None] + rates**2 * table.noise_shown[:, None, None])
+    doubt = drawn + noise.sum(axis=0)
+    prior = np.broadcast_to(np.asarray(sd, float) ** 2, mean.shape)
+    least = prior * mean**2 + doubt
+    known = least > 0
+    effect = np.divide((clicks - mean) * prior * mean, least, out=np.zeros_like(mean), where=known)
+    left = np.divide(prior * (doubt if settled else drawn), least, out=prior.copy(), where=known)
+    told = np.divide(prior * mean**2, least, out=np.zeros_like(mean), where=known)
+    return effect, left, told
 
 
 class Responses:
@@ -195,9 +293,11 @@ class Responses:
         self._mean = np.zeros((rows, width))
         self._variance = np.full((rows, width), SD_FACET**2)
         self._variance[0, 0] = SD_PART**2
+        self._known = np.zeros((rows, width))
         if model is not None and model.components:
             self._mean[1:, :-1] = model.mean
             self._variance[1:, :-1] = model.variance
+            self._known[1:, :-1] = model.known
 
     @property
     def id(self) -> str:
@@ -217,3 +317,11 @@ class Responses:
         """Return (components,) relative effects in a context and their standard deviations."""
         rows = places[:, None]
         return self._mean[rows, columns].sum(axis=1), np.sqrt(self._variance[rows, columns].sum(axis=1))
+
+    def unknown(self, places: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Return (components,) how far counts say nothing yet: of the page's topic, and of the moment and the device.
+
+        As far is what the page's words, or a preference, make one expect still of worth.
+        """
+        said = 1.0 - self._known[places[:, None], columns[1:]]
+        return said[:, 0], said[:, 1:].mean(axis=1)

@@ -62,7 +62,8 @@ PARTS = Parts(
     images=(ImagePart("i1", Image(alt="A bowl", hash="0" * 64, ext="png", w=4, h=2)),),
     offers=(OfferPart("o1", "Less"),),
 )
-MESSAGES = ("h1 b1 i1 c1 o1", "h2 b1 i1 c1 o1", "")
+_REST = "body/b1 image/i1 cta/c1 offer/o1"
+MESSAGES = (f"headline/h1 {_REST}", f"headline/h2 {_REST}", "")
 CREATIVES = ("spring-1", "spring-2", "winter-1", "winter-2", "rivalry-1")
 
 

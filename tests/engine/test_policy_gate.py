@@ -94,7 +94,7 @@ def test_a_model_is_learned_from_released_tables_and_its_trial_is_read_from_them
     reporting.releases.release(DAY)
     model, again = reporting.learn(3), reporting.learn(3)
     assert model.body == again.body
-    assert ("winter-2", "h1") in model.components and ("spring-1", "") in model.components
+    assert ("winter-2", "headline/h1") in model.components and ("spring-1", "") in model.components
     world.store.put_policy(model.id, model.body, NOW)
     world.store.act("challenge", model.id, "test", start_of(DAY - 1))
     evidence = evaluate(reporting.released, world.store.acts(), reporting.closed())

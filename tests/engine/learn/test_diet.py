@@ -36,26 +36,29 @@ def reporting(tmp_path):
     world.store.close()
 
 
+def cells(sheet):
+    named = {}
+    for component, row in zip(sheet.components, sheet.counts.tolist(), strict=True):
+        named |= {(*component, value): n for value, n in zip(sheet.values, row, strict=True)}
+    return named
+
+
 @pytest.mark.parametrize("facet", FACETS)
 @pytest.mark.parametrize("kind", ["impressions", "clicks"])
-def test_the_diet_is_the_sum_of_released_tables_with_its_noise_stated(reporting, facet, kind):
+def test_the_diet_is_the_released_tables_with_their_noise_stated(reporting, facet, kind):
     made, _ = reporting
     wanted = table(f"component-{facet}-{kind}")
-    cells = {(c.creative, c.part, c.value): c for c in made["released"].diet().cells(facet, kind, 2)}
-    days = [made["released"].released.table(wanted, day).by_key for day in (DAY - 1, DAY)]
-    assert {key: cell.count for key, cell in cells.items()} == {
-        key: days[0][key] + days[1][key] for key in days[0]
-    }
-    scale = wanted.noise().scale
-    assert all(cell.variance == pytest.approx(4 * scale**2) for cell in cells.values())
+    sheets = list(made["released"].diet().sheets(facet, kind, 2))
+    assert [sheet.day for sheet in sheets] == [DAY - 1, DAY]
+    for sheet in sheets:
+        assert cells(sheet) == made["released"].released.table(wanted, sheet.day).by_key
+        assert sheet.variance == pytest.approx(2 * wanted.noise().scale ** 2)
 
 
 def test_days_without_a_release_are_left_out(reporting):
     made, _ = reporting
-    diet = made["released"].diet()
-    assert {c.variance for c in diet.cells("part", "clicks", 30)} == {
-        c.variance for c in diet.cells("part", "clicks", 2)
-    }
+    days = [sheet.day for sheet in made["released"].diet().sheets(None, "clicks", 30)]
+    assert days == [DAY - 1, DAY]
 
 
 def test_exact_counts_are_the_truth_and_off(reporting):
@@ -63,9 +66,9 @@ def test_exact_counts_are_the_truth_and_off(reporting):
     assert Config().learner_counts == "released"
     wanted = table("component-part-impressions")
     true = truth(rows, DAY, [wanted])[wanted.name]
-    cells = {(c.creative, c.part, c.value): c for c in made["exact"].diet().cells("part", "impressions", 1)}
-    assert {key: cell.count for key, cell in cells.items() if cell.count} == true
-    assert {cell.variance for cell in cells.values()} == {0.0}
+    (sheet,) = made["exact"].diet().sheets("part", "impressions", 1)
+    assert {key: count for key, count in cells(sheet).items() if count} == true
+    assert sheet.variance == 0.0
 
 
 def test_switching_exact_counts_on_is_an_entry_in_the_log(tmp_path):
@@ -83,19 +86,9 @@ def test_switching_exact_counts_on_is_an_entry_in_the_log(tmp_path):
 def test_only_learner_tables_are_in_the_diet(reporting):
     made, _ = reporting
     with pytest.raises(KeyError):
-        list(made["released"].diet().cells("campaign", "impressions", 1))
+        list(made["released"].diet().sheets("campaign", "impressions", 1))
     assert {t.name for t in TABLES if t.use == "learner"} == {
         f"component-{facet}{kind}"
         for facet in ("", *(f"{f}-" for f in FACETS))
         for kind in ("impressions", "clicks")
     }
-
-
-def test_older_days_weigh_less_and_so_does_their_noise(reporting):
-    made, _ = reporting
-    wanted = table("component-clicks")
-    days = [made["released"].released.table(wanted, day).by_key for day in (DAY - 1, DAY)]
-    for cell in made["released"].diet().cells(None, "clicks", 2, half_life=1.0):
-        key = (cell.creative, cell.part)
-        assert cell.count == days[0][key] / 2 + days[1][key] and cell.value == ""
-        assert cell.variance == pytest.approx(2 * wanted.noise().scale ** 2 * 1.25, rel=0.01)
