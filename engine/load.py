@@ -23,6 +23,7 @@ from typing import IO, Protocol, Self, cast
 import msgspec
 import yaml
 
+from contexts.context import PageFacts
 from engine.campaign import Advertiser, Campaign, Publisher, Targeting
 from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
 from engine.check import (
@@ -38,16 +39,19 @@ from engine.check import (
     parse,
 )
 from engine.check_conditions import check_possible
+from engine.conditions import condition_of
 from engine.creative import Creative
 from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 from engine.load_csv import CsvFile
+from engine.reach import asks_of_pages, could_match
 
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
 MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
 MAX_DEPTH = 32  # of nested values in YAML
 MAX_KEPT = 1000  # errors and warnings kept; further lines are only counted where their form is wrong
+PAGES = 500  # known pages that rules are held against
 BATCH = 1000  # creatives checked between two looks into the store
 IN_MEMORY = 2**20  # bytes of changes kept in memory before they go to a temporary file
 
@@ -70,6 +74,12 @@ class LoadStore(Protocol):
 
     def creatives_of(self, advertiser: str) -> Iterator[Creative]:
         """Stream every creative of an advertiser."""
+
+    def last_page(self) -> int:
+        """Return the number of the page's facts that were kept last."""
+
+    def pages_since(self, seq: int, limit: int) -> list[tuple[int, PageFacts]]:
+        """Return (number, facts) of the pages that were kept after `seq`."""
 
     def image_sizes(self, hashes: Sequence[str]) -> dict[str, tuple[str, int, int]]:
         """Return (media type, width, height) in pixels of the hosted pictures among these."""
@@ -284,6 +294,7 @@ class _Planner:
             "campaign": {},
         }
         self.lines: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
+        self._pages: list[PageFacts] | None = None
         self._all_publishers: dict[str, Publisher] | None = None
         self.broken: set[tuple[Kind, str]] = set()  # faulty themselves: what refers to them is not told off
 
@@ -337,8 +348,22 @@ class _Planner:
                     check_ended(entity, before if isinstance(before, Campaign) else None, self.now, found)
                     if entity.political:
                         check_sold_to(entity, self._publishers(), found)
+                    if before != entity:
+                        self._tell_reach(entity, found)
                     self._tell(kind, id, found)
                 self._add(before, entity, line)
+
+    def _tell_reach(self, campaign: Campaign, found: Findings) -> None:
+        """Say how many of the pages read last a campaign's rules could match."""
+        said = condition_of(campaign.targeting, whole=True)
+        if found.errors or said is None or not asks_of_pages(said):
+            return
+        if self._pages is None:
+            since = max(0, self.store.last_page() - PAGES)
+            self._pages = [page for _, page in self.store.pages_since(since, PAGES)]
+        if self._pages:
+            count = could_match(said, self._pages, self.known.above)
+            found.warnings.append(f"its rules could match {count} of {len(self._pages)} known pages")
 
     def _publishers(self) -> dict[str, Publisher]:
         """Return all publishers as they will be."""

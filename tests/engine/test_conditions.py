@@ -256,3 +256,48 @@ def test_a_sense_of_unknown_or_the_same_topics_is_refused(tmp_path):
     rule = {"rule": {"senses": [{"word": "bass", "topics": ["338", "x"], "other": ["338"]}]}}
     fields = [told[0] for told in refused(tmp_path, {"targeting": rule})]
     assert fields == ["targeting.rule.senses[0].topics[1]", "targeting.rule.senses[0].other"]
+
+
+def test_loading_says_how_many_known_pages_the_rules_could_match(tmp_path):
+    from engine.load import apply
+    from tests.world import topics
+
+    world = World(tmp_path)
+    pages = [
+        world.page(f"page {n}", topics=topics("492" if n < 3 else "210"), language="en" if n else "de")
+        for n in range(8)
+    ]
+    world.store.put_pages(pages, NOW)
+    rule = {"topics": {"include": ["483"]}, "devices": {"include": ["phone"]}}
+    nested = {"rule": {"none": [{"topics": ["483"]}], "any": [{"languages": ["de"]}, {"weather": ["rain"]}]}}
+    records = [
+        ADVERTISER,
+        {**CAMPAIGN, "id": "flat", "targeting": rule},
+        {**CAMPAIGN, "id": "nested", "targeting": nested},
+        {**CAMPAIGN, "id": "hours", "targeting": {"devices": {"include": ["tv"]}}},
+    ]
+    with plan(Values(records), world.store, KNOWN, NOW) as planned:
+        apply(planned, world.store, "test", NOW)
+        assert planned.warnings == [
+            "campaign flat: its rules could match 3 of 8 known pages",
+            "campaign nested: its rules could match 5 of 8 known pages",
+        ]
+    with plan(Values(records), world.store, KNOWN, NOW) as planned:
+        assert planned.warnings == []  # nothing changed
+
+
+def test_what_a_rule_matches_somewhere_it_could_match(tmp_path):
+    from engine.reach import could_match
+
+    chance = random.Random(11)
+    world = World(tmp_path)
+    world.put(publisher(), publisher("gazette"), advertiser())
+    contexts = [some_context(world, chance) for _ in range(40)]
+    met = 0
+    for _ in range(400):
+        condition = some_condition(chance)
+        for context in contexts:
+            if holds(condition, context, frozenset(t.id for t in context.page.topics)):
+                met += 1
+                assert could_match(condition, [context.page], lambda topic: ()) == 1
+    assert met > 1000
