@@ -131,7 +131,9 @@ def ad_products() -> Taxonomy:
 
 def products_to_content() -> dict[TopicId, str]:
     """Return for each category of Ad Product 2.0 its counterpart in Content Taxonomy 1.0 ("IAB8-5"): the IAB's map."""
-    text = resources.files("contexts").joinpath("data", "ad_product_2_0_to_content_1_0.tsv").read_text("utf-8")
+    text = (
+        resources.files("contexts").joinpath("data", "ad_product_2_0_to_content_1_0.tsv").read_text("utf-8")
+    )
     pairs = (line.split("\t") for line in text.splitlines())
     return {TopicId(product): content for product, content in pairs}
 
