@@ -34,7 +34,7 @@ from engine.decide import WORLDS, Engine, Scene, Settled
 from engine.decision import Placement
 from engine.learn.diet import Component
 from engine.learn.response import VERSION, Model
-from engine.rank import share_out
+from engine.rank import Standing, share_out
 from engine.services import Services
 from engine.web import create_app
 
@@ -135,7 +135,7 @@ def _assembled(engine: Engine, rounds: int) -> bool:
     for _ in range(rounds):
         fresh = Scene(scene.kept, context, scene.key, Settled())
         began = time.perf_counter()
-        worlds = engine._worlds(fresh, [place], [listed])
+        worlds = engine._worlds(fresh, [place], [listed], [1], Standing())
         world = engine._drawn(WORLDS)
         (picks,) = share_out([listed.under(worlds.responses[0][:, world])], [1])
         mixture = engine._mixture(fresh, place, picks[0].row, "other")

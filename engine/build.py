@@ -38,7 +38,6 @@ from engine.pricing import terms_of, value_of
 from engine.snapshot import (
     FOREVER,
     NATIVE,
-    AdvertiserEntry,
     CampaignEntry,
     Manifest,
     file_hash,
@@ -50,7 +49,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 4  # of the files; a newer program makes its own
+FORMAT = 5  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -202,7 +201,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         rows=len(rows.ids),
         weights={f: float(w) for f, w in weights.items()},
         advertisers=tuple(a.id for a in advertisers),
-        payers=tuple(AdvertiserEntry(a.name, a.domains) for a in advertisers),
+        domains=tuple(a.domains for a in advertisers),
         campaigns=tuple(rows.entries),
         publishers=publishers,
         prefers=tuple(rows.prefers),

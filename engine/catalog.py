@@ -47,8 +47,9 @@ class View:
     versions: Versions  # what the store was at when the switches were read
     on: Words  # not paused, and not changed since the snapshot
     approved: Mapping[str, Words]  # by publisher, where approval matters
-    paid: Words  # on, in flight, not of the house
+    paid: Words  # on, in flight, neither of the house nor guaranteed
     house: Words  # on, in flight, of the house
+    guaranteed: Words  # on, in flight, before all others
     until: int  # second since 1970 at which a flight starts or ends
     stopped: frozenset[str] = frozenset()  # campaigns whose budget is spent
     told: Bounded[tuple[int, tzinfo | None], dict[str, tuple[str, str]]] = field(
@@ -83,7 +84,15 @@ class View:
         if self.stopped:
             going = np.array([c.id not in self.stopped for c in self.snapshot.manifest.campaigns], bool)
             paid &= Eligible.from_mask(going[self.snapshot.campaign]).words
-        return replace(self, paid=paid, house=live & house, until=self.snapshot.next_change(now))
+        first = self.snapshot.bitmaps.get("guaranteed")
+        guaranteed = np.zeros_like(paid) if first is None else paid & first
+        return replace(
+            self,
+            paid=paid & ~guaranteed,
+            house=live & house,
+            guaranteed=guaranteed,
+            until=self.snapshot.next_change(now),
+        )
 
     def without(self, campaigns: frozenset[str], now: datetime) -> View:
         """Copy without what these campaigns show."""
@@ -107,7 +116,9 @@ def view_of(snapshot: Snapshot, reader: Reader, now: datetime) -> View:
     on = Eligible.from_mask(mask).words & snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]
     latest = {one.id: one for batch in reader.publishers() for one in batch}
     approved = _approved(snapshot, latest, reader.approvals())
-    return View(snapshot, reader.versions(), on, approved, paid=on, house=on, until=0).moved(now)
+    return View(snapshot, reader.versions(), on, approved, paid=on, house=on, guaranteed=on, until=0).moved(
+        now
+    )
 
 
 def _approved(

@@ -460,6 +460,10 @@ def _check_price(campaign: Campaign, found: Findings) -> None:
     if campaign.house:
         for name, micros in prices.items():
             found.refuse(name, micros, "0: a house campaign is never paid")
+        if campaign.guaranteed:
+            found.refuse("guaranteed", True, "false: a house campaign comes last")
+        if campaign.share_cap is not None:
+            found.refuse("share_cap", campaign.share_cap, "nothing: a house campaign takes what is left")
         return
     if not prices:
         found.refuse("cpm_micros", 0, f"at least 1 (or {' or '.join(PRICES[1:])}), or house: true")

@@ -12,8 +12,11 @@ from engine.cli_shared import FOUND, as_json, read_config, show
 @click.command()
 @click.option("--publisher", default="PUBLISHER", help="The publisher's id.")
 @click.option("--server", help="URL of the service. [default: TACTFUL_PUBLIC_URL, or host and port]")
+@click.option(
+    "--only", type=click.Choice(["head", "element", "policy"]), help="Print these lines and no others."
+)
 @as_json
-def tag(publisher: str, server: str | None, as_json: bool) -> None:
+def tag(publisher: str, server: str | None, only: str | None, as_json: bool) -> None:
     """Print the lines of HTML that show advertisements on a page, with their integrity.
 
     Example: tactful tag --publisher daily-planet
@@ -30,15 +33,17 @@ def tag(publisher: str, server: str | None, as_json: bool) -> None:
         "integrity": {name: tag_file(name).integrity for name in (SCRIPT, STYLE)},
         "content_security_policy": allowed,
     }
+    rules = "; ".join(f"{directive} {source}" for directive, source in allowed.items())
+    parts = {"head": head, "element": (element,), "policy": (rules,)}
     lines = (
         "In the head, the style before the script:",
         *head,
         "Where the advertisement shall stand:",
         element,
         "If the page has a Content-Security-Policy, it lets in:",
-        "; ".join(f"{directive} {source}" for directive, source in allowed.items()),
+        rules,
     )
-    show(told, as_json, lines)
+    show(told, as_json, parts[only] if only else lines)
 
 
 @click.command()

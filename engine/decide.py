@@ -26,7 +26,7 @@ from engine.index import Eligible, Rows, Words
 from engine.learn.diet import Facet
 from engine.learn.explore import worlds
 from engine.message import Mixer, Mixture
-from engine.rank import Shortlist, share_out
+from engine.rank import Shortlist, Standing, share_out
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.record import Recorder, Shown, prices
 from engine.retrieve import (
@@ -60,6 +60,7 @@ LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not mad
 # Gives the consented signals that may act on a page of the snapshot's catalogue, or None.
 Admit = Callable[[PageFacts, Snapshot], Consented[Admitted] | None]
 Key = tuple[object, ...]
+Tier = Literal["guaranteed", "paid", "house"]  # who comes first, whatever fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,20 +335,26 @@ class Engine:
             "device": context.device.cls,
         }
 
-    def _worlds(self, scene: Scene, placements: Sequence[Placement], ranked: Sequence[Shortlist]) -> Worlds:
-        """Return how the ranking may fall out."""
-        key = tuple(placements)
+    def _worlds(
+        self,
+        scene: Scene,
+        placements: Sequence[Placement],
+        ranked: Sequence[Shortlist],
+        counts: Sequence[int],
+        standing: Standing,
+    ) -> Worlds:
+        """Return how the ranking may fall out, beside what stands on the page already."""
+        key = (tuple(placements), tuple(counts))  # who stands there is settled by scene and placements
         found = scene.settled.worlds.get(key)
         if found is None:
-            counts = [placement.count for placement in placements]
             responses = tuple(self._responses(scene, one.rows) for one in ranked)
             often: Counter[tuple[int, int]] = Counter()
-            if counts == [1] and len(ranked[0]):
+            if list(counts) == [1] and len(ranked[0]) and not standing.taken:
                 often.update((0, row) for row in ranked[0].winners(responses[0]).tolist())
             else:
                 for world in range(WORLDS):
                     fallen = [one.under(r[:, world]) for one, r in zip(ranked, responses, strict=True)]
-                    picks = enumerate(share_out(fallen, counts))
+                    picks = enumerate(share_out(fallen, counts, standing.copy()))
                     often.update((at, pick.row) for at, some in picks for pick in some)
             found = Worlds(responses, often)
             if is_usual(placements):
@@ -388,27 +395,32 @@ class Engine:
         return Scene(kept, context, key, settled)
 
     def shortlist(
-        self, scene: Scene, placement: Placement, *, house: bool = False, most: int = COMPETING
+        self, scene: Scene, placement: Placement, *, tier: Tier = "paid", most: int = COMPETING
     ) -> Shortlist:
-        """Return the creatives that compete for a placement, in their final order."""
-        return self._shortlists(scene, (placement,), house=house, most=most)[0]
+        """Return the creatives of a tier that compete for a placement, in their final order."""
+        return self._shortlists(scene, (placement,), tier=tier, most=most)[0]
 
     def _shortlists(
-        self, scene: Scene, placements: Sequence[Placement], *, house: bool, most: int
+        self, scene: Scene, placements: Sequence[Placement], *, tier: Tier, most: int
     ) -> list[Shortlist]:
         """Return each placement's shortlist; those that were not made before are made together."""
         kept = scene.settled.shortlists
-        keys = [_place_key(placement, house, most) for placement in placements]
+        keys = [_place_key(placement, tier, most) for placement in placements]
         found = [kept.get(key) for key in keys]
         missing = [at for at, known in enumerate(found) if known is None]
         if missing:
             view, context = scene.view, scene.context
             publisher = view.snapshot.publishers[context.publisher]
-            ground = self._ground(scene) & (view.house if house else view.paid)
+            running: dict[Tier, Words] = {
+                "guaranteed": view.guaranteed,
+                "paid": view.paid,
+                "house": view.house,
+            }
+            ground, house = self._ground(scene) & running[tier], tier == "house"
             allowed = [
                 Eligible(ground & taken(view, publisher, placements[at], house=house)) for at in missing
             ]
-            listed = None if house else self._page_list(scene)
+            listed = self._page_list(scene) if tier == "paid" else None
             candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
             for at, best in zip(missing, candidates, strict=True):
                 made = found[at] = Shortlist(view.snapshot, best)
@@ -461,26 +473,32 @@ class Engine:
     ) -> tuple[Sequence[Iterable[Ranked]], bool]:
         most = max(COMPETING, 8 * sum(p.count for p in placements))
         if self._monotonic() < deadline:
-            return self._shortlists(scene, placements, house=False, most=most), False
+            return self._shortlists(scene, placements, tier="paid", most=most), False
         kept = scene.settled.shortlists
-        known = [kept.get(_place_key(placement, False, most)) for placement in placements]
+        known = [kept.get(_place_key(placement, "paid", most)) for placement in placements]
         return [() if one is None else one for one in known], None in known
 
-    def _add_house(
-        self, scene: Scene, placements: Sequence[Placement], chosen: list[list[Ranked]]
+    def _add(
+        self,
+        scene: Scene,
+        placements: Sequence[Placement],
+        chosen: list[list[Ranked]],
+        standing: Standing,
+        tier: Tier,
     ) -> list[list[Ranked]]:
-        """Fill what is left with house creatives."""
-        if all(len(picks) == p.count for picks, p in zip(chosen, placements, strict=True)):
-            return chosen
-        taken = {pick.row for picks in chosen for pick in picks}
+        """Fill what is left with a tier's creatives, in the order of their matches."""
         missing = [
-            0 if p.auction else p.count - len(picks) for picks, p in zip(chosen, placements, strict=True)
+            0 if p.auction and tier == "house" else p.count - len(picks)
+            for picks, p in zip(chosen, placements, strict=True)
         ]
-        house = [
-            self.shortlist(scene, p, house=True) if need else ()
+        if not any(missing):
+            return chosen
+        ranked = [
+            self.shortlist(scene, p, tier=tier) if need else ()
             for p, need in zip(placements, missing, strict=True)
         ]
-        return [picks + more for picks, more in zip(chosen, share_out(house, missing, taken), strict=True)]
+        more = share_out(ranked, missing, standing)
+        return [picks + others for picks, others in zip(chosen, more, strict=True)]
 
     def _page_list(self, scene: Scene) -> PageList | None:
         """Return the page's list if it was made; else, once a page was searched often, have it made for the next."""
@@ -511,19 +529,25 @@ class Engine:
     ) -> Choice:
         """Choose what fills the placements; `section` is the page's, `world` the one in which it is decided."""
         snapshot, shares = scene.view.snapshot, {}
+        standing = Standing(labels=snapshot.labels if snapshot.separates else None)
+        first: list[list[Ranked]] = [[] for _ in placements]
+        if scene.view.guaranteed.any():
+            first = self._add(scene, placements, first, standing, "guaranteed")
+        counts = [p.count - len(picks) for picks, p in zip(first, placements, strict=True)]
         if world is None:
-            chosen = share_out(ranked, [p.count for p in placements])
+            chosen = share_out(ranked, counts, standing)
         else:
             lists = cast("Sequence[Shortlist]", ranked)
-            fall = self._worlds(scene, placements, lists)
+            fall = self._worlds(scene, placements, lists, counts, standing)
             ranked = [one.under(r[:, world]) for one, r in zip(lists, fall.responses, strict=True)]
-            chosen = share_out(ranked, [p.count for p in placements])
+            chosen = share_out(ranked, counts, standing)
             shares = {
                 pick.row: max(1, fall.often[at, pick.row]) / WORLDS
                 for at, picks in enumerate(chosen)
                 for pick in picks
             }
-        chosen = self._add_house(scene, placements, chosen)
+        chosen = [picks + more for picks, more in zip(first, chosen, strict=True)]
+        chosen = self._add(scene, placements, chosen, standing, "house")
         filled = [
             (placement, pick) for placement, picks in zip(placements, chosen, strict=True) for pick in picks
         ]
@@ -577,10 +601,9 @@ class Engine:
 
 
 def offer_of(snapshot: Snapshot, shown: Shown) -> Offer:
-    """Say who pays for what was chosen, and what."""
+    """Say what is paid for what was chosen, and what it advertises."""
     entry = snapshot.entry(shown.row)
-    payer = snapshot.manifest.payers[entry.advertiser]
-    return Offer(shown.price_micros, payer.name, payer.domains, entry.categories)
+    return Offer(shown.price_micros, snapshot.manifest.domains[entry.advertiser], entry.categories)
 
 
 def _size(mixer: Mixer, placement: Placement) -> Size | None:
@@ -597,10 +620,10 @@ def privacy_answer(visit: Visit, context: Context) -> PrivacyAnswer:
     return PrivacyAnswer("consent", gpc, context.told.used, context.consented.consent.record)
 
 
-def _place_key(placement: Placement, house: bool, most: int) -> Key:
+def _place_key(placement: Placement, tier: Tier, most: int) -> Key:
     """Return the key of a placement's shortlist in a scene."""
     return (
-        house,
+        tier,
         most,
         placement.formats,
         placement.sizes,

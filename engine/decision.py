@@ -60,11 +60,10 @@ class Ranked(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """Who pays for a creative that was chosen, and what."""
+    """What is paid for a creative that was chosen, and what it advertises."""
 
     price_micros: int  # for one impression, where the placement is an auction
-    advertiser: str  # its name
-    domains: tuple[str, ...]
+    domains: tuple[str, ...]  # the advertiser's
     categories: tuple[str, ...]  # IAB Ad Product Taxonomy 2.0
 
 

@@ -91,6 +91,8 @@ def wanted(filled: Filled, campaign_types: Sequence[str]) -> bool:
 def ad_of(filled: Filled, asked: PlacementAsked, base_url: str) -> EthicalAd:
     """Return an advertisement as EthicalAds' client takes it: its `html` is one element."""
     creative = _creative(filled.creative)
+    if creative.political is not None:  # its notice has no place in this answer
+        return NO_AD
     assets, link, nonce = creative.assets, filled.click_url, ""
     view = view_time = None
     if filled.events is not None:
@@ -106,7 +108,7 @@ def ad_of(filled: Filled, asked: PlacementAsked, base_url: str) -> EthicalAd:
         id=creative.id,
         text=words,
         body=words,
-        html=_html(assets, link, image, display),
+        html=_html(assets, link, image, display, filled.why_url),
         copy=EthicalCopy(assets.headline, assets.body, assets.cta),
         image=image,
         link=link,
@@ -128,7 +130,7 @@ def script_of(ad: EthicalAd, callback: str) -> bytes:
     return b"/**/" + callback.encode() + b"(" + data + b");"
 
 
-def _html(assets: Assets, link: str, image: str | None, display: str) -> str:
+def _html(assets: Assets, link: str, image: str | None, display: str, why_url: str) -> str:
     opening = f'<a href="{escape(link)}" rel="{REL}" target="_blank">'
     picture = ""
     if image is not None and assets.image is not None:
@@ -145,5 +147,6 @@ def _html(assets: Assets, link: str, image: str | None, display: str) -> str:
     kind = "text" if image is None else display.partition("-")[0]
     return (
         f'<div class="ea-content ea-type-{escape(kind)}">{picture}<div class="ea-text">{opening}{words}</a></div>'
-        f'<div class="ea-callout"><small>Advertisement: {escape(assets.sponsored_by)}</small></div></div>'
+        f'<div class="ea-callout"><small>Advertisement: {escape(assets.sponsored_by)} '
+        f'<a href="{escape(why_url)}" rel="noopener noreferrer" target="_blank">Why this ad?</a></small></div></div>'
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from msgspec import Struct
 
 from contexts.context import Context
 from engine.catalog import View
-from engine.decide import Engine
+from engine.decide import Engine, Scene, Tier
 from engine.decision import PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
 from engine.index import Eligible, Rows, Words
@@ -82,7 +83,7 @@ def explain(
     scene = engine.scene(visit, deadline)
     view, snapshot = scene.view, scene.view.snapshot
     rules = predicates(view, scene.context, engine.gatherer.topics(scene.context.page), placement)
-    rules = [*rules, ("active, and in its flight", view.paid | view.house)]
+    rules = [*rules, ("active, and in its flight", view.paid | view.house | view.guaranteed)]
     told = [(name, words) for name, words in rules if name != NESTED]
     nested = snapshot.conditions
     met = nested.met(scene.context, engine.gatherer.topics(scene.context.page)) if nested else None
@@ -131,7 +132,7 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
     mine = np.zeros(snapshot.rows, bool)
     mine[rows] = True
     own = Eligible.from_mask(mine).words
-    running = own & (view.paid | view.house)
+    running = own & (view.paid | view.house | view.guaranteed)
     publishers, known = list(snapshot.publishers.values()), engine.gatherer.pages.known()
     total = len(publishers) * len(known)
     pages = min(total, MOST_PAGES)
@@ -148,7 +149,7 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
                 kept_out.update(set.intersection(*unmet))
             continue
         could += 1
-        shown += any(mine[r.row] for r in islice(engine.shortlist(scene, ANYWHERE), first))
+        shown += any(mine[row] for row in _first(engine, scene, first))
     return Diagnosis(
         campaign=campaign,
         creatives=len(rows),
@@ -219,6 +220,13 @@ def _holds(words: Words, row: int) -> bool:
     return bool(int(words[row >> 6]) >> (row & 63) & 1)
 
 
+def _first(engine: Engine, scene: Scene, most: int) -> Iterator[int]:
+    """Yield the rows that would be shown first: the guaranteed ones, then those that compete."""
+    tiers: tuple[Tier, ...] = ("guaranteed", "paid") if scene.view.guaranteed.any() else ("paid",)
+    picks = chain.from_iterable(engine.shortlist(scene, ANYWHERE, tier=tier) for tier in tiers)
+    return islice((pick.row for pick in picks), most)
+
+
 def _rows_of(snapshot: Snapshot, campaign: str) -> Rows:
     for at, entry in enumerate(snapshot.manifest.campaigns):
         if entry.id == campaign:
@@ -241,7 +249,9 @@ def _stopped(view: View, rows: Rows, now: datetime) -> tuple[str, ...]:
     if (snapshot.end[rows] <= second).all():
         found.append("its flight or its offers are over")
     if snapshot.entry(int(rows[0])).id in view.stopped:
-        found.append("its budget is spent, in all or for today")
+        found.append(
+            "its budget is spent, in all, for today or for now; or its share cap lets others have their turn"
+        )
     for publisher, words in view.approved.items():
         if not Eligible(words).holds(rows).any():
             found.append(f"not approved by publisher {publisher}, or stopped there")

@@ -207,6 +207,9 @@ def _check_rights(store: ManageStore, caller: Caller, before: Entity | None, aft
             raise CatalogErrors([CatalogError("campaign", ascii(_campaign(after)), expected)], 1)
         if isinstance(after, Campaign) and after.house:
             raise Forbidden("house: only the operator makes house campaigns")
+        first = isinstance(before, Campaign) and before.guaranteed
+        if isinstance(after, Campaign) and after.guaranteed != first:
+            raise Forbidden("guaranteed: only the operator lets a campaign come first, or takes that away")
         return
     raise Forbidden(f"kind: scope {caller.scope!r} may not change it")
 

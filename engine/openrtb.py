@@ -474,7 +474,7 @@ def _bid(
         h=size[1] if size else None,
         burl=events.impression if events else None,
         exp=EXPIRES_S,
-        ext=BidExt(BidPrebid(kind), None if dsa is None else _dsa(dsa, offer, market)),
+        ext=BidExt(BidPrebid(kind), None if dsa is None else _dsa(dsa, filled, market)),
     )
 
 
@@ -494,7 +494,9 @@ def _native_markup(lot: Lot, asked: NativeRequest, filled: Filled, creative: Cre
         for one in asked.eventtrackers
         if one.event in urls and IMAGE_TRACKER in one.methods
     )
-    answer = NativeAnswer("1.2", LinkAnswer(filled.click_url), tuple(assets), trackers)
+    answer = NativeAnswer(
+        "1.2", LinkAnswer(filled.click_url), tuple(assets), trackers, filled.why_url or None
+    )
     return str(encode(WrappedNative(answer) if lot.wrapped else answer), "utf-8")
 
 
@@ -523,11 +525,17 @@ def _suits(image: Asset, asked: ImageAsked) -> bool:
     return fits and (not asked.mimes or kind in asked.mimes)
 
 
-def _dsa(asked: DsaAsked, offer: Offer, market: Market) -> BidDsa:
-    """Return what the DSA asks to be told, so that just one side shows it: the publisher's where it says it will."""
-    name = offer.advertiser[:LONGEST_NAME]
-    transparency = (DsaTransparency(market.domain, (2,)),)
-    return BidDsa(name, name, transparency, 0 if asked.pubrender == 2 else 1)
+def _dsa(asked: DsaAsked, filled: Filled, market: Market) -> BidDsa | None:
+    """Return what the DSA asks to be told, so that just one side shows it: the publisher's where it says it will.
+
+    Every creative of ours is labelled, so that it is shown in any case.
+    """
+    told = filled.dsa
+    if told is None:
+        return None
+    transparency = (DsaTransparency(market.domain, told.params),)
+    names = told.behalf[:LONGEST_NAME], told.paid[:LONGEST_NAME]
+    return BidDsa(*names, transparency, 0 if asked.pubrender == 2 else 1)
 
 
 def _advertised(landing: str, domains: Sequence[str]) -> str:

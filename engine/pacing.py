@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from engine.pricing import Pacing, Terms
 
+SLOT_S = 10  # how long a campaign with a share cap is on or off
 HOURS = 24  # parts into which a day or a flight is cut; within one, spending goes on evenly
 
 
@@ -45,6 +48,20 @@ def part_by(pacing: Pacing, elapsed: float) -> float:
     weights = [HOURS - hour for hour in range(HOURS)]
     done = sum(weights[: int(whole)]) + within * weights[int(whole)]
     return done / sum(weights)
+
+
+def resting(campaigns: Iterable[tuple[str, float]], now: datetime) -> frozenset[str]:
+    """Return those of (id, share cap) whose turn it is not: each is on for its share of the slots of SLOT_S.
+
+    Which slots are whose follows from ids and the clock, so that all processes agree, and from nothing of a visit.
+    """
+    slot = int(now.timestamp()) // SLOT_S
+    return frozenset(
+        id
+        for id, share in campaigns
+        if int.from_bytes(hashlib.blake2b(f"{id} {slot}".encode(), digest_size=6).digest(), "big")
+        >= share * (1 << 48)
+    )
 
 
 def _elapsed(at: float, first: float, last: float) -> float:

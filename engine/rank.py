@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import copy
 
 import numpy as np
@@ -111,16 +111,54 @@ class Shortlist:
         )
 
 
-def share_out(
-    ranked: Sequence[Iterable[Ranked]], counts: Sequence[int], taken: set[int] | None = None
-) -> list[list[Ranked]]:
-    """Choose for each placement, in the page's order, its `counts` best creatives.
+class Standing:
+    """What stands on a page so far, while its placements are filled."""
 
-    No creative stands twice on a page (`taken` ones included), and an advertiser stands twice only where there is
-    no other to show.
+    __slots__ = ("_by_label", "_labels", "advertisers", "taken")
+
+    def __init__(
+        self, taken: Iterable[int] = (), labels: Callable[[int], Collection[str]] | None = None
+    ) -> None:
+        """`taken` rows are not to stand again; `labels` gives a row's labels of competitive separation."""
+        self.taken = set(taken)
+        self.advertisers: set[int] = set()
+        self._labels = labels
+        self._by_label: dict[str, int] = {}  # label → the advertiser that has it to itself
+
+    def copy(self) -> Standing:
+        """Return another that goes on from here."""
+        other = Standing(self.taken, self._labels)
+        other.advertisers, other._by_label = set(self.advertisers), dict(self._by_label)
+        return other
+
+    def takes(self, pick: Ranked, again: bool) -> bool:
+        """Say whether a creative may stand there, too; `again`: of an advertiser that stands there already."""
+        if pick.row in self.taken or not (again or pick.advertiser not in self.advertisers):
+            return False
+        if self._labels is None:
+            return True
+        return all(
+            self._by_label.get(label, pick.advertiser) == pick.advertiser for label in self._labels(pick.row)
+        )
+
+    def add(self, pick: Ranked) -> None:
+        """Let a creative stand there."""
+        self.taken.add(pick.row)
+        self.advertisers.add(pick.advertiser)
+        if self._labels is not None:
+            for label in self._labels(pick.row):
+                self._by_label.setdefault(label, pick.advertiser)
+
+
+def share_out(
+    ranked: Sequence[Iterable[Ranked]], counts: Sequence[int], standing: Standing | None = None
+) -> list[list[Ranked]]:
+    """Choose for each placement, in the page's order, its `counts` best creatives; `standing` goes on from what it has.
+
+    No creative stands twice on a page, and an advertiser stands twice only where there is no other to show. Of
+    campaigns that share a label of separation, those of one advertiser stand there alone.
     """
-    taken = set() if taken is None else taken
-    advertisers: set[int] = set()
+    standing = Standing() if standing is None else standing
     chosen: list[list[Ranked]] = []
     for candidates, count in zip(ranked, counts, strict=True):
         picks: list[Ranked] = []
@@ -128,10 +166,9 @@ def share_out(
             if len(picks) == count:
                 break
             for candidate in candidates:
-                if candidate.row not in taken and (again or candidate.advertiser not in advertisers):
+                if standing.takes(candidate, again):
                     picks.append(candidate)
-                    taken.add(candidate.row)
-                    advertisers.add(candidate.advertiser)
+                    standing.add(candidate)
                     if len(picks) == count:
                         break
         chosen.append(picks)

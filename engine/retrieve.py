@@ -255,11 +255,17 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if placement.auction or placement.impressions_only:
         by_impressions = view.bitmap(("paid by impressions",), partial(_by_impressions, snapshot))
         found.append(("paid by impressions", by_impressions))
+    if placement.native is not None:
+        needs = placement.native
+        found.append(("native assets", view.bitmap(("native", needs), lambda: _having(snapshot, needs))))
     for advertiser in dict.fromkeys((*publisher.block_advertisers, *placement.block_advertisers)):
         others = view.bitmap(("not of", advertiser), partial(_not_of, snapshot, advertiser))
         found.append((f"advertiser {advertiser} blocked", others))
-    if not publisher.political and (words := snapshot.bitmaps.get("political")) is not None:
-        found.append(("political advertisements are not taken", ~words))
+    political = snapshot.bitmaps.get("political")
+    if political is not None and (
+        placement.auction or not publisher.political
+    ):  # a bid has no place for its notice
+        found.append(("political advertisements are not taken", ~political))
     for category in dict.fromkeys((*publisher.block_categories, *placement.block_categories)):
         words = snapshot.bitmaps.get(f"category:{category}")
         if words is not None:

@@ -45,6 +45,7 @@ from engine.governor import Buckets
 from engine.keeper import keeps
 from engine.keys import KeyTable
 from engine.learn.response import Responses
+from engine.pacing import resting
 from engine.pages import Fetch, Pages
 from engine.policies import Standing, model_of, standing
 from engine.policy import Policy
@@ -356,7 +357,8 @@ class Services:
         out = self.budgets.tick(snapshot)
         if self.config.event_profile == "strict":  # what is paid for cannot be counted
             out |= {entry.id for entry in snapshot.manifest.campaigns if entry.terms.kind != "impression"}
-        self.catalog.stop(out)
+        shares = [(e.id, e.share_cap) for e in snapshot.manifest.campaigns if e.share_cap is not None]
+        self.catalog.stop(out | resting(shares, self.now()))
 
     def close_days(self) -> None:
         """Write what was booked on the days that are over into the journal of money. Raises StoreError."""

@@ -45,13 +45,6 @@ class CampaignEntry(msgspec.Struct, frozen=True):
     political: bool = False
 
 
-class AdvertiserEntry(msgspec.Struct, frozen=True):
-    """What is told of an advertiser to whom it bids with."""
-
-    name: str
-    domains: tuple[str, ...]
-
-
 class Manifest(msgspec.Struct, frozen=True):
     """What a snapshot's folder holds; the hashes tell damage from intent."""
 
@@ -61,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True):
     rows: int
     weights: dict[Facet, float]
     advertisers: tuple[str, ...]
-    payers: tuple[AdvertiserEntry, ...]  # of each of the advertisers
+    domains: tuple[tuple[str, ...], ...]  # of each of the advertisers
     campaigns: tuple[CampaignEntry, ...]
     publishers: tuple[Publisher, ...]
     prefers: tuple[Prefer, ...]
@@ -106,6 +99,7 @@ class Snapshot:
     id_row: NDArray[np.int64]  # (rows,) row of each id_hash
     floors: bool  # whether any row asks a floor
     caps: Mapping[str, int]  # frequency caps, by campaign
+    separates: bool  # whether any campaign keeps competitors off its pages
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[
         SoftFacet, Vector
@@ -144,6 +138,10 @@ class Snapshot:
     def focus(self, page: Vector) -> Vector:
         """Draw a page's vector to what is on offer."""
         return focus(page, self.anchors)
+
+    def labels(self, row: int) -> tuple[str, ...]:
+        """Return a row's labels of competitive separation."""
+        return self.entry(row).separation
 
     def record(self, row: int) -> Record:
         """Return what is answered for a row."""
@@ -191,9 +189,7 @@ class Snapshot:
             name = domain.lower().rstrip(".")
             found.update(self.owners.get(name, ()))
             for above in _above(name):
-                found.update(
-                    at for at in self.owners.get(above, ()) if above in self.manifest.payers[at].domains
-                )
+                found.update(at for at in self.owners.get(above, ()) if above in self.manifest.domains[at])
         return tuple(self.manifest.advertisers[at] for at in sorted(found))
 
     def prefers(self, row: int) -> Prefer:
@@ -263,17 +259,18 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         stated=(masks := stated(soft)),
         stating={int(m): Eligible.from_mask(masks[columns["prefer"]] == m).words for m in np.unique(masks)},
         floors=bool(np.any(columns["floor"])),
-        owners=_owners(manifest.payers),
+        owners=_owners(manifest.domains),
+        separates=any(c.separation for c in manifest.campaigns),
         caps={c.id: c.frequency_cap for c in manifest.campaigns if c.frequency_cap is not None},
         advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,
     )
 
 
-def _owners(payers: Sequence[AdvertiserEntry]) -> dict[str, tuple[int, ...]]:
+def _owners(owned: Sequence[Sequence[str]]) -> dict[str, tuple[int, ...]]:
     found: dict[str, set[int]] = {}
-    for at, payer in enumerate(payers):
-        for domain in payer.domains:
+    for at, domains in enumerate(owned):
+        for domain in domains:
             for name in (domain, *_above(domain)):
                 found.setdefault(name, set()).add(at)
     return {name: tuple(sorted(ats)) for name, ats in found.items()}

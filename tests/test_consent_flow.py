@@ -212,7 +212,7 @@ def test_a_restored_backup_decides_as_the_service_did(
 ) -> None:
     first, _, _ = workers
     config = first.services.config
-    sent = [json.loads(request.body) for request in requests()[:4] if request.method == "POST"]
+    sent = [json.loads(request.body) for request in requests()[:5] if request.method == "POST"]
 
     def answers(worker: Worker) -> list[Any]:
         said = [worker.decide(**body) for body in sent]

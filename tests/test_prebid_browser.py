@@ -220,11 +220,11 @@ class Site:
     def frame(self, unit: str) -> Any:
         return self.page.frame_locator(f"#{unit}")
 
-    def shown(self, text: str) -> Any:
+    def shown(self, text: str, within: str = "p") -> Any:
         """Return the frame, however deep, in which a text is visible in a paragraph."""
         for _ in range(50):
             for frame in self.page.frames:
-                found = frame.locator("p", has_text=text)
+                found = frame.locator(within, has_text=text)
                 if found.count() and found.first.is_visible():
                     return frame
             self.page.wait_for_timeout(100)
@@ -433,30 +433,27 @@ def test_with_all_consent_the_string_is_sent_and_we_bid(site: Site) -> None:
     assert asked["regs"]["ext"]["gdpr"] == 1 and asked["user"]["ext"]["consent"] == string
 
 
-def test_where_readers_refuse_prebid_is_silent_and_the_page_fills_by_itself(
+def test_where_readers_refuse_prebid_is_silent_and_the_tag_fills_the_same_slot(
     site: Site, running: Running
 ) -> None:
-    string = tcf()
-    assert site.open(banner(), tcf=string, consent=tcf_module()) == []
+    assert site.open(banner(), tcf=tcf(), consent=tcf_module()) == []
     assert site.asked == []
     filled = site.page.evaluate(
-        """async ({service, tcf, text}) => {
-            const body = {publisher: 'planet', placements: [{id: 'top', formats: ['banner'], sizes: [[300, 250]]}],
-                          page: {text}, consent: {tcf}, regs: {gdpr: 1}};
-            const answer = await fetch(service + '/v1/decisions', {method: 'POST', credentials: 'omit',
-                headers: {'Content-Type': 'text/plain'}, body: JSON.stringify(body)});
-            const {creative, events} = (await answer.json()).decisions[0];
-            const frame = document.createElement('iframe');
-            frame.id = 'top'; frame.setAttribute('sandbox', 'allow-popups'); frame.srcdoc = creative.html;
-            document.getElementById('slots').append(frame);
-            new Image().src = events.impression;
-            return creative.id;
-        }""",
-        {"service": running.url, "tcf": string, "text": TEXT},
+        """(service) => new Promise((done) => {
+            document.addEventListener('contextual-ad', ({detail}) => done(detail.filled));
+            document.getElementById('slots').innerHTML =
+                '<contextual-ad publisher="planet" placement="top" width="300" height="250"></contextual-ad>';
+            const script = document.createElement('script');
+            script.src = service + '/v1/tag/1/contextual-ad.js';
+            document.head.append(script);
+        })""",
+        running.url,
     )
-    assert filled == "tyre-banner"
-    site.shown("Tyres for the rain")
-    assert running.events(1) == [("impression", "tyre-banner", 0, 2500)]
+    assert filled is True
+    site.shown("Tyres for the rain", "p, strong")
+    ((_, shown, *_), _) = told = running.events(2)
+    assert told == [("impression", shown, 0, 2500), ("viewable", shown, 0, 0)]
+    assert site.asked == []  # Prebid stayed silent
 
 
 def test_a_vendor_exception_lets_us_bid_without_purpose_1(site: Site) -> None:

@@ -6,9 +6,11 @@ import pytest
 from engine.budgets import Budgets
 from engine.campaign import Condition, Flight, PoliticalNotice, Targeting
 from engine.creative import Offer
+from engine.decision import Placement
 from engine.events import day_of
+from engine.explain import diagnose
 from engine.money import Caps, Use
-from engine.pacing import HOURS, ceilings, part_by
+from engine.pacing import HOURS, ceilings, part_by, resting
 from engine.pricing import terms_of
 from engine.store import open_store
 from tests.world import NOW, Site, Ticker, World, advertiser, campaign, creative, publisher
@@ -156,3 +158,47 @@ def test_a_section_counts_where_a_rule_names_it(tmp_path):
     assert site.shown(url="https://planet.example/sport/1", **told) == ["spring-1"]
     assert site.shown(url="https://planet.example/news/1", **told) == []
     assert site.shown(**told) == []
+
+
+def test_guaranteed_campaigns_come_first_then_paid_ones_then_the_house(tmp_path):
+    world = World(tmp_path)
+    world.put(
+        publisher(),
+        *(advertiser(id) for id in ("acme", "rival", "home")),
+        campaign("booked", "acme", cpm_micros=1000, guaranteed=True),
+        campaign("rich", "rival", cpm_micros=9_000_000),
+        campaign("home", "home", cpm_micros=0, house=True),
+        creative("booked-1", "booked", headline="nothing of the kind"),
+        creative("rich-1", "rich", headline="a page about bicycles"),
+        creative("home-1", "home"),
+    )
+    site = Site(world)
+    assert site.shown(title="a page about bicycles") == ["booked-1", "rich-1", "home-1"]
+    assert diagnose(site.engine, "booked", NOW).stopped == ()
+    world.catalog.stop(frozenset({"booked"}))
+    assert site.shown(title="a page about bicycles") == ["rich-1", "home-1"]
+
+
+def test_competitors_of_one_label_never_stand_on_one_page(tmp_path):
+    world = World(tmp_path)
+    world.put(
+        publisher(),
+        *(advertiser(id) for id in ("acme", "rival", "third")),
+        campaign("a", "acme", separation=("airlines",), cpm_micros=3_000_000),
+        campaign("b", "rival", separation=("hotels", "airlines")),
+        campaign("c", "third", separation=("hotels",)),
+        campaign("a2", "acme", separation=("airlines",)),
+        *(creative(f"{id}-1", id, headline="a page") for id in ("a", "b", "c", "a2")),
+    )
+    site = Site(world)
+    assert set(site.shown(title="a page")) == {"a-1", "c-1", "a2-1"}
+    two = (Placement("top"), Placement("side", count=3))
+    assert "b-1" not in site.shown(*two, title="a page")
+
+
+def test_a_share_cap_gives_so_many_turns_and_all_processes_the_same():
+    slots = [MIDNIGHT + timedelta(seconds=10 * n) for n in range(4000)]
+    off = [resting([("a", 0.2), ("b", 1.0)], at) for at in slots]
+    assert sum("a" not in one for one in off) / len(off) == pytest.approx(0.2, abs=0.03)
+    assert not any("b" in one for one in off)
+    assert resting([("a", 0.2)], slots[7]) == resting([("a", 0.2)], slots[7] + timedelta(seconds=9))

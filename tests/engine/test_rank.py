@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from engine.decision import Ranked
-from engine.rank import Shortlist, share_out
+from engine.rank import Shortlist, Standing, share_out
 from engine.retrieve import Candidates
 from tests.world import World, advertiser, campaign, creative, publisher
 
@@ -82,4 +82,4 @@ def test_a_placement_gets_as_many_as_it_asks_and_as_there_are():
 
 
 def test_what_is_taken_is_not_given_again():
-    assert rows_of(share_out([candidates((1, 0), (2, 1))], [1], {1})) == [[2]]
+    assert rows_of(share_out([candidates((1, 0), (2, 1))], [1], Standing({1}))) == [[2]]

@@ -105,7 +105,7 @@ class FakeEngine:
         block_domains: Sequence[str] = (),
     ) -> tuple[Answer, tuple[Offer, ...]]:
         answer = self.decide(visit, placements, explain=False, deadline=deadline, test=test)
-        return answer, tuple(Offer(1000, "A 1", ("a1.test",), ()) for _ in answer.decisions)
+        return answer, tuple(Offer(1000, ("a1.test",), ()) for _ in answer.decisions)
 
     def page(self, visit: Visit, deadline: float) -> PageFacts:
         return PageFacts("0" * 32, EncoderId("fake"), None)

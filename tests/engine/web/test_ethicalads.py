@@ -89,6 +89,7 @@ def test_a_script_calls_the_page_with_an_advertisement(exchange: Exchange) -> No
     }
     assert first_node(found["html"]) == found["html"]
     assert found["html"].count(f'href="{found["link"]}"') == 2
+    assert f'href="{BASE}/v1/why/' in found["html"]
     assert PICTURE.name and PICTURE.name in found["html"] and "Acme &amp; Sons" in found["html"]
     assert found["view_url"].startswith(f"{BASE}/proxy/view/spring-1/")
     assert found["link_domain"] == "acme.example" and found["campaign_type"] == "paid"

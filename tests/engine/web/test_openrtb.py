@@ -134,7 +134,7 @@ def test_a_banner_is_bid_on_with_all_that_clients_ask_for(exchange: Exchange) ->
     assert (bid["adomain"], bid["cat"], bid["cattax"]) == (["acme.example"], ["210"], 9)
     assert bid["ext"]["prebid"]["type"] == "banner"
     assert f'<img src="{bid["burl"]}"' in bid["adm"]
-    assert "<p>Tyres</p>" in bid["adm"]
+    assert "<p>Tyres</p>" in bid["adm"] and f'href="{BASE}/v1/why/' in bid["adm"]
     assert "nurl" not in bid and "dsa" not in bid["ext"]
 
 
@@ -142,7 +142,7 @@ def test_a_native_bid_has_what_was_asked_for_and_nothing_else(exchange: Exchange
     (bid,) = exchange.bids(bid_request(native()))
     adm = json.loads(bid["adm"])
     assert bid["mtype"] == 4 and bid["ext"]["prebid"]["type"] == "native" and "w" not in bid
-    assert adm["ver"] == "1.2"
+    assert adm["ver"] == "1.2" and adm["privacy"].startswith(f"{BASE}/v1/why/")
     assert adm["assets"] == [
         {"id": 1, "title": {"text": "headline of spring-1"}},
         {"id": 2, "img": {"url": adm["assets"][1]["img"]["url"], "w": 600, "h": 314, "type": 3}},
