@@ -282,8 +282,8 @@ class Ours:
         made = np.empty(world.rates.shape)
         for number, context in enumerate(world.contexts):
             columns = responses.columns(world.facts(context))
-            mean, sd = responses.beliefs(places, columns)
-            mean = mean + PAGE_SLOPE * world.near[context[0]] * responses.unknown(places, columns)[0]
+            mean, sd, unknown, _ = responses.read(places, columns)
+            mean = mean + PAGE_SLOPE * world.near[context[0]] * unknown
             slots = chances(mean.reshape(SLOTS, EACH), sd.reshape(SLOTS, EACH), there)
             made[number] = joint(slots, world.messages, allowed)
         return made

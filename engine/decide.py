@@ -22,7 +22,7 @@ from engine.campaign import Size
 from engine.catalog import Catalog, View
 from engine.decision import Answer, Dsa, Filled, Offer, PageAnswer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
-from engine.index import Eligible, Words
+from engine.index import Eligible, Rows, Words
 from engine.learn.diet import Facet
 from engine.learn.explore import worlds
 from engine.message import Mixer, Mixture
@@ -89,6 +89,17 @@ class Settled:
         self.worlds: Bounded[Key, Worlds] = Bounded(4)  # by placements
 
 
+class Lots:
+    """What a model and its worlds hold for the creatives of a snapshot, filled in as they are looked at."""
+
+    __slots__ = ("drawn", "known", "places")
+
+    def __init__(self, rows: int) -> None:
+        self.known = np.zeros(rows, bool)
+        self.places = np.zeros(rows, np.intp)
+        self.drawn = np.zeros((rows, WORLDS), np.float32)
+
+
 class Kept:
     """What was worked out over one view, to be found again; it goes when the view goes."""
 
@@ -103,7 +114,22 @@ class Kept:
         self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
         self.asked: Bounded[Key, int] = Bounded(1024)  # searches without a page list
         self.mixers: Bounded[int, Mixer] = Bounded(4096)  # by row
-        self.places: Bounded[int, tuple[int, int]] = Bounded(65_536)  # row → in the model, hash of its id
+        self._lots: Lots | None = None
+
+    def lots(self, rows: Rows) -> Lots:
+        """Return what the worlds draw for creatives, those of `rows` filled in."""
+        lots = self._lots
+        if lots is None:
+            lots = self._lots = Lots(self.view.snapshot.rows)
+        missing = rows[~lots.known[rows]]
+        if len(missing):
+            responses = self.view.policy.responses
+            ids = [self.view.snapshot.creative_id(row) for row in missing.tolist()]
+            seed = 0 if responses.model is None else responses.model.seed
+            lots.places[missing] = responses.places([(id, "") for id in ids])
+            lots.drawn[missing] = worlds(seed, np.array([id_hash(id) for id in ids], np.uint64), WORLDS)
+            lots.known[missing] = True  # last: another thread that fills the same finds the same
+        return lots
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,6 +298,8 @@ class Engine:
 
     def _mixture(self, scene: Scene, placement: Placement, row: int, section: str) -> Mixture | None:
         """Return the messages that a creative may show at a placement; None where it has but one."""
+        if placement.native is not None:
+            return None  # somebody else's lengths, which the default message was held against
         kept, snapshot = scene.kept, scene.view.snapshot
         mixer = kept.mixers.get(row)
         if mixer is None:
@@ -319,9 +347,9 @@ class Engine:
         key = (tuple(placements), tuple(counts))  # who stands there is settled by scene and placements
         found = scene.settled.worlds.get(key)
         if found is None:
-            responses = tuple(self._responses(scene, one.rows.tolist()) for one in ranked)
+            responses = tuple(self._responses(scene, one.rows) for one in ranked)
             often: Counter[tuple[int, int]] = Counter()
-            if list(counts) == [1] and not standing.taken and len(ranked[0]):
+            if list(counts) == [1] and len(ranked[0]) and not standing.taken:
                 often.update((0, row) for row in ranked[0].winners(responses[0]).tolist())
             else:
                 for world in range(WORLDS):
@@ -333,22 +361,12 @@ class Engine:
                 scene.settled.worlds.put(key, found)
         return found
 
-    def _responses(self, scene: Scene, rows: Sequence[int]) -> NDArray[np.float64]:
+    def _responses(self, scene: Scene, rows: Rows) -> NDArray[np.float64]:
         """Return (rows, WORLDS) by what factor each creative is clicked more often, as each world has it."""
-        responses, snapshot, kept = scene.view.policy.responses, scene.view.snapshot, scene.kept.places
-        known = []
-        for row in rows:
-            one = kept.get(row)
-            if one is None:
-                id = snapshot.creative_id(row)
-                one = int(responses.places([(id, "")])[0]), int(id_hash(id))
-                kept.put(row, one)
-            known.append(one)
-        places = np.array([place for place, _ in known], np.intp)
-        mean, sd = responses.beliefs(places, responses.columns(self._facets(scene.context)))
-        seed = 0 if responses.model is None else responses.model.seed
-        drawn = worlds(seed, np.array([hash for _, hash in known], np.uint64), WORLDS)
-        return np.clip(1.0 + mean[:, None] + sd[:, None] * drawn, *RESPONSES)
+        responses, lots = scene.view.policy.responses, scene.kept.lots(rows)
+        mean, sd = responses.beliefs(lots.places[rows], responses.columns(self._facets(scene.context)))
+        drawn = 1.0 + mean[:, None] + sd[:, None] * lots.drawn[rows]
+        return np.clip(drawn, *RESPONSES, out=drawn)
 
     def page(self, visit: Visit, deadline: float) -> PageFacts:
         """Return what is known of a visit's page. Raises UnknownPublisher."""

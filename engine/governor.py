@@ -9,12 +9,15 @@ and a publisher says how many it allows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from math import log2
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from contexts.context import PARTS_OF_DAY, Context
 from contexts.lexicon import our_lexicon
@@ -92,20 +95,23 @@ def mentions(text: str, signals: Iterable[str]) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Limits:
     """What copy may name in one context. `bits` are of each mask over NAMED; None: too few page views share it."""
 
     bits: tuple[float | None, ...]  # (16,)
     budget: float
+    allowed: NDArray[np.bool_]  # (16,) which masks may run
+
+    @classmethod
+    def of(cls, bits: Sequence[float | None], budget: float) -> Limits:
+        """Hold bits against a budget."""
+        allowed = np.array([told is not None and told <= budget for told in bits], bool)
+        return cls(tuple(bits), budget, allowed)
 
     def allows(self, named: int) -> bool:
         """Say whether copy that names this may run."""
-        told = self.bits[named]
-        return told is not None and told <= self.budget
-
-
-GENERIC = Limits((0.0, *[None] * (2 ** len(NAMED) - 1)), 0.0)
+        return bool(self.allowed[named])
 
 
 class Buckets:
@@ -146,7 +152,7 @@ class Buckets:
                 bits.append(_UNTOLD[named])
             else:
                 bits.append(None)
-        return Limits(tuple(bits), budget)
+        return Limits.of(bits, budget)
 
 
 _PLACE_BITS = (

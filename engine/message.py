@@ -7,7 +7,6 @@ gives: a message's propensity is the chance that it was drawn with.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,6 +93,16 @@ class Mixer:
             [names(said) | _implied(part.only) for said, part in zip(self.says, self.parts, strict=True)],
             np.int64,
         )
+        self.still = np.bitwise_or.reduce(self.named[self.flat], axis=1)  # what messages name without tokens
+        self.all = np.arange(len(self.flat))
+        self.stands = np.zeros(len(self.parts), bool)  # in any message
+        self.stands[self.flat] = True
+        self.speaking = [
+            (n, wording)
+            for n, wording in enumerate(self.wordings)
+            if wording is not None and any(piece.token for piece in wording)
+        ]
+        self.counts = np.bincount(self.places[0], minlength=self.shape[0])[:, None]
         self.topics = [topics_named(said) for said in self.says]
         self.bound = [n for n, part in enumerate(self.parts) if part.only != Only()]
         self.prefers = [
@@ -114,29 +123,27 @@ class Mixer:
         size: Size | None,
     ) -> Mixture:
         """Work out with which chance each message is drawn in a context."""
-        language = self.kit.creative.language
         said = said_in(context, section)
         there = self._there(context, section, now)
-        named = self.named.copy()
-        for n, wording in enumerate(self.wordings):
-            if wording is not None:
-                for token in spoken(wording, said, language):
-                    named[n] |= _TOKEN_MASKS[token]
-        loud = np.bitwise_or.reduce(named[self.flat], axis=1)
-        still = np.bitwise_or.reduce(self.named[self.flat], axis=1)
-        allows = np.array([limits.allows(mask) for mask in range(len(limits.bits))], bool)
+        still, loud = self.still, self._loud(said)
+        allows = limits.allowed
         speaks = allows[loud]
-        allowed = there[self.flat].all(axis=1) & (speaks | allows[still])
+        allowed = speaks | allows[still] if loud is not still else speaks
+        if not there.all():
+            allowed = allowed & there[self.flat].all(axis=1)
         expected = self._match(context), self._wish(context)
         chance, offset, learned = self._chances(responses, facets, there, allowed, *expected)
         other = None
         if challenger is not None:
             other = self._chances(challenger, facets, there, allowed, *expected)[0]
-        kept = chance.nonzero()[0]
+        kept, named = self.all, loud if loud is still else np.where(speaks, loud, still)
+        if not allowed.all():
+            kept = chance.nonzero()[0]
+            chance, speaks, named = chance[kept], speaks[kept], named[kept]
+            other = None if other is None else other[kept]
         return Mixture(
-            self, said, size, limits, responses.id, kept, chance[kept],
-            np.cumsum(chance[kept]).tolist(), None if other is None else other[kept],
-            speaks[kept], np.where(speaks, loud, still)[kept], offset, learned,
+            self, said, size, limits, responses.id, kept, chance, chance.cumsum(), other, speaks, named,
+            offset, learned,
         )  # fmt: skip
 
     def _chances(
@@ -150,12 +157,13 @@ class Mixer:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return the chances of the messages, and of each part what it is believed to do before and after counts."""
         places, columns = responses.places(self.components), responses.columns(facets)
-        learned, sd = responses.beliefs(places, columns)
-        page, moment = responses.unknown(places, columns)
+        learned, sd, page, moment = responses.read(places, columns)
         offset = match * page + wish * moment
         # A part that stands in no message that is allowed takes nothing from the others of its slot.
-        useful = np.zeros(len(self.parts), bool)
-        useful[self.flat[allowed]] = True
+        useful = self.stands
+        if not allowed.all():
+            useful = np.zeros(len(self.parts), bool)
+            useful[self.flat[allowed]] = True
         mean, width, here = np.zeros(self.shape), np.ones(self.shape), np.zeros(self.shape, bool)
         mean[self.places], width[self.places], here[self.places] = learned + offset, sd, there & useful
         return joint(chances(mean, width, here), self.messages, allowed), offset, learned
@@ -167,9 +175,24 @@ class Mixer:
             return np.zeros(len(self.parts))
         near = np.zeros(self.shape)
         near[self.places] = (self.vectors @ page) * PAGE_SLOPE * context.page.confidence
-        counts = np.bincount(self.places[0], minlength=self.shape[0])
-        match: NDArray[np.float64] = (near - near.sum(axis=1, keepdims=True) / counts[:, None])[self.places]
+        match: NDArray[np.float64] = (near - near.sum(axis=1, keepdims=True) / self.counts)[self.places]
         return match
+
+    def _loud(self, said: Said) -> NDArray[np.int64]:
+        """Return (messages,) what they name where tokens become words."""
+        language = self.kit.creative.language
+        masks = [
+            (n, sum(_TOKEN_MASKS[token] for token in spoken(wording, said, language)))
+            for n, wording in self.speaking
+        ]
+        if not any(mask for _, mask in masks):
+            still: NDArray[np.int64] = self.still
+            return still
+        named: NDArray[np.int64] = self.named.copy()
+        for n, mask in masks:
+            named[n] |= mask
+        loud: NDArray[np.int64] = np.bitwise_or.reduce(named[self.flat], axis=1)
+        return loud
 
     def _wish(self, context: Context) -> NDArray[np.float64]:
         """Return (parts,) by how much the parts' own preferences do so."""
@@ -213,7 +236,7 @@ class Mixture:
     policy: str
     kept: NDArray[np.intp]  # (n,) numbers of the messages
     chance: NDArray[np.float64]  # (n,) sums to 1
-    cumulative: list[float]
+    cumulative: NDArray[np.float64]  # (n,) sums of the chances
     other: NDArray[np.float64] | None  # (n,) chances under the challenger
     speaks: NDArray[np.bool_]  # (n,) whether tokens become words, or stay their fall-backs
     named: NDArray[np.int64]  # (n,) masks of what copy names
@@ -222,9 +245,10 @@ class Mixture:
 
     def draw(self, chance: float) -> int:
         """Return which of the messages a number from 0 to 1 stands for; -1 is the default message."""
-        if not self.cumulative:
+        if not len(self.kept):
             return -1
-        return min(bisect_right(self.cumulative, chance * self.cumulative[-1]), len(self.cumulative) - 1)
+        at = int(self.cumulative.searchsorted(chance * self.cumulative[-1], "right"))
+        return min(at, len(self.kept) - 1)
 
     def chosen(self, drawn: int) -> Chosen:
         """Describe a message that was drawn."""

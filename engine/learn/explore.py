@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_FAR = 1e3  # relative responses below all others
 FLOOR = 0.02  # of each slot's chances, shared by all of its parts: nothing is ever given up
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -24,14 +25,14 @@ def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_], floor: float = F
     `mean` and `sd` are (slots, parts), sd above 0; `there` says which places hold a part that may be chosen. A slot
     without one has zeros.
     """
-    mean = np.where(there, mean, 0.0)
+    if not there.all():
+        mean = np.where(there, mean, -_FAR)  # never the best, and no hindrance to the others
     x = mean[:, :, None] + sd[:, :, None] * _NODES  # (slots, parts, nodes)
     z = (x[:, :, None, :] - mean[:, None, :, None]) / sd[:, None, :, None]
     below = 0.5 + 0.5 * np.tanh(0.7978845608 * z * (1 + 0.044715 * z * z))  # the normal CDF within 3e-4
     others = np.arange(mean.shape[1])
     below[:, others, others, :] = 1.0
-    below = np.where(there[:, None, :, None], below, 1.0)
-    best = np.where(there, below.prod(axis=2) @ _WEIGHTS, 0.0)
+    best = below.prod(axis=2) @ _WEIGHTS * there
     total = best.sum(axis=1, keepdims=True)
     many = there.sum(axis=1, keepdims=True)
     even = np.divide(there, many, out=np.zeros(there.shape), where=many > 0)

@@ -283,6 +283,7 @@ class Responses:
     def __init__(self, model: Model | None) -> None:
         """Take a model; with none, every belief is what it is before anything is counted."""
         self.model = model
+        self.id = "prior" if model is None else model.id
         columns = ("",) if model is None else model.columns
         self._columns = {name: at for at, name in enumerate(columns)}
         self._at = (
@@ -290,19 +291,14 @@ class Responses:
         )
         rows, width = len(self._at) + 1, len(columns) + 1
         # The last column stands for a value that the model has none of, the first row for a component of that kind.
-        self._mean = np.zeros((rows, width))
-        self._variance = np.full((rows, width), SD_FACET**2)
-        self._variance[0, 0] = SD_PART**2
-        self._known = np.zeros((rows, width))
+        self._table = np.zeros((3, rows, width))  # means, variances, and how far counts say nothing yet
+        self._table[1] = SD_FACET**2
+        self._table[1, 0, 0] = SD_PART**2
+        self._table[2] = 1.0
         if model is not None and model.components:
-            self._mean[1:, :-1] = model.mean
-            self._variance[1:, :-1] = model.variance
-            self._known[1:, :-1] = model.known
-
-    @property
-    def id(self) -> str:
-        """Name the model; "prior" where there is none."""
-        return "prior" if self.model is None else self.model.id
+            self._table[0, 1:, :-1] = model.mean
+            self._table[1, 1:, :-1] = model.variance
+            self._table[2, 1:, :-1] -= model.known
 
     def places(self, components: Sequence[Component]) -> NDArray[np.intp]:
         """Return (components,) where each stands; what the model does not know stands at 0."""
@@ -315,13 +311,16 @@ class Responses:
 
     def beliefs(self, places: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """Return (components,) relative effects in a context and their standard deviations."""
-        rows = places[:, None]
-        return self._mean[rows, columns].sum(axis=1), np.sqrt(self._variance[rows, columns].sum(axis=1))
+        mean, sd, _, _ = self.read(places, columns)
+        return mean, sd
 
-    def unknown(self, places: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
-        """Return (components,) how far counts say nothing yet: of the page's topic, and of the moment and the device.
+    def read(
+        self, places: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return `beliefs`, and how far counts say nothing yet of the page's topic, and of the moment and the device.
 
-        As far is what the page's words, or a preference, make one expect still of worth.
+        As far is what the page's words, or a preference, make one expect still of worth. All are (components,).
         """
-        said = 1.0 - self._known[places[:, None], columns[1:]]
-        return said[:, 0], said[:, 1:].mean(axis=1)
+        told = self._table.take(places, axis=1).take(columns, axis=2)
+        mean, variance = told[:2].sum(axis=2)
+        return mean, np.sqrt(variance), told[2, :, 1], told[2, :, 2:].sum(axis=1) / (len(columns) - 2)

@@ -16,7 +16,7 @@ from engine.campaign import Advertiser, Campaign, Flight, Jwk, Jwks, Publisher, 
 from engine.change import Change, Entity
 from engine.config import Config
 from engine.consent_row import ConsentRow
-from engine.creative import Creative
+from engine.creative import Creative, Only, Parts, TextPart
 from engine.prove.consents import (
     AGREED,
     COHORT,
@@ -211,6 +211,16 @@ def consent(services: Services, now: datetime) -> None:
     weeks.shared.tend({PUBLISHER: ()}, now)
 
 
+_PARTS = Parts(  # so that messages are drawn, by chance and by what is known of the page view
+    headlines=(
+        TextPart("plain", "For every road"),
+        TextPart("weather", "For {{ weather | all }} days"),
+        TextPart("phones", "In your hand", Only(devices=("phone",))),
+    ),
+    ctas=(TextPart("look", "Look"), TextPart("try", "Try it")),
+)
+
+
 def fill(config: Config, now: datetime) -> None:
     """Make a small catalogue: a campaign for everybody, and one for readers who let it be said what they did."""
     store = open_store(config.store_url)
@@ -255,6 +265,7 @@ def fill(config: Config, now: datetime) -> None:
                 format="native",
                 headline=line,
                 landing_url="https://wheels.example/",
+                parts=_PARTS,
             )
             for number, line in enumerate(lines)
         ),

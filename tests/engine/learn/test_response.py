@@ -119,7 +119,7 @@ def test_how_far_counts_have_taken_the_place_of_what_was_believed_is_told():
     for noise, known in ((0.0, 1.0), (1e12, 0.0)):
         responses = Responses(train(Tables(MAIN, {"topic": weather}, noise), 0, LAST))
         columns = responses.columns(FACTS | {"topic": "rain"})
-        topic, moment = responses.unknown(responses.places([("a", "headline/1")]), columns)
+        _, _, topic, moment = responses.read(responses.places([("a", "headline/1")]), columns)
         assert (topic[0] < 0.6) == bool(known) and moment[0] == pytest.approx(1.0)
 
 
