@@ -371,7 +371,7 @@ def _policies(world: World, seed: int, *, quick: bool) -> Iterator[tuple[str, Po
     yield "ours without noise", Ours(world, noise=False)
     yield "ours", Ours(world, noise=True)
     yield "uniform", Fixed(uniform)
-    yield "thresholds, 7 days", Thresholds(world)
+    yield "thresholds", Thresholds(world)
     yield "beta-thompson", BetaThompson(world, seed)
     yield "linucb", LinUCB(world, 1.0)
     try:
