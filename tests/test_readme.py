@@ -13,10 +13,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -68,7 +70,8 @@ def run(session: list[Block], folder: Path) -> dict[int, str]:
         "PYTHONPATH": "",
     }
     output = folder / ".output"
-    with output.open("wb") as file:
+    # The README's ports are written in it: one test at a time, whatever processes the tests run in.
+    with FileLock(Path(tempfile.gettempdir()) / "tactful-readme.lock"), output.open("wb") as file:
         process = subprocess.Popen(
             ["bash", "-c", script(session)],
             cwd=folder,

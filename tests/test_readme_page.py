@@ -55,7 +55,8 @@ def test_the_page_of_the_readme_shows_a_creative_that_tells_why_and_leads_somewh
     session = blocks(text[:until])
     look = Block("run", "python", LOOK.format(root=str(ROOT)), 10**6)
     copy(tmp_path)
-    found = json.loads(run([*session, look], tmp_path)[10**6].splitlines()[-1])
+    printed = run([*session, look], tmp_path)[10**6].splitlines()  # what was started may say that it stops
+    found = json.loads(next(line for line in printed if line.startswith("{")))
     assert found["headline"] == "Soup in four minutes"
     assert found["label"].startswith("Advertisement: Kettle & Way")
     assert "on behalf of Kettle & Way" in found["why"]
