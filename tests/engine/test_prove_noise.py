@@ -32,7 +32,7 @@ def test_a_sound_build_stands_and_its_loss_is_nearly_seen(tmp_path):
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_build_with_too_little_noise_is_found_out(tmp_path, name):
-    canaries = CANARIES if name == "half of the noise" else 5000
+    canaries = 5000 if name == "a threshold in place of noise" else CANARIES
     verdict = audit(config(tmp_path), 1.0, canaries, PLANTED[name])
     assert not verdict.sound
 
