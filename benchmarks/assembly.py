@@ -74,7 +74,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _fill(services: Services) -> None:
     now, store = datetime.now(UTC), services.store
-    things: list[Entity] = [Publisher(id=PUBLISHER, name="Bench", domains=(HOST,), country="DE")]
+    things: list[Entity] = [
+        Publisher(id=PUBLISHER, name="Bench", domains=(HOST,), country="DE", rate_per_s=1_000_000)
+    ]
     things.append(Advertiser(id="a", name="A", domains=("a.example",)))
     suits = Suitability(avoid=(), accept_unknown=True)
     things += [

@@ -44,7 +44,7 @@ from engine.store import open_store
 from engine.web.app import create_app
 from privacy.release import Release, day_number, query_of
 from privacy.visit import CONDITIONS
-from privacy.workload import MOST_PRICE, SLOTS, TABLES, Table
+from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, TABLES, WHOLE, Table
 
 MONTH = "2026-10"
 FIRST, DAYS = date(2026, 10, 1), 31
@@ -68,6 +68,7 @@ TWICE, TOO_LATE = 0.04, 0.01  # of tokens
 CLICKED = (0.002, 0.03)  # of impressions, by creative: clicks are worth counting in a short month
 BEACON = {"content_type": "text/plain", "user_agent": BROWSERS[0][0]}
 CLICK = "/click/"
+KINDS = {"click": "click", "vote": "vote"}  # events that are counted in tables of a kind; others: impressions
 LOOK_S = 15  # between looks at budgets, while readers come
 BATCH = 60  # tokens of a request
 LEAST_COVERED = 0.94
@@ -100,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
         )
         good = month.answers.keys() <= {200, 204, 302} and _bills(month) & _margins(month)
         if options.out is not None:
-            _pages(month, options.out)
+            good &= _pages(month, options.out)
         return 0 if good else 1
 
 
@@ -128,8 +129,8 @@ class Month:
             for scope, tenant in (("publisher", "demo"), ("advertiser", "velora"), ("operator", None))
         }
         self.services._refresh_keys()
-        self.services.reporting.release_due()  # from this day on
-        list(self.services.reporting.release_due())
+        for _ in self.services.reporting.release_due():  # nothing yet: days count from this one on
+            pass
         self.articles = [article for article in read_articles(HERE / "articles")]
         self.bodies = {article.id: _page(article) for article in self.articles}
         self.views = 0
@@ -180,11 +181,11 @@ class Month:
             self.now = max(self.now, datetime.fromtimestamp(self._told[0][0], UTC))
             self._tell()
         if self.now.hour < 3 <= to.hour or to.date() > self.now.date():
-            self.now = to
+            self.now = max(self.now, to)
             for _ in self.services.reporting.release_due():
                 pass
             self.services.close_days()
-        self.now = to
+        self.now = max(self.now, to)  # what was told together may have come a little later
         if self.now >= self._looked + timedelta(seconds=LOOK_S):
             self._looked = self.now
             self.services.tick()
@@ -378,33 +379,48 @@ def _counted(month: Month, table: Table) -> Counter[tuple[int, tuple[str, ...]]]
             bills[row.view] += row.price_micros
             pages[row.view] = row
             continue
-        if row.kind != ("click" if table.kind == "click" else "impression") or row.slot >= SLOTS:
-            continue
+        if row.kind != KINDS.get(table.kind, "impression") or row.slot >= SLOTS:
+            continue  # nobody votes here
         if table.kind in ("click", "view"):  # one of a page view
             if (row.view, row.kind) in done:
                 continue
             done.add((row.view, row.kind))
-        sums[_cell(table, row, names)] += 1
+        for key, each in _cells(table, row, names):
+            sums[_first(table, row), key] += each
     for view, micros in bills.items():
-        sums[_cell(table, pages[view], names)] += min(micros, MOST_PRICE)
+        for key, _ in _cells(table, pages[view], names):
+            sums[_first(table, pages[view]), key] += min(micros, MOST_PRICE)
     return sums
 
 
-def _cell(table: Table, row: Row, names: Mapping[str, tuple[str, str]]) -> tuple[int, tuple[str, ...]]:
+def _first(table: Table, row: Row) -> int:
+    return row.day - row.day % table.days
+
+
+def _cells(
+    table: Table, row: Row, names: Mapping[str, tuple[str, str]]
+) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yield the keys under which a table counts an event, each with how much."""
+    if "sum" in table.dims:
+        if row.weight_milli > 0:
+            yield ("shown",), WHOLE
+            yield ("weighted",), min(row.weight_milli, MOST_WEIGHT)
+        return
     alone, beside = names.get(row.topic, ("", ""))
-    topic = alone if len(table.dims) == 1 else beside
-    key = tuple(topic if dim == "topic" else getattr(row, dim) for dim in table.dims)
-    return row.day - row.day % table.days, key
+    values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside}
+    for component in ("", *row.message.split()) if "component" in table.dims else ("",):
+        yield tuple((values | {"component": component})[dim] for dim in table.dims), 1
 
 
-def _pages(month: Month, out: Path) -> None:
-    """Write report pages as a browser gets them, with their style beside."""
+def _pages(month: Month, out: Path) -> bool:
+    """Write report pages as a browser gets them, with their style beside; say whether all were answered."""
+    answered = True
     out.mkdir(parents=True, exist_ok=True)
     _, style, _ = month.call("GET", "/reports/reports.css")
     (out / "reports.css").write_bytes(style)
     for scope, reports in (
-        ("advertiser", ("creatives", "contexts", "clicks")),
-        ("publisher", ("sections", "revenue")),
+        ("advertiser", ("creatives", "contexts", "topics")),
+        ("publisher", ("sections", "moments")),
     ):
         for report in reports:
             form = {
@@ -416,7 +432,8 @@ def _pages(month: Month, out: Path) -> None:
             status, page, _ = month.call(
                 "POST", "/reports", urlencode(form).encode(), content_type="application/x-www-form-urlencoded"
             )
-            month.answers[status] += 1
+            answered &= status == 200
             text = page.decode().replace("/reports/reports.css", "reports.css")
             (out / f"{scope}-{report}.html").write_text(text, "utf-8")
-    print(f"report pages: {out}")
+    print(f"report pages: {out}" + ("" if answered else ": NOT ALL ANSWERED"))
+    return answered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -169,7 +168,7 @@ class Engine:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
-        chance: Callable[[int], bytes] = secrets.token_bytes,
+        chance: Callable[[int], bytes],
         recorder: Recorder | None = None,
     ) -> None:
         self.catalog = catalog

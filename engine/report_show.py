@@ -19,7 +19,8 @@ WHY_NOISY = (
     "view, by UTC days. The two are not meant to agree day by day."
 )
 _MONEY = "revenue_micros"
-_WIDE, _LEFT, _BAR, _TOP = 760, 220, 22, 34
+_WIDE, _LEFT, _BAR, _TOP = 760, 270, 22, 34
+_LABEL = 34  # characters that have room in _LEFT
 _INK, _SOFT, _FILL, _BAND = "#1d2733", "#5b6672", "#2f6f9f", "#a9c8de"
 
 
@@ -157,7 +158,7 @@ def _bars(answer: Answer, measure: int, name: str, title: str) -> str:
         low, high = (max(0, value - margin), max(0, value + margin))
         x = [_LEFT + room * v / most for v in (max(0, value), low, high)]
         shapes += [
-            _text(_LEFT - 8, middle + 4, _short(title_of(answer, row, called), 34), _INK, "end"),
+            _text(_LEFT - 8, middle + 4, _short(title_of(answer, row, called), _LABEL), _INK, "end"),
             _rect(_LEFT, y + 4, x[0] - _LEFT, _BAR - 8, _FILL),
             _rect(x[1], middle - 2.5, x[2] - x[1], 5, _BAND, _INK),
             _text(x[2] + 6, middle + 4, f"{number(name, value)} ± {number(name, margin)}", _SOFT, "start"),

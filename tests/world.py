@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -208,6 +209,7 @@ class Site:
             now=lambda: world.now,
             monotonic=self.ticker,
             request_id=lambda: "id",
+            chance=secrets.token_bytes,
             recorder=recorder,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from datetime import datetime
@@ -68,6 +69,7 @@ def test_every_answer_during_swaps_is_of_exactly_the_version_that_it_names(tmp_p
         now=lambda: world.now,
         monotonic=time.monotonic,
         request_id=lambda: "id",
+        chance=secrets.token_bytes,
     )
     stop = threading.Event()
     counts, faults = [0, 0], []
