@@ -195,12 +195,14 @@ class Pages:
 
     def __init__(self) -> None:
         self.pages: dict[str, tuple[str, dict[str, str]]] = {}
+        self.reached: list[str] = []
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://{SITE}:{self._server.port}"
 
     @Request.application
     def _answer(self, request: Request) -> Response:
+        self.reached.append(request.url)
         html, headers = self.pages.get(request.path, ("", {}))
         return Response(html, 200 if html else 404, headers, mimetype="text/html")
 
@@ -221,9 +223,15 @@ class Window:
         self.complaints: list[str] = []
         self.faults: list[str] = []  # of scripts
         self.page.on("request", lambda asked: self.asked.append(asked.url))
+        self.page.on("requestfailed", self._refuse)
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.add_init_script(WATCH)
+
+    def _refuse(self, request: Any) -> None:
+        # Of those that a policy held back before they left, Chromium tells of some, by chance.
+        if request.failure == "csp":
+            self.asked.remove(request.url)
 
     def _note(self, message: Any) -> None:
         if (

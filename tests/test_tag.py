@@ -16,7 +16,7 @@ import pytest
 import engine
 from engine.publisher.markup import contextual_ad
 from engine.publisher.tag import CREATIVE_STYLE, SCRIPT, SLOT_STYLE, STYLE, head_lines, policy, tag_file
-from tests.live import ARTICLE, Live, Pages, Window, browser, needs_chromium
+from tests.live import ARTICLE, SITE, Live, Pages, Window, browser, needs_chromium
 
 needs_chromium()
 
@@ -244,19 +244,24 @@ def test_a_click_on_the_label_tells_why_and_a_click_on_the_creative_lands(visit:
     window.asked = [url for url in window.asked if "kettle" not in url and "velora" not in url]
 
 
-def test_the_creative_runs_no_script_and_reaches_no_other_host(visit: Open, live: Live) -> None:
+@pytest.mark.parametrize("csp", [None, ""], ids=["strict page", "page without a policy"])
+def test_the_creative_runs_no_script_and_reaches_no_other_host(
+    visit: Open, live: Live, site: Pages, csp: str | None
+) -> None:
+    evil = site.url.replace(SITE, "evil.example")
+    site.reached.clear()
     html = (
-        "<script>parent.hacked=1</script><img src=https://evil.example/x onerror=parent.hacked=1>"
-        "<form action=https://evil.example/><button id=b>x</button></form>"
+        f"<script>parent.hacked=1</script><img src={evil}/x onerror=parent.hacked=1>"
+        f"<form action={evil}><button id=b>x</button></form>"
     )
-    live.mode = spoiled(
-        html, {"impression": "https://evil.example/i", "viewable": f"{live.url}.evil.example/v"}
-    )
-    window = visit()
+    events = {"impression": f"{evil}/i", "viewable": f"{live.url}.evil.example/v"}
+    live.mode = spoiled(html, events)
+    window = visit(csp=csp)
     settled(window)
     frame(window).click("#b")
     time.sleep(1.5)
     assert window.page.evaluate("window.hacked") is None
+    assert [url for url in site.reached if "evil" in url] == []
     assert not any("evil" in url for url in window.asked)
 
 
