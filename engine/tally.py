@@ -8,6 +8,7 @@ on other page views would let one of them change the counts of many.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import ReportError
@@ -158,14 +159,25 @@ class DuckTally:
             engine.raw_sql("ATTACH ':memory:' AS day (COMPRESS)")
             engine.raw_sql("USE day")
             engine.create_table(EVENTS, schema=ibis.schema(COLUMNS))
-            for rows in self._rows.batches(day):
-                columns = [list(column) for column in zip(*rows, strict=True)]
-                engine.con.register("batch", pyarrow.table(columns, schema=schema))
-                engine.raw_sql(f"INSERT INTO {EVENTS} SELECT * FROM batch")  # noqa: S608 - a constant
-                engine.con.unregister("batch")
+            with ThreadPoolExecutor(1) as inserter:  # the next rows are read meanwhile
+                inserted: Future[None] | None = None
+                for rows in self._rows.batches(day):
+                    columns = [list(column) for column in zip(*rows, strict=True)]
+                    batch = pyarrow.table(columns, schema=schema)
+                    if inserted is not None:
+                        inserted.result()
+                    inserted = inserter.submit(_insert, engine, batch)
+                if inserted is not None:
+                    inserted.result()
             return _counts(engine, self._topics, day, tables)
         finally:
             engine.disconnect()
+
+
+def _insert(engine: Any, batch: Any) -> None:
+    engine.con.register("batch", batch)
+    engine.raw_sql(f"INSERT INTO {EVENTS} SELECT * FROM batch")  # noqa: S608 - a constant
+    engine.con.unregister("batch")
 
 
 class EngineTally:
