@@ -26,19 +26,12 @@ import yaml
 from contexts.context import PageFacts
 from engine.campaign import Advertiser, Campaign, Publisher, Targeting
 from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
-from engine.check import (
-    Findings,
-    Known,
-    Picture,
-    check_advertiser,
-    check_campaign,
-    check_creative,
-    check_ended,
-    check_publisher,
-    check_sold_to,
-    parse,
-)
-from engine.check_conditions import check_possible
+from engine.check.campaign import check_campaign, check_ended, check_sold_to
+from engine.check.conditions import check_possible
+from engine.check.creative import check_creative
+from engine.check.findings import Findings, Known, Picture
+from engine.check.form import parse
+from engine.check.publisher import check_advertiser, check_publisher
 from engine.conditions import condition_of
 from engine.creative import Creative
 from engine.creative_safety import is_below, linked_hosts

@@ -17,7 +17,8 @@ import msgspec
 
 from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Approval, ApprovalState, Change, Entity, Kind, content_hash
-from engine.check import Known, parse
+from engine.check.findings import Known
+from engine.check.form import parse
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound
 from engine.keys import Caller

@@ -13,7 +13,7 @@ from flask import Flask, Request
 from contexts.taxonomy import ad_products, content_taxonomy, products_to_content
 from engine.campaign import Publisher
 from engine.changes import ChangeStore
-from engine.check import known_vocabularies
+from engine.check.findings import known_vocabularies
 from engine.config import Config
 from engine.consents import Consents
 from engine.deletions import Deletions

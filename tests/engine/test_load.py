@@ -17,7 +17,7 @@ from PIL import Image
 from engine import load
 from engine.campaign import Advertiser, Campaign
 from engine.change import Change
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors
 from engine.images import hosted_image

@@ -15,7 +15,7 @@ from PIL import Image
 
 from engine.campaign import Campaign, Publisher
 from engine.change import Change, Kind
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogErrors, Forbidden, NotFound
 from engine.keys import Caller

@@ -8,7 +8,7 @@ import pytest
 
 from contexts.context import WeatherFacts
 from engine.change import KINDS
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
