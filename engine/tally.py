@@ -91,14 +91,17 @@ def _placements(impressions: ir.Table, decided: ir.Table) -> ir.Table:
     import ibis
 
     one = ibis.literal(1).cast("int64")
-    shown = impressions.select("publisher", "section", outcome=ibis.literal("shown"), placements=one)
-    unfilled = decided.select(
-        "publisher",
-        "section",
-        outcome=ibis.literal("unfilled"),
-        placements=(decided["asked"] - decided["filled"]).cast("int64"),
+    empty = (decided["asked"] - decided["filled"]).cast("int64")
+    parts = (
+        rows.select(
+            *(rows[name].cast("string").name(name) for name in ("publisher", "section")),
+            outcome=ibis.literal(outcome),
+            placements=placements,
+        )
+        for rows, outcome, placements in ((impressions, "shown", one), (decided, "unfilled", empty))
     )
-    return ibis.union(shown, unfilled.filter(unfilled["placements"] > 0), distinct=False)
+    told = ibis.union(*parts, distinct=False)
+    return told.filter(told["placements"] > 0)
 
 
 def _votes(counted: ir.Table) -> ir.Table:
