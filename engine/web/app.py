@@ -51,7 +51,7 @@ from engine.web.publisher_pages import PublisherPages, add_publisher_pages
 from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
-from engine.web.repository import Repository, add_repository
+from engine.web.repository import Repository, RepositoryStore, add_repository
 from engine.web.shell import Shell
 from engine.web.slot import QUERY_KEYS as SLOT_KEYS
 from engine.web.slot import Slots, add_slot
@@ -66,8 +66,8 @@ DESCRIPTION = (
 )
 
 
-class Store(ChangeStore, ImageStore, Protocol):
-    """Keeps the catalogue and its pictures."""
+class Store(ChangeStore, ImageStore, RepositoryStore, Protocol):
+    """Keeps the catalogue, its pictures, and what was deleted of it."""
 
 
 class Engine(Decider, Offerer, Reader, Protocol):
@@ -288,7 +288,15 @@ def create_app(
     contact = config.officer or config.operator or config.contact
     add_why(
         api,
-        WhyPages(services.why_links, services.votes, services.door, services.publishers, contact, root),
+        WhyPages(
+            services.why_links,
+            services.votes,
+            services.door,
+            services.publishers,
+            services.store,
+            contact,
+            root,
+        ),
     )
     add_manage_pages(api, services.store, known, holder, config.currency, services.now, root)
     add_log(api, services.consent_log)
