@@ -193,10 +193,10 @@ class Month:
             self._looked = self.now
             self.services.tick()
 
-    def end(self) -> None:
-        """Let the month's last events come, and its last days be released."""
+    def end(self, days: int = DAYS) -> None:
+        """Let the last events of so many days come, and the last days be released."""
         for hours in (1, 3, 27, 51):
-            over = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=DAYS)
+            over = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=days)
             self._go_on(over + timedelta(hours=hours))
 
     def close(self) -> None:

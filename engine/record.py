@@ -29,7 +29,7 @@ from privacy.visit import DEVICE_CLASSES
 from privacy.workload import MOST_WEIGHT, SLOTS
 
 if TYPE_CHECKING:
-    from engine.decide import Choice, Scene
+    from engine.scene import Choice, Scene
     from privacy.visit import Visit
 
 IMPRESSION, VIEWABLE, CLICK = LETTERS["impression"], LETTERS["viewable"], LETTERS["click"]

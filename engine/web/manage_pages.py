@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader
 from engine import changes, manage
 from engine.campaign import Campaign, Publisher
 from engine.change import Entity, Kind, content_hash
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound
 from engine.keys import Caller
