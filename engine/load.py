@@ -37,6 +37,7 @@ from engine.creative import Creative
 from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
+from engine.json_names import repeated_name
 from engine.load_csv import CsvFile
 from engine.reach import asks_of_pages, could_match
 
@@ -389,6 +390,8 @@ class _Planner:
                 continue
             full = self.is_full  # the file is refused: what is left is counted by its form alone
             entity, errors = parse(data, line, thorough=not full)
+            if not errors and isinstance(data, bytes) and (name := repeated_name(data)) is not None:
+                errors = [CatalogError(ascii(name)[1:-1][:80], "the field again", "each field once", line)]
             for error in errors:
                 self._refuse(error)
             if isinstance(entity, Creative) and self._is_first(entity, line) and not full:

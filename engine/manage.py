@@ -21,6 +21,7 @@ from engine.check.findings import Known
 from engine.check.form import parse
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound, Overtaken
+from engine.json_names import repeated_name
 from engine.keys import Caller
 from engine.load import LoadStore, Values, apply, plan
 
@@ -222,6 +223,8 @@ def _body(kind: Kind, id: str, body: bytes) -> dict[str, object]:
         raise CatalogErrors([CatalogError("(body)", "no JSON", expected)], 1) from error
     if not isinstance(value, dict):
         raise CatalogErrors([CatalogError("(body)", type(value).__name__, f"an object: a {kind}")], 1)
+    if (name := repeated_name(body)) is not None:
+        raise CatalogErrors([CatalogError(ascii(name)[1:-1][:80], "the field again", "each field once")], 1)
     errors = [
         CatalogError(name, ascii(value[name])[:80], f"{wanted!r}, as in the path")
         for name, wanted in (("kind", kind), ("id", id))

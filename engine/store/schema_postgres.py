@@ -188,4 +188,6 @@ MIGRATIONS: tuple[str, ...] = (
         actor text COLLATE "C" NOT NULL, act text COLLATE "C" NOT NULL, policy text COLLATE "C" NOT NULL
     )
     """,
+    # What was noted until now was not held to what a table may count of a page view.
+    "DELETE FROM decided",
 )

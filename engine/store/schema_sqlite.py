@@ -182,4 +182,6 @@ MIGRATIONS: tuple[str, ...] = (
         policy TEXT NOT NULL
     )
     """,
+    # What was noted until now was not held to what a table may count of a page view.
+    "DELETE FROM decided",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
-from flask import Flask, Request
+from flask import Flask
 
 from contexts.taxonomy import ad_products, content_taxonomy, products_to_content
 from engine.campaign import Publisher
@@ -27,7 +27,7 @@ from engine.openrtb import Categories, Market
 from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.today import Today
-from engine.web.api import MAX_BODY, Api
+from engine.web.api import MAX_BODY, Api, Sent
 from engine.web.audit import add_audit
 from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
@@ -166,8 +166,8 @@ def create_reports_app(
     """Make an app of the reports alone, behind the same gate."""
     app = Shell("tactful", config.base_url)
 
-    def caller_of(request: Request) -> Caller | None:
-        arrival: Arrival = request.environ[ARRIVAL]
+    def caller_of(sent: Sent) -> Caller | None:
+        arrival: Arrival = sent.environ[ARRIVAL]
         return None if arrival.api_key is None else keys.verify(arrival.api_key, now())
 
     api = Api(app, caller_of, lambda title, status: None, "Tactful", "1.0", DESCRIPTION)
@@ -193,8 +193,8 @@ def create_app(
     metrics = Metrics(metrics_folder)
     origins = Origins(services.publishers)
 
-    def caller_of(request: Request) -> Caller | None:
-        arrival: Arrival = request.environ[ARRIVAL]
+    def caller_of(sent: Sent) -> Caller | None:
+        arrival: Arrival = sent.environ[ARRIVAL]
         return None if arrival.api_key is None else services.keys().verify(arrival.api_key, services.now())
 
     api = Api(app, caller_of, metrics.count, "Tactful", "1.0", DESCRIPTION)
@@ -254,8 +254,8 @@ def create_app(
         config.deadline_ms,
     )
     add_iab(api, iab)
-    events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
-    add_events(api, events)
+    events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons, metrics.count)
+    app.direct = add_events(api, events)
     add_tag(api)
     ethical = EthicalAds(
         services.engine,

@@ -73,6 +73,12 @@ def put_as(store: SqliteStore, caller: Caller, kind: Kind, id: str, value: objec
     return put(store, KNOWN, caller, kind, id, json.dumps(value).encode(), NOW)
 
 
+def test_a_body_that_says_a_field_twice_is_refused(store: SqliteStore):
+    body = b'{"name": "Bikes", "domains": ["bikes.example"], "name": "Other"}'
+    with pytest.raises(CatalogErrors, match="name: got the field again"):
+        put(store, KNOWN, OPERATOR, "advertiser", "bikes", body, NOW)
+
+
 def test_everyone_reads_their_own_and_nothing_else(store: SqliteStore):
     owners = {
         ("publisher", "daily"): {OPERATOR, COMPLIANCE, DAILY},
