@@ -29,7 +29,9 @@ FLAGS = [
 ]
 START_S = 90  # the model is loaded, the catalogue encoded
 ARTICLE = "/articles/the-long-way-home"
+SOUP = "/articles/three-pots-of-winter-soup"
 WAR = "/articles/the-bakery-on-the-front-line"
+ADDICTION = "/articles/one-day-and-then-the-next-one"
 ROOT = Path(__file__).parent.parent
 COMMAND = "from engine.cli import main; main()"
 
@@ -206,6 +208,75 @@ def test_the_keyboard_reaches_the_content_and_the_controls(visit: Visit):
     page.focus("#weather")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
+
+
+def test_a_reader_lets_an_interest_in_by_keyboard_and_takes_it_back(visit: Visit):
+    page = visit.open(SOUP)
+    assert page.evaluate("sessionStorage.length") == 0
+    assert "supper-club-native" not in visit.creatives()
+    page.select_option("#interest", "kitchen")
+    page.focus("#agree")
+    page.keyboard.press("Space")
+    said = page.locator("#agreed")
+    said.filter(has_text="Used, under your consent: cohort:kitchen").wait_for()
+    assert page.get_attribute("#agree", "aria-checked") == "true"
+    assert page.text_content("#signals") == "cohort:kitchen"
+    assert "supper-club-native" in visit.creatives()
+    why = page.locator("#place-end .unit").first.locator("dl")
+    assert "you let in cohort:kitchen" in (why.text_content() or "")
+
+    visit.open(ARTICLE)  # kept in the tab, as the notice says, and nowhere else
+    said.filter(has_text="Used, under your consent").wait_for()
+    assert page.evaluate("localStorage.length + document.cookie.length") == 0
+    visit.open(ADDICTION)
+    said.filter(has_text="Not used: the page is too sensitive").wait_for()
+    page.set_extra_http_headers({"Sec-GPC": "1"})
+    visit.open(SOUP)
+    said.filter(has_text="Not used: your browser sends Global Privacy Control").wait_for()
+    page.set_extra_http_headers({})
+
+    visit.open(SOUP)
+    said.filter(has_text="Used, under your consent").wait_for()
+    page.focus("#agree")
+    with page.expect_response("**/v1/decisions") as decided:
+        page.keyboard.press("Enter")
+    assert decided.value.json()["privacy"] == {
+        "basis": "context",
+        "gpc": None,
+        "signals_used": [],
+        "receipt": None,
+    }
+    said.filter(has_text="Withdrawn").wait_for()
+    assert page.get_attribute("#agree", "aria-checked") == "false"
+    page.wait_for_function("document.getElementById('signals').textContent === 'none'")
+    assert "supper-club-native" not in visit.creatives()
+
+    page.focus("#record")
+    page.keyboard.press("Enter")
+    page.locator("#record-text").filter(has_text="ConsentWithdrawn").wait_for()
+    page.focus("#erase")
+    page.keyboard.press("Enter")
+    said.filter(has_text="Erased").wait_for()
+    assert page.evaluate("sessionStorage.length") == 0
+    assert page.is_hidden("#record")
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_switch_fits_a_phone_and_a_desk(visit: Visit, width: int):
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    page = visit.open(SOUP)
+    if width < 640:
+        assert not page.is_visible("#agree")
+        page.click("#say summary")
+    page.click("#agree")
+    page.locator("#agreed").filter(has_text="Used").wait_for()
+    page.click("#record")
+    page.locator("#record-text").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    box = page.locator("#agree").bounding_box()
+    assert box is not None and box["height"] >= 44
+    page.click("#erase")
+    page.locator("#agreed").filter(has_text="Erased").wait_for()
 
 
 @pytest.mark.parametrize("path", ["/", ARTICLE, WAR, "/try"])

@@ -7,7 +7,7 @@ page would use. No cookie, no inline script or style, nothing from another host.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from contexts.context import CONDITIONS, SENSITIVE, WEEKDAYS
 from engine.campaign import Advertiser, Campaign
 from engine.decision import Answer, CreativeAnswer, Filled, MessageAnswer, Placement, Reason
 from engine.demo.magazine import Article, Entity
+from engine.demo.readers import INTERESTS, NOTICE
 from privacy.visit import DEVICE_CLASSES
 
 PUBLISHER = "demo"
@@ -57,7 +58,14 @@ PRESETS = (
     ),
     ("A clear night", {"day": "fri", "hour": "23", "weather": "clear", "temp": "4"}),
 )
-FACETS = {"page": "Page", "device": "Device", "time": "Time", "weather": "Weather", "house": "House notice"}
+FACETS = {
+    "consent": "Consent",
+    "page": "Page",
+    "device": "Device",
+    "time": "Time",
+    "weather": "Weather",
+    "house": "House notice",
+}
 FLAGS = {
     "adult": "adult content",
     "arms": "arms and ammunition",
@@ -142,6 +150,16 @@ class DemoRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the magazine's server hands a reader who agreed: the tokens, which the page keeps in its tab."""
+
+    token: str
+    rights_token: str
+    record_id: str
+    expires: str  # of the consent
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """One facet's part of a score, as it is drawn: on a bar of 100 units, from `x`, `width` wide."""
 
@@ -183,11 +201,13 @@ def create_blueprint(
     catalog: Sequence[Entity],
     now: Callable[[], datetime],
     device: Callable[[], str],
+    agree: Callable[[], Agreed | None] = lambda: None,
 ) -> Blueprint:
     """Make the demo's pages.
 
     `decide` chooses, with explanations. `now` is the time in the publisher's zone. `device` says the class of
-    the device that asks, as the gate read it. The gate must let QUERY_KEYS through.
+    the device that asks, as the gate read it. `agree` records that a reader agreed to NOTICE; None where consents
+    are off. The gate must let QUERY_KEYS through.
     """
     root = Path(__file__).parent
     pages = Blueprint(
@@ -210,6 +230,9 @@ def create_blueprint(
             "temperatures": TEMPERATURES_C,
             "countries": COUNTRIES,
             "presets": PRESETS,
+            "interests": INTERESTS,
+            "notice": NOTICE,
+            "publisher": PUBLISHER,
         }
         return render_template(
             f"demo/{template}.html",
@@ -301,6 +324,12 @@ def create_blueprint(
         kind = "html" if looks_like_html(pasted) else "text"
         view = view_of(moment, article_placements(moment.device or device()), **{kind: pasted})
         return show("try", view, moment, article_placements, kind=kind, **values)
+
+    @pages.post("/consent")
+    def consent() -> tuple[dict[str, str], int]:
+        """Record that a reader agrees, as the magazine's own server does when the switch on its page is turned."""
+        agreed = agree()
+        return ({}, 503) if agreed is None else (asdict(agreed), 201)
 
     @pages.errorhandler(404)
     def missing(error: Exception) -> tuple[str, int]:
