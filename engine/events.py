@@ -58,7 +58,7 @@ class Event(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What one decision was asked for, and how much of it was filled."""
+    """What a decision was asked for, and how much of it was filled: of both at most privacy.workload.SLOTS."""
 
     day: int
     publisher: str

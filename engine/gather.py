@@ -13,6 +13,7 @@ from contexts.senses import Senses
 from contexts.weather import WeatherTable
 from engine.campaign import Publisher
 from engine.errors import UnknownPublisher
+from engine.learn.diet import Facet
 from engine.pages import Pages
 from engine.sections import section_of
 from engine.snapshot import Snapshot
@@ -66,6 +67,16 @@ class Gatherer:
             if topic.id in taxonomy
             for above in (topic.id, *taxonomy.ancestors(topic.id))
         )
+
+    def facets(self, context: Context) -> dict[Facet, str]:
+        """Return a context's values as released tables have them."""
+        topics, weather = context.page.topics, context.weather
+        return {
+            "topic": self.pages.model.taxonomy.tier_1(topics[0].id) if topics else "",
+            "part": context.clock.part,
+            "weather": (weather.condition if weather is not None else None) or "",
+            "device": context.device.cls,
+        }
 
     def _place(self, visit: Visit, publisher: Publisher) -> PlaceFacts:
         if visit.place.country is not None:

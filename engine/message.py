@@ -306,7 +306,8 @@ class Mixture:
 
     def _because(self, part: Part) -> str:
         n = self.mixer.parts.index(part)
-        return f"{part.id}: match {self.offset[n]:+.2f}, learned {self.learned[n]:+.2f}"
+        shown = self.mixer.components[n][1].replace("/", " ", 1)
+        return f"{shown}: match {self.offset[n]:+.2f}, learned {self.learned[n]:+.2f}"
 
 
 def said_in(context: Context, section: str) -> Said:

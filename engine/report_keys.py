@@ -23,7 +23,7 @@ from engine.sections import OTHER
 from privacy.release import Axis, Key
 from privacy.special_categories import SPECIAL_CATEGORIES
 from privacy.visit import CONDITIONS, DEVICE_CLASSES
-from privacy.workload import Table
+from privacy.workload import OUTCOMES, Table
 
 UNKNOWN = ""  # a topic or weather that nobody knows
 
@@ -65,6 +65,8 @@ class Keys:
         match table.dims:
             case ("publisher", "section") as dims:
                 return (Axis(dims, self.sections),)
+            case ("publisher", "section", "outcome"):
+                return (Axis(("publisher", "section"), self.sections), Axis(("outcome",), _single(OUTCOMES)))
             case ("campaign", "creative") as dims:
                 return (Axis(dims, self.creatives),)
             case ("topic",):

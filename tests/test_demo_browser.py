@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ ARTICLE = "/articles/the-long-way-home"
 SOUP = "/articles/three-pots-of-winter-soup"
 WAR = "/articles/the-bakery-on-the-front-line"
 ADDICTION = "/articles/one-day-and-then-the-next-one"
+ROOT = Path(__file__).parent.parent
 COMMAND = "from engine.cli import main; main()"
 
 if CHROMIUM is None and not os.environ.get("TACTFUL_REQUIRE_ALL"):
@@ -38,12 +40,17 @@ if CHROMIUM is None and not os.environ.get("TACTFUL_REQUIRE_ALL"):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
     """Start the demo as a newcomer does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("demo")
+    folder = home
     root = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     said = folder / "said.txt"
@@ -313,3 +320,51 @@ def test_all_text_has_the_contrast_of_wcag_aa(browser: Any, address: str, path: 
     visit.open(path)
     assert visit.page.evaluate(CONTRAST) == []
     visit.window.close()
+
+
+def test_an_advertisers_own_file_is_loaded_and_its_messages_follow_the_moment(visit: Visit, home: Path):
+    """Last in this file: the demo has the file's campaigns from here on."""
+    state = home / "state"
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "TACTFUL_DATA_DIR": str(state / "data"),
+        "TACTFUL_KEY_DIR": str(state / "keys"),
+    }
+    file = ROOT / "engine" / "demo" / "longacre.yaml"
+    said = subprocess.run(
+        [sys.executable, "-c", COMMAND, "load", str(file)],
+        env=environ, cwd=home, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "1 advertiser, 4 campaign, 4 creative" in said.stdout
+    walk = "/articles/a-good-walk-in-bad-weather"
+    moments = {
+        "wet": "?device=phone&day=mon&hour=8&weather=rain&temp=4",
+        "dry": "?device=desktop&day=mon&hour=19&weather=clear&temp=10",
+    }
+    for _ in range(120):  # until the snapshot with the file's creatives is there
+        if "longacre-rainwear" in " ".join((visit.open(walk + moments["wet"]), visit.creatives())[1]):
+            break
+        time.sleep(0.5)
+    chances: dict[str, Counter[str]] = {}
+    for moment, query in moments.items():
+        seen = chances[moment] = Counter()
+        for _ in range(12):
+            visit.open(walk + query)
+            unit = visit.page.locator(".unit", has=visit.page.get_by_text("longacre-rainwear", exact=True))
+            seen[unit.locator(".ad-headline").inner_text()] += 1
+            told = unit.locator(".why").text_content() or ""
+            for word in ("Message", "headline", "image", "drawn with a chance of", "by the prior", "bits"):
+                assert word in told
+            assert unit.locator(".ad-offer").inner_text() == "Reproofed free every autumn"
+    # Each headline is drawn in about half of the views of its moment: twelve without it are one in thousands.
+    assert chances["wet"]["Dressed for a rainy walk"] and not any("clear" in said for said in chances["wet"])
+    assert chances["dry"]["The far ridge is worth the coat"] and not any(
+        "rainy" in said for said in chances["dry"]
+    )
+    # In place, by script, the same is told.
+    with visit.page.expect_response("**/v1/decisions"):
+        visit.page.select_option("#weather", "rain")
+    visit.page.wait_for_function("document.getElementById('said').textContent.startsWith('Decided')")
+    told = visit.page.locator("#place-end").text_content() or ""
+    assert "drawn with a chance of" in told and "headline" in told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -200,6 +200,7 @@ class Site:
         self.gatherer = Gatherer(self.pages, Clock(Atlas.load()), Atlas.load(), table)
         self.lists = Background("lists", 100, self.ticker)
         kept: dict[str, Vector] = {}
+        self.chance: Callable[[int], bytes] = secrets.token_bytes
         self.engine = Engine(
             world.catalog,
             self.gatherer,
@@ -209,7 +210,7 @@ class Site:
             now=lambda: world.now,
             monotonic=self.ticker,
             request_id=lambda: "id",
-            chance=secrets.token_bytes,
+            chance=lambda count: self.chance(count),
             recorder=recorder,
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from engine.check import known_vocabularies
+from engine.check.findings import known_vocabularies
 from engine.config import KEY_PURPOSES, Config, make_folder
 from engine.demo.magazine import CATALOG, HERE
 from engine.demo.readers import make_readers

@@ -17,7 +17,7 @@ from werkzeug.datastructures import MultiDict
 
 from contexts.context import CONDITIONS, SENSITIVE, WEEKDAYS
 from engine.campaign import Advertiser, Campaign
-from engine.decision import Answer, CreativeAnswer, Filled, Placement, Reason
+from engine.decision import Answer, CreativeAnswer, Filled, MessageAnswer, Placement, Reason
 from engine.demo.magazine import Article, Entity
 from engine.demo.readers import INTERESTS, NOTICE
 from privacy.visit import DEVICE_CLASSES
@@ -180,6 +180,8 @@ class Ad:
     score: float
     house: bool
     shares: tuple[Share, ...]
+    message: MessageAnswer | None = None  # where it was put together
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +391,15 @@ def _ads(answer: Answer) -> dict[str, list[Ad]]:
 
 def _ad(filled: Filled) -> Ad:
     creative = msgspec.json.decode(filled.creative, type=CreativeAnswer)
-    return Ad(creative, filled.click_url, filled.score, filled.house, _shares(filled.reasons))
+    return Ad(
+        creative,
+        filled.click_url,
+        filled.score,
+        filled.house,
+        _shares(filled.reasons),
+        filled.message,
+        filled.propensity,
+    )
 
 
 def _shares(reasons: Sequence[Reason]) -> tuple[Share, ...]:

@@ -132,13 +132,13 @@ class EthicalAds:
         )
         return Ready(encode(ad), [*JSON_HEADERS, *cors(arrival.origin)])
 
-    def view(self, creative: str, nonce: str) -> Ready:
+    def view(self, creative: str, nonce: str) -> Ready | Response:
         """Tell of an impression (EthicalAds)."""
-        return self._events.pixel(LETTERS["impression"] + nonce)
+        return self._events.pixel(request, LETTERS["impression"] + nonce, "ethical_view")
 
-    def click(self, creative: str, nonce: str) -> Response:
+    def click(self, creative: str, nonce: str) -> Ready | Response:
         """Go where an advertisement leads (EthicalAds)."""
-        return self._events.click(LETTERS["click"] + nonce)
+        return self._events.click(request, LETTERS["click"] + nonce, "ethical_click")
 
     def view_time(self, creative: str, nonce: str) -> Ready:
         """Take that an advertisement was in view for a while, and keep nothing of it (EthicalAds)."""

@@ -19,7 +19,7 @@ from engine.doctor import DoctorError, Finding, Got, examine
 from engine.errors import QueryRefused
 from engine.keys import Caller
 from engine.report import FLOOR
-from engine.report_show import WHY_NOISY, number
+from engine.report_show import WHY_NOISY, interval, number
 from engine.reporting import Reporting
 from engine.today import Today
 from engine.web.api import Api
@@ -86,9 +86,9 @@ class PublisherPages:
         return self._page(200, given, key=key, told=told, findings=findings)
 
     def _numbers(self, caller: Caller) -> dict[str, Any] | None:
-        """Return impressions and revenue by section of the last released days; None where there are none."""
+        """Return what was shown, stayed empty and was paid by section on the last released days; None before any."""
         closed = self._reporting.closed()
-        days = self._reporting.released.days(table("sections"), closed)[-DAYS:]
+        days = self._reporting.released.days(table("placements"), closed)[-DAYS:]
         if not days:
             return None
         try:
@@ -103,6 +103,7 @@ class PublisherPages:
                     f"{number(name, v.value)} ± {number(name, v.margin95)}"
                     for name, v in zip(names, row.values, strict=True)
                 ),
+                interval(row.fill),
             )
             for row in [*told.rows, *([told.total] if told.total else [])]
         ]

@@ -72,6 +72,8 @@
       find(".ad-headline").textContent = assets.headline || "";
       find(".ad-body").textContent = assets.body || "";
       find(".ad-cta").textContent = assets.cta || "";
+      if (assets.offer) find(".ad-offer").textContent = assets.offer;
+      else find(".ad-offer").remove();
     } else {
       find(".ad-words").remove();
     }
@@ -119,8 +121,28 @@
       row.append(term, element("dd", reason.because));
       find("dl").append(row);
     }
+    if (filled.message) find("dl").append(message(filled));
     find("summary .sr").textContent = `for ${who}`;
     find(".why-score").append(`Match ${filled.score.toFixed(3)} of 1 · `, element("code", filled.creative.id));
+  }
+
+  function message(filled) {
+    const told = filled.message;
+    const row = element("div");
+    const term = element("dt", "Message ");
+    term.append(element("span", `1 of ${told.of}`));
+    const words = element("dd");
+    const by = told.policy === "prior" ? "the prior" : `model ${told.policy}`;
+    const parts = element("ul", "", "parts");
+    parts.append(...told.because.map((said) => element("li", said)));
+    const names = told.names.join(" and ") || "nothing of the moment";
+    words.append(
+      `put together and drawn with a chance of ${(100 * filled.propensity).toFixed(1)} %, by ${by}.`,
+      parts,
+      `Its copy names ${names}: ${told.specificity_bits.toFixed(1)} of ${told.budget_bits.toFixed(0)} bits.`,
+    );
+    row.append(term, words);
+    return row;
   }
 
   function show(answer) {
