@@ -156,4 +156,5 @@ def _place_key(placement: Placement, tier: Tier, most: int) -> Key:
         placement.native,
         placement.auction,
         placement.impressions_only,
+        placement.payers,
     )

@@ -273,6 +273,8 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if not house and snapshot.floors:
         content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
         found.append(("least floor that the campaign asks", content))
+    if placement.payers not in ("any", "house" if house else "paid"):
+        found.append((f"only {placement.payers} campaigns", np.zeros(snapshot.width, np.uint64)))
     if placement.auction or placement.impressions_only:
         by_impressions = view.bitmap(("paid by impressions",), partial(_by_impressions, snapshot))
         found.append(("paid by impressions", by_impressions))
@@ -302,7 +304,7 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
 def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
     """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
     asked = (placement.formats, placement.sizes, placement.floor_micros, placement.native)
-    paid = (placement.auction, placement.impressions_only)
+    paid = (placement.auction, placement.impressions_only, placement.payers)
     key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, paid, house)
     return view.bitmap(
         key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)

@@ -7,7 +7,8 @@ on other page views would let one of them change the counts of many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import ReportError
@@ -199,14 +200,31 @@ class DuckTally:
             ):
                 types = [pyarrow.field(n, getattr(pyarrow, _ARROW[kind])()) for n, kind in columns.items()]
                 engine.create_table(name, schema=ibis.schema(columns))
-                for rows in filter(None, batches):
-                    told = [list(column) for column in zip(*rows, strict=True)]
-                    engine.con.register("batch", pyarrow.table(told, schema=pyarrow.schema(types)))
-                    engine.raw_sql(f"INSERT INTO {name} SELECT * FROM batch")  # noqa: S608 - a constant
-                    engine.con.unregister("batch")
+                _fill(engine, name, pyarrow.schema(types), filter(None, batches))
             return _counts(engine, self._topics, day, tables)
         finally:
             engine.disconnect()
+
+
+def _fill(engine: Any, name: str, schema: Any, batches: Iterable[list[tuple[Any, ...]]]) -> None:
+    """Insert rows into a table; while some are inserted, the next are read."""
+    _, pyarrow = _libraries()
+    with ThreadPoolExecutor(1) as inserter:
+        inserted: Future[None] | None = None
+        for rows in batches:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            batch = pyarrow.table(columns, schema=schema)
+            if inserted is not None:
+                inserted.result()
+            inserted = inserter.submit(_insert, engine, name, batch)
+        if inserted is not None:
+            inserted.result()
+
+
+def _insert(engine: Any, name: str, batch: Any) -> None:
+    engine.con.register("batch", batch)
+    engine.raw_sql(f"INSERT INTO {name} SELECT * FROM batch")  # noqa: S608 - a constant
+    engine.con.unregister("batch")
 
 
 class EngineTally:

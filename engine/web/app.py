@@ -45,7 +45,7 @@ from engine.web.manage_pages import add_manage_pages
 from engine.web.money import add_money
 from engine.web.openrtb import QUERY_KEYS as AUCTION_KEYS
 from engine.web.openrtb import Auctions, Offerer, add_openrtb
-from engine.web.origins import Origins
+from engine.web.origins import Origins, is_trustworthy
 from engine.web.published import add_published
 from engine.web.publisher_pages import PublisherPages, add_publisher_pages
 from engine.web.report_pages import add_report_pages
@@ -238,6 +238,7 @@ def create_app(
             config.currency,
             config.rates,
             Categories(ad_products(), content_taxonomy(), products_to_content()),
+            is_trustworthy(config.base_url),
         ),
         config.deadline_ms,
         refused,
