@@ -39,6 +39,7 @@ COLUMNS = {
     "price_micros": "int64",
     "message": "string",
     "weight_milli": "int64",
+    "rung": "string",
 }
 # What decisions of a day were asked for, added up by section, and how much of it was filled: of each at most SLOTS.
 DECIDED_COLUMNS = {
@@ -132,6 +133,8 @@ def _one(table: Table, rows: ir.Table) -> ir.Table:
         rows = _components(rows)
     if "sum" in table.dims:
         rows = _sums(rows)
+    if "rung" in table.dims:
+        rows = rows.filter(rows["rung"].fill_null("") != "")  # others were put on none
     columns = [rows[topic if dim == "topic" else dim].fill_null("") for dim in table.dims]
     columns += [ibis.literal("")] * (_MOST_DIMS - len(columns))
     keys = {f"k{number}": column for number, column in enumerate(columns)}
