@@ -12,6 +12,7 @@ as an advertiser and the publisher see them in a browser.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import heapq
 import json
 import math
@@ -39,6 +40,7 @@ from engine.invoices import invoice, month_of
 from engine.keys import create_key
 from engine.record import PIXEL
 from engine.report_keys import topics
+from engine.sections import OTHER
 from engine.services import Services
 from engine.store import open_store
 from engine.web.app import create_app
@@ -48,6 +50,7 @@ from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, TABLES, WHOLE, Tabl
 
 MONTH = "2026-10"
 FIRST, DAYS = date(2026, 10, 1), 31
+MACHINE = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 BROWSERS = (  # user agent, and how often
     ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/141.0.0.0 Mobile Safari/537.36", 46),
     (
@@ -56,7 +59,7 @@ BROWSERS = (  # user agent, and how often
     ),
     ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/141.0.0.0 Safari/537.36", 24),
     ("Mozilla/5.0 (iPad; CPU OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Version/18.5 Safari/604.1", 5),
-    ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", 3),
+    (MACHINE, 3),
 )
 PLACEMENTS = (
     {"id": "top", "formats": ["native", "banner"]},
@@ -81,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=10)
     parser.add_argument("--state", type=Path, help="keep the installation in this new folder")
     parser.add_argument("--out", type=Path, help="write report pages into this folder")
+    parser.add_argument("--store", help="URL of an empty PostgreSQL database (default: an SQLite file)")
     options = parser.parse_args(argv)
     with ExitStack() as stack:
         state = options.state or Path(
@@ -89,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
         os.environ.setdefault(
             "PROMETHEUS_MULTIPROC_DIR", stack.enter_context(tempfile.TemporaryDirectory(prefix="tactful-"))
         )
-        month = Month(state, random.Random(options.seed))  # noqa: S311 - a simulation
+        month = Month(state, random.Random(options.seed), options.store)  # noqa: S311 - a simulation
         stack.callback(month.close)
         started = time.perf_counter()
         for day in range(DAYS):
@@ -108,10 +112,10 @@ def main(argv: Sequence[str]) -> int:
 class Month:
     """The demo under a clock of its own, its readers, and the truth about them."""
 
-    def __init__(self, state: Path, chance: random.Random) -> None:
+    def __init__(self, state: Path, chance: random.Random, store: str | None = None) -> None:
         self.now = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
         self.chance = chance
-        self.config = demo_config(state, 8137)
+        self.config = dataclasses.replace(demo_config(state, 8137), store=store)
         prepare(self.config, self.now)
         self._book()
         self.services = Services(
@@ -137,6 +141,7 @@ class Month:
         self.truth: dict[tuple[bytes, int, str], Event] = {}  # valid events that were told in time
         self.answers: Counter[int] = Counter()
         self._told: list[tuple[float, str]] = []  # a heap of tokens, by the time at which they are told
+        self.unfilled: Counter[int] = Counter()  # placements of a day's readers that stayed empty
         self.ctr: dict[str, float] = {}
         self._looked = self.now
 
@@ -190,10 +195,10 @@ class Month:
             self._looked = self.now
             self.services.tick()
 
-    def end(self) -> None:
-        """Let the month's last events come, and its last days be released."""
+    def end(self, days: int = DAYS) -> None:
+        """Let the last events of so many days come, and the last days be released."""
         for hours in (1, 3, 27, 51):
-            over = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=DAYS)
+            over = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=days)
             self._go_on(over + timedelta(hours=hours))
 
     def close(self) -> None:
@@ -249,7 +254,12 @@ class Month:
         )
         self.answers[status] += 1
         self.views += 1
-        for shown in json.loads(answer)["decisions"] if status == 200 else ():
+        if status != 200:
+            return
+        told = json.loads(answer)
+        if agent != MACHINE:
+            self.unfilled[day_number(self.now.date())] += len(told["unfilled"])
+        for shown in told["decisions"]:
             self._plan(shown)
 
     def _plan(self, shown: dict[str, Any]) -> None:
@@ -387,6 +397,9 @@ def _counted(month: Month, table: Table) -> Counter[tuple[int, tuple[str, ...]]]
             done.add((row.view, row.kind))
         for key, each in _cells(table, row, names):
             sums[_first(table, row), key] += each
+    if table.kind == "placement":
+        for day, empty in month.unfilled.items():
+            sums[day, ("demo", OTHER, "unfilled")] += empty
     for view, micros in bills.items():
         for key, _ in _cells(table, pages[view], names):
             sums[_first(table, pages[view]), key] += min(micros, MOST_PRICE)
@@ -407,7 +420,7 @@ def _cells(
             yield ("weighted",), min(row.weight_milli, MOST_WEIGHT)
         return
     alone, beside = names.get(row.topic, ("", ""))
-    values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside}
+    values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside, "outcome": "shown"}
     for component in ("", *row.message.split()) if "component" in table.dims else ("",):
         yield tuple((values | {"component": component})[dim] for dim in table.dims), 1
 

@@ -21,7 +21,7 @@ day_type = click.DateTime(["%Y-%m-%d"])
 engine_option = click.option(
     "--engine",
     metavar="URL",
-    help="Count there, by Ibis, what is in its table `events`: postgres://…, clickhouse://…, duckdb:///FILE.",
+    help="Count there, by Ibis, what is in its tables `events` and `decided`: postgres://…, duckdb:///FILE.",
 )
 
 

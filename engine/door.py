@@ -37,6 +37,9 @@ class Writer(Protocol):
     def keep(self, events: Sequence[Event]) -> None:
         """Return when the events are on the disk. Raises Busy where they cannot be taken now."""
 
+    def keep_later(self, events: Sequence[Event], told: Callable[[bool], object]) -> None:
+        """Have `told` called by another thread with whether the events are on the disk. Raises Busy likewise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Click:
@@ -68,10 +71,8 @@ class Door:
         whose own server asks: it speaks for readers' browsers, and for its own pages alone. Raises Busy.
         """
         events = self.events(tokens, machine=machine, publisher=publisher)
-        if events:
-            self._writer.keep(events)
-        invalid = sum(event.row.ivt for event in events)
-        return len(events) - invalid, invalid, len(tokens) - len(events)
+        self.keep(events)
+        return worths(tokens, events)
 
     def events(self, tokens: Sequence[str], *, machine: bool, publisher: str | None = None) -> list[Event]:
         """Return the events of those tokens that are not void."""
@@ -94,9 +95,17 @@ class Door:
             return None
         return Click(read.ticket.creative, self._event(read, now, machine))
 
-    def keep(self, event: Event) -> None:
-        """Return when an event is on the disk. Raises Busy."""
-        self._writer.keep([event])
+    def keep(self, events: Sequence[Event]) -> None:
+        """Return when events are on the disk. Raises Busy."""
+        if events:
+            self._writer.keep(events)
+
+    def keep_later(self, events: Sequence[Event], told: Callable[[bool], object]) -> None:
+        """Have `told` called by another thread with whether events, of which there are some, are on the disk.
+
+        Raises Busy where they are not taken: then it is never called.
+        """
+        self._writer.keep_later(events, told)
 
     def _event(self, read: Read, now: datetime, machine: bool) -> Event | None:
         """Return the event of a token that was read; None where its time is over, or not come."""
@@ -116,3 +125,9 @@ class Door:
                 self._seen.put(view, uses)
                 return True
             return self._seen.get(view) is not None
+
+
+def worths(tokens: Sequence[str], events: Sequence[Event]) -> tuple[int, int, int]:
+    """Return how many tokens, of which these events came, are of each of WORTHS."""
+    invalid = sum(event.row.ivt for event in events)
+    return len(events) - invalid, invalid, len(tokens) - len(events)

@@ -1,7 +1,7 @@
-"""Group commit: one thread of a process keeps what its requests bring, many at a time, and then lets them answer.
+"""Group commit: one thread of a process keeps what its requests bring, many at a time, and then has them answered.
 
-Who waits was told that its events are kept only once they are on the disk. A full queue refuses them; what nobody
-waits for (how much decisions were asked, impressions counted at the decision) is dropped then.
+Nobody is told that its events are kept before they are on the disk. A full queue refuses them; what nobody waits for
+(how much decisions were asked, impressions counted at the decision) is dropped then.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from engine.errors import Busy, EngineError
 from engine.events import Asked, Event, EventStore
 
 log = logging.getLogger(__name__)
+
+Told = Callable[[bool], object]  # is told whether the events are on the disk
 
 MOST = 20_000  # events that wait
 GATHER_S = 0.006  # the first of a batch waits so long for others: with its commit, within 20 ms
@@ -30,20 +32,16 @@ class _Batch:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.waiting: list[threading.Lock] = []  # held; each is let go for one who waits
+        self.waiting: list[Told] = []
         self.fault: Exception | None = None
 
-    def join(self) -> threading.Lock:
-        """Return what can be taken when this is done. An Event would have all who wait queue for its lock again."""
-        lock = threading.Lock()
-        lock.acquire()
-        self.waiting.append(lock)
-        return lock
-
     def done(self) -> None:
-        """Let all go who wait."""
-        for lock in self.waiting:
-            lock.release()
+        """Tell all who wait."""
+        for told in self.waiting:
+            try:
+                told(self.fault is None)
+            except Exception as error:  # of one who is told: the others are told, too
+                log.error("an answer failed: %s", type(error).__name__)
 
 
 class EventWriter:
@@ -66,19 +64,31 @@ class EventWriter:
 
     def keep(self, events: Sequence[Event]) -> None:
         """Return when the events are on the disk. Raises Busy where that cannot be promised."""
+        done = _taken_lock()
+        batch = self._join(events, lambda kept: done.release())
+        if not done.acquire(timeout=WAIT_S):
+            raise Busy("events: the store does not answer")
+        if batch.fault is not None:
+            raise Busy("events: the store cannot keep them") from batch.fault
+
+    def keep_later(self, events: Sequence[Event], told: Told) -> None:
+        """Have `told` called by another thread once it is known whether the events are on the disk.
+
+        Raises Busy where they are not taken: then it is never called.
+        """
+        self._join(events, told)
+
+    def _join(self, events: Sequence[Event], told: Told) -> _Batch:
         with self._changed:
             batch = self._batch
             if self._stopping or self._thread is None or len(batch.events) + len(events) > self._most:
                 raise Busy("events: the queue is full")
             batch.events.extend(events)
-            done = batch.join()
+            batch.waiting.append(told)
             if not self._awaited:
                 self._awaited = True
                 self._changed.notify_all()
-        if not done.acquire(timeout=WAIT_S):
-            raise Busy("events: the store does not answer")
-        if batch.fault is not None:
-            raise Busy("events: the store cannot keep them") from batch.fault
+        return batch
 
     def note(self, asked: Asked, events: Sequence[Event] = ()) -> None:
         """Keep soon what a decision was asked, and what was counted with it; nobody waits, and it may be dropped."""
@@ -90,8 +100,9 @@ class EventWriter:
 
     def wait(self, timeout_s: float) -> bool:
         """Have all that was brought so far kept now; say whether it was."""
+        done = _taken_lock()
         with self._changed:
-            done = self._batch.join()
+            self._batch.waiting.append(lambda kept: done.release())
             self._awaited = True
             self._changed.notify_all()
         return done.acquire(timeout=timeout_s)
@@ -140,3 +151,10 @@ class EventWriter:
             log.error("events not kept: %s", told)
         finally:
             batch.done()
+
+
+def _taken_lock() -> threading.Lock:
+    """Return a lock that another thread lets go. An Event would have all who wait queue for its own lock again."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
+from engine.later import LATER, Send
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
@@ -84,7 +86,7 @@ class Intake:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Work on a request when it is its turn: one with a body, when that is in."""
-        body = environ["wsgi.input"] = _Body(environ["wsgi.input"], self)
+        body = environ["wsgi.input"] = _Body(environ["wsgi.input"], self, environ.get(LATER))
         if environ["REQUEST_METHOD"] not in _WITH_BODY:
             body.take_turn()
         try:
@@ -141,12 +143,16 @@ class Intake:
 
 
 class _Body:
-    """The input of one request, and its turn: taken when bytes are in, given back while it waits for more."""
+    """The input of one request, and its turn: taken when bytes are in, given back while it waits for more.
 
-    __slots__ = ("_has_turn", "_input", "_intake")
+    `later` answers the request from another thread; None where the server lets only this one answer.
+    """
 
-    def __init__(self, input: Input, intake: Intake) -> None:
+    __slots__ = ("_has_turn", "_input", "_intake", "later")
+
+    def __init__(self, input: Input, intake: Intake, later: Send | None) -> None:
         self._input, self._intake, self._has_turn = input, intake, False
+        self.later = later
 
     def read(self, size: int) -> bytes:
         """Return so many bytes, or less where the body ends.

@@ -180,8 +180,8 @@ def forecast(
     by_key: dict[tuple[str, ...], list[int]] = {}
     for place, day in enumerate(there):
         release = released.table(table(known.measures[0].day), day)
-        for key, count in release.where(query.where) if release else ():
-            by_key.setdefault(key, [0] * len(there))[place] = count
+        for cell, count in release.where(known.measures[0].narrowed(query.where)) if release else ():
+            by_key.setdefault(cell[: len(known.dims)], [0] * len(there))[place] = count
     for key, counts in sorted(by_key.items()):
         mean, spread = fmean(counts), variance(counts)
         off = 1.96 * sqrt(spread * (days + days * days / len(counts)))

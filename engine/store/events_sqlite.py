@@ -5,19 +5,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 
-from engine.events import Asked, Event, Kept, oldest_kept
+from engine.events import Asked, Event, Kept, Row, oldest_kept
 from engine.settle import Key, once
 from engine.store.file_sqlite import SqliteFile
 from engine.store.money_sqlite import bound_clicks, settle
 
 _ASKED_AT_ONCE = 500  # views looked up by one statement
-_INSERT = (
-    "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
-    " weather, ivt, price_micros, message, propensity_ppm, weight_milli)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_AT_ONCE = (
+    32  # events inserted by one statement: at each of its own, the interpreter may pass to another thread
 )
+_ROW = f"({', '.join('?' * len(Row._fields))})"
+_INTO = (
+    "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
+    " weather, ivt, price_micros, message, propensity_ppm, weight_milli, rung) VALUES "
+)
+_NEW = " ON CONFLICT DO NOTHING"
+_INSERT = _INTO + _ROW + _NEW
+_INSERT_MANY = _INTO + ", ".join([_ROW] * _AT_ONCE) + _NEW
 
 
 class SqliteEvents:
@@ -81,7 +87,13 @@ def _keep_new(db: sqlite3.Connection, events: Sequence[Event], decided: Sequence
     if events:
         priced = settle(db, bound_clicks(db, events))
         changed = db.total_changes
-        db.executemany(_INSERT, [event[0] for event in priced])
+        rows = [event[0] for event in priced]
+        whole = len(rows) - len(rows) % _AT_ONCE
+        db.executemany(
+            _INSERT_MANY,
+            (list(chain.from_iterable(rows[at : at + _AT_ONCE])) for at in range(0, whole, _AT_ONCE)),
+        )
+        db.executemany(_INSERT, rows[whole:])
         if db.total_changes - changed < len(events):
             raise _SomeKnown
 

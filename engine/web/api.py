@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
-from flask import Flask, Request, Response, request
+from flask import Flask, Response, request
 from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 
 from engine.errors import StoreError
 from engine.keys import Caller
+from engine.later import Pending
 from engine.web.faults import Fault, Malformed, faults_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,14 @@ SECURITY: Mapping[str, Mapping[str, str]] = {
 }
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Sent(Protocol):
+    """What is read of a request that Flask need not know of: its environ, as the gate left it."""
+
+    @property
+    def environ(self) -> WSGIEnvironment:
+        """Return it."""
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
@@ -115,9 +124,27 @@ class Ready:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Send it."""
-        body = self._body
-        start_response("200 OK", [*self._headers, ("Content-Length", str(len(body)))])
+        _, headers, body = self.parts()
+        start_response("200 OK", headers)
         return [body]
+
+    def parts(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Return status, headers and body."""
+        return self.status_code, [*self._headers, ("Content-Length", str(len(self._body)))], self._body
+
+
+class Later(Ready):
+    """An answer that another thread sends (`engine.later`), and counts when it knows which."""
+
+    __slots__ = ()
+    status_code = 0
+
+    def __init__(self) -> None:
+        super().__init__(b"", [])
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Tell the server so."""
+        raise Pending
 
 
 def reply(answer: object, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
@@ -140,7 +167,7 @@ class Body(Generic[T]):
         self.max_compressed = max_bytes // 2
         self._decode: Callable[[bytes], T] = msgspec.json.Decoder(kind).decode
 
-    def read(self, sent: Request) -> T:
+    def read(self, sent: Sent) -> T:
         """Return the checked body. Raises Refused with every fault."""
         return self.decoded(self.read_bytes(sent))
 
@@ -151,7 +178,7 @@ class Body(Generic[T]):
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._refusal(data) from None
 
-    def read_bytes(self, sent: Request, *, gzipped: bool = False) -> bytes:
+    def read_bytes(self, sent: Sent, *, gzipped: bool = False) -> bytes:
         """Return the body's bytes, decompressed; `gzipped`: they are, whatever the header says. Raises Refused."""
         # The gate left the bare media type, in lower case; text is UTF-8 whatever the charset said.
         if self.media and sent.environ.get("CONTENT_TYPE") not in self.media:
@@ -204,7 +231,7 @@ class Api:
     def __init__(
         self,
         app: Flask,
-        caller_of: Callable[[Request], Caller | None],
+        caller_of: Callable[[Sent], Caller | None],
         count: Callable[[str, int], None],
         title: str,
         version: str,
@@ -317,7 +344,7 @@ class Api:
                 empty=empty,
             )
             self.app.add_url_rule(
-                rule, title, self._counted(title, view), methods=[method], provide_automatic_options=False
+                rule, title, self.counted(title, view), methods=[method], provide_automatic_options=False
             )
             return view
 
@@ -329,7 +356,9 @@ class Api:
             self._spec = _encode(describe_operations(self.info, self.operations.values()))
         return Response(self._spec, 200, SAFE_HEADERS, mimetype="application/json")
 
-    def _counted(self, title: str, view: Callable[..., Response | Ready]) -> Callable[..., Response | Ready]:
+    def counted(self, title: str, view: Callable[..., Response | Ready]) -> Callable[..., Response | Ready]:
+        """Return a view whose answers are counted, and whose errors are answered as problems."""
+
         def answered(**values: object) -> Response | Ready:
             response: Response | Ready
             try:
@@ -347,7 +376,8 @@ class Api:
             except Exception as error:
                 log.error("%s failed: %s", title, fault_line(error))
                 response = problem(Refused(500, "Internal server error"))
-            self._count(title, response.status_code)
+            if response.status_code:
+                self._count(title, response.status_code)
             return response
 
         return answered
@@ -421,7 +451,7 @@ def describe_operations(info: Mapping[str, str], operations: Iterable[Operation]
     }
 
 
-def _sent_bytes(sent: Request, limit: int) -> bytes:
+def _sent_bytes(sent: Sent, limit: int) -> bytes:
     """Read the body: as much as is stated, or to its end where it is chunked. Raises Refused."""
     stated, body = sent.environ.get("CONTENT_LENGTH"), sent.environ["wsgi.input"]
     if stated is not None and (len(stated) > 12 or int(stated) > limit):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
-from flask import Flask, Request
+from flask import Flask
 
 from contexts.taxonomy import ad_products, content_taxonomy, products_to_content
 from engine.campaign import Publisher
@@ -27,7 +27,7 @@ from engine.openrtb import Categories, Market
 from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.today import Today
-from engine.web.api import MAX_BODY, Api
+from engine.web.api import MAX_BODY, Api, Sent
 from engine.web.audit import add_audit
 from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
@@ -45,13 +45,13 @@ from engine.web.manage_pages import add_manage_pages
 from engine.web.money import add_money
 from engine.web.openrtb import QUERY_KEYS as AUCTION_KEYS
 from engine.web.openrtb import Auctions, Offerer, add_openrtb
-from engine.web.origins import Origins
+from engine.web.origins import Origins, is_trustworthy
 from engine.web.published import add_published
 from engine.web.publisher_pages import PublisherPages, add_publisher_pages
 from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
-from engine.web.repository import Repository, add_repository
+from engine.web.repository import Repository, RepositoryStore, add_repository
 from engine.web.shell import Shell
 from engine.web.slot import QUERY_KEYS as SLOT_KEYS
 from engine.web.slot import Slots, add_slot
@@ -66,8 +66,8 @@ DESCRIPTION = (
 )
 
 
-class Store(ChangeStore, ImageStore, Protocol):
-    """Keeps the catalogue and its pictures."""
+class Store(ChangeStore, ImageStore, RepositoryStore, Protocol):
+    """Keeps the catalogue, its pictures, and what was deleted of it."""
 
 
 class Engine(Decider, Offerer, Reader, Protocol):
@@ -166,8 +166,8 @@ def create_reports_app(
     """Make an app of the reports alone, behind the same gate."""
     app = Shell("tactful", config.base_url)
 
-    def caller_of(request: Request) -> Caller | None:
-        arrival: Arrival = request.environ[ARRIVAL]
+    def caller_of(sent: Sent) -> Caller | None:
+        arrival: Arrival = sent.environ[ARRIVAL]
         return None if arrival.api_key is None else keys.verify(arrival.api_key, now())
 
     api = Api(app, caller_of, lambda title, status: None, "Tactful", "1.0", DESCRIPTION)
@@ -193,8 +193,8 @@ def create_app(
     metrics = Metrics(metrics_folder)
     origins = Origins(services.publishers)
 
-    def caller_of(request: Request) -> Caller | None:
-        arrival: Arrival = request.environ[ARRIVAL]
+    def caller_of(sent: Sent) -> Caller | None:
+        arrival: Arrival = sent.environ[ARRIVAL]
         return None if arrival.api_key is None else services.keys().verify(arrival.api_key, services.now())
 
     api = Api(app, caller_of, metrics.count, "Tactful", "1.0", DESCRIPTION)
@@ -238,6 +238,7 @@ def create_app(
             config.currency,
             config.rates,
             Categories(ad_products(), content_taxonomy(), products_to_content()),
+            is_trustworthy(config.base_url),
         ),
         config.deadline_ms,
         refused,
@@ -254,8 +255,8 @@ def create_app(
         config.deadline_ms,
     )
     add_iab(api, iab)
-    events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons)
-    add_events(api, events)
+    events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons, metrics.count)
+    app.direct = add_events(api, events)
     add_tag(api)
     ethical = EthicalAds(
         services.engine,
@@ -283,12 +284,22 @@ def create_app(
     add_repository(
         api, Repository(services.store, services.reporting, content_taxonomy(), services.now), root
     )
-    publisher_pages = PublisherPages(app, services.reporting, services.today, holder, config.base_url)
+    publisher_pages = PublisherPages(
+        services.reporting, services.today, holder, services.publishers, config.base_url
+    )
     add_publisher_pages(api, publisher_pages)
     contact = config.officer or config.operator or config.contact
     add_why(
         api,
-        WhyPages(services.why_links, services.votes, services.door, services.publishers, contact, root),
+        WhyPages(
+            services.why_links,
+            services.votes,
+            services.door,
+            services.publishers,
+            services.store,
+            contact,
+            root,
+        ),
     )
     add_manage_pages(api, services.store, known, holder, config.currency, services.now, root)
     add_log(api, services.consent_log)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response
@@ -10,6 +11,12 @@ from flask.sessions import SessionInterface, SessionMixin
 from werkzeug.routing import MapAdapter, Rule
 
 from engine.web.api import Ready
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+# Returns what answers a method and a path by the environ alone; None where Flask has to.
+Direct = Callable[[str, str], Callable[["WSGIEnvironment"], Response | Ready] | None]
 
 
 class NoSessions(SessionInterface):
@@ -50,6 +57,14 @@ class Shell(Flask):
         self.url_map.merge_slashes = False  # an address is right or unknown; nothing is redirected
         self._public = urlsplit(public_url)
         self._fixed: dict[tuple[str, str], Rule] = {}
+        self.direct: Direct = lambda method, path: None
+
+    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request: as Flask does, but for those whose view is reached directly."""
+        view = self.direct(environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        if view is None:
+            return super().wsgi_app(environ, start_response)
+        return view(environ)(environ, start_response)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Bind the routes to a request; the host is the configured one, as the gate left no other."""

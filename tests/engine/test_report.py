@@ -16,8 +16,8 @@ from engine.report_keys import keys_of
 from engine.report_show import WHY_NOISY, chart, facts, lines
 from privacy.budget import Charge, QueryId
 from privacy.release import Axis, charges, day_of, draw, period_of, query_of
-from privacy.workload import CAP, MONTH, TABLES, UNIT, table
-from tests.engine.report_world import DAY, truth, views
+from privacy.workload import CAP, MONTH, OUTCOMES, TABLES, UNIT, table
+from tests.engine.report_world import DAY, decisions, truth, views
 from tests.engine.test_releases import Office
 
 FIRST = DAY - DAY % MONTH - MONTH  # of a period that is over
@@ -53,7 +53,7 @@ def months(tmp_path_factory):
     spends, told = Spends(), {}
     for day in range(FIRST, FIRST + 35):
         rows = list(views(500, day))
-        told[day] = truth(rows, day, TABLES)
+        told[day] = truth(rows, day, TABLES, decisions(rows))
         keys = keys_of(office.rows, start_of(day), start_of(day + 1))
         for one in TABLES:
             first = period_of(one, day)[0]
@@ -96,7 +96,8 @@ def test_a_report_sums_released_tables_and_its_margins_hold(months):
                 if row.merged:
                     continue
                 for measure, value in zip(result.query.report.measures, row.values, strict=True):
-                    true = true_sum(told, measure.day, first, last, **wanted)
+                    only = dict([measure.only] if measure.only else [])
+                    true = true_sum(told, measure.day, first, last, **wanted, **only)
                     within += abs(value.value - true) <= value.margin95
                     tried += 1
     assert tried > 150
@@ -147,6 +148,38 @@ def test_ctr_comes_with_an_interval_that_holds_the_truth(months):
             tried += 1
     assert tried > 60
     assert held / tried >= 0.95
+
+
+def test_fill_comes_with_an_interval_that_holds_the_truth(months):
+    released, told = months
+    held = tried = 0
+    for first in range(FIRST, FIRST + 35):
+        result = answer(released, ask("sections", first, first, by=["section"]), DAY)
+        assert result.micro_epsilon == table("placements").micro_epsilon + table("revenue").micro_epsilon
+        for row in (row for row in result.rows if row.fill is not None and not row.merged):
+            shown, empty = (
+                true_sum(told, "placements", first, first, section=row.key[0], outcome=outcome)
+                for outcome in OUTCOMES
+            )
+            held += row.fill.low <= shown / (shown + empty) <= row.fill.high
+            tried += 1
+    assert tried >= 35
+    assert held / tried >= 0.95
+
+
+def test_a_section_that_nothing_fills_is_told_and_not_below_the_floor():
+    wanted, spends = table("placements"), Spends()
+    axes = (
+        Axis(("publisher", "section"), (("p", "a"), ("p", "b"))),
+        Axis(("outcome",), tuple((o,) for o in OUTCOMES)),
+    )
+    for one, shape in ((wanted, axes), (table("revenue"), axes[:1])):
+        body = json.loads(draw(one, DAY, shape, {}))
+        body["counts"] = [0, 4000, 0, 3] if one is wanted else [0, 0]
+        spends.bodies[query_of(one, DAY)] = json.dumps(body).encode()
+    (row,) = answer(Released(spends), ask("sections", DAY, DAY), DAY).rows
+    assert row.key == ("p", "a") and [value.value for value in row.values] == [0, 4000, 0]
+    assert row.fill is not None and row.fill.low == row.fill.value == 0 < row.fill.high < 0.1
 
 
 def test_rows_below_the_floor_are_told_in_the_smallest_sum_that_reaches_it():

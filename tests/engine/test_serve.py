@@ -39,6 +39,17 @@ def open_services(config):
     services = FakeServices(SqliteStore(Path({store!r})))
     services.monotonic = time.monotonic
     services.warm_up = lambda: None
+    if {commit_s}:
+        from engine.door import Door
+        from engine.event_writer import EventWriter
+
+        class Slow:
+            def keep(self, events, decided=()):
+                time.sleep({commit_s})
+
+        writer = EventWriter(Slow())
+        writer.start()
+        services.door = Door(services.tickets, writer, services.now)
     services.close = lambda: Path({log!r}).open("a").write("closed\\n")
     decide = services.engine.decide
     def slow(*asked, **how):
@@ -54,6 +65,7 @@ try:
 except EngineError as error:
     sys.exit(f"refused: {{error}}")
 """
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 BODY = b'{"publisher":"planet","placements":[{"id":"a"}],"page":{"title":"x"}}'
 
 
@@ -81,7 +93,12 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, slow_s: float = 0, broken: bool = False, server: str = "granian", opening_s: float = 0
+    folder: Path,
+    slow_s: float = 0,
+    broken: bool = False,
+    server: str = "granian",
+    opening_s: float = 0,
+    commit_s: float = 0,
 ) -> Iterator[Served]:
     keys = seed_catalogue(folder / "catalog.db")
     with socket.socket() as free:
@@ -96,6 +113,7 @@ def served(
         log=str(log),
         server=server,
         opening_s=opening_s,
+        commit_s=commit_s,
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -137,6 +155,39 @@ def test_workers_count_together_and_finish_what_they_began(tmp_path: Path, serve
         assert '"placement":"a"' in answers[0]
         assert service.process.wait(timeout=20) == 0
     assert service.log.read_text() == "closed\n" * 2
+
+
+def test_what_waits_for_the_disk_holds_no_thread(tmp_path: Path) -> None:
+    from engine.tickets import LETTERS, Ticket, Tickets
+    from privacy.event_token import RANDOM_BYTES, Sealer
+    from tests.engine.web.conftest import NOW
+
+    tickets = Tickets(Sealer(b"e" * 32))
+    ticket = tickets.packed(Ticket("planet", "other", "1", "k1", "c1", 0, 0, 0, False, 0, 7))
+    at_ms = int(NOW.timestamp() * 1000) - 2000
+    with served(tmp_path, commit_s=1.0) as service:
+        until_ready(service)
+        readers = []
+        began = time.monotonic()
+        for number in range(200):  # more than both workers have threads, one page view each
+            token = LETTERS["impression"] + tickets.write(
+                at_ms, 0, ticket, number.to_bytes(RANDOM_BYTES, "big"), 0
+            )
+            reader = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+            reader.sendall(
+                f"POST /v1/events/{token}.gif HTTP/1.1\r\nHost: x\r\nUser-Agent: {BROWSER}\r\n"
+                "Content-Length: 0\r\n\r\n".encode()
+            )
+            readers.append(reader)
+        assert '"placement":"a"' in service.decide()
+        for reader in readers:
+            with reader:
+                assert reader.recv(4096).startswith(b"HTTP/1.1 204 ")
+        # One after another in 64 threads they would take four commits and more.
+        assert 0.9 < time.monotonic() - began < 3.5
+        told = service.get("/metrics", key="operator")
+        assert 'tactful_requests_total{route="beacon_one",status="204"} 200.0' in told
+        assert 'tactful_beacons_total{worth="valid"} 200.0' in told
 
 
 @pytest.mark.parametrize("server", ["granian", "gunicorn"])

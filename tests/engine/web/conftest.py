@@ -6,7 +6,7 @@ import gzip
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -151,6 +151,10 @@ class AtOnce:
 
     def keep(self, events: Sequence[Event]) -> None:
         self.events.keep(events)
+
+    def keep_later(self, events: Sequence[Event], told: Callable[[bool], object]) -> None:
+        self.events.keep(events)
+        told(True)
 
 
 class FakeServices:

@@ -93,6 +93,7 @@ def test_a_publisher_reads_its_sections_and_their_revenue(released):
     (sport,) = (row for row in told["rows"] if row["key"]["section"] == "sport")
     assert sport["values"]["revenue_micros"]["value"] == pytest.approx(3_000_000, abs=5 * 10**7)
     assert sport["ctr"] is None
+    assert sport["fill"]["low"] <= 1.0 == pytest.approx(sport["fill"]["high"], abs=0.1)
 
 
 @pytest.mark.parametrize(
