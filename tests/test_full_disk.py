@@ -1,4 +1,4 @@
-"""A disk without room: pages get their creatives, nothing is acknowledged that was not kept, and all goes on afterwards.
+"""A disk without room: pages get their creatives, nothing is acknowledged that was not kept, all goes on afterwards.
 
 The disk is full for a process whose files may not grow (RLIMIT_FSIZE at 0: each write fails), which needs no
 rights. SQLite and the log's files are the real ones; a process of its own keeps the limit away from the tests.
