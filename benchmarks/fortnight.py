@@ -196,12 +196,16 @@ class Fortnight(Month):
         slots: dict[tuple[str, str], list[int]] = defaultdict(list)
         for at, (creative, part) in enumerate(components):
             slots[creative, part.partition("/")[0]].append(at)
+        for some in slots.values():  # parts are better or worse than the others of their slot
+            true[some] -= true[some].mean()
+            learned[some] -= learned[some].mean()
+        choice = np.concatenate([some for some in slots.values() if len(some) > 1])
         best = Counter(
             int(np.argmax(true[some]) == np.argmax(learned[some])) for some in slots.values() if len(some) > 1
         )
         print(
             f"learned model {model.id}: of {best.total()} slots with a choice, {best[1]} have the truly best part "
-            f"first; correlation of learned and true effects {np.corrcoef(learned, true)[0, 1]:.2f}"
+            f"first; correlation of learned and true effects {np.corrcoef(learned[choice], true[choice])[0, 1]:.2f}"
         )
 
 

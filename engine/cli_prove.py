@@ -69,6 +69,28 @@ def prove_money(events: int, processes: int, as_json: bool) -> None:
         sys.exit(FOUND)
 
 
+@prove.command("acknowledged")
+@click.option("--events", type=click.IntRange(1000, 10_000_000), default=100_000, show_default=True)
+@click.option(
+    "--kills", type=click.IntRange(0, 1000), default=6, show_default=True, help="Every third kills all."
+)
+@click.option(
+    "--database", help="URL of an empty PostgreSQL database, which is filled (default: an SQLite file)."
+)
+@as_json
+def prove_acknowledged(events: int, kills: int, database: str | None, as_json: bool) -> None:
+    """Tell a service of its own of events over HTTP, kill its processes, and look for what it acknowledged.
+
+    Exits 1 where something is missing. Example: tactful prove acknowledged --events 20000 --kills 3
+    """
+    from engine.prove.acknowledged import prove_acknowledged as run
+
+    verdict = run(read_config().data_dir / "models", events, kills, database)
+    show(verdict.plain(), as_json, verdict.lines())
+    if not verdict.holds:
+        sys.exit(FOUND)
+
+
 @prove.command("consent-fuzz")
 @click.option("--count", default=50_000, show_default=True, help="Mutants of each kind.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same mutants.")

@@ -10,6 +10,7 @@ from typing import Literal, cast
 import msgspec
 
 from contexts.context import Admitted, Context, PageFacts
+from contexts.rungs import LOTS, put_on
 from contexts.topic_vectors import TopicVectors
 from engine.assemble import with_why
 from engine.background import Background
@@ -51,6 +52,7 @@ class Engine:
         request_id: Callable[[], str],
         chance: Callable[[int], bytes],
         recorder: Recorder | None = None,
+        ladder_percent: int = 0,
     ) -> None:
         self.catalog = catalog
         self.gatherer = gatherer
@@ -62,6 +64,7 @@ class Engine:
         self._chance = Chance(chance)
         self.messages = Messages(gatherer, now, self._chance)
         self._recorder = recorder
+        self._ladder_percent = ladder_percent  # of page views, that are put on a rung by lot
         self._kept: Kept | None = None
 
     def decide(
@@ -113,7 +116,7 @@ class Engine:
         test: bool,
         strict: bool,
     ) -> tuple[Answer, Snapshot, tuple[Shown, ...]]:
-        scene = self.scene(visit, deadline, admit)
+        scene = self.scene(visit, deadline, admit, lots=not (test or visit.ivt))
         snapshot = scene.view.snapshot
         world = self._chance.below(WORLDS) if scene.view.policy.responses.model is not None else None
         section = (
@@ -150,13 +153,17 @@ class Engine:
         now = self._now()
         return self.gatherer.gather(visit, self.catalog.view(now).snapshot, now, deadline).page
 
-    def scene(self, visit: Visit, deadline: float, admit: Admit | None = None) -> Scene:
-        """Gather the context of a visit, with the signals that `admit` lets in."""
+    def scene(
+        self, visit: Visit, deadline: float, admit: Admit | None = None, *, lots: bool = False
+    ) -> Scene:
+        """Gather the context of a visit, with the signals that `admit` lets in; with `lots`, some go on a rung."""
         now = self._now()
         view = self.catalog.view(now)
         context = self.gatherer.gather(visit, view.snapshot, now, deadline)
         if admit is not None and (consented := admit(context.page, view.snapshot)) is not None:
             context = replace(context, consented=consented)
+        if lots and self._ladder_percent and self._chance.below(100) < self._ladder_percent:
+            context = put_on(context, self._chance.below(len(LOTS)), self._chance.below(2))
         return self.scene_of(view, context)
 
     def scene_of(self, view: View, context: Context) -> Scene:

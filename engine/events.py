@@ -47,6 +47,7 @@ class Row(NamedTuple):
     weight_milli: int = (
         0  # by how much more often the challenger would have drawn the message; 0: no challenger
     )
+    rung: str = ""  # of contexts.rungs, on which the page view was put by lot
 
 
 class Event(NamedTuple):

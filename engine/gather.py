@@ -9,6 +9,7 @@ from contexts import weather
 from contexts.clock import Clock
 from contexts.context import ClockFacts, Context, PageFacts, PlaceFacts, WeatherFacts
 from contexts.place import Atlas
+from contexts.rungs import reads_moment, reads_page
 from contexts.senses import Senses
 from contexts.weather import WeatherTable
 from engine.campaign import Publisher
@@ -19,6 +20,7 @@ from engine.sections import section_of
 from engine.snapshot import Snapshot
 from privacy.visit import Device, PlaceInput, Visit
 
+UNREAD = "?"  # a value that no table has
 CONFIDENCE_STEPS = 8  # weather fades in so many steps, so that what was found for one is found again
 
 
@@ -71,11 +73,14 @@ class Gatherer:
     def facets(self, context: Context) -> dict[Facet, str]:
         """Return a context's values as released tables have them."""
         topics, weather = context.page.topics, context.weather
+        page, moment = reads_page(context), reads_moment(context)
+        topic = self.pages.model.taxonomy.tier_1(topics[0].id) if topics else ""
+        condition = (weather.condition if weather is not None else None) or ""
         return {
-            "topic": self.pages.model.taxonomy.tier_1(topics[0].id) if topics else "",
-            "part": context.clock.part,
-            "weather": (weather.condition if weather is not None else None) or "",
-            "device": context.device.cls,
+            "topic": topic if page else UNREAD,
+            "part": context.clock.part if moment else UNREAD,
+            "weather": condition if page else UNREAD,
+            "device": context.device.cls if moment else UNREAD,
         }
 
     def _place(self, visit: Visit, publisher: Publisher) -> PlaceFacts:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from contexts.context import Vector
+from contexts.rungs import page_vector
 from engine.background import Background
 from engine.decision import Placement, Ranked, is_usual
 from engine.gather import Gatherer
@@ -96,12 +97,12 @@ class Matcher:
 
     def _focused(self, scene: Scene) -> Vector | None:
         """Return the page's vector drawn to what is on offer."""
-        page, kept = scene.context.page, scene.kept
-        if page.vector is None:
+        page, kept, vector = scene.context.page, scene.kept, page_vector(scene.context)
+        if vector is None:
             return None
         found = kept.focused.get(page)
         if found is None:
-            found = scene.view.snapshot.focus(page.vector)
+            found = scene.view.snapshot.focus(vector)
             kept.focused.put(page, found)
         return found
 
@@ -127,7 +128,7 @@ class Matcher:
     def _page_list(self, scene: Scene) -> PageList | None:
         """Return the page's list if it was made; else, once a page was searched often, have it made for the next."""
         page, kept = scene.context.page, scene.kept
-        vector = page.vector
+        vector = page_vector(scene.context)
         if vector is None or kept.view.snapshot.rows <= LIST_LENGTH:
             return None
         key = (page.content_hash, page.better)

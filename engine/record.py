@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 from contexts.context import PARTS_OF_DAY
+from contexts.rungs import RUNGS
 from engine.cache import Bounded
 from engine.decision import Events, Filled, Placement, Ranked
 from engine.events import KINDS, Asked, Event
@@ -175,6 +176,7 @@ class Recorder:
             KINDS.index(entry.terms.kind),
             shown.price_micros,
             *_drawn(shown),
+            RUNGS.index(context.rung),
         )
         bounded = entry.terms.bounded and not entry.house and not visit.ivt
         return _Place(

@@ -1,5 +1,6 @@
 """Releases the tables of closed days: each once, paid in the transaction that keeps it, and told of in the log.
 
+Noise is drawn before that transaction, which every writer waits for; a table that is not paid for then is thrown away.
 What is due follows from the calendar alone. Which keys a table has follows from the catalogue, what it costs from the
 workload, and whether there is room from the ledger: nothing of what happened decides whether it is told.
 """
@@ -9,11 +10,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
 from engine.events import oldest_kept
-from engine.report_keys import CatalogDays, Keys, keys_of
+from engine.report_keys import CatalogDays, keys_of
 from engine.tally import Counts, Tally
 from privacy.budget import SpendStore
 from privacy.errors import BudgetSpent, ReleaseError
@@ -23,6 +25,7 @@ from privacy.workload import TABLES, Table
 log = logging.getLogger(__name__)
 
 Draw = Callable[[Table, int, Sequence[Axis], Mapping[Key, int]], bytes]
+DRAWN_AT_ONCE = 2  # tables; so many cores are busy with it
 CLOSES = timedelta(hours=2)  # after a day's end: then the last of its events has come, or comes too late
 
 
@@ -120,16 +123,19 @@ class Releases:
         period = period_of(tables[0], wanted[0][1])
         counts = self._counts(period, tables)
         keys = keys_of(self._days, start_of(period[0]), start_of(period[-1] + 1))
-        for table, first in wanted:
-            self._release_one(table, first, keys, counts, done)
+        with ThreadPoolExecutor(DRAWN_AT_ONCE) as drawers:  # noise is drawn outside the interpreter
+            drawn = [
+                drawers.submit(self._draw, table, first, keys.axes(table), counts[table.name])
+                for table, first in wanted
+            ]
+            for (table, first), body in zip(wanted, drawn, strict=True):
+                self._release_one(table, first, body, done)
 
-    def _release_one(self, table: Table, first: int, keys: Keys, counts: Counts, done: Done) -> None:
+    def _release_one(self, table: Table, first: int, body: Future[bytes], done: Done) -> None:
+        """Pay for a table and keep it, in one step; where it is not paid for, what was drawn is never told."""
         try:
-            self._budget.spend(
-                query_of(table, first),
-                charges(table, first),
-                lambda: self._draw(table, first, keys.axes(table), counts[table.name]),
-            )
+            drawn = body.result()  # before the ledger is held: others write meanwhile
+            self._budget.spend(query_of(table, first), charges(table, first), lambda: drawn)
             done.released.append((table.name, first))
         except BudgetSpent:
             done.refused.append((table.name, first))

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Protocol
 
 from contexts.context import PARTS_OF_DAY
+from contexts.rungs import RUNGS
 from contexts.taxonomy import content_taxonomy
 from engine.campaign import Campaign, Publisher
 from engine.change import Entity, Kind
@@ -88,6 +89,8 @@ class Keys:
                 return _single(beside for _, beside in topics().values())
             case "vote":
                 return _single(VOTES)
+            case "rung":
+                return _single(rung for rung in RUNGS if rung)
             case "sum":
                 return _single(("shown", "weighted"))
             case "part":

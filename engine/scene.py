@@ -102,4 +102,5 @@ def scene_key(view: View, context: Context) -> Key:
         tuple(view.moments(clock.at).values()),
         view.snapshot.conditions.around(context),
         told,
+        context.rung,
     )

@@ -7,7 +7,8 @@ on other page views would let one of them change the counts of many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import ReportError
@@ -38,6 +39,7 @@ COLUMNS = {
     "price_micros": "int64",
     "message": "string",
     "weight_milli": "int64",
+    "rung": "string",
 }
 # What decisions of a day were asked for, added up by section, and how much of it was filled: of each at most SLOTS.
 DECIDED_COLUMNS = {
@@ -131,6 +133,8 @@ def _one(table: Table, rows: ir.Table) -> ir.Table:
         rows = _components(rows)
     if "sum" in table.dims:
         rows = _sums(rows)
+    if "rung" in table.dims:
+        rows = rows.filter(rows["rung"].fill_null("") != "")  # others were put on none
     columns = [rows[topic if dim == "topic" else dim].fill_null("") for dim in table.dims]
     columns += [ibis.literal("")] * (_MOST_DIMS - len(columns))
     keys = {f"k{number}": column for number, column in enumerate(columns)}
@@ -196,14 +200,31 @@ class DuckTally:
             ):
                 types = [pyarrow.field(n, getattr(pyarrow, _ARROW[kind])()) for n, kind in columns.items()]
                 engine.create_table(name, schema=ibis.schema(columns))
-                for rows in filter(None, batches):
-                    told = [list(column) for column in zip(*rows, strict=True)]
-                    engine.con.register("batch", pyarrow.table(told, schema=pyarrow.schema(types)))
-                    engine.raw_sql(f"INSERT INTO {name} SELECT * FROM batch")  # noqa: S608 - a constant
-                    engine.con.unregister("batch")
+                _fill(engine, name, pyarrow.schema(types), filter(None, batches))
             return _counts(engine, self._topics, day, tables)
         finally:
             engine.disconnect()
+
+
+def _fill(engine: Any, name: str, schema: Any, batches: Iterable[list[tuple[Any, ...]]]) -> None:
+    """Insert rows into a table; while some are inserted, the next are read."""
+    _, pyarrow = _libraries()
+    with ThreadPoolExecutor(1) as inserter:
+        inserted: Future[None] | None = None
+        for rows in batches:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            batch = pyarrow.table(columns, schema=schema)
+            if inserted is not None:
+                inserted.result()
+            inserted = inserter.submit(_insert, engine, name, batch)
+        if inserted is not None:
+            inserted.result()
+
+
+def _insert(engine: Any, name: str, batch: Any) -> None:
+    engine.con.register("batch", batch)
+    engine.raw_sql(f"INSERT INTO {name} SELECT * FROM batch")  # noqa: S608 - a constant
+    engine.con.unregister("batch")
 
 
 class EngineTally:

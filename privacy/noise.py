@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from math import ceil, inf, nextafter, sqrt
 from typing import Any, Literal
 
+import numpy as np
+
 from privacy.errors import NoiseError
 
 MICRO = 1_000_000  # micro-epsilon in one epsilon
@@ -44,7 +46,7 @@ class Laplace:
 
     def add_each(self, counts: Sequence[int]) -> list[int]:
         """Return the counts with noise, signed, drawn for each. All of them together cost once."""
-        return [int(noisy) for noisy in self._vector(list(_checked(counts)))]
+        return _noisy(self._vector, counts)
 
     def loss(self, l1: int) -> int:
         """Return what a change of `l1` costs by OpenDP's map, in micro-epsilon, rounded up."""
@@ -87,7 +89,7 @@ class Gaussian:
 
     def add_each(self, counts: Sequence[int]) -> list[int]:
         """Return the counts with noise, signed, drawn for each. All of them together cost once."""
-        return [int(noisy) for noisy in self._vector(list(_checked(counts)))]
+        return _noisy(self._vector, counts)
 
     def loss(self, l2_squared: int) -> int:
         """Return what a change of this square costs by OpenDP's map, in micro-epsilon, rounded up."""
@@ -146,8 +148,12 @@ def _loss(measurement: Any, l1: int) -> Fraction:
     return Fraction(measurement.map(l1))
 
 
+def _noisy(measurement: Any, counts: Sequence[int]) -> list[int]:
+    return [int(noisy) for noisy in measurement(np.array(_checked(counts), dtype=np.int64))]
+
+
 def _checked(counts: Sequence[int]) -> Sequence[int]:
-    for count in counts:
+    for count in (min(counts, default=0), max(counts, default=0)):
         if not -MOST_COUNT <= count <= MOST_COUNT:
             raise ValueError(f"got a count of {count}, expected at most {MOST_COUNT}")
     return counts

@@ -178,4 +178,4 @@ def keys_in(axes: Sequence[Axis]) -> Iterator[Key]:
     """Yield the keys of a table in the order of its counts."""
     if len(axes) == 1:
         return iter(axes[0].keys)
-    return (tuple(part for key in parts for part in key) for parts in product(*(a.keys for a in axes)))
+    return (sum(parts, ()) for parts in product(*(a.keys for a in axes)))

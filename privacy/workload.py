@@ -14,7 +14,7 @@ from typing import Literal
 from privacy.noise import Gaussian, Laplace, calibrated
 
 Kind = Literal["impression", "placement", "click", "view", "money", "vote"]
-Use = Literal["report", "learner", "policy", "governor", "readers"]
+Use = Literal["report", "learner", "policy", "governor", "readers", "ladder"]
 
 MOST_PARTS = 5  # of a message: each is counted beside its creative
 WHOLE = 1000  # an event in tables of weights, which are whole thousandths
@@ -25,10 +25,11 @@ MOST_PRICE = 200_000  # micro-units that are counted of what a page view was bil
 CAP = 1_000_000  # micro-epsilon that a page view may lose in all
 SHARES: Mapping[Use, int] = {
     "report": 600_000,
-    "learner": 250_000,
+    "learner": 230_000,
     "policy": 50_000,
     "governor": 60_000,
     "readers": 40_000,
+    "ladder": 20_000,
 }
 MONTH = 28  # days of a long table, counted from 1970-01-01
 UNIT = f"one page view in one UTC day, with at most {SLOTS} placements, one click and one vote"
@@ -101,11 +102,14 @@ TABLES: tuple[Table, ...] = (
     Table("clicks", "click", ("campaign", "creative"), 140_000),
     Table("clicks-28", "click", ("campaign", "creative"), 70_000, days=MONTH),
     # A part's clicks in all get most: beside facets they are so few that only much traffic lifts them above noise.
-    *_learner("impression", 20_000, 5_000),
-    *_learner("click", 170_000, 10_000),
+    *_learner("impression", 20_000, 3_000),
+    *_learner("click", 170_000, 7_000),
     Table("policy-impressions", "impression", ("sum",), 10_000, "policy"),
     Table("policy-clicks", "click", ("sum",), 40_000, "policy"),
     Table("moments", "view", ("publisher", "device", "part", "weather"), 60_000, "governor"),
+    # Rungs are few and hold many views: a click or a view falls on one of them.
+    Table("rung-views", "view", ("rung",), 5_000, "ladder"),
+    Table("rung-clicks", "click", ("rung",), 15_000, "ladder"),
     # Few readers vote: of four weeks a number can be told, of a day none.
     Table("votes-28", "vote", ("campaign", "vote"), 40_000, "readers", days=MONTH),
 )

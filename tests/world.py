@@ -175,7 +175,16 @@ class Site:
     """A world with an engine over it: pages by the word encoder, clocks that stand still."""
 
     def __init__(
-        self, world: World, *, table=None, fetch=None, encoder=None, store=None, recorder=None, **more
+        self,
+        world: World,
+        *,
+        table=None,
+        fetch=None,
+        encoder=None,
+        store=None,
+        recorder=None,
+        ladder_percent=0,
+        **more,
     ):
         self.world, self.ticker = world, Ticker()
         self.encoder = encoder or world.encoder
@@ -212,6 +221,7 @@ class Site:
             request_id=lambda: "id",
             chance=lambda count: self.chance(count),
             recorder=recorder,
+            ladder_percent=ladder_percent,
         )
 
     def visit(self, *, trusted: bool = False, **said):

@@ -203,4 +203,5 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX withdrawn_images_of ON withdrawn_images (creative)
     """,
+    "ALTER TABLE events ADD COLUMN rung text COLLATE \"C\" NOT NULL DEFAULT ''",
 )

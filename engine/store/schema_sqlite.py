@@ -197,4 +197,5 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX withdrawn_images_of ON withdrawn_images (creative)
     """,
+    "ALTER TABLE events ADD COLUMN rung TEXT NOT NULL DEFAULT ''",
 )

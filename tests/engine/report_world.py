@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from contexts.rungs import RUNGS
 from engine.campaign import Section
 from engine.change import Change
 from engine.creative import Image, ImagePart, OfferPart, Parts, TextPart
@@ -85,9 +86,10 @@ def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) ->
             shown = draw.choice(CREATIVES)
             price = draw.choice((-5, 900, MOST_PRICE // 2)) if unruly else 1000
             which = (day, publisher, section, topic, shown.rpartition("-")[0], shown, *about)
-            drew = ("", 1_000_000, 0)
+            rung = RUNGS[view[1] % len(RUNGS)]
+            drew = ("", 1_000_000, 0, rung)
             if shown == "winter-2":
-                drew = (draw.choice(MESSAGES), 250_000, draw.choice((0, 400, 9000)))
+                drew = (draw.choice(MESSAGES), 250_000, draw.choice((0, 400, 9000)), rung)
             yield Row(view, slot, "impression", *which, ivt, price, *drew)
             if unruly and draw.random() < 0.5:
                 yield Row(view, slot, "viewable", *which, ivt, draw.choice((0, 700)), *drew)
@@ -132,6 +134,8 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table], decided: Itera
         bill = min(max(sum(row.price_micros for row in events), 0), MOST_PRICE)
         for table in tables:
             for row in counted[table.kind]:
+                if "rung" in table.dims and not row.rung:
+                    continue
                 alone, beside = topics().get(row.topic, ("", ""))
                 values = (
                     row._asdict()
