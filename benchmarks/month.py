@@ -12,6 +12,7 @@ as an advertiser and the publisher see them in a browser.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import heapq
 import json
 import math
@@ -83,6 +84,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=10)
     parser.add_argument("--state", type=Path, help="keep the installation in this new folder")
     parser.add_argument("--out", type=Path, help="write report pages into this folder")
+    parser.add_argument("--store", help="URL of an empty PostgreSQL database (default: an SQLite file)")
     options = parser.parse_args(argv)
     with ExitStack() as stack:
         state = options.state or Path(
@@ -91,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
         os.environ.setdefault(
             "PROMETHEUS_MULTIPROC_DIR", stack.enter_context(tempfile.TemporaryDirectory(prefix="tactful-"))
         )
-        month = Month(state, random.Random(options.seed))  # noqa: S311 - a simulation
+        month = Month(state, random.Random(options.seed), options.store)  # noqa: S311 - a simulation
         stack.callback(month.close)
         started = time.perf_counter()
         for day in range(DAYS):
@@ -110,10 +112,10 @@ def main(argv: Sequence[str]) -> int:
 class Month:
     """The demo under a clock of its own, its readers, and the truth about them."""
 
-    def __init__(self, state: Path, chance: random.Random) -> None:
+    def __init__(self, state: Path, chance: random.Random, store: str | None = None) -> None:
         self.now = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
         self.chance = chance
-        self.config = demo_config(state, 8137)
+        self.config = dataclasses.replace(demo_config(state, 8137), store=store)
         prepare(self.config, self.now)
         self._book()
         self.services = Services(

@@ -180,19 +180,22 @@ class LogWriter:
                 self.files.put_checkpoint(Note(note.text, (*note.signatures, *lines)).encode())
 
     def _due(self) -> int | None:
-        """Return the size to publish, None where nothing is due."""
+        """Return the size to publish, None where nothing is due. After a fault it is, to see whether it has passed."""
         builder = self._builder
         if builder is None:
             return None
         if self._closing is not None:
             hour = int(self._now().timestamp()) // 3600
             ready = self._closing.close_hour(hour)
-            if ready is None or (self._signed_at is not None and ready == builder.size):
+            if ready is None or (
+                self._signed_at is not None and ready == builder.size and self.fault is None
+            ):
                 return None
             return max(ready, builder.size)
         count = self._leaves.count()
         since = None if self._signed_at is None else self._monotonic() - self._signed_at
-        if since is None or since >= SIGN_EVERY_S or count - builder.size >= SIGN_EVERY_LEAVES:
+        grown = count - builder.size >= SIGN_EVERY_LEAVES
+        if since is None or since >= SIGN_EVERY_S or grown or self.fault is not None:
             return count
         return None
 

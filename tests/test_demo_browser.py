@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests import axe
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
     "--no-sandbox",
@@ -135,6 +137,17 @@ def test_nothing_is_kept_and_nothing_comes_from_elsewhere(visit: Visit, path: st
     visit.open(path)
     assert visit.window.cookies() == []
     assert visit.page.evaluate("localStorage.length + sessionStorage.length") == 0
+
+
+@pytest.mark.parametrize("path", ["/", ARTICLE, "/try", "/nothing-here"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_break_no_rule_of_accessibility(browser: Any, address: str, path: str, scheme: str):
+    if axe.script() is None and not os.environ.get("TACTFUL_REQUIRE_ALL"):
+        pytest.skip("needs axe-core: npm install --global axe-core")
+    visit = Visit(browser, address, color_scheme=scheme, bypass_csp=True)
+    found = axe.faults(visit.open(path))
+    visit.window.close()
+    assert not found, "\n".join(found)
 
 
 def test_all_three_placements_are_filled_with_pictures_that_load(visit: Visit):

@@ -53,6 +53,7 @@ def make_readers(config: Config, store: RightsStore, now: datetime) -> None:
     assert isinstance(publisher, Publisher)  # noqa: S101 - of this kind all are
     moment = now - _WEEK
     with open_rights(config, store, now=lambda: moment, make_keys=True) as rights:
+        rights.log.record()  # keys and policy stand in the log before the first consent does
         for moment in (now - _WEEK, now):
             if rights.weeks.budget.kept(release_query(PUBLISHER, epoch_of(moment))) is None:
                 _note(rights, publisher, moment)

@@ -284,7 +284,9 @@ def create_app(
     add_repository(
         api, Repository(services.store, services.reporting, content_taxonomy(), services.now), root
     )
-    publisher_pages = PublisherPages(app, services.reporting, services.today, holder, config.base_url)
+    publisher_pages = PublisherPages(
+        services.reporting, services.today, holder, services.publishers, config.base_url
+    )
     add_publisher_pages(api, publisher_pages)
     contact = config.officer or config.operator or config.contact
     add_why(
