@@ -26,7 +26,7 @@ BONFERRONI = 0.025  # of each part of a ratio, so that both hold in 95 of 100
 
 
 class Measure(NamedTuple):
-    """A column of numbers: from a table of days and, where there is one, a table of 28 days.
+    """A column of numbers: from a table of days, or of 28 where no days are told, and one of 28 beside that of days.
 
     `only` is the value of the table's dimension that no report has: of the others nothing is summed.
     """
@@ -55,6 +55,11 @@ class Report:
     owner: str | None = None
     ctr: bool = False  # the second measure over the first is told, too
     fill: bool = False  # the first measure over the first two is told, too
+
+    @property
+    def is_daily(self) -> bool:
+        """Say whether days are told; otherwise periods."""
+        return all(table(measure.day).days == 1 for measure in self.measures)
 
 
 REPORTS: Mapping[str, Report] = {
@@ -89,6 +94,13 @@ REPORTS: Mapping[str, Report] = {
         ),
         Report(
             "topics", "impressions by topic, of all sites", ("topic",), (Measure("impressions", "topics"),)
+        ),
+        Report(
+            "votes",
+            "what readers said of campaigns: not relevant, or too personal; in periods of 28 days",
+            ("campaign", "vote"),
+            (Measure("votes", "votes-28"),),
+            "campaign",
         ),
         Report(
             "moments",
@@ -215,7 +227,7 @@ class Released:
         return any(self._budget.spent(scope) + wanted.micro_epsilon > CAP for scope in scopes)
 
     def _has(self, wanted: Table, day: int) -> bool:
-        query = query_of(wanted, day)
+        query = query_of(wanted, period_of(wanted, day)[0])
         if query not in self._there and self._budget.keeps(query):
             self._there.add(query)  # for ever
         return query in self._there
@@ -288,8 +300,10 @@ def _parts(released: Released, query: Query, measure: Measure, closed: int) -> I
     """Yield the releases that tile the days of a question: long ones where they fit in and are there."""
     daily = table(measure.day)
     long = table(measure.long) if measure.long and DAY not in query.by else None
-    missing = []
+    missing: list[int] = []
     day = query.first
+    if daily.days > 1:
+        _require_whole(daily, query, released.days(daily, closed))
     while day <= query.last:
         if long is not None and day % long.days == 0 and day + long.days - 1 <= query.last:
             release = released.table(long, day)
@@ -302,9 +316,20 @@ def _parts(released: Released, query: Query, measure: Measure, closed: int) -> I
             missing.append(day)
         else:
             yield release
-        day += 1
+        day += daily.days
     if missing:
         raise _missing(released, daily, missing, closed)
+
+
+def _require_whole(told: Table, query: Query, there: range) -> None:
+    """Refuse days that are not whole periods of a table: of a part of one nothing is told. Raises QueryRefused."""
+    first, end = period_of(told, query.first), period_of(told, query.last)
+    if DAY in query.by:
+        raise QueryRefused("by", DAY, f"other dimensions: this is told by periods of {told.days} days")
+    if (query.first, query.last) != (first[0], end[-1]):
+        whole = there or range(first[0], end[-1] + 1)
+        expected = f"whole periods of {told.days} days, such as {day_of(whole[0])} to {day_of(whole[-1])}"
+        raise QueryRefused("from", f"{day_of(query.first)} to {day_of(query.last)}", expected)
 
 
 def _missing(released: Released, daily: Table, days: Sequence[int], closed: int) -> QueryRefused:

@@ -45,8 +45,10 @@ def _die_with_parent() -> None:
 class Server:
     """One server for a test session. `crash` and `start` are for tests of what happens then."""
 
-    def __init__(self, programs: Path) -> None:
-        self._programs = programs
+    def __init__(self, programs: Path, **settings: str) -> None:
+        """Start it, with settings besides the usual ones."""
+        self._programs, self.given = programs, settings
+        self.port: int | None = None  # where it listens besides its socket
         self._user = _user()
         self.folder = Path(tempfile.mkdtemp(prefix="tactful-pg-"))
         if self._user is not None:
@@ -54,6 +56,7 @@ class Server:
         # Its collation is not that of bytes, as it is not where people run it.
         options = ["--auth=trust", "--username=tactful", "--encoding=UTF8", "--no-sync"]
         locale = ["--locale-provider=icu", "--icu-locale=en", "--locale=C.UTF-8"]
+        self.user = self._user
         self._run("initdb", *options, *locale, "-D", str(self.folder / "data"))
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -64,6 +67,7 @@ class Server:
             "unix_socket_directories": str(self.folder),
             "fsync": "off",  # processes are killed here, never the machine
             "max_connections": "60",
+            **self.given,
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
@@ -92,8 +96,14 @@ class Server:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
 
+    def own(self, path: Path) -> None:
+        """Give a file to the user that the server runs as."""
+        if self._user is not None:
+            shutil.chown(path, self._user)
+
     def url(self, database: str) -> str:
-        return f"postgresql://tactful@/{database}?host={quote(str(self.folder), safe='')}"
+        port = "" if self.port is None else f"&port={self.port}"
+        return f"postgresql://tactful@/{database}?host={quote(str(self.folder), safe='')}{port}"
 
     @contextmanager
     def database(self) -> Iterator[str]:

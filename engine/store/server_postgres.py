@@ -30,6 +30,7 @@ AWAY_S = 5.0  # how long a page view does not try a server that could not be rea
 OLDEST = 130_000  # PostgreSQL 13
 RETRIES = 5  # of a transaction that the server undid for the sake of others
 NAME = "tactful"  # by which the server knows our sessions
+_LOOKS = 5  # for a session that two connections share
 _PATIENT_S = 1.0  # whoever waits for less than this answers a page view
 _SETTINGS = {
     "application_name": NAME,
@@ -74,6 +75,7 @@ class PostgresServer:
         self._pid = os.getpid()
         self._away_until = 0.0
         self._is_alone = False
+        self._refuse_pools()
         self.migrated_from = self._prepare()
 
     def rows(
@@ -295,6 +297,24 @@ class PostgresServer:
             " WHERE current_setting('synchronous_commit') = 'off'"
         )
 
+    def _refuse_pools(self) -> None:
+        """Raise StoreError where a pooler gives each transaction another session: locks of sessions mean nothing there.
+
+        A pooler tells a process id of its own. In one that pools sessions, two connections never share a server's.
+        """
+        try:
+            with self._connect() as one:
+                if _session(one) == one.info.backend_pid:
+                    return
+                with self._connect() as other:
+                    if any(_session(one) == _session(other) for _ in range(_LOOKS)):
+                        raise StoreError(
+                            f"{self.name}: a pooler that pools transactions stands before the server, and locks need"
+                            " sessions: name the server itself, or set the pooler's pool_mode to session"
+                        )
+        except psycopg.Error as error:
+            raise self._unreadable(error) from error
+
     # --- the schema ---
 
     def _prepare(self) -> int:
@@ -383,6 +403,11 @@ def _settings(url: str) -> dict[str, Any]:
             "store: got a URL that PostgreSQL does not read, expected 'postgresql://user@host/database'"
         ) from None
     return {**_SETTINGS, **given}
+
+
+def _session(db: Connection) -> int:
+    row = db.execute("SELECT pg_backend_pid()").fetchone()
+    return 0 if row is None else cast(int, row[0])
 
 
 def _named(settings: dict[str, Any]) -> str:

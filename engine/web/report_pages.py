@@ -158,7 +158,7 @@ def _shown(reporting: Reporting, caller: Caller, told: Answer) -> dict[str, Any]
         cells += [interval(getattr(row, name)) for name, _ in ratios(report)]
         rows.append([title, *cells])
     pictures = [chart(told, place) for place in range(len(measures))]
-    if query.last > query.first:
+    if query.last > query.first and report.is_daily:
         pictures.append(chart(reporting.ask(caller, report.name, query.first, query.last, [DAY], {})))
     return {
         "says": report.says,

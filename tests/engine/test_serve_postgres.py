@@ -99,14 +99,19 @@ class Installation:
 
     def beacon(self, url: str) -> int:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{urlsplit(url).path}", headers=BROWSER)
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
 
     def sql(self, statement: str) -> list[tuple]:
         import psycopg
 
         with psycopg.connect(self.url) as db:
-            return db.execute(statement).fetchall()
+            found = db.execute(statement)
+            return found.fetchall() if found.description else []
 
     def decisions(self) -> list[str]:
         status, told = self.call("/v1/decisions", BODY)
@@ -183,8 +188,21 @@ def test_the_service_over_postgresql_does_what_it_does_over_a_file(
         assert running.call("/v1/decisions", said)[0] == 200
     assert running.sql("SELECT count(*) FROM token_uses") == [(1,)]
 
+    later = shown[0]["events"]["viewable"].removesuffix(".gif")  # told before, so counted once whatever comes
+    running.sql(  # what the server says when its disk is full
+        "CREATE FUNCTION no_room() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$"
+        " LANGUAGE plpgsql"
+    )
+    running.sql("CREATE TRIGGER no_room BEFORE INSERT ON events EXECUTE FUNCTION no_room()")
+    for _ in range(6):
+        assert running.beacon(f"{later}.gif") == 503
+        assert running.decisions() == ["tour"]
+    running.sql("DROP TRIGGER no_room ON events")
+    running.until(200, lambda: running.beacon(f"{later}.gif"), 15)
+
     postgres.stop()
     try:
+        running.until(503, lambda: running.beacon(f"{later}.gif"), 15)
         for number in range(20):  # the last snapshot serves on, with and without a token
             said["consent"]["nonce"] = f"{number:032x}"
             assert running.decisions() == ["tour"]
@@ -194,6 +212,7 @@ def test_the_service_over_postgresql_does_what_it_does_over_a_file(
     assert running.tactful("pause", "tour").returncode == 0
     running.until([[]] * 6, lambda: [running.decisions() for _ in range(6)], 15)
     running.until(201, lambda: running.call("/v1/consents", GRANT, key)[0], 15)
+    running.until(200, lambda: running.beacon(f"{later}.gif"), 15)
 
     ended = {"publisher": "daily", "rights_token": given["rights_token"]}
     assert running.call("/v1/consents/withdraw", ended)[1]["state"] == "ConsentWithdrawn"
