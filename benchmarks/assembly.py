@@ -27,16 +27,19 @@ from benchmarks.empty import make_app as empty_app
 from contexts.context import PageFacts
 from contexts.encode import unit
 from engine.campaign import Advertiser, Campaign, Publisher, Suitability
+from engine.chance import Chance
 from engine.change import Change, Entity
 from engine.config import Config
 from engine.creative import Creative, OfferPart, Parts, TextPart
-from engine.decide import WORLDS, Engine, Scene, Settled
+from engine.decide import Engine
 from engine.decision import Placement
 from engine.learn.diet import Component
 from engine.learn.response import VERSION, Model
 from engine.rank import Standing, share_out
+from engine.scene import Scene, Settled
 from engine.services import Services
 from engine.web import create_app
+from engine.worlds import WORLDS, worlds_of
 
 CREATIVES, EACH = 200, 5
 BOUND_US, RATIO = 300.0, 5.0
@@ -130,20 +133,20 @@ def _assembled(engine: Engine, rounds: int) -> bool:
     context = engine.gatherer.on_page(view.snapshot.publishers[PUBLISHER], page, datetime.now(UTC))
     scene = engine.scene_of(view, context)
     place = Placement("top")
-    listed = engine.shortlist(scene, place, most=CREATIVES)
+    listed = engine.matcher.shortlist(scene, place, most=CREATIVES)
     for row in listed.rows.tolist():  # what a snapshot holds of its creatives is made once
-        engine._mixture(scene, place, row, "other")
-    times = []
+        engine.messages.mixture(scene, place, row, "other")
+    chance, times = Chance(os.urandom), []
     for _ in range(rounds):
         fresh = Scene(scene.kept, context, scene.key, Settled())
         began = time.perf_counter()
-        worlds = engine._worlds(fresh, [place], [listed], [1], Standing())
-        world = engine._drawn(WORLDS)
+        worlds = worlds_of(fresh, engine.gatherer.facets(context), [place], [listed], [1], Standing())
+        world = chance.below(WORLDS)
         (picks,) = share_out([listed.under(worlds.responses[0][:, world])], [1])
-        mixture = engine._mixture(fresh, place, picks[0].row, "other")
+        mixture = engine.messages.mixture(fresh, place, picks[0].row, "other")
         if mixture is None:
             raise RuntimeError("the winner has no messages")
-        mixture.chosen(mixture.draw(engine._drawn(1 << 52) / (1 << 52)))
+        mixture.chosen(mixture.draw(chance.share()))
         times.append((time.perf_counter() - began) * 1e6)
     middle, high = statistics.median(times), sorted(times)[int(rounds * 0.99)]
     print(
@@ -169,6 +172,7 @@ def _decided(services: Services, rounds: int) -> bool:
         }
     ).encode()
     ours, floor = create_app(services.config, services).wsgi_app, empty_app(b"{}").wsgi_app
+    _call(ours, "/v1/decisions", body)  # the page is understood, whatever that takes
     told = json.loads(_call(ours, "/v1/decisions", body))
     if "message" not in told["decisions"][0]:
         raise RuntimeError("the decision shows no message")

@@ -1,9 +1,9 @@
 """The tables' one expression on another engine: `python -m benchmarks engines --engine pyspark://`.
 
-A day of page views is counted by DuckDB and by the engine that an Ibis URL names, over the same Parquet file; every
+A day of page views is counted by DuckDB and by the engine that an Ibis URL names, over the same Parquet files; every
 count has to be equal. Nothing of the expression is told which engine it runs on. Spark wants Java, and `pip install
-'.[spark]'`; a cluster is named as Ibis' documentation says, and counts a table `events` that it holds by
-`tactful report run DAY --engine URL`.
+'.[spark]'`; a cluster is named as Ibis' documentation says, and counts the tables `events` and
+`decided` that it holds by `tactful report run DAY --engine URL`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import platform
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ import ibis
 import pyarrow
 import pyarrow.parquet
 
-from benchmarks.release import DAY, rows
+from benchmarks.release import DAY, PUBLISHERS, SECTIONS, rows
 from engine.events import Row
 from engine.report_keys import topics
-from engine.tally import COLUMNS, EVENTS, counted_by
+from engine.tally import COLUMNS, DECIDED, DECIDED_COLUMNS, EVENTS, counted_by
 from privacy.workload import TABLES
 
 BATCH = 50_000  # rows
@@ -37,10 +37,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--views", type=int, default=20_000, help="page views (default 20000)")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="tactful-bench-") as name:
-        path = Path(name) / "events.parquet"
-        _write(path, options.views)
-        here = _count("duckdb://", path)
-        there = _count(options.engine, path)
+        folder = Path(name)
+        _write(folder / EVENTS, options.views)
+        _write_decided(folder / DECIDED)
+        here = _count("duckdb://", folder)
+        there = _count(options.engine, folder)
     apart = [table for table in here if here[table] != there[table]]
     cells = sum(map(len, here.values()))
     print(
@@ -50,8 +51,23 @@ def main(argv: Sequence[str]) -> int:
     return 1 if apart else 0
 
 
+def _schema(columns: Mapping[str, str]) -> Any:
+    return pyarrow.schema([pyarrow.field(name, ARROW[kind]) for name, kind in columns.items()])
+
+
+def _write_decided(path: Path) -> None:
+    """Write what decisions were asked: of each section another number stayed empty."""
+    told = [
+        (DAY, f"p{publisher}", f"s{section}", 100, 100 - (publisher + section) % 40)
+        for publisher in range(PUBLISHERS)
+        for section in range(SECTIONS - 1)
+    ]
+    columns = [list(column) for column in zip(*told, strict=True)]
+    pyarrow.parquet.write_table(pyarrow.table(columns, schema=_schema(DECIDED_COLUMNS)), path)
+
+
 def _write(path: Path, views: int) -> None:
-    schema = pyarrow.schema([pyarrow.field(name, ARROW[kind]) for name, kind in COLUMNS.items()])
+    schema = _schema(COLUMNS)
     places = [Row._fields.index(name) for name in COLUMNS]
     with pyarrow.parquet.ParquetWriter(path, schema) as file:
         batch: list[Row] = []
@@ -68,11 +84,12 @@ def _table(batch: Sequence[Row], places: Sequence[int], schema: Any) -> Any:
     return pyarrow.table([[row[place] for row in batch] for place in places], schema=schema)
 
 
-def _count(url: str, path: Path) -> dict[str, dict[tuple[str, ...], int]]:
+def _count(url: str, folder: Path) -> dict[str, dict[tuple[str, ...], int]]:
     started = time.perf_counter()
     engine = ibis.connect(url)
     try:
-        engine.read_parquet(str(path), table_name=EVENTS)
+        for name in (EVENTS, DECIDED):
+            engine.read_parquet(str(folder / name), table_name=name)
         opened = time.perf_counter()
         counts = counted_by(engine, topics(), DAY, TABLES)
         taken = opened - started, time.perf_counter() - opened

@@ -40,6 +40,7 @@ from engine.invoices import invoice, month_of
 from engine.keys import create_key
 from engine.record import PIXEL
 from engine.report_keys import topics
+from engine.sections import OTHER
 from engine.services import Services
 from engine.store import open_store
 from engine.web.app import create_app
@@ -49,6 +50,7 @@ from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, TABLES, WHOLE, Tabl
 
 MONTH = "2026-10"
 FIRST, DAYS = date(2026, 10, 1), 31
+MACHINE = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 BROWSERS = (  # user agent, and how often
     ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 Chrome/141.0.0.0 Mobile Safari/537.36", 46),
     (
@@ -57,7 +59,7 @@ BROWSERS = (  # user agent, and how often
     ),
     ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/141.0.0.0 Safari/537.36", 24),
     ("Mozilla/5.0 (iPad; CPU OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Version/18.5 Safari/604.1", 5),
-    ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", 3),
+    (MACHINE, 3),
 )
 PLACEMENTS = (
     {"id": "top", "formats": ["native", "banner"]},
@@ -139,6 +141,7 @@ class Month:
         self.truth: dict[tuple[bytes, int, str], Event] = {}  # valid events that were told in time
         self.answers: Counter[int] = Counter()
         self._told: list[tuple[float, str]] = []  # a heap of tokens, by the time at which they are told
+        self.unfilled: Counter[int] = Counter()  # placements of a day's readers that stayed empty
         self.ctr: dict[str, float] = {}
         self._looked = self.now
 
@@ -192,10 +195,10 @@ class Month:
             self._looked = self.now
             self.services.tick()
 
-    def end(self) -> None:
-        """Let the month's last events come, and its last days be released."""
+    def end(self, days: int = DAYS) -> None:
+        """Let the last events of so many days come, and the last days be released."""
         for hours in (1, 3, 27, 51):
-            over = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=DAYS)
+            over = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(days=days)
             self._go_on(over + timedelta(hours=hours))
 
     def close(self) -> None:
@@ -251,7 +254,12 @@ class Month:
         )
         self.answers[status] += 1
         self.views += 1
-        for shown in json.loads(answer)["decisions"] if status == 200 else ():
+        if status != 200:
+            return
+        told = json.loads(answer)
+        if agent != MACHINE:
+            self.unfilled[day_number(self.now.date())] += len(told["unfilled"])
+        for shown in told["decisions"]:
             self._plan(shown)
 
     def _plan(self, shown: dict[str, Any]) -> None:
@@ -389,6 +397,9 @@ def _counted(month: Month, table: Table) -> Counter[tuple[int, tuple[str, ...]]]
             done.add((row.view, row.kind))
         for key, each in _cells(table, row, names):
             sums[_first(table, row), key] += each
+    if table.kind == "placement":
+        for day, empty in month.unfilled.items():
+            sums[day, ("demo", OTHER, "unfilled")] += empty
     for view, micros in bills.items():
         for key, _ in _cells(table, pages[view], names):
             sums[_first(table, pages[view]), key] += min(micros, MOST_PRICE)
@@ -409,7 +420,7 @@ def _cells(
             yield ("weighted",), min(row.weight_milli, MOST_WEIGHT)
         return
     alone, beside = names.get(row.topic, ("", ""))
-    values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside}
+    values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside, "outcome": "shown"}
     for component in ("", *row.message.split()) if "component" in table.dims else ("",):
         yield tuple((values | {"component": component})[dim] for dim in table.dims), 1
 

@@ -148,6 +148,7 @@ class Context:
     missing: tuple[str, ...] = field(default=())  # facets that could not be had: "page", "weather"
     consented: Consented[Admitted] | None = None  # made by privacy.gate alone
     section: str | None = None  # of the publisher's site; None where the page's URL is not known
+    rung: str = ""  # of contexts.rungs, where the view was put on one by lot
 
     @property
     def told(self) -> Admitted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ def capabilities() -> tuple[str, ...]:
 
 
 class OpenVinoSession:
-    """Runs an exported model in bfloat16, on one thread; each calling thread has its own request.
+    """Runs an exported model in bfloat16, on one thread; each of those who run it at once has a request of its own.
 
     Load it after forking: a runtime's threads do not survive a fork.
     """
@@ -27,14 +26,18 @@ class OpenVinoSession:
     def __init__(self, model: Path) -> None:
         settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "bf16"}
         self._compiled = _openvino().Core().compile_model(str(model), "CPU", settings)
-        self._of_thread = threading.local()
+        # Not threading.local: a request that ends with its thread asks for the interpreter while the thread gives it
+        # up, which frees the thread's state twice (CPython's gh-119585, up to 3.12.3) and ends the process.
+        self._free: list[Any] = []
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> Vector:
         """Take (1, tokens) arrays by input name; return (dim,)."""
-        request = getattr(self._of_thread, "request", None)
-        if request is None:
-            request = self._of_thread.request = self._compiled.create_infer_request()
+        try:
+            request = self._free.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
         vector: Vector = request.infer(inputs)[0][0].copy()
+        self._free.append(request)
         return vector
 
 

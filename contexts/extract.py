@@ -37,6 +37,15 @@ _MAX_JSON_LD_CHARS = 100_000
 _MAX_JSON_LD_BLOCKS = 8
 _MAX_JSON_LD_NODES = 400
 
+# What asks for consent stands before the page's own words, and is not what it is about. Not any "cookie": there are
+# recipes for them.
+_ASKING = ("banner", "bar", "notice", "popup", "modal", "message", "overlay", "layer")
+_ASKERS = ("consent", "gdpr", "onetrust", "didomi", "usercentrics", "sp_message", "qc-cmp", "cybotcookiebot")
+_ASKS = (*(f"cookie{mark}{what}" for mark in ("", "-", "_") for what in _ASKING), *_ASKERS)
+_CONSENT = ", ".join(f'[{name}*="{what}" i]' for name in ("id", "class") for what in _ASKS)
+_FURNITURE = 'nav, footer, [role="navigation"], [id*="comment" i], [class*="comment" i], #disqus_thread'
+_ENOUGH = (200, 80, 1)  # characters: with so many there is no need to take more of the page
+
 _MARKUP = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]{0,30})")
 _LONG_TAG = re.compile(r"<[a-zA-Z][^>]{2000,}")
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
@@ -96,16 +105,19 @@ def read_html(source: str) -> PageText:
         return _sealed(_strip(source))
     metas = _metas(tree.head)
     facts = _json_ld(tree.document)
-    text = _clean(
-        extract_plain_text(
-            tree, main_content=True, alt_texts=False, preserve_formatting=False, list_bullets=False
-        ),
-        MAX_TEXT_CHARS,
-    )
-    if len(text) < 200:  # the heuristic for main content found next to nothing: take all there is
-        everything = extract_plain_text(tree, alt_texts=False, preserve_formatting=False, list_bullets=False)
-        text = max(text, _clean(everything, MAX_TEXT_CHARS), key=len)
     root = tree.document.query_selector("html")
+    lowered = source.lower()
+    asks = [_CONSENT] if any(word in lowered for word in ("cookie", *_ASKERS)) else []
+    for whole in (root, tree.body):  # their classes often say that readers were asked
+        if asks and whole is not None:
+            whole.setattr("class", "")
+            whole.setattr("id", "")
+    text = _clean(_extract(tree, asks, main_content=True, comments=False), MAX_TEXT_CHARS)
+    for skipped, enough in zip(([*asks, _FURNITURE], asks, []), _ENOUGH, strict=True):
+        if len(text) >= enough:
+            break
+        # The heuristic for main content found next to nothing: take what there is, the less sure the less it is.
+        text = max(text, _clean(_extract(tree, skipped), MAX_TEXT_CHARS), key=len)
     return _sealed(
         PageText(
             title=_clean(metas.get("og:title") or tree.title or facts.get("headline"), MAX_TITLE_CHARS),
@@ -127,6 +139,11 @@ def read_html(source: str) -> PageText:
             ),
         )
     )
+
+
+def _extract(tree: HTMLTree, skipped: list[str], **kept: bool) -> str:
+    plain = {"alt_texts": False, "preserve_formatting": False, "list_bullets": False}
+    return extract_plain_text(tree, skip_elements=skipped, **plain, **kept)
 
 
 def _sealed(page: PageText) -> PageText:

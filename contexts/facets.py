@@ -87,10 +87,10 @@ def context_blocks(
 ) -> dict[SoftFacet, Vector]:
     """Return the context's side, read-only arrays; weather that nothing is known of is a zero block."""
     return {
-        "device": _likely("device", (device.cls, device.platform)),
+        "device": likely("device", (device.cls, device.platform)),
         # A public holiday is its own kind of day, whatever weekday it falls on.
-        "time": _likely("time", (clock.part, "holiday" if clock.holiday else clock.weekday, clock.season)),
-        "weather": _likely("weather", (weather.condition, weather.temperature) if weather else (None, None)),
+        "time": likely("time", (clock.part, "holiday" if clock.holiday else clock.weekday, clock.season)),
+        "weather": likely("weather", (weather.condition, weather.temperature) if weather else (None, None)),
     }
 
 
@@ -236,7 +236,11 @@ def because(facts: Device | ClockFacts | WeatherFacts | None, prefers: Sequence[
 
 
 @cache  # bounded by the closed vocabularies: 24 devices, 200 times, 48 weathers
-def _likely(facet: SoftFacet, values: tuple[str | None, ...]) -> Vector:
+def likely(facet: SoftFacet, values: tuple[str | None, ...]) -> Vector:
+    """Return a context's block, read-only: of an aspect whose value is not known (None) all are alike likely.
+
+    Where none is known, nothing is said: a zero block.
+    """
     block = np.zeros(WIDTHS[facet], np.float32)
     if any(values):
         start = 0

@@ -20,14 +20,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import urljoin, urlsplit
-from urllib.robotparser import RobotFileParser
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
 import trafilatura
 
+from contexts.charset import decoded
 from contexts.errors import FetchError
 from contexts.extract import PageText, beyond_parsing, read, read_html
+from contexts.robots import NOTHING, Robots, read_robots
 from privacy.visit import PageInput
 
 AGENT_TOKEN = "TactfulBot"  # noqa: S105 - the name that robots.txt files know us by
@@ -37,10 +38,10 @@ _ROBOTS_BYTES = 500_000  # RFC 9309, 2.5: at least 500 KiB are to be parsed
 _ROBOTS_KEPT = 1_000  # hosts
 _HANGING = 4  # lookups of a publisher that may wait for a resolver that does not answer
 _MAX_TAGS = 40_000  # trafilatura needs seconds for more; articles have a few thousand
+_IN_PATH = "!$%&'()*+,/:;=@[]"  # kept as it is, besides letters, digits and -._~
 _HOST = re.compile(
     r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
 )
-_META_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([a-zA-Z0-9_-]{2,30})""", re.IGNORECASE)
 
 Resolver = Callable[[str, int], Sequence[str]]
 
@@ -62,11 +63,15 @@ def public_address(address: str) -> bool:
             return False
         if ip.is_site_local:
             return False
+    if any(ip in network for network in _NO_HOSTS):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 _NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215
+# Protocols' own (RFC 6890), relays of 6to4 (RFC 7526), documentation (RFC 9637): older Pythons call some of it global.
+_NO_HOSTS = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -162,7 +167,7 @@ class Fetcher:
 
     policy: FetchPolicy
     clock: Callable[[], float] = time.monotonic
-    _robots: OrderedDict[str, tuple[float, RobotFileParser]] = field(default_factory=OrderedDict)
+    _robots: OrderedDict[str, tuple[float, Robots]] = field(default_factory=OrderedDict)
     _lookups: _Lookups = field(init=False)
 
     def __post_init__(self) -> None:
@@ -183,12 +188,12 @@ class Fetcher:
             response = self._get(target, deadline, self.policy.max_bytes, _HTML_TYPES)
             if response.status not in _REDIRECTS:
                 break
-            target = self._target(urljoin(target.url, response.headers.get("location", "")))
+            target = self._redirected(target, response)
         else:
             raise FetchError("redirects", f"expected at most {self.policy.max_redirects} redirects, got more")
         if response.status != 200:
             raise FetchError("status", f"expected status 200, got {response.status}")
-        return read_article(_decode(response))
+        return read_article(decoded(response.body, response.headers.get("content-type", "")))
 
     def _target(self, url: str) -> _Target:
         """Check a URL; query and fragment are dropped."""
@@ -212,8 +217,15 @@ class Fetcher:
         port = port or (443 if parts.scheme == "https" else 80)
         if port not in self.policy.ports:
             raise FetchError("url", f"expected port {sorted(self.policy.ports)}, got {port}")
-        path = "".join(c for c in (parts.path or "/") if c.isprintable() and c != " ")
-        return _Target(parts.scheme, host, port, path.encode("ascii", "ignore").decode("ascii"))
+        return _Target(parts.scheme, host, port, quote(parts.path or "/", safe=_IN_PATH, errors="replace"))
+
+    def _redirected(self, target: _Target, response: _Response) -> _Target:
+        """Check where a redirect leads."""
+        try:
+            place = urljoin(target.url, response.headers.get("location", ""))
+        except ValueError as error:
+            raise FetchError("url", "expected a redirect to a URL, got none that can be read") from error
+        return self._target(place)
 
     def _robots_allow(self, target: _Target, deadline: float) -> bool:
         known = self._robots.get(target.origin)
@@ -222,30 +234,24 @@ class Fetcher:
             self._robots[target.origin] = known
             if len(self._robots) > _ROBOTS_KEPT:
                 self._robots.popitem(last=False)
-        return known[1].can_fetch(AGENT_TOKEN, target.path)
+        return known[1].allows(target.path)
 
-    def _read_robots(self, target: _Target, deadline: float) -> RobotFileParser:
+    def _read_robots(self, target: _Target, deadline: float) -> Robots:
         """Return the rules. RFC 9309, 2.3.1: a missing file allows all, a failing server nothing."""
-        rules = RobotFileParser()
         place = _Target(target.scheme, target.host, target.port, "/robots.txt")
         try:
             for _ in range(self.policy.max_redirects + 1):
                 response = self._get(place, deadline, _ROBOTS_BYTES, ())
                 if response.status not in _REDIRECTS:
                     break
-                place = self._target(urljoin(place.url, response.headers.get("location", "")))
+                place = self._redirected(place, response)
         except FetchError as error:
             if error.reason in ("address", "dns", "timeout", "network"):
                 raise
-            rules.parse(["User-agent: *", "Disallow: /"])
-            return rules
+            return NOTHING
         if response.status == 200:
-            rules.parse(response.body.decode("utf-8", "replace").splitlines())
-        elif 400 <= response.status < 500:
-            rules.parse([])
-        else:
-            rules.parse(["User-agent: *", "Disallow: /"])
-        return rules
+            return read_robots(response.body.decode("utf-8", "replace"), AGENT_TOKEN)
+        return Robots() if 400 <= response.status < 500 else NOTHING
 
     def _get(self, target: _Target, deadline: float, max_bytes: int, types: tuple[str, ...]) -> _Response:
         backend = _CheckedBackend(self.policy, self._lookups, deadline, self.clock)
@@ -262,7 +268,7 @@ class Fetcher:
                 ) as pool,
                 pool.stream("GET", target.url, headers=headers) as answer,
             ):
-                found = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in answer.headers}
+                found = {k.decode("latin-1").lower(): _worded(v) for k, v in answer.headers}
                 if answer.status in _REDIRECTS:
                     return _Response(answer.status, found, b"")
                 kind = found.get("content-type", "").partition(";")[0].strip().lower()
@@ -405,17 +411,9 @@ def _unpack(chunks: Iterable[bytes], encoding: str, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _decode(response: _Response) -> str:
-    """Decode by the header's charset, the document's, or UTF-8; what cannot be read is replaced."""
-    named = re.search(
-        r"charset\s*=\s*[\"']?([\w-]{2,30})", response.headers.get("content-type", ""), re.IGNORECASE
-    )
-    declared = _META_CHARSET.search(response.body[:2048])
-    for charset in (named and named.group(1), declared and declared.group(1).decode("ascii"), "utf-8"):
-        if not charset:
-            continue
-        try:
-            return response.body.decode(charset, "replace")
-        except (LookupError, UnicodeError):
-            continue
-    return response.body.decode("utf-8", "replace")
+def _worded(value: bytes) -> str:
+    """Decode a header field: addresses in Location are sent as UTF-8 as often as escaped."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -53,7 +53,9 @@ _WORDS = (*INTENTS, *get_args(Held), *get_args(IdType))
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?([a-z_]*)[^`]*`\Z")
 
 WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # what a registered word looks like
-Stated = Annotated[str, Meta(min_length=1, max_length=LONGEST)]  # checked in words of its own: `engine.check`
+Stated = Annotated[
+    str, Meta(min_length=1, max_length=LONGEST)
+]  # checked in words of its own: `engine.check.publisher`
 Word = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
 
 

@@ -3,6 +3,7 @@
 The file `data/lexicon.txt` is ours. Its lines, under headers:
     @ 492 +drugs ^decision   what follows is about these topics (ids), flags and intents
     a plain line             an example sentence
+    = took her own life       sure cues: they have one meaning, and one is enough in a short text
     ~ cycle*; bike lane       strong cues; "word*" stands for word, words, worded, wording, worder(s)
     ? pedal*                 weak cues: they count only in company
     ! shooting star          harmless phrases: no cue inside one counts
@@ -21,9 +22,11 @@ from contexts.errors import DataError
 from contexts.taxonomy import Taxonomy
 from privacy.special_categories import SPECIAL_CATEGORIES
 
+SURE = 4.0
 STRONG = 1.0
 WEAK = 0.4
 
+_WEIGHTS = {"=": SURE, "~": STRONG, "?": WEAK}
 FLAGS = frozenset({*SENSITIVE, *SPECIAL_CATEGORIES})
 _NAME_PARTS = re.compile(r"\s*(?:&|/|,|\band\b|\(|\))\s*", re.IGNORECASE)
 
@@ -81,8 +84,8 @@ def read_lexicon(lines: Iterable[str], taxonomy: Taxonomy) -> Lexicon:
                 raise DataError(
                     f"lexicon, line {number}: expected topic ids, flags or intents, got {unknown}"
                 )
-        elif kind in ("~", "?"):
-            weight = STRONG if kind == "~" else WEAK
+        elif kind in _WEIGHTS:
+            weight = _WEIGHTS[kind]
             for phrase in _spellings(rest):
                 for cues, targets in (
                     (lexicon.topic_cues, topics),

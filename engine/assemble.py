@@ -76,7 +76,7 @@ def answered(
         advertiser=advertiser,
         format=creative.format,
         assets=assets,
-        html=labelled(html or _html(creative, assets, size), behalf, paid_by),
+        html=labelled(html or _html(creative, assets, size), behalf, paid_by, political),
         landing_domain=urlsplit(creative.landing_url).hostname or "",
         size=size,
         political=political,
@@ -90,15 +90,23 @@ def adm(html: str, impression_url: str | None) -> str:
     return f'{html}<img src="{escape(impression_url)}" width="1" height="1" alt="" hidden>'
 
 
-def labelled(html: str, behalf: str, paid_by: str = "") -> str:
+def labelled(html: str, behalf: str, paid_by: str = "", political: PoliticalAnswer | None = None) -> str:
     """Label a creative's HTML as advertising of `behalf`, with a link to why it is shown (DSA Article 26).
+
+    Of political advertising the label says more (Regulation (EU) 2024/900, article 11).
 
     The link is WHY, until `with_why` names the page that tells of one choice.
     """
     who = escape(behalf) + (f", paid for by {escape(paid_by)}" if paid_by and paid_by != behalf else "")
+    kind, link, notice = "", "", ""
+    if political is not None:  # links first: in a small box the words behind them are scrolled to
+        kind, link = " tactful-political", f"{notice_link(political)} "
+        notice = f" {notice_words(political)}"
     return (
-        f'{html}<small class="tactful-label">Advertisement<span class="tactful-who">: {who}</span> '
-        f'<a class="tactful-why" href="{WHY}" rel="noopener noreferrer" target="_blank">Why this ad?</a></small>'
+        f'{html}<small class="tactful-label{kind}">{"Political advertisement" if kind else "Advertisement"}'
+        f'<span class="tactful-who">: {who}</span> {link}'
+        f'<a class="tactful-why" href="{WHY}" rel="noopener noreferrer" target="_blank">Why this ad?</a>'
+        f"{notice}</small>"
     )
 
 
@@ -113,7 +121,21 @@ def political_answer(campaign: Campaign) -> PoliticalAnswer | None:
     notice = campaign.political_notice
     if notice is None:
         return None
-    return PoliticalAnswer(notice.sponsor, notice.process, notice.notice_url)
+    return PoliticalAnswer(notice.sponsor, notice.process, notice.notice_url, notice.controlled_by)
+
+
+def notice_link(political: PoliticalAnswer) -> str:
+    """Link to the transparency notice of a political advertisement."""
+    url = escape(political.notice_url)
+    return f'<a href="{url}" rel="noopener noreferrer nofollow" target="_blank">Transparency notice</a>'
+
+
+def notice_words(political: PoliticalAnswer) -> str:
+    """Write who stands behind a political advertisement, and what it is linked to."""
+    sponsor = escape(political.sponsor)
+    if political.controlled_by:
+        sponsor += f", controlled by {escape(political.controlled_by)}"
+    return f"Sponsor: {sponsor}. Linked to: {escape(political.process)}."
 
 
 def _html(creative: Creative, assets: Assets, size: Size | None) -> str:

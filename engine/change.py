@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ Entity = Publisher | Advertiser | Campaign | Creative
 Kind = Literal["publisher", "advertiser", "campaign", "creative"]
 ApprovalState = Literal["approved", "rejected"]
 
+LISTED = timedelta(days=365)  # after its end an advertisement stays in the public repository: DSA, article 39
 KINDS: dict[Kind, type[Entity]] = {
     "publisher": Publisher,
     "advertiser": Advertiser,
@@ -46,6 +48,15 @@ class Versions(NamedTuple):
     catalog: int
     live: int
     keys: int
+
+
+class Withdrawn(NamedTuple):
+    """A creative as it was when it was deleted, with whose it was."""
+
+    at: datetime
+    creative: Creative
+    campaign: Campaign
+    advertiser: Advertiser
 
 
 @dataclass(frozen=True, slots=True)

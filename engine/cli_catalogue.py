@@ -39,7 +39,7 @@ def load(file: Path, dry_run: bool, actor: str, as_json: bool) -> None:
 
     A faulty file changes nothing. Example: tactful load catalogue.ndjson --dry-run
     """
-    from engine.check import known_vocabularies
+    from engine.check.findings import known_vocabularies
     from engine.errors import CatalogConflict
     from engine.load import apply, open_source, plan
 

@@ -141,6 +141,13 @@ def _visit(
 def _page_fields(target: str) -> dict[str, Any]:
     if target.startswith(("http://", "https://")):
         return {"url": target}
-    data = sys.stdin.buffer.read() if target == "-" else Path(target).read_bytes()
-    text = data.decode("utf-8", "replace")
+    from contexts.charset import decoded
+
+    try:
+        text = decoded(sys.stdin.buffer.read() if target == "-" else Path(target).read_bytes())
+    except OSError as error:
+        raise click.BadParameter(
+            f"{target!r} cannot be read ({error.strerror}): expected a URL, a file or -",
+            param_hint="'URL|FILE|-'",
+        ) from error
     return {"html" if text.lstrip().startswith("<") else "text": text}

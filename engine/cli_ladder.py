@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from engine.cli_shared import actor, as_json, opened_services, read_config, show, utc_now
+from engine.cli_store import open_existing
 
 if TYPE_CHECKING:
     from engine.campaign import Publisher
+    from engine.ladder import Count
 
 
 @click.command()
@@ -67,32 +69,55 @@ def cohorts(publisher: str, count: int, dry_run: bool, actor: str, as_json: bool
 
 
 @click.command()
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    "--days", type=click.IntRange(1, 400), default=28, show_default=True, help="Days that are looked at."
+)
+@click.option(
+    "--world",
+    type=click.Choice(["topics", "flat", "people"]),
+    help="Simulate, and let clicks depend on this in truth.",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the simulated world.")
 @click.option(
     "--views",
     type=click.IntRange(10_000, 10**9),
     default=10_000_000,
     show_default=True,
-    help="Page views a day.",
+    help="Page views a day of the simulated world.",
 )
-@click.option("--days", type=click.IntRange(2, 60), default=14, show_default=True)
-@click.option("--world", type=click.Choice(["topics", "flat", "people"]), default="topics", show_default=True,
-              help="What clicks depend on in truth.")  # fmt: skip
 @as_json
-def ladder(seed: int, views: int, days: int, world: str, as_json: bool) -> None:
-    """Say what each rung of knowing more of a page view is worth, and where to stop, in a simulated world.
+def ladder(days: int, world: str | None, seed: int, views: int, as_json: bool) -> None:
+    """Say what each rung of knowing more of a page view is worth, and where to stop.
 
-    Each page view is put on a rung by lot, the consented one among consented views only. What is learned and what is
-    reported are counts with the noise that a release has. Example: tactful ladder --world topics
+    Page views are put on rungs by lot where TACTFUL_LADDER_PERCENT says of how many, the consented rung among consented
+    views only; what is told is computed from the released tables of the last days. With --world it is told of a
+    simulated world whose truth is known. Example: tactful ladder --world topics --days 14
     """
     import msgspec
 
     from engine.ladder import climb, simulated
 
-    told = climb(simulated(seed, views, days, world))  # type: ignore[arg-type]  # click gives one of them
+    if world is None:
+        told = climb(_counts(days))
+    else:
+        told = climb(simulated(seed, views, max(days, 2), world))  # type: ignore[arg-type]  # click gives one of them
     lines = [
         f"{one.rung:10} {one.views:10,.0f} views  CTR {one.ctr:.4%}  lift"
-        f" {one.lift:+.1%} ({one.low:+.1%} to {one.high:+.1%})  reads: {one.reads}"
+        f" {one.lift:+.1%} ({one.low:+.1%} to {one.high:+.1%})\n"
+        f"           reads: {one.reads}; costs: {one.costs}"
         for one in told.rungs
     ]
     show(msgspec.to_builtins(told), as_json, [*lines, told.says])
+
+
+def _counts(days: int) -> tuple[Count, ...]:
+    import secrets
+
+    from engine.ladder import counted
+    from engine.reporting import Reporting
+
+    config = read_config()
+    with open_existing(config) as store:
+        leaves = store.leaves(secrets.token_bytes if config.log_profile == "public" else None)
+        reporting = Reporting(config, store, leaves, utc_now)
+        return counted(reporting.released, reporting.closed(), days)

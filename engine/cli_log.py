@@ -54,6 +54,36 @@ def log_policy() -> None:
     click.echo(policy.text(), nl=False)
 
 
+@log_group.command("rotate-keys")
+@as_json
+def log_rotate_keys(as_json: bool) -> None:
+    """Give the log new keys, while no service runs: the tree that tells of them is signed by the old ones, too.
+
+    The old secrets are destroyed; what they signed stays verifiable. Hand the new policy to auditors and witnesses.
+    Example: tactful log rotate-keys && tactful log policy > policy.txt
+    """
+    import secrets
+    import time
+
+    from engine.cli_shared import opened_store
+    from engine.log_rotation import rotate
+
+    with opened_store() as store:
+        done = rotate(
+            read_config(), store, now=utc_now, monotonic=time.monotonic, random_bytes=secrets.token_bytes
+        )
+    told = {"size": done.size, "day": done.day.isoformat(), "retired": [key.vkey() for key in done.keys]}
+    show(
+        told,
+        as_json,
+        [
+            f"new keys sign the log from {done.size} entries on, where both have signed",
+            *(f"retired: {key.name}+{key.key_id.hex()}" for key in done.keys),
+            "give `tactful log policy` to auditors and witnesses, and keep a copy of the key folder",
+        ],
+    )
+
+
 @log_group.command("receipt")
 @click.argument("index", type=click.IntRange(0))
 @click.option("--leaf", type=click.Path(path_type=Path), help="Write the leaf itself into this file.")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
 
 from engine.cli_shared import FOUND, as_json, read_config, show
+
+# An origin and a path: what goes into a policy and attributes, and means the same in all of them.
+_SERVER = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%/-]*)?", re.ASCII
+)
 
 
 @click.command()
@@ -25,6 +31,10 @@ def tag(publisher: str, server: str | None, only: str | None, as_json: bool) -> 
     from engine.publisher.tag import SCRIPT, STYLE, head_lines, policy, tag_file
 
     base = (server or read_config().base_url).rstrip("/")
+    if not _SERVER.fullmatch(base):
+        raise click.BadParameter(
+            f"{base!r} is not an http or https URL, such as https://ads.example", param_hint="--server"
+        )
     head, element = head_lines(base), markup.contextual_ad("top", publisher=publisher)
     allowed = policy(base)
     told = {

@@ -21,7 +21,7 @@ day_type = click.DateTime(["%Y-%m-%d"])
 engine_option = click.option(
     "--engine",
     metavar="URL",
-    help="Count there, by Ibis, what is in its table `events`: postgres://…, clickhouse://…, duckdb:///FILE.",
+    help="Count there, by Ibis, what is in its tables `events` and `decided`: postgres://…, duckdb:///FILE.",
 )
 
 
@@ -108,18 +108,24 @@ def report_show(
     as_csv: bool,
     parquet: Path | None,
 ) -> None:
-    """Print a report: creatives, contexts, sections, topics or moments.
+    """Print a report: creatives, contexts, votes, sections, topics or moments.
 
     Exits 1 where days were not released. Example: tactful report show creatives --by campaign --plot campaigns.svg
     """
     from engine.keys import Caller
+    from engine.report import REPORTS
     from engine.report_files import csv_of, parquet_of
     from engine.report_show import chart, lines
-    from privacy.release import day_number
+    from privacy.release import day_number, period_of
+    from privacy.workload import table
 
     with _reporting() as reporting:
         to = reporting.closed() if last is None else day_number(last.date())
         start = to - 27 if first is None else day_number(first.date())
+        if first is None and last is None and (known := REPORTS.get(name)) and not known.is_daily:
+            told_of = table(known.measures[0].day)
+            whole = reporting.released.days(told_of, to)[-told_of.days :] or period_of(told_of, to)
+            start, to = whole[0], whole[-1]
         asked = None if by is None else [dim for dim in by.split(",") if dim]
         told = reporting.ask(Caller("operator", None, "cli"), name, start, to, asked, _narrowed(where))
         invoices = list(reporting.invoices(told))

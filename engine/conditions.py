@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from contexts.clock import part_of_day
 from contexts.context import WEEKDAYS, Context, PageFacts, TopicId
 from contexts.keyphrases import listed
+from contexts.rungs import reads_cohort
 from contexts.senses import Senses
 from engine.cache import Bounded
 from engine.campaign import Condition, Hours, Publisher, Range, Rule, Sense, Targeting
@@ -296,7 +297,7 @@ class Conditions:
     def _cohort(self, context: Context) -> str | None:
         """Return the contextual cohort of a page on its publisher's site."""
         ids, centres = self._cohorts.get(context.publisher, ((), None))
-        if centres is None or context.page.vector is None:
+        if centres is None or context.page.vector is None or not reads_cohort(context):
             return None
         at = nearest(context.page.vector, centres)
         return None if at is None else f"{context.publisher}/{ids[at]}"

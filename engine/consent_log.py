@@ -183,7 +183,12 @@ def open_consent_keys(
 
 def log_signers(keys: Keyring, origin: str) -> tuple[Signer, ...]:
     """Return the two keys that sign the log."""
-    return Signer.ed25519(origin, keys.key("log")), Signer.ml_dsa_44(origin, keys.key("log-cosign"))
+    return signers_of(keys.key("log"), keys.key("log-cosign"), origin)
+
+
+def signers_of(seed: bytes, cosigning: bytes, origin: str) -> tuple[Signer, ...]:
+    """Return the two keys that sign a log, from their secrets."""
+    return Signer.ed25519(origin, seed), Signer.ml_dsa_44(origin, cosigning)
 
 
 def origin_of(config: Config) -> str:

@@ -40,6 +40,7 @@ class Placement:
         False  # somebody else's: whoever pays for impressions bids, at first price; never the house
     )
     impressions_only: bool = False  # nothing else of what it shows is counted: what pays otherwise stays away
+    payers: Literal["any", "paid", "house"] = "any"  # whose campaigns the page takes
 
 
 def is_usual(placements: Sequence[Placement]) -> bool:
@@ -101,6 +102,7 @@ class PoliticalAnswer(Struct, frozen=True):
     sponsor: str
     process: str
     notice_url: str
+    controlled_by: str = ""  # who controls the sponsor in the end
 
 
 class CreativeAnswer(Struct, frozen=True):

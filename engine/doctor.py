@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Literal, NamedTuple, Protocol
@@ -40,6 +40,9 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
+Standing = Literal["unknown", "foreign", "known"]  # of a publisher and an origin
+
+
 class Got(NamedTuple):
     """An answer over HTTP; header names in lower case, values of one name joined by commas."""
 
@@ -53,6 +56,10 @@ class Client(Protocol):
 
     def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Got:
         """Return the answer, after redirects. Raises DoctorError."""
+
+
+Load = Callable[[str, str | None], Got]  # an address, and in which origin's name
+Decides = Callable[[str, str], Iterator[Finding]]  # for a publisher, at a service
 
 
 def http(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Got:
@@ -80,11 +87,54 @@ def http(method: str, url: str, headers: Mapping[str, str], body: bytes | None =
         raise DoctorError(f"{url}: {type(error).__name__}; expected a page that can be reached") from error
 
 
-def examine(url: str, ask: Client = http, *, pasted: bool = False) -> list[Finding]:
-    """Look at a page; `pasted`: it is known by its source alone, as one reader got it.
+class House(Protocol):
+    """What a service knows of a page without being asked over HTTP."""
 
-    Raises DoctorError where it, or a service that it names, cannot be reached.
+    def file(self, address: str) -> bytes | None:
+        """Return a file of the tag that the service serves at an address; None: it serves none there."""
+
+    def standing(self, publisher: str, origin: str) -> Standing:
+        """Say whether pages of an origin may ask in a publisher's name."""
+
+
+def examine(url: str, ask: Client = http) -> list[Finding]:
+    """Look at a page from outside. Raises DoctorError where it, or a service that it names, cannot be reached."""
+    _require_page(url)
+    got = ask("GET", url, {})
+    if got.status != 200:
+        raise DoctorError(f"{url}: answered {got.status}, expected 200")
+
+    def decision(publisher: str, base: str) -> Iterator[Finding]:
+        yield from _decision(url, publisher, base, ask)
+
+    def load(address: str, origin: str | None) -> Got:
+        return ask("GET", address, {} if origin is None else {"Origin": origin})
+
+    page = _Page(got.body.decode("utf-8", "replace"))
+    findings = _looked_at(url, page, got.headers.get("content-security-policy", ""), load, decision)
+    if page.slots:
+        findings += _slots(url, ask)
+    return findings
+
+
+def examine_source(url: str, source: str, policy: str, house: House) -> list[Finding]:
+    """Look at a page that is known by its source and Content-Security-Policy alone; nothing is asked over HTTP.
+
+    Raises DoctorError where its URL is none.
     """
+    _require_page(url)
+
+    def decision(publisher: str, base: str) -> Iterator[Finding]:
+        yield from _registered(url, publisher, house)
+
+    def load(address: str, origin: str | None) -> Got:
+        data = house.file(address)
+        return Got(404, {}, b"") if data is None else Got(200, {}, data)
+
+    return _looked_at(url, _Page(source), policy, load, decision)
+
+
+def _require_page(url: str) -> None:
     try:
         parts = urlsplit(url)
         is_page = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -92,10 +142,9 @@ def examine(url: str, ask: Client = http, *, pasted: bool = False) -> list[Findi
         is_page = False
     if not is_page:
         raise DoctorError(f"got {ascii(url[:80])}, expected the http or https URL of a page")
-    got = ask("GET", url, {})
-    if got.status != 200:
-        raise DoctorError(f"{url}: answered {got.status}, expected 200")
-    page = _Page(got.body.decode("utf-8", "replace"))
+
+
+def _looked_at(url: str, page: _Page, policy: str, load: Load, decision: Decides) -> list[Finding]:
     findings = list(_own_words(page))
     if not page.elements and not page.slots and not findings:
         return [
@@ -106,9 +155,7 @@ def examine(url: str, ask: Client = http, *, pasted: bool = False) -> list[Findi
             )
         ]
     if page.elements:
-        findings += _tag(url, page, got.headers, ask)
-    if page.slots and not pasted:
-        findings += _slots(url, ask)
+        findings += _tag(url, page, policy, load, decision)
     return findings
 
 
@@ -176,7 +223,7 @@ def _own_words(page: _Page) -> Iterator[Finding]:
             yield Finding("change", f"an advertisement is missing: {found[1]}", "Mend what it says.")
 
 
-def _tag(url: str, page: _Page, headers: Mapping[str, str], ask: Client) -> Iterator[Finding]:
+def _tag(url: str, page: _Page, policy: str, load: Load, decision: Decides) -> Iterator[Finding]:
     script = next(
         (one for one in page.scripts if _TAG.match(_absolute(url, one.values.get("src", "")))), None
     )
@@ -191,19 +238,17 @@ def _tag(url: str, page: _Page, headers: Mapping[str, str], ask: Client) -> Iter
     found = _TAG.match(source)
     assert found is not None  # noqa: S101 - it was matched above
     base = script.values.get("data-server") or found["base"]
-    yield from _file(source, script, ask, script=True)
-    styles = "".join(_css(url, page, script, ask))
+    yield from _file(source, script, load, script=True)
+    styles = "".join(_css(url, page, script, load))
     yield from _order(page, script, styles)
     yield from _sizes(page, styles)
-    yield from _policies(
-        [*headers.get("content-security-policy", "").split(","), *page.policies], base, source, script
-    )
-    yield from _decision(url, page.elements[0].values.get("publisher", ""), base, ask)
+    yield from _policies([*policy.split(","), *page.policies], base, source, script)
+    yield from decision(page.elements[0].values.get("publisher", ""), base)
 
 
-def _file(source: str, element: _Element, ask: Client, *, script: bool = False) -> Iterator[Finding]:
+def _file(source: str, element: _Element, load: Load, *, script: bool = False) -> Iterator[Finding]:
     """Yield whether a file of the tag is there, whole, small and checked."""
-    got = ask("GET", source, {"Origin": "https://doctor.invalid"})
+    got = load(source, "https://doctor.invalid")
     name = source.rpartition("/")[2]
     if got.status != 200:
         yield Finding(
@@ -248,7 +293,7 @@ def _absolute(url: str, reference: str) -> str:
         return ""
 
 
-def _css(url: str, page: _Page, script: _Element, ask: Client) -> Iterator[str]:
+def _css(url: str, page: _Page, script: _Element, load: Load) -> Iterator[str]:
     """Yield the styles that stand before the script."""
     for at, text, link in page.styles:
         if at > script.at:
@@ -256,7 +301,7 @@ def _css(url: str, page: _Page, script: _Element, ask: Client) -> Iterator[str]:
         if link is None:
             yield text
         elif address := _absolute(url, link.values.get("href", "")):
-            got = ask("GET", address, {})
+            got = load(address, None)
             yield got.body.decode("utf-8", "replace") if got.status == 200 else ""
 
 
@@ -357,32 +402,50 @@ def _lets(source: str, address: str) -> bool:
     return to.hostname.endswith(host[1:].lower()) if host.startswith("*.") else to.hostname == host.lower()
 
 
+def _registered(url: str, publisher: str, house: House) -> Iterator[Finding]:
+    """Yield whether the service would answer the page; what a proxy between them does is not seen."""
+    origin = _origin(url)
+    match house.standing(publisher, origin):
+        case "unknown":
+            yield _unknown(publisher)
+        case "foreign":
+            yield _foreign(url)
+        case "known":
+            yield Finding("ok", f"the service lets pages of {origin} read decisions (CORS)")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+
+
+def _unknown(publisher: str) -> Finding:
+    what = f"publisher {ascii(publisher[:64])} is not known"
+    return Finding("change", what, "Write the id that was registered.")
+
+
+def _foreign(url: str) -> Finding:
+    host = urlsplit(url).hostname or ""
+    what = f"the service does not know {host} as the publisher's"
+    return Finding("change", what, f"Register the domain {host}.")
+
+
 def _decision(url: str, publisher: str, base: str, ask: Client) -> Iterator[Finding]:
     """Ask for a test decision as the page's script would."""
-    parts = urlsplit(url)
-    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    origin = _origin(url)
     body = {
         "publisher": publisher,
         "placements": [{"id": "doctor"}],
-        "page": {"url": f"{origin}{parts.path or '/'}", "title": "An installation that is looked at"},
+        "page": {"url": f"{origin}{urlsplit(url).path or '/'}", "title": "An installation that is looked at"},
         "test": True,
     }
     headers = {"Origin": origin, "Content-Type": "text/plain;charset=UTF-8", "Sec-GPC": "1"}
     got = ask("POST", f"{base}/v1/decisions", headers, json.dumps(body).encode())
     match got.status:
         case 404 | 422 if "publisher" in _faulty(got):
-            yield Finding(
-                "change",
-                f"publisher {ascii(publisher[:64])} is not known",
-                "Write the id that was registered.",
-            )
+            yield _unknown(publisher)
         case 403:
-            host = parts.hostname or ""
-            yield Finding(
-                "change",
-                f"the service does not know {host} as the publisher's",
-                f"Register the domain {host}.",
-            )
+            yield _foreign(url)
         case 200 if got.headers.get("access-control-allow-origin") not in (origin, "*"):
             yield Finding(
                 "change",

@@ -50,6 +50,10 @@ class CatalogConflict(EngineError):
     """The catalogue changed between looking and writing, or the change would leave a reference hanging."""
 
 
+class Overtaken(CatalogConflict):
+    """What was to be changed says something else by now than when it was looked at."""
+
+
 class Forbidden(EngineError):
     """The key's scope or tenant does not allow this."""
 

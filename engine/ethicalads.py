@@ -13,14 +13,15 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from engine.assemble import REL
+from engine.assemble import REL, notice_link, notice_words
 from engine.campaign import Id
-from engine.decision import Assets, CreativeAnswer, Filled
+from engine.decision import CreativeAnswer, Filled, Placement
 from engine.record import PIXEL
 
 VIEW_PATH, CLICK_PATH, VIEW_TIME_PATH = "/proxy/view/", "/proxy/click/", "/proxy/viewtime/"
 CALLBACK = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]{0,63}", re.ASCII)
 PAID, HOUSE = frozenset({"paid"}), frozenset({"house", "publisher-house", "community"})
+PLACEMENT = "ad"
 TEXT = "text"  # ad types that show no picture begin so
 MOST_KEYWORDS, LONGEST_KEYWORD = 100, 80
 
@@ -35,6 +36,7 @@ class PlacementAsked(Struct, frozen=True):
 
     div_id: Annotated[str, Meta(max_length=200)] = ""
     ad_type: Annotated[str, Meta(max_length=50)] = ""
+    priority: int = 1  # of EthicalAds' 1 to 10
 
 
 class EthicalBody(Struct, frozen=True):
@@ -83,16 +85,22 @@ def keywords_of(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in kept if word))[:MOST_KEYWORDS]
 
 
-def wanted(filled: Filled, campaign_types: Sequence[str]) -> bool:
-    """Say whether a page takes this kind of campaign; one that names none takes all."""
-    return not campaign_types or not (HOUSE if filled.house else PAID).isdisjoint(campaign_types)
+def placement_of(campaign_types: Sequence[str]) -> Placement | None:
+    """Return what to ask for a page that takes these kinds of campaigns, all where it names none; None: nothing."""
+    paid, house = (not campaign_types or not kind.isdisjoint(campaign_types) for kind in (PAID, HOUSE))
+    if not (paid or house):
+        return None
+    return Placement(PLACEMENT, ("native",), payers="any" if paid and house else "paid" if paid else "house")
+
+
+def place_of(asked: Sequence[PlacementAsked]) -> PlacementAsked:
+    """Return the place that the one advertisement of an answer is for: of the highest priority, the first such."""
+    return max(asked, key=lambda one: one.priority)
 
 
 def ad_of(filled: Filled, asked: PlacementAsked, base_url: str) -> EthicalAd:
     """Return an advertisement as EthicalAds' client takes it: its `html` is one element."""
     creative = _creative(filled.creative)
-    if creative.political is not None:  # its notice has no place in this answer
-        return NO_AD
     assets, link, nonce = creative.assets, filled.click_url, ""
     view = view_time = None
     if filled.events is not None:
@@ -108,7 +116,7 @@ def ad_of(filled: Filled, asked: PlacementAsked, base_url: str) -> EthicalAd:
         id=creative.id,
         text=words,
         body=words,
-        html=_html(assets, link, image, display, filled.why_url),
+        html=_html(creative, link, image, display, filled.why_url),
         copy=EthicalCopy(assets.headline, assets.body, assets.cta),
         image=image,
         link=link,
@@ -130,7 +138,13 @@ def script_of(ad: EthicalAd, callback: str) -> bytes:
     return b"/**/" + callback.encode() + b"(" + data + b");"
 
 
-def _html(assets: Assets, link: str, image: str | None, display: str, why_url: str) -> str:
+def _html(creative: CreativeAnswer, link: str, image: str | None, display: str, why_url: str) -> str:
+    assets, label, notice = creative.assets, "Advertisement", ""
+    if creative.political is not None:
+        label, notice = (
+            "Political advertisement",
+            f"{notice_words(creative.political)} {notice_link(creative.political)} ",
+        )
     opening = f'<a href="{escape(link)}" rel="{REL}" target="_blank">'
     picture = ""
     if image is not None and assets.image is not None:
@@ -147,6 +161,6 @@ def _html(assets: Assets, link: str, image: str | None, display: str, why_url: s
     kind = "text" if image is None else display.partition("-")[0]
     return (
         f'<div class="ea-content ea-type-{escape(kind)}">{picture}<div class="ea-text">{opening}{words}</a></div>'
-        f'<div class="ea-callout"><small>Advertisement: {escape(assets.sponsored_by)} '
+        f'<div class="ea-callout"><small>{label}: {escape(assets.sponsored_by)} {notice}'
         f'<a href="{escape(why_url)}" rel="noopener noreferrer" target="_blank">Why this ad?</a></small></div></div>'
     )

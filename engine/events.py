@@ -47,6 +47,7 @@ class Row(NamedTuple):
     weight_milli: int = (
         0  # by how much more often the challenger would have drawn the message; 0: no challenger
     )
+    rung: str = ""  # of contexts.rungs, on which the page view was put by lot
 
 
 class Event(NamedTuple):
@@ -58,7 +59,7 @@ class Event(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What one decision was asked for, and how much of it was filled."""
+    """What a decision was asked for, and how much of it was filled: of both at most privacy.workload.SLOTS."""
 
     day: int
     publisher: str

@@ -12,12 +12,13 @@ from msgspec import Struct
 
 from contexts.context import Context
 from engine.catalog import View
-from engine.decide import Engine, Scene, Tier
+from engine.decide import Engine
 from engine.decision import PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
 from engine.index import Eligible, Rows, Words
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import NESTED, eligible, predicates, retrieve
+from engine.scene import Scene, Tier
 from engine.snapshot import Snapshot
 from engine.targeting import conjunction
 from privacy.visit import Visit
@@ -93,11 +94,13 @@ def explain(
         else None
     )
     everyone = Eligible.from_mask(np.ones(snapshot.rows, bool))
-    found = retrieve(view, engine.soft(scene), everyone, most)
+    found = retrieve(view, engine.matcher.soft(scene), everyone, most)
     considered = []
     for row, match in zip(found.rows.tolist(), found.matches.tolist(), strict=True):
         about = nearest_topic(snapshot, scene.context.page, engine.topics, row)
-        why = reasons(snapshot, scene.context, engine.soft(scene), Ranked(row, match, 0.0, 0, match), about)
+        why = reasons(
+            snapshot, scene.context, engine.matcher.soft(scene), Ranked(row, match, 0.0, 0, match), about
+        )
         considered.append(
             Considered(
                 creative=snapshot.creative_id(row),
@@ -230,7 +233,7 @@ def _holds(words: Words, row: int) -> bool:
 def _first(engine: Engine, scene: Scene, most: int) -> Iterator[int]:
     """Yield the rows that would be shown first: the guaranteed ones, then those that compete."""
     tiers: tuple[Tier, ...] = ("guaranteed", "paid") if scene.view.guaranteed.any() else ("paid",)
-    picks = chain.from_iterable(engine.shortlist(scene, ANYWHERE, tier=tier) for tier in tiers)
+    picks = chain.from_iterable(engine.matcher.shortlist(scene, ANYWHERE, tier=tier) for tier in tiers)
     return islice((pick.row for pick in picks), most)
 
 

@@ -9,15 +9,18 @@ from contexts import weather
 from contexts.clock import Clock
 from contexts.context import ClockFacts, Context, PageFacts, PlaceFacts, WeatherFacts
 from contexts.place import Atlas
+from contexts.rungs import reads_moment, reads_page
 from contexts.senses import Senses
 from contexts.weather import WeatherTable
 from engine.campaign import Publisher
 from engine.errors import UnknownPublisher
+from engine.learn.diet import Facet
 from engine.pages import Pages
 from engine.sections import section_of
 from engine.snapshot import Snapshot
 from privacy.visit import Device, PlaceInput, Visit
 
+UNREAD = "?"  # a value that no table has
 CONFIDENCE_STEPS = 8  # weather fades in so many steps, so that what was found for one is found again
 
 
@@ -66,6 +69,19 @@ class Gatherer:
             if topic.id in taxonomy
             for above in (topic.id, *taxonomy.ancestors(topic.id))
         )
+
+    def facets(self, context: Context) -> dict[Facet, str]:
+        """Return a context's values as released tables have them."""
+        topics, weather = context.page.topics, context.weather
+        page, moment = reads_page(context), reads_moment(context)
+        topic = self.pages.model.taxonomy.tier_1(topics[0].id) if topics else ""
+        condition = (weather.condition if weather is not None else None) or ""
+        return {
+            "topic": topic if page else UNREAD,
+            "part": context.clock.part if moment else UNREAD,
+            "weather": condition if page else UNREAD,
+            "device": context.device.cls if moment else UNREAD,
+        }
 
     def _place(self, visit: Visit, publisher: Publisher) -> PlaceFacts:
         if visit.place.country is not None:

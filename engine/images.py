@@ -11,13 +11,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 
 from engine.errors import CatalogError
 
 MAX_BYTES = 5 * 2**20  # of the file as it comes in
 MAX_PIXELS = 16_000_000  # width × height, known from the header before anything is decoded
 MAX_SIDE = 8192  # pixels
+MAX_PROFILE = 2**20  # bytes of a colour profile; those of printers have some 500,000
 
 EXTENSIONS: dict[str, Literal["png", "jpg", "webp", "avif"]] = {
     "image/png": "png",
@@ -89,7 +90,8 @@ def clean_image(data: bytes, field: str, line: int = 0) -> HostedImage:
             picture.seek(0)
             picture.load()
             return _encode(picture, kind)
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, UnidentifiedImageError) as error:
+    # RuntimeError: how Pillow's AVIF decoder says that a file is damaged
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, RuntimeError) as error:
         raise CatalogError(field, f"a damaged {kind} file", _ACCEPTED, line) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise CatalogError(field, "a decompression bomb", f"at most {MAX_PIXELS} pixels", line) from error
@@ -121,8 +123,7 @@ def _encode(picture: Image.Image, kind: str) -> HostedImage:
     upright: Image.Image = ImageOps.exif_transpose(picture)
     if upright.mode.startswith("I;16"):
         upright = upright.convert("I").point([v >> 8 for v in range(65536)], "L")  # convert("L") would clip
-    clear = upright.has_transparency_data
-    pixels = upright.convert("RGBA" if clear else "RGB")
+    pixels = _in_srgb(upright)
     pixels.info = {}  # encoders write what they find here: EXIF, XMP, comments, colour profiles
     out = io.BytesIO()
     if kind == "JPEG":
@@ -139,3 +140,24 @@ def _encode(picture: Image.Image, kind: str) -> HostedImage:
         pixels.save(out, "PNG", optimize=True)
     data = out.getvalue()
     return HostedImage(hashlib.sha256(data).hexdigest(), mime, *pixels.size, data)
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """Return RGB or RGBA as browsers show it without a profile; colours mean what the picture's own profile says."""
+    mode: Literal["RGB", "RGBA"] = "RGBA" if picture.has_transparency_data else "RGB"
+    profile = picture.info.get("icc_profile")
+    plain = picture.convert(mode)
+    if not isinstance(profile, bytes) or len(profile) > MAX_PROFILE:
+        return plain
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        # A profile speaks of the values as they are stored; those of a palette are RGB.
+        source = picture if picture.mode in ("CMYK", "L") else plain.convert("RGB")
+        shown = ImageCms.profileToProfile(source, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):  # damaged, or of another kind of picture
+        return plain
+    if shown is None:
+        return plain
+    if mode == "RGBA":
+        shown.putalpha(plain.getchannel("A"))
+    return shown

@@ -1,36 +1,61 @@
 """The ladder of knowing more of a page view: what each rung is worth beside the one below it, and where to stop.
 
-Rungs are compared by page views that were put on them by lot. The counts carry the noise of a release, and the
-intervals hold it. A rung is worth climbing to where the interval of its lift over the last one that was is above
-nothing, or above what the caller asks.
+Rungs are compared by page views that were put on them by lot (contexts.rungs): those of an installation as released
+tables count them, or those of a simulated world. The counts carry the noise of a release, and the intervals hold it.
+A rung is worth climbing to where the interval of its lift over the last one that was is above nothing, or above what
+the caller asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from math import sqrt
+from typing import Literal, Protocol
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
+
+from engine.errors import ReportError
+from privacy.release import Release
+from privacy.workload import Table, table
 
 World = Literal["topics", "flat", "people"]
 Z = 2.498  # of intervals that hold for all four comparisons together in 95 of 100 ladders (Bonferroni)
+Z_ONE = 1.96  # of one interval of 95 %
 SCALE = 20.0  # of the Laplace noise on each count: a click table of epsilon 0.05
 CREATIVES, TOPICS, COHORTS, SEGMENTS, STAGES = 6, 8, 4, 8, 3
 CONSENTING = 0.3  # of page views
 EXPLORED = 0.2  # of page views, on which the creative is drawn by lot
 BASE = 0.004  # clicks an impression
+_VIEWS, _CLICKS = table("rung-views"), table("rung-clicks")
 SPREAD = 0.5  # of the logarithm of what a fact does to clicks
 
-# Each rung: its name, and what of a page view is read on it.
+LEAST = 100.0  # page views of a rung, below which it is not compared
+# Each rung: its name, what of a page view the choice reads on it, and what that costs.
 RUNGS = (
-    ("none", "nothing"),
-    ("segment", "section, device class and part of day, in 8 groups"),
-    ("context", "the page's topic"),
-    ("cohort", "the page's contextual cohort, and its topic"),
-    ("consented", "a journey stage that the reader let the publisher tell, and the topic"),
+    ("none", "nothing", "nothing"),
+    ("segment", "device class and part of day", "nothing that is kept"),
+    ("context", "the page's words, device, hour and weather", "each new page is encoded once"),
+    (
+        "cohort",
+        "the page's contextual cohort as well",
+        "cohorts are found anew now and then; none is of people",
+    ),
+    (
+        "consented",
+        "signals that a reader let the publisher tell as well",
+        "a token is verified and its use noted at each view; consents, their log, erasure and rights are kept",
+    ),
 )
+
+
+class Source(Protocol):
+    """Gives tables by day."""
+
+    def table(self, wanted: Table, day: int) -> Release | None:
+        """Return the table of a day, None where there is none."""
 
 
 class Count(Struct, frozen=True):
@@ -40,6 +65,7 @@ class Count(Struct, frozen=True):
     views: float
     clicks: float
     noise: float = 0.0
+    views_noise: float = 0.0
 
 
 class Rung(Struct, frozen=True):
@@ -52,6 +78,7 @@ class Rung(Struct, frozen=True):
     low: float
     high: float
     reads: str
+    costs: str
 
 
 class Told(Struct, frozen=True):
@@ -68,15 +95,15 @@ def climb(counts: Sequence[Count], worth: float = 0.0) -> Told:
     A count named "rung beside" is what the rung is compared with, where that is not the last one that was worth it.
     """
     by_name = {one.rung: one for one in counts}
-    reads = dict(RUNGS)
+    told = {name: (reads, costs) for name, reads, costs in RUNGS}
     rungs: list[Rung] = []
     stands = counts[0]
     for one in counts:
-        if one.rung not in reads:
+        if one.rung not in told:
             continue
         beside = by_name.get(f"{one.rung} beside", stands)
         lift, low, high = _lift(one, beside) if one is not beside else (0.0, 0.0, 0.0)
-        rungs.append(Rung(one.rung, one.views, one.clicks / one.views, lift, low, high, reads[one.rung]))
+        rungs.append(Rung(one.rung, one.views, one.clicks / one.views, lift, low, high, *told[one.rung]))
         if low > worth:
             stands = one
     last = next(rung for rung in rungs if rung.rung == stands.rung)
@@ -90,12 +117,77 @@ def climb(counts: Sequence[Count], worth: float = 0.0) -> Told:
     return Told(tuple(rungs), last.rung, says)
 
 
-def _lift(one: Count, beside: Count) -> tuple[float, float, float]:
+def _lift(one: Count, beside: Count, z: float = Z) -> tuple[float, float, float]:
     """Return the relative difference of two rates with its interval, by the delta method on their logarithms."""
     rates = [max(c.clicks, 1.0) / c.views for c in (one, beside)]
-    variance = sum((max(c.clicks, 1.0) + c.noise**2) / max(c.clicks, 1.0) ** 2 for c in (one, beside))
-    middle, half = np.log(rates[0] / rates[1]), Z * np.sqrt(variance)
+    variance = sum(
+        (max(c.clicks, 1.0) + c.noise**2) / max(c.clicks, 1.0) ** 2 + (c.views_noise / c.views) ** 2
+        for c in (one, beside)
+    )
+    middle, half = np.log(rates[0] / rates[1]), z * np.sqrt(variance)
     return tuple(float(np.expm1(at)) for at in (middle, middle - half, middle + half))  # type: ignore[return-value]
+
+
+def counted(source: Source, closed: int, days: int) -> tuple[Count, ...]:
+    """Return what the released tables of the last so many closed days count on each rung.
+
+    "beside" are consenting readers' views that were decided by context: they count for it, and are what "consented" is
+    compared with. A rung with hardly a view is left out. Raises ReportError where nothing is to be compared.
+    """
+    by = {one.rung: one for one in _counts(source, closed, days, (*(n for n, _, _ in RUNGS), "beside"))}
+    beside = by.pop("beside")
+    found = []
+    for one in by.values():
+        if one.rung == "context":
+            one = Count(
+                "context",
+                one.views + beside.views,
+                one.clicks + beside.clicks,
+                sqrt(2) * one.noise,  # of two cells
+                sqrt(2) * one.views_noise,
+            )
+        if one.views - Z * one.views_noise >= LEAST:
+            found.append(one)
+    if found and found[-1].rung == "consented":
+        if beside.views - Z * beside.views_noise >= LEAST:
+            found.append(replace(beside, rung="consented beside"))
+        else:
+            found.pop()
+    if not found or found[0].rung != "none":
+        raise ReportError(
+            f"ladder: got {max(0, round(by['none'].views))} page views on the first rung in the released ones of "
+            f"{days} days, expected at least {LEAST:.0f} beyond noise: set TACTFUL_LADDER_PERCENT, or ask for more days"
+        )
+    return tuple(found)
+
+
+def held_out(source: Source, closed: int, days: int) -> Rung:
+    """Return what learning adds: views decided as usual beside those held out from it, by released tables.
+
+    Raises ReportError where nothing is to be compared.
+    """
+    learned, unlearned = _counts(source, closed, days, ("learned", "unlearned"))
+    if min(one.views - Z * one.views_noise for one in (learned, unlearned)) < LEAST:
+        raise ReportError(
+            f"holdout: got {max(0, round(unlearned.views))} page views held out in the released ones of {days} days, "
+            f"expected at least {LEAST:.0f} beyond noise: set TACTFUL_HOLDOUT_PERCENT, or ask for more days"
+        )
+    rate = learned.clicks / learned.views
+    return Rung("learned", learned.views, rate, *_lift(learned, unlearned, Z_ONE), "all that it may", "")
+
+
+def _counts(source: Source, closed: int, days: int, names: Sequence[str]) -> list[Count]:
+    """Return the sums of the released days, by rung."""
+    pairs = [
+        (seen, clicked)
+        for day in range(closed - days + 1, closed + 1)
+        if (seen := source.table(_VIEWS, day)) and (clicked := source.table(_CLICKS, day))
+        # Of what was released before a rung was known, nothing is told of it.
+        if all((name,) in seen.by_key for name in names)
+    ]
+    noise = [sqrt(sum(pair[at].noise.variance for pair in pairs)) for at in (1, 0)]
+    sums = [[float(sum(pair[at].by_key[name,] for pair in pairs)) for at in (0, 1)] for name in names]
+    return [Count(name, *one, *noise) for name, one in zip(names, sums, strict=True)]
 
 
 def simulated(seed: int, views: int, days: int, world: World) -> tuple[Count, ...]:
@@ -129,12 +221,12 @@ def simulated(seed: int, views: int, days: int, world: World) -> tuple[Count, ..
         "consented": share * CONSENTING / 2,
         "consented beside": share * CONSENTING / 2,
     }
-    counted = {name: np.zeros((2, int(of.max()) + 1, CREATIVES)) for name, of in groups.items()}
+    told = {name: np.zeros((2, int(of.max()) + 1, CREATIVES)) for name, of in groups.items()}
     totals = {name: np.zeros(2) for name in policy}
     for day in range(days):
         each = views / truth[0].size
         for name, of in policy.items() if day else ():
-            chosen = _learned(counted[name.removesuffix(" beside") if name in groups else "context"], day)[of]
+            chosen = _learned(told[name.removesuffix(" beside") if name in groups else "context"], day)[of]
             seen = rng.poisson(each * shares[name], places)
             clicked = rng.binomial(seen, np.take_along_axis(truth, chosen[None], 0)[0])
             totals[name] += seen.sum(), clicked.sum()
@@ -143,11 +235,11 @@ def simulated(seed: int, views: int, days: int, world: World) -> tuple[Count, ..
         clicks = rng.binomial(drawn - consenting, truth), rng.binomial(consenting, truth)
         for name, of in groups.items():
             # A stage is known, and learned from, where a reader consents; all else on every explored view.
-            told = (consenting, clicks[1]) if name == "consented" else (drawn, clicks[0] + clicks[1])
-            for at, cells in enumerate(told):
+            cells_of = (consenting, clicks[1]) if name == "consented" else (drawn, clicks[0] + clicks[1])
+            for at, cells in enumerate(cells_of):
                 for creative in range(CREATIVES):
-                    np.add.at(counted[name][at][:, creative], of, cells[creative])
-            counted[name] += rng.laplace(0, SCALE, counted[name].shape)  # what is released the next day
+                    np.add.at(told[name][at][:, creative], of, cells[creative])
+            told[name] += rng.laplace(0, SCALE, told[name].shape)  # what is released the next day
     totals["context"] += totals["consented beside"]
     noise = float(np.sqrt(2 * (days - 1)) * SCALE)
     return tuple(
@@ -156,15 +248,15 @@ def simulated(seed: int, views: int, days: int, world: World) -> tuple[Count, ..
     )
 
 
-def _learned(counted: NDArray[np.float64], days: int) -> NDArray[np.int64]:
+def _learned(told: NDArray[np.float64], days: int) -> NDArray[np.int64]:
     """Return the creative that each group is shown, from noisy (views and clicks, groups, creatives).
 
     Each group's rate is drawn to the creative's rate over all groups by as much as its noise exceeds what groups differ
     by (empirical Bayes), so that what tells nothing changes nothing.
     """
-    seen = np.maximum(counted[0], 1.0)
-    whole = np.maximum(counted[1].sum(axis=0), 1.0) / seen.sum(axis=0)
-    rates = counted[1] / seen
+    seen = np.maximum(told[0], 1.0)
+    whole = np.maximum(told[1].sum(axis=0), 1.0) / seen.sum(axis=0)
+    rates = told[1] / seen
     error = (whole * seen + 2 * days * SCALE**2) / seen**2
     between = np.maximum(((rates - whole) ** 2 - error).mean(axis=0), 0.0)
     drawn = whole + between / (between + error) * (rates - whole)

@@ -26,24 +26,18 @@ import yaml
 from contexts.context import PageFacts
 from engine.campaign import Advertiser, Campaign, Publisher, Targeting
 from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
-from engine.check import (
-    Findings,
-    Known,
-    Picture,
-    check_advertiser,
-    check_campaign,
-    check_creative,
-    check_ended,
-    check_publisher,
-    check_sold_to,
-    parse,
-)
-from engine.check_conditions import check_possible
+from engine.check.campaign import check_campaign, check_ended, check_sold_to
+from engine.check.conditions import check_possible
+from engine.check.creative import check_creative
+from engine.check.findings import Findings, Known, Picture
+from engine.check.form import parse
+from engine.check.publisher import check_advertiser, check_publisher
 from engine.conditions import condition_of
 from engine.creative import Creative
 from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
+from engine.json_names import repeated_name
 from engine.load_csv import CsvFile
 from engine.reach import asks_of_pages, could_match
 
@@ -396,6 +390,8 @@ class _Planner:
                 continue
             full = self.is_full  # the file is refused: what is left is counted by its form alone
             entity, errors = parse(data, line, thorough=not full)
+            if not errors and isinstance(data, bytes) and (name := repeated_name(data)) is not None:
+                errors = [CatalogError(ascii(name)[1:-1][:80], "the field again", "each field once", line)]
             for error in errors:
                 self._refuse(error)
             if isinstance(entity, Creative) and self._is_first(entity, line) and not full:

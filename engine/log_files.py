@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from engine.errors import LogRefused
+from privacy.checkpoint import Verifier
 from privacy.errors import LogError
+from privacy.log_policy import Retired
 from privacy.merkle import HASH_BYTES
 from privacy.tiles import ENTRIES, WIDTH, Tile, pack, unpack
 
 CHECKPOINT = "checkpoint"
+RETIRED = "log-retired.json"  # beside it: the keys that signed before
 SIGNED = "log-signed.json"  # in the key folder: whoever rolls back the data does not roll this back
 LOCK = ".lock"  # held by the one process that writes
 _NEW = ".new"
@@ -38,6 +42,7 @@ class LogFiles:
         self.folder = folder
         self._at_once = at_once
         self._signed = key_dir / SIGNED
+        self._retired = key_dir / RETIRED
 
     def checkpoint(self) -> bytes | None:
         """Return the checkpoint that is published."""
@@ -110,6 +115,28 @@ class LogFiles:
         """Keep what is about to be signed."""
         told = {"origin": signed.origin, "size": signed.size, "root": signed.root.hex()}
         write_durably(self._signed, msgspec.json.encode(told) + b"\n", mode=0o600)
+
+    def retired(self) -> tuple[Retired, ...]:
+        """Return the keys that signed before, the oldest first. Raises LogRefused where that cannot be read."""
+        data = _read(self._retired)
+        if data is None:
+            return ()
+        try:
+            told = msgspec.json.decode(data, type=list[_RetiredKeys])
+            return tuple(Retired(one.size, one.day, tuple(map(Verifier.parse, one.vkeys))) for one in told)
+        except (ValueError, LogError) as error:
+            raise LogRefused(f"{self._retired}: damaged; put it back from your copy") from error
+
+    def put_retired(self, retired: Sequence[Retired]) -> None:
+        """Keep them."""
+        told = [_RetiredKeys(one.size, one.day, tuple(key.vkey() for key in one.keys)) for one in retired]
+        write_durably(self._retired, msgspec.json.encode(told) + b"\n", mode=0o600)
+
+
+class _RetiredKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    size: int
+    day: date
+    vkeys: tuple[str, ...]
 
 
 def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:

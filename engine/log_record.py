@@ -58,6 +58,25 @@ def policy_entry(
     return lambda db: leaves.append(db, [partial(leaf, type="config.change", at=now, key=None, data=data)])
 
 
+def record_rotation(
+    store: Store, leaves: RecordStore, old: Sequence[LoggedKey], new: Sequence[LoggedKey], now: datetime
+) -> None:
+    """Append key.add for the keys that sign from now on, and key.retire for those that do no more."""
+    with store.writing() as db:
+        told = json.loads(leaves.recorded(db) or canonical({"keys": {}, "settings": None, "policy": None}))
+        keys = dict(told["keys"])
+        makers: list[Maker] = []
+        for key in new:
+            if keys.get(key.fingerprint.hex()) != dict(key.says):
+                makers.append(partial(leaf, type="key.add", at=now, key=key.fingerprint, data=key.says))
+            keys[key.fingerprint.hex()] = dict(key.says)
+        for key in old:
+            if keys.pop(key.fingerprint.hex(), None) is not None:
+                makers.append(partial(leaf, type="key.retire", at=now, key=key.fingerprint, data=key.says))
+        leaves.append(db, makers)
+        leaves.record(db, canonical({**told, "keys": keys}))
+
+
 def record_state(
     store: Store,
     leaves: RecordStore,

@@ -46,7 +46,8 @@ class Upkeep:
         if origin is None:
             raise LogError("there is no consent log yet: it begins when the service first starts")
         keys = Keyring.open(self._config.key_dir, CONSENT_KEYS, random=_no_chance)
-        return LogPolicy(tuple(signer.verifier for signer in log_signers(keys, origin)), {}, {})
+        signing = tuple(signer.verifier for signer in log_signers(keys, origin))
+        return LogPolicy(signing, {}, {}, retired=self.files.retired())
 
     def use_proof(self, token_id: str, nonce: str) -> UseProof:
         """Prove that a use was told of. Raises NotFound where it was not, or no checkpoint covers it yet."""

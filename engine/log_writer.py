@@ -75,7 +75,6 @@ class LogWriter:
         The lock file beside the log tells the processes of one machine apart; `alone` those of several.
         """
         self.fault: str | None = None
-        self.policy = LogPolicy(tuple(signer.verifier for signer in signers), {}, {}, NONE)
         self.files = files
         self._leaves = leaves
         self.signers = tuple(signers)
@@ -92,6 +91,11 @@ class LogWriter:
         self._refused_at: float | None = None
 
     @property
+    def policy(self) -> LogPolicy:
+        """Return the log's own keys, those that it retired among them, as a policy without witnesses."""
+        return LogPolicy(tuple(s.verifier for s in self.signers), {}, {}, NONE, self.files.retired())
+
+    @property
     def origin(self) -> str:
         """Return the log's name."""
         return self.signers[0].verifier.name
@@ -103,19 +107,23 @@ class LogWriter:
 
     def step(self) -> None:
         """Become the writer if nobody is, and publish what is due."""
-        if self._lock is None and not self._take():
-            self.fault = self._told_fault()
-            return
-        if self._alone is not None and not self._alone.take():
-            self.close()
-            self.fault = self._told_fault()
-            return
-        if self._builder is None and not self._open():
+        if not self.open():
             return
         size = self._due()
         if size is not None:
             self.publish(size)
             self.fault = None
+
+    def open(self) -> bool:
+        """Become the writer if nobody is and the log is sound; say whether this process may publish now."""
+        if self._lock is None and not self._take():
+            self.fault = self._told_fault()
+            return False
+        if self._alone is not None and not self._alone.take():
+            self.close()
+            self.fault = self._told_fault()
+            return False
+        return self._builder is not None or self._open()
 
     def publish(self, size: int | None = None) -> None:
         """Write the tiles of the first `size` leaves, all where none is given, and sign them. Requires the lock."""
@@ -172,19 +180,22 @@ class LogWriter:
                 self.files.put_checkpoint(Note(note.text, (*note.signatures, *lines)).encode())
 
     def _due(self) -> int | None:
-        """Return the size to publish, None where nothing is due."""
+        """Return the size to publish, None where nothing is due. After a fault it is, to see whether it has passed."""
         builder = self._builder
         if builder is None:
             return None
         if self._closing is not None:
             hour = int(self._now().timestamp()) // 3600
             ready = self._closing.close_hour(hour)
-            if ready is None or (self._signed_at is not None and ready == builder.size):
+            if ready is None or (
+                self._signed_at is not None and ready == builder.size and self.fault is None
+            ):
                 return None
             return max(ready, builder.size)
         count = self._leaves.count()
         since = None if self._signed_at is None else self._monotonic() - self._signed_at
-        if since is None or since >= SIGN_EVERY_S or count - builder.size >= SIGN_EVERY_LEAVES:
+        grown = count - builder.size >= SIGN_EVERY_LEAVES
+        if since is None or since >= SIGN_EVERY_S or grown or self.fault is not None:
             return count
         return None
 

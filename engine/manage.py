@@ -8,18 +8,20 @@ it approves the creatives that its pages may show.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Approval, ApprovalState, Change, Entity, Kind, content_hash
-from engine.check import Known, parse
+from engine.check.findings import Known
+from engine.check.form import parse
 from engine.creative import Creative
-from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound
+from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound, Overtaken
+from engine.json_names import repeated_name
 from engine.keys import Caller
 from engine.load import LoadStore, Values, apply, plan
 
@@ -77,13 +79,30 @@ def list_page(
     return list(store.find("publisher", [own]).values()) if kind == "publisher" and own > after else []
 
 
+@dataclass(frozen=True, slots=True)
+class Over:
+    """What a body was made from; None: there was no such thing."""
+
+    entity: Entity | None
+
+
 def put(
-    store: ManageStore, known: Known, caller: Caller, kind: Kind, id: str, body: bytes, now: datetime
+    store: ManageStore,
+    known: Known,
+    caller: Caller,
+    kind: Kind,
+    id: str,
+    body: bytes,
+    now: datetime,
+    *,
+    over: Over | None = None,
 ) -> Put:
     """Create or replace a thing from its JSON, which may leave out `kind` and `id`.
 
-    Raises CatalogErrors with all that is wrong in it, Forbidden where it is another's, CatalogConflict where
-    others keep changing the catalogue meanwhile.
+    With `over` it is written only where that still stands: it is compared with what was read under the counters that
+    the transaction holds the write against. Raises CatalogErrors with all that is wrong in it, Forbidden where it is
+    another's, Overtaken where something else stands, CatalogConflict where others keep changing the catalogue
+    meanwhile.
     """
     value = _body(kind, id, body)
     entity, errors = parse(value)
@@ -92,6 +111,8 @@ def put(
     for attempt in range(TRIES):
         expected = store.versions()
         before = store.find(kind, [id]).get(id)
+        if over is not None and before != over.entity:
+            raise Overtaken(f"{kind} {id} was changed since you opened it: open it again")
         _check_rights(store, caller, before, entity)
         with plan(Values([value]), store, known, now) as planned:
             if planned.expected[:2] != expected[:2]:
@@ -106,6 +127,33 @@ def put(
             after = cast(Entity, changes[0].after if changes else before)
             return Put(after, before is None, tuple(planned.warnings))
     raise CatalogConflict(f"{kind} {id}: others keep changing the catalogue: try again")
+
+
+def edit(
+    store: ManageStore,
+    known: Known,
+    caller: Caller,
+    kind: Kind,
+    id: str,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    now: datetime,
+) -> Put:
+    """Change some of what a thing says, whatever else others change of it meanwhile. Raises as `get` and `put` do."""
+    for attempt in range(TRIES):
+        entity = get(store, caller, kind, id)
+        body = msgspec.json.encode(change(plain(entity)))
+        try:
+            return put(store, known, caller, kind, id, body, now, over=Over(entity))
+        except Overtaken:
+            if attempt + 1 == TRIES:
+                raise
+    raise AssertionError("the last try returned or raised")
+
+
+def plain(entity: Entity) -> dict[str, Any]:
+    """Return an entity as the JSON of a body, which says neither kind nor id."""
+    value: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(entity))
+    return {name: part for name, part in value.items() if name not in ("kind", "id")}
 
 
 def delete(store: ManageStore, caller: Caller, kind: Kind, id: str, now: datetime) -> None:
@@ -175,6 +223,8 @@ def _body(kind: Kind, id: str, body: bytes) -> dict[str, object]:
         raise CatalogErrors([CatalogError("(body)", "no JSON", expected)], 1) from error
     if not isinstance(value, dict):
         raise CatalogErrors([CatalogError("(body)", type(value).__name__, f"an object: a {kind}")], 1)
+    if (name := repeated_name(body)) is not None:
+        raise CatalogErrors([CatalogError(ascii(name)[1:-1][:80], "the field again", "each field once")], 1)
     errors = [
         CatalogError(name, ascii(value[name])[:80], f"{wanted!r}, as in the path")
         for name, wanted in (("kind", kind), ("id", id))

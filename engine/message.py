@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contexts.context import Context, Vector
-from contexts.facets import SOFT_FACETS, context_blocks, prefer_blocks
+from contexts.facets import SOFT_FACETS, prefer_blocks
+from contexts.rungs import blocks_of, page_vector, reads_moment, reads_page, weather_of
 from engine.assemble import answered
 from engine.campaign import Size
 from engine.creative import Creative, ImagePart, Messages, OfferPart, Only, Part, messages
@@ -170,7 +171,7 @@ class Mixer:
 
     def _match(self, context: Context) -> NDArray[np.float64]:
         """Return (parts,) by how much the page's words make each part's response differ from its slot's."""
-        page = context.page.vector
+        page = page_vector(context)
         if page is None:
             return np.zeros(len(self.parts))
         near = np.zeros(self.shape)
@@ -198,7 +199,7 @@ class Mixer:
         """Return (parts,) by how much the parts' own preferences do so."""
         wish = np.zeros(len(self.parts))
         if self.prefers:
-            blocks = context_blocks(context.device, context.clock, context.weather)
+            blocks = blocks_of(context)
             for n, wished in self.prefers:
                 fits = [
                     float(wished[f] @ blocks[f]) for f in SOFT_FACETS if wished[f].any() and blocks[f].any()
@@ -306,16 +307,17 @@ class Mixture:
 
     def _because(self, part: Part) -> str:
         n = self.mixer.parts.index(part)
-        return f"{part.id}: match {self.offset[n]:+.2f}, learned {self.learned[n]:+.2f}"
+        shown = self.mixer.components[n][1].replace("/", " ", 1)
+        return f"{shown}: match {self.offset[n]:+.2f}, learned {self.learned[n]:+.2f}"
 
 
 def said_in(context: Context, section: str) -> Said:
     """Return what tokens may say in a context. On a page of an Article 9 topic its section is not named."""
-    weather = context.weather
+    weather = weather_of(context)
     return Said(
         weather.condition if weather is not None and weather.confidence >= SURE else None,
-        context.clock.part,
-        None if context.page.special or section == "other" else section,
+        context.clock.part if reads_moment(context) else None,
+        None if context.page.special or section == "other" or not reads_page(context) else section,
     )
 
 

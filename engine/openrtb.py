@@ -154,6 +154,7 @@ class Market:
         str, float
     ]  # how much one unit of it is, in each currency that may be told, itself among them
     categories: Categories
+    secure: bool = True  # whether its addresses may stand in a page that came over https
 
     def bids_in(self, allowed: Sequence[str]) -> str | None:
         """Return the currency to bid in, our own if it may be; None where none may."""
@@ -272,7 +273,7 @@ def lots_of(imps: Sequence[Imp], request: Asked, publisher: Publisher, market: M
     lots: list[Lot] = []
     for imp in imps:
         lot = _lot(imp, str(len(lots)), stored, blocked, market)
-        if lot is not None:
+        if lot is not None and lot.seat not in request.bseat and lot.seat in (request.wseat or (lot.seat,)):
             lots.append(lot)
     return tuple(lots)
 
@@ -313,6 +314,8 @@ def _lot(
         return None  # a publisher that registered its placements has no other
     registered = stored.get(own) if own is not None else None
     if imp.pmp is not None and is_on(imp.pmp.private_auction):
+        return None  # for holders of a deal alone
+    if is_on(imp.secure) and not market.secure:
         return None
     floor, currency = imp.bidfloor or 0.0, imp.bidfloorcur or "USD"
     floor_micros = market.micros(floor, currency)

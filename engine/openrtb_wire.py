@@ -137,6 +137,7 @@ class Imp(Struct, frozen=True):
     bidfloor: Annotated[float, Meta(ge=0)] | None = None
     bidfloorcur: str | None = None
     pmp: Pmp | None = None
+    secure: Flag = None  # whether everything has to come over https
     ext: ImpExt | None = None
 
 
@@ -289,6 +290,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     cur: Texts = ()
     bcat: Texts = ()
     badv: Texts = ()
+    wseat: Texts = ()  # the seats that alone may bid
+    bseat: Texts = ()  # those that may not
     cattax: Number | None = None
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 from contexts.context import PARTS_OF_DAY
+from contexts.rungs import RUNGS
 from engine.cache import Bounded
 from engine.decision import Events, Filled, Placement, Ranked
 from engine.events import KINDS, Asked, Event
@@ -26,10 +27,10 @@ from engine.snapshot import Snapshot
 from engine.tickets import DAY_MS, LETTERS, WEATHERS, Moment, Ticket, Tickets, event_of, hold_until
 from privacy.event_token import RANDOM_BYTES
 from privacy.visit import DEVICE_CLASSES
-from privacy.workload import MOST_WEIGHT
+from privacy.workload import MOST_WEIGHT, SLOTS
 
 if TYPE_CHECKING:
-    from engine.decide import Choice, Scene
+    from engine.scene import Choice, Scene
     from privacy.visit import Visit
 
 IMPRESSION, VIEWABLE, CLICK = LETTERS["impression"], LETTERS["viewable"], LETTERS["click"]
@@ -130,7 +131,8 @@ class Recorder:
             else:
                 stamped.append(self._stamped(place, write(at_ms, ahead, place.packed, random, slot)))
         if not visit.ivt:
-            self._notes.note(Asked(day, visit.publisher, section, choice.asked, len(places)), counted)
+            asked, filled = min(choice.asked, SLOTS), min(len(places), SLOTS)
+            self._notes.note(Asked(day, visit.publisher, section, asked, filled), counted)
         return choice.filled if strict else tuple(stamped)
 
     def _places(self, scene: Scene, visit: Visit, section: str, choice: Choice) -> tuple[_Place, ...]:
@@ -174,6 +176,7 @@ class Recorder:
             KINDS.index(entry.terms.kind),
             shown.price_micros,
             *_drawn(shown),
+            RUNGS.index(context.rung),
         )
         bounded = entry.terms.bounded and not entry.house and not visit.ivt
         return _Place(

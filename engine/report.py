@@ -26,16 +26,27 @@ BONFERRONI = 0.025  # of each part of a ratio, so that both hold in 95 of 100
 
 
 class Measure(NamedTuple):
-    """A column of numbers: from a table of days and, where there is one, a table of 28 days."""
+    """A column of numbers: from a table of days, or of 28 where no days are told, and one of 28 beside that of days.
+
+    `only` is the value of the table's dimension that no report has: of the others nothing is summed.
+    """
 
     name: str
     day: str
     long: str | None = None
+    only: tuple[str, str] | None = None
+
+    def narrowed(self, where: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+        """Return what of the table's cells is summed where `where` is asked."""
+        return where if self.only is None else {**where, self.only[0]: frozenset({self.only[1]})}
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What may be asked for. Of the first measure a row needs FLOOR; `owner` is the dimension that has a tenant."""
+    """What may be asked for. `owner` is the dimension that has a tenant.
+
+    A row needs FLOOR of the first measure; where the fill is told, of what was asked for: the first two together.
+    """
 
     name: str
     says: str
@@ -43,6 +54,12 @@ class Report:
     measures: tuple[Measure, ...]
     owner: str | None = None
     ctr: bool = False  # the second measure over the first is told, too
+    fill: bool = False  # the first measure over the first two is told, too
+
+    @property
+    def is_daily(self) -> bool:
+        """Say whether days are told; otherwise periods."""
+        return all(table(measure.day).days == 1 for measure in self.measures)
 
 
 REPORTS: Mapping[str, Report] = {
@@ -65,13 +82,25 @@ REPORTS: Mapping[str, Report] = {
         ),
         Report(
             "sections",
-            "impressions and revenue by section",
+            "impressions, placements that stayed empty, and revenue by section",
             ("publisher", "section"),
-            (Measure("impressions", "sections"), Measure("revenue_micros", "revenue")),
+            (
+                Measure("impressions", "placements", only=("outcome", "shown")),
+                Measure("unfilled", "placements", only=("outcome", "unfilled")),
+                Measure("revenue_micros", "revenue"),
+            ),
             "publisher",
+            fill=True,
         ),
         Report(
             "topics", "impressions by topic, of all sites", ("topic",), (Measure("impressions", "topics"),)
+        ),
+        Report(
+            "votes",
+            "what readers said of campaigns: not relevant, or too personal; in periods of 28 days",
+            ("campaign", "vote"),
+            (Measure("votes", "votes-28"),),
+            "campaign",
         ),
         Report(
             "moments",
@@ -103,7 +132,7 @@ class Value(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """Clicks per impression: the true ratio lies from `low` to `high` with a probability of 95 % or more."""
+    """A part of a whole: the true ratio lies from `low` to `high` with a probability of 95 % or more."""
 
     value: float
     low: float
@@ -118,6 +147,7 @@ class Row:
     values: tuple[Value, ...]
     ctr: Ratio | None = None
     merged: int = 0
+    fill: Ratio | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +227,7 @@ class Released:
         return any(self._budget.spent(scope) + wanted.micro_epsilon > CAP for scope in scopes)
 
     def _has(self, wanted: Table, day: int) -> bool:
-        query = query_of(wanted, day)
+        query = query_of(wanted, period_of(wanted, day)[0])
         if query not in self._there and self._budget.keeps(query):
             self._there.add(query)  # for ever
         return query in self._there
@@ -219,29 +249,26 @@ def answer(released: Released, query: Query, closed: int) -> Answer:
     """Answer from released tables. Raises QueryRefused where a day is missing; `closed` is the last closed day."""
     sums: dict[Key, list[_Sum]] = {}
     read: dict[QueryId, Release] = {}
-    lost = 0
     for place, measure in enumerate(query.report.measures):
-        parts = list(_parts(released, query, measure, closed))
-        lost += sum({part.table: part.micro_epsilon for part in parts}.values())
-        for part in parts:
+        for part in _parts(released, query, measure, closed):
             read[query_of(table(part.table), part.first)] = part
             named = part.dims
-            for cell, count in part.where(query.where):
+            for cell, count in part.where(measure.narrowed(query.where)):
                 values = dict(zip(named, cell, strict=True)) | {DAY: day_of(part.first).isoformat()}
                 key = tuple(values[dim] for dim in query.by)
                 row = sums.get(key)
                 if row is None:
                     row = sums[key] = [_Sum() for _ in query.report.measures]
                 row[place].add(count, part.noise)
-    ctr = query.report.ctr
-    rows, withheld = _told(sums, len(query.by), ctr)
+    rows, withheld = _told(sums, len(query.by), query.report)
     total = _summed(sums.values(), len(query.report.measures))
+    whole = _row(tuple(None for _ in query.by), total, len(sums), query.report)
     return Answer(
         query,
         tuple(rows),
-        _row(tuple(None for _ in query.by), total, len(sums), ctr) if total[0].count >= FLOOR else None,
+        whole if _is_told(total, query.report) else None,
         withheld,
-        lost,
+        sum({release.table: release.micro_epsilon for release in read.values()}.values()),
         tuple(sorted({release.mechanism for release in read.values()})),
         sum({release.table: release.delta for release in read.values()}.values()),
         tuple(sorted(read)),
@@ -273,8 +300,10 @@ def _parts(released: Released, query: Query, measure: Measure, closed: int) -> I
     """Yield the releases that tile the days of a question: long ones where they fit in and are there."""
     daily = table(measure.day)
     long = table(measure.long) if measure.long and DAY not in query.by else None
-    missing = []
+    missing: list[int] = []
     day = query.first
+    if daily.days > 1:
+        _require_whole(daily, query, released.days(daily, closed))
     while day <= query.last:
         if long is not None and day % long.days == 0 and day + long.days - 1 <= query.last:
             release = released.table(long, day)
@@ -287,9 +316,20 @@ def _parts(released: Released, query: Query, measure: Measure, closed: int) -> I
             missing.append(day)
         else:
             yield release
-        day += 1
+        day += daily.days
     if missing:
         raise _missing(released, daily, missing, closed)
+
+
+def _require_whole(told: Table, query: Query, there: range) -> None:
+    """Refuse days that are not whole periods of a table: of a part of one nothing is told. Raises QueryRefused."""
+    first, end = period_of(told, query.first), period_of(told, query.last)
+    if DAY in query.by:
+        raise QueryRefused("by", DAY, f"other dimensions: this is told by periods of {told.days} days")
+    if (query.first, query.last) != (first[0], end[-1]):
+        whole = there or range(first[0], end[-1] + 1)
+        expected = f"whole periods of {told.days} days, such as {day_of(whole[0])} to {day_of(whole[-1])}"
+        raise QueryRefused("from", f"{day_of(query.first)} to {day_of(query.last)}", expected)
 
 
 def _missing(released: Released, daily: Table, days: Sequence[int], closed: int) -> QueryRefused:
@@ -309,7 +349,7 @@ def _missing(released: Released, daily: Table, days: Sequence[int], closed: int)
 _Below = dict[tuple[str | None, ...], tuple[list[_Sum], int]]
 
 
-def _told(sums: Mapping[Key, list[_Sum]], width: int, ctr: bool) -> tuple[list[Row], int]:
+def _told(sums: Mapping[Key, list[_Sum]], width: int, report: Report) -> tuple[list[Row], int]:
     """Give the rows that are told, and how many are left out because nothing above them reaches the floor."""
     rows: list[Row] = []
     below: _Below = {key: (row, 1) for key, row in sums.items()}
@@ -321,12 +361,16 @@ def _told(sums: Mapping[Key, list[_Sum]], width: int, ctr: bool) -> tuple[list[R
         for key, parts in upper.items():
             row = parts[0][0] if len(parts) == 1 else _summed((r for r, _ in parts), len(parts[0][0]))
             merged = sum(many for _, many in parts)
-            if row[0].count >= FLOOR:
-                rows.append(_row(key, row, merged if kept < width else 0, ctr))
+            if _is_told(row, report):
+                rows.append(_row(key, row, merged if kept < width else 0, report))
             else:
                 below[key] = row, merged
     rows.sort(key=lambda row: tuple((part is None, part or "") for part in row.key))
     return rows, sum(merged for _, merged in below.values())
+
+
+def _is_told(row: Sequence[_Sum], report: Report) -> bool:
+    return sum(one.count for one in row[: 2 if report.fill else 1]) >= FLOOR
 
 
 def _summed(rows: Iterable[Sequence[_Sum]], measures: int) -> list[_Sum]:
@@ -337,9 +381,11 @@ def _summed(rows: Iterable[Sequence[_Sum]], measures: int) -> list[_Sum]:
     return total
 
 
-def _row(key: tuple[str | None, ...], sums: Sequence[_Sum], merged: int, ctr: bool) -> Row:
+def _row(key: tuple[str | None, ...], sums: Sequence[_Sum], merged: int, report: Report) -> Row:
     values = tuple(Value(one.count, one.margin()) for one in sums)
-    return Row(key, values, _ctr(*sums) if ctr else None, merged)
+    return Row(
+        key, values, _ctr(*sums) if report.ctr else None, merged, _fill(*sums[:2]) if report.fill else None
+    )
 
 
 def _ctr(shown: _Sum, clicked: _Sum) -> Ratio | None:
@@ -350,3 +396,14 @@ def _ctr(shown: _Sum, clicked: _Sum) -> Ratio | None:
     low = max(0.0, (clicked.count - narrow) / (shown.count + wide))
     high = min(1.0, max(0.0, (clicked.count + narrow) / (shown.count - wide)))
     return Ratio(min(1.0, max(0.0, clicked.count / shown.count)), low, high)
+
+
+def _fill(shown: _Sum, unfilled: _Sum) -> Ratio | None:
+    """Give what was shown of what was asked for with an interval, where that is surely above the floor."""
+    wide, narrow = shown.margin(BONFERRONI), unfilled.margin(BONFERRONI)
+    if shown.count - wide + unfilled.count - narrow < FLOOR:
+        return None
+    most, least = (max(0, shown.count + sign * wide) for sign in (1, -1))
+    empty, full = (max(0, unfilled.count + sign * narrow) for sign in (1, -1))
+    seen, left = max(0, shown.count), max(0, unfilled.count)
+    return Ratio(seen / (seen + left), least / (least + empty), most / (most + full))

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.errors import ReportError
 from engine.report import Answer
-from engine.report_show import facts, names, plain
+from engine.report_show import facts, names, plain, ratios
 from privacy.release import day_of
 from privacy.workload import UNIT
 
@@ -32,12 +32,11 @@ def parquet_of(answer: Answer) -> bytes:
     except ImportError as error:
         raise ReportError("Parquet needs PyArrow, which is not installed: pip install pyarrow") from error
     columns = names(answer)
+    parts = [f"{name}{end}" for name, _ in ratios(answer.query.report) for end in ("", "_low", "_high")]
     kinds = {
         **dict.fromkeys(answer.query.by, pyarrow.string()),
-        **dict.fromkeys(columns[-3:], pyarrow.float64()),
+        **dict.fromkeys(parts, pyarrow.float64()),
     }
-    if not answer.query.report.ctr:
-        kinds = dict.fromkeys(answer.query.by, pyarrow.string())
     schema = pyarrow.schema(
         [(name, kinds.get(name, pyarrow.int64())) for name in columns],
         metadata={

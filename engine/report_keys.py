@@ -14,6 +14,7 @@ from functools import cache
 from typing import Protocol
 
 from contexts.context import PARTS_OF_DAY
+from contexts.rungs import RUNGS
 from contexts.taxonomy import content_taxonomy
 from engine.campaign import Campaign, Publisher
 from engine.change import Entity, Kind
@@ -23,7 +24,7 @@ from engine.sections import OTHER
 from privacy.release import Axis, Key
 from privacy.special_categories import SPECIAL_CATEGORIES
 from privacy.visit import CONDITIONS, DEVICE_CLASSES
-from privacy.workload import Table
+from privacy.workload import OUTCOMES, Table
 
 UNKNOWN = ""  # a topic or weather that nobody knows
 
@@ -65,6 +66,8 @@ class Keys:
         match table.dims:
             case ("publisher", "section") as dims:
                 return (Axis(dims, self.sections),)
+            case ("publisher", "section", "outcome"):
+                return (Axis(("publisher", "section"), self.sections), Axis(("outcome",), _single(OUTCOMES)))
             case ("campaign", "creative") as dims:
                 return (Axis(dims, self.creatives),)
             case ("topic",):
@@ -86,6 +89,8 @@ class Keys:
                 return _single(beside for _, beside in topics().values())
             case "vote":
                 return _single(VOTES)
+            case "rung":
+                return _single(rung for rung in RUNGS if rung)
             case "sum":
                 return _single(("shown", "weighted"))
             case "part":

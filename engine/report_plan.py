@@ -171,7 +171,12 @@ def forecast(
     if not 1 <= days <= 365:
         raise QueryRefused("days", "a number out of range", "from 1 to 365")
     known = ask(report, closed, closed).report
-    there = released.days(table(known.measures[0].day), closed)[-LOOKED_BACK:]
+    daily = table(known.measures[0].day)
+    if daily.days > 1:
+        raise QueryRefused(
+            "report", f"one by periods of {daily.days} days", "a report of days, such as topics"
+        )
+    there = released.days(daily, closed)[-LOOKED_BACK:]
     if len(there) < 2:
         raise QueryRefused(
             "report", "fewer than two released days", "a day after the second release", now=True
@@ -179,9 +184,9 @@ def forecast(
     query = ask(report, there[0], there[-1], where=where)
     by_key: dict[tuple[str, ...], list[int]] = {}
     for place, day in enumerate(there):
-        release = released.table(table(known.measures[0].day), day)
-        for key, count in release.where(query.where) if release else ():
-            by_key.setdefault(key, [0] * len(there))[place] = count
+        release = released.table(daily, day)
+        for cell, count in release.where(known.measures[0].narrowed(query.where)) if release else ():
+            by_key.setdefault(cell[: len(known.dims)], [0] * len(there))[place] = count
     for key, counts in sorted(by_key.items()):
         mean, spread = fmean(counts), variance(counts)
         off = 1.96 * sqrt(spread * (days + days * days / len(counts)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
+from typing import Literal
 
 from contexts.taxonomy import content_taxonomy
-from engine.report import DAY, FLOOR, Answer, Row
+from engine.report import DAY, FLOOR, Answer, Ratio, Report, Row
 from privacy.noise import MICRO
 from privacy.release import GROUPS, day_of
 from privacy.workload import UNIT, total
@@ -53,7 +54,14 @@ def names(answer: Answer) -> list[str]:
     found = [*answer.query.by, "merged"]
     for measure in answer.query.report.measures:
         found += [measure.name, f"{measure.name}_margin95"]
-    return [*found, "ctr", "ctr_low", "ctr_high"] if answer.query.report.ctr else found
+    for name, _ in ratios(answer.query.report):
+        found += [name, f"{name}_low", f"{name}_high"]
+    return found
+
+
+def ratios(report: Report) -> list[tuple[Literal["ctr", "fill"], str]]:
+    """Give the ratios that a report tells, with what a person calls them."""
+    return [*([("ctr", "CTR")] if report.ctr else []), *([("fill", "fill")] if report.fill else [])]  # type: ignore[list-item]  # both are literals
 
 
 def plain(answer: Answer, row: Row) -> list[str | int | float | None]:
@@ -61,8 +69,9 @@ def plain(answer: Answer, row: Row) -> list[str | int | float | None]:
     cells: list[str | int | float | None] = [*row.key, row.merged]
     for value in row.values:
         cells += [value.value, value.margin95]
-    if answer.query.report.ctr:
-        cells += row.ctr if row.ctr is not None else [None, None, None]
+    for name, _ in ratios(answer.query.report):
+        ratio: Ratio | None = getattr(row, name)
+        cells += [None, None, None] if ratio is None else ratio
     return cells
 
 
@@ -84,9 +93,14 @@ def number(measure: str, value: int) -> str:
 
 def measure_title(name: str) -> str:
     """Name a measure for a person."""
-    return {"impressions": "impressions", "clicks": "clicks", "page_views": "page views", _MONEY: "revenue"}[
-        name
-    ]
+    return {_MONEY: "revenue"}.get(name, name.replace("_", " "))
+
+
+def interval(ratio: Ratio | None) -> str:
+    """Write a ratio with its interval."""
+    if ratio is None:
+        return "–"
+    return f"{percent(ratio.value)} ({percent(ratio.low)} to {percent(ratio.high)})"
 
 
 def percent(value: float) -> str:
@@ -107,17 +121,9 @@ def lines(answer: Answer) -> Iterator[str]:
             f"{number(m, v.value)} ± {number(m, v.margin95)}"
             for m, v in zip(measures, row.values, strict=True)
         ]
-        if answer.query.report.ctr:
-            ratio = row.ctr
-            shown = (
-                "-"
-                if ratio is None
-                else f"{percent(ratio.value)} ({percent(ratio.low)}-{percent(ratio.high)})"
-            )
-            cells.append(shown)
+        cells += [interval(getattr(row, name)) for name, _ in ratios(answer.query.report)]
         table.append([title, *cells])
-    if answer.query.report.ctr:
-        head.append("CTR (interval)")
+    head += [f"{title} (interval)" for _, title in ratios(answer.query.report)]
     if not table:
         yield f"no row reaches {FLOOR}"
     else:

@@ -14,13 +14,13 @@ from contexts.facets import (
     SOFT_FACETS,
     Facet,
     SoftFacet,
-    context_blocks,
     effective_weights,
     most_fits,
     normalisers,
     reweighing,
     weather_confidence,
 )
+from contexts.rungs import blocks_of, page_vector, weather_of
 from contexts.senses import Senses
 from engine.cache import Bounded
 from engine.campaign import Publisher
@@ -106,22 +106,22 @@ class Moods:
 
     def of(self, context: Context) -> Mood:
         """Return what the soft facets of a context give."""
-        page, weather = context.page, context.weather
-        key = (page.vector is not None, page.confidence, weather_confidence(weather))
+        known = page_vector(context) is not None
+        key = (known, context.page.confidence, weather_confidence(weather_of(context)))
         weighing = self._weighings.get(key)
         if weighing is None:
             weighing = self._weigh(context)
             self._weighings.put(key, weighing)
-        blocks = context_blocks(context.device, context.clock, weather)
+        blocks = blocks_of(context)
         parts = {facet: self._part(weighing, facet, blocks[facet]) for facet in SOFT_FACETS}
         device, time, sky = parts.values()
         return Mood(blocks, weighing.weights, weighing.factor, parts, device + time + sky, weighing.reweighed)
 
     def _weigh(self, context: Context) -> _Weighing:
         snapshot, standing = self._snapshot, self._snapshot.manifest.weights
-        page = context.page
-        weights = effective_weights(standing, page_known=page.vector is not None, weather=context.weather)
-        weights["page"] *= page.confidence
+        known, weather = page_vector(context) is not None, weather_of(context)
+        weights = effective_weights(standing, page_known=known, weather=weather)
+        weights["page"] *= context.page.confidence
         factor = reweighing(standing, weights)[snapshot.stated]
         scale = factor / normalisers(snapshot.stated, standing)
         return _Weighing(weights, factor, scale, bool(np.any(factor != 1.0)))
@@ -155,7 +155,7 @@ def soften(
     `focused` is the page's vector drawn to the offer, `mood` that of the context, where they are known.
     """
     mood = mood or Moods(snapshot).of(context)
-    page = context.page.vector
+    page = page_vector(context)
     if focused is None and page is not None:
         focused = snapshot.focus(page)
     return Soft(mood, snapshot.layout.query(focused, mood.blocks, mood.weights))
@@ -273,6 +273,8 @@ def place_rules(view: View, publisher: Publisher, placement: Placement, *, house
     if not house and snapshot.floors:
         content = view.bitmap(("least", floor), lambda: Eligible.from_mask(snapshot.floor <= floor).words)
         found.append(("least floor that the campaign asks", content))
+    if placement.payers not in ("any", "house" if house else "paid"):
+        found.append((f"only {placement.payers} campaigns", np.zeros(snapshot.width, np.uint64)))
     if placement.auction or placement.impressions_only:
         by_impressions = view.bitmap(("paid by impressions",), partial(_by_impressions, snapshot))
         found.append(("paid by impressions", by_impressions))
@@ -302,7 +304,7 @@ def eligible(view: View, rules: list[Predicate], among: Words) -> Eligible:
 def taken(view: View, publisher: Publisher, placement: Placement, *, house: bool) -> Words:
     """Return the creatives that pass the rules of a placement and its publisher; made once a view."""
     asked = (placement.formats, placement.sizes, placement.floor_micros, placement.native)
-    paid = (placement.auction, placement.impressions_only)
+    paid = (placement.auction, placement.impressions_only, placement.payers)
     key = ("taken", publisher.id, asked, placement.block_advertisers, placement.block_categories, paid, house)
     return view.bitmap(
         key, lambda: conjunction(place_rules(view, publisher, placement, house=house), view.snapshot.width)

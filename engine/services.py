@@ -192,6 +192,8 @@ class Services:
             request_id=self.new_id,
             chance=random_bytes,
             recorder=recorder,
+            ladder_percent=config.ladder_percent,
+            holdout_percent=config.holdout_percent,
         )
         self.weeks: Weeks | WeeksElsewhere | None = None
         self.consents: Consents | None = None

@@ -7,7 +7,7 @@ on other page views would let one of them change the counts of many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,8 +39,17 @@ COLUMNS = {
     "price_micros": "int64",
     "message": "string",
     "weight_milli": "int64",
+    "rung": "string",
 }
-EVENTS = "events"  # the table, wherever it is
+# What decisions of a day were asked for, added up by section, and how much of it was filled: of each at most SLOTS.
+DECIDED_COLUMNS = {
+    "day": "int64",
+    "publisher": "string",
+    "section": "string",
+    "asked": "int64",
+    "filled": "int64",
+}
+EVENTS, DECIDED = "events", "decided"  # the tables, wherever they are
 MEMORY = "1GB"  # that DuckDB may take; beyond, it writes to its temporary folder
 THREADS = 2
 _MOST_DIMS = 4
@@ -53,7 +62,9 @@ class Tally(Protocol):
         """Return the true counts of the cells that are not empty. Never to be told: noise comes next."""
 
 
-def cells(events: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table]) -> ir.Table:
+def cells(
+    events: ir.Table, decided: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table]
+) -> ir.Table:
     """Give the expression: rows of (table, k0, k1, k2, k3, n), those keys that a table has not as ''.
 
     `topics` says of each topic (column `id`) as what it is told where it stands alone (`alone`) and beside another
@@ -65,14 +76,34 @@ def cells(events: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table])
     counted = counted.left_join(topics, counted["topic"] == topics["id"])
     within = ibis.window(group_by=[counted["view"], counted["kind"]], order_by=[counted["slot"]])
     counted = counted.mutate(nth=ibis.row_number().over(within))
+    impressions = counted.filter((counted["kind"] == "impression") & (counted["slot"] < SLOTS))
     rows = {
-        "impression": counted.filter((counted["kind"] == "impression") & (counted["slot"] < SLOTS)),
+        "impression": impressions,
+        "placement": _placements(impressions, decided.filter(decided["day"] == day)),
         "click": counted.filter((counted["kind"] == "click") & (counted["nth"] == 0)),
         "view": counted.filter((counted["kind"] == "impression") & (counted["nth"] == 0)),
         "money": _billed(counted),
         "vote": _votes(counted),
     }
     return ibis.union(*(_one(table, rows[table.kind]) for table in tables), distinct=False)
+
+
+def _placements(impressions: ir.Table, decided: ir.Table) -> ir.Table:
+    """Give a row for each impression, and one for what each section was asked and had nothing for."""
+    import ibis
+
+    one = ibis.literal(1).cast("int64")
+    empty = (decided["asked"] - decided["filled"]).cast("int64")
+    parts = (
+        rows.select(
+            *(rows[name].cast("string").name(name) for name in ("publisher", "section")),
+            outcome=ibis.literal(outcome),
+            placements=placements,
+        )
+        for rows, outcome, placements in ((impressions, "shown", one), (decided, "unfilled", empty))
+    )
+    told = ibis.union(*parts, distinct=False)
+    return told.filter(told["placements"] > 0)
 
 
 def _votes(counted: ir.Table) -> ir.Table:
@@ -102,12 +133,16 @@ def _one(table: Table, rows: ir.Table) -> ir.Table:
         rows = _components(rows)
     if "sum" in table.dims:
         rows = _sums(rows)
+    if "rung" in table.dims:
+        rows = rows.filter(rows["rung"].fill_null("") != "")  # others were put on none
     columns = [rows[topic if dim == "topic" else dim].fill_null("") for dim in table.dims]
     columns += [ibis.literal("")] * (_MOST_DIMS - len(columns))
     keys = {f"k{number}": column for number, column in enumerate(columns)}
     each = ibis.literal(1)
-    if table.kind == "money" or "sum" in table.dims:
-        each = rows["billed" if table.kind == "money" else "weight"]
+    if "sum" in table.dims:
+        each = rows["weight"]
+    elif table.kind in ("money", "placement"):
+        each = rows["billed" if table.kind == "money" else "placements"]
     told = rows.select(table=ibis.literal(table.name), **keys, each=each.cast("int64"))
     grouped = told.group_by(["table", *keys])
     return grouped.agg(n=told["each"].sum().cast("int64"))
@@ -142,6 +177,9 @@ class Rows(Protocol):
     def batches(self, day: int) -> Iterator[list[tuple[Any, ...]]]:
         """Yield a day's rows, in the order of COLUMNS, as one consistent state."""
 
+    def decided(self, day: int) -> list[tuple[Any, ...]]:
+        """Return what a day's decisions were asked, in the order of DECIDED_COLUMNS."""
+
 
 class DuckTally:
     """Satisfies Tally: rows of the embedded store, counted by DuckDB in memory."""
@@ -152,31 +190,40 @@ class DuckTally:
     def __call__(self, day: int, tables: Sequence[Table]) -> Counts:
         """Return the counts."""
         ibis, pyarrow = _libraries()
-        types = [pyarrow.field(n, getattr(pyarrow, _ARROW[kind])()) for n, kind in COLUMNS.items()]
-        schema = pyarrow.schema(types)
         engine = ibis.duckdb.connect(":memory:", memory_limit=MEMORY, threads=THREADS)
         try:
             engine.raw_sql("ATTACH ':memory:' AS day (COMPRESS)")
             engine.raw_sql("USE day")
-            engine.create_table(EVENTS, schema=ibis.schema(COLUMNS))
-            with ThreadPoolExecutor(1) as inserter:  # the next rows are read meanwhile
-                inserted: Future[None] | None = None
-                for rows in self._rows.batches(day):
-                    columns = [list(column) for column in zip(*rows, strict=True)]
-                    batch = pyarrow.table(columns, schema=schema)
-                    if inserted is not None:
-                        inserted.result()
-                    inserted = inserter.submit(_insert, engine, batch)
-                if inserted is not None:
-                    inserted.result()
+            for name, columns, batches in (
+                (EVENTS, COLUMNS, self._rows.batches(day)),
+                (DECIDED, DECIDED_COLUMNS, iter([self._rows.decided(day)])),
+            ):
+                types = [pyarrow.field(n, getattr(pyarrow, _ARROW[kind])()) for n, kind in columns.items()]
+                engine.create_table(name, schema=ibis.schema(columns))
+                _fill(engine, name, pyarrow.schema(types), filter(None, batches))
             return counted_by(engine, self._topics, day, tables)
         finally:
             engine.disconnect()
 
 
-def _insert(engine: Any, batch: Any) -> None:
+def _fill(engine: Any, name: str, schema: Any, batches: Iterable[list[tuple[Any, ...]]]) -> None:
+    """Insert rows into a table; while some are inserted, the next are read."""
+    _, pyarrow = _libraries()
+    with ThreadPoolExecutor(1) as inserter:
+        inserted: Future[None] | None = None
+        for rows in batches:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            batch = pyarrow.table(columns, schema=schema)
+            if inserted is not None:
+                inserted.result()
+            inserted = inserter.submit(_insert, engine, name, batch)
+        if inserted is not None:
+            inserted.result()
+
+
+def _insert(engine: Any, name: str, batch: Any) -> None:
     engine.con.register("batch", batch)
-    engine.raw_sql(f"INSERT INTO {EVENTS} SELECT * FROM batch")  # noqa: S608 - a constant
+    engine.raw_sql(f"INSERT INTO {name} SELECT * FROM batch")  # noqa: S608 - a constant
     engine.con.unregister("batch")
 
 
@@ -208,7 +255,7 @@ def counted_by(engine: Any, topics: Topics, day: int, tables: Sequence[Table]) -
     columns = zip(*((topic, *told) for topic, told in topics.items()), strict=True)
     told = ibis.memtable(pyarrow.table(dict(zip(names, map(list, columns), strict=True))))
     try:
-        result = engine.to_pyarrow(cells(engine.table(EVENTS), told, day, tables))
+        result = engine.to_pyarrow(cells(engine.table(EVENTS), engine.table(DECIDED), told, day, tables))
     except Exception as error:
         raise ReportError(f"the engine does not count: {type(error).__name__}") from error
     for rows in result.to_batches(max_chunksize=100_000):

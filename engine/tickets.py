@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from contexts.context import PARTS_OF_DAY
+from contexts.rungs import RUNGS
 from engine.events import KINDS, TOKEN_S, VOTE_SLOT, VOTES, Event, Kind, Row
 from privacy.event_token import Opened, Sealer
 from privacy.visit import CONDITIONS, DEVICE_CLASSES
@@ -47,6 +48,7 @@ class Ticket(Struct, frozen=True, array_like=True):
     message: str = ""  # ids of the parts that were shown
     propensity_ppm: int = 1_000_000
     weight_milli: int = 0  # how much more often the challenger would have drawn it; 0: there was none
+    rung: int = 0  # in RUNGS
 
 
 class Moment(NamedTuple):
@@ -96,6 +98,7 @@ def event_of(kind: Kind, moment: Moment, ticket: Ticket, view: bytes, slot: int,
         ticket.message,
         ticket.propensity_ppm,
         ticket.weight_milli,
+        RUNGS[ticket.rung],
     )
     return Event(row, moment.day + moment.ahead, hold_until(moment.at_ms))
 

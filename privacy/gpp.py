@@ -14,12 +14,14 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from privacy import tcf
-from privacy.iab_bits import Bits, Ids, StringError, check_text
+from privacy.iab_bits import Bits, Broken, Ids, Rule, StringError, check_text
 
 TCF_EU, TCF_CANADA, US_PRIVACY, US_NATIONAL = 2, 5, 6, 7
 # Encoders fill up to whole bytes and then to whole characters of six bits, which takes fewer than 12 bits.
 _PADDING = 12
-_US_PRIVACY = re.compile(r"1[YN-][YN-][YN-]", re.ASCII)
+_US_PRIVACY = re.compile(r"[0-9A-Za-z_-]{4}", re.ASCII)
+_NATIONAL_1_CHARACTERS = (10, 11)  # 60 bits, filled up or not
+_US_PRIVACY_FIELDS = ("Notice", "OptOutSale", "LspaCovered")
 _OPT_OUTS = ("SaleOptOut", "SharingOptOut", "TargetedAdvertisingOptOut")
 # 1: no consent to uses beyond what the data was collected for.
 _OTHER_USES = ("PersonalDataConsents", "AdditionalDataProcessingConsent")
@@ -81,48 +83,67 @@ class GppString:
 @lru_cache(maxsize=256)  # in memory only, as with TC strings
 def decode(text: str) -> GppString:
     """Return what a GPP string says. Raises StringError where its form breaks any rule."""
-    return read(text)
+    said, broken = read(text)
+    if broken:
+        raise StringError(broken[0])
+    return said
 
 
-def read(text: str) -> GppString:
-    """Do what `decode` does, and remember nothing."""
+def read(text: str) -> tuple[GppString, tuple[Rule, ...]]:
+    """Return what a GPP string's bits say, and each rule of its form that they break. Nothing is remembered.
+
+    Sections that are not known are left out. A string that breaks any rule must not be relied on: `decode` refuses it.
+    Raises StringError where bits are missing or their meaning is not known.
+    """
+    if not text:
+        return GppString({}), ("empty",)
     check_text(text)
+    broken = Broken()
     header, *bodies = text.split("~")
-    numbers = _header(header)
+    numbers = _header(header, broken)
     if len(numbers) != len(bodies):
-        raise StringError("sections")
-    return GppString({number: _section(number, body) for number, body in zip(numbers, bodies, strict=True)})
+        raise broken.stop("sections")
+    sections: dict[int, Section] = {}
+    for number, body in zip(numbers, bodies, strict=True):
+        found = _section(number, body, broken)
+        if found is None:
+            broken.note("section")
+        else:
+            sections[number] = found
+    return GppString(sections), tuple(broken.rules)
 
 
-def _header(text: str) -> list[int]:
-    bits = Bits(text)
+def _header(text: str, broken: Broken) -> list[int]:
+    bits = Bits(text, broken)
     if bits.number(6) != 3 or bits.number(6) != 1:
-        raise StringError("version")
+        raise broken.stop("version")
     numbers = list(bits.fibonacci_ranges(65535))
     bits.end(_PADDING)
     return numbers
 
 
-def _section(number: int, body: str) -> Section:
+def _section(number: int, body: str, broken: Broken) -> Section | None:
     if number == TCF_EU:
-        return tcf.read(body)
+        return tcf.read_segments(body, broken)
     if number == TCF_CANADA:
-        return _canadian(body)
+        return _canadian(body, broken)
     if number == US_PRIVACY:
-        return _us_privacy(body)
+        return _us_privacy(body, broken)
     if number == US_NATIONAL:
-        return _us_national(body)
+        return _us_national(body, broken)
     if number not in STATES:
-        raise StringError("section")
-    return _us_state(STATES[number], body)
+        return None
+    return _us_state(STATES[number], body, broken)
 
 
-def _us_privacy(body: str) -> UsSection:
+def _us_privacy(body: str, broken: Broken) -> UsSection:
     if not _US_PRIVACY.fullmatch(body):
-        raise StringError("value")
-    return UsSection(
-        "uspv1", {"Version": 1, "Notice": body[1], "OptOutSale": body[2], "LspaCovered": body[3]}
-    )
+        raise broken.stop("value")
+    version, said = body[0], body[1:]
+    if version != "1" or not {*said} <= {*"YN-"}:
+        broken.note("value")
+    number = int(version) if version.isdigit() else version
+    return UsSection("uspv1", {"Version": number, **dict(zip(_US_PRIVACY_FIELDS, said, strict=True))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,32 +157,34 @@ class State:
     sensitive: int = 0  # how many numbers a second segment about sensitive data holds
 
 
-def _us_national(body: str) -> UsSection:
-    version = Bits(body.partition(".")[0]).number(6)
-    return _us_state(NATIONAL_1 if version == 1 else NATIONAL_2, body, version=1 if version == 1 else 2)
+def _us_national(body: str, broken: Broken) -> UsSection:
+    # The length tells the two layouts apart, also where the version was damaged.
+    if len(body.partition(".")[0]) in _NATIONAL_1_CHARACTERS:
+        return _us_state(NATIONAL_1, body, broken)
+    return _us_state(NATIONAL_2, body, broken, version=2)
 
 
-def _us_state(state: State, body: str, version: int = 1) -> UsSection:
+def _us_state(state: State, body: str, broken: Broken, version: int = 1) -> UsSection:
     core, *more = body.split(".")
-    bits = Bits(core)
+    bits = Bits(core, broken)
     fields: dict[str, Any] = {state.version: bits.number(6)}
     if fields[state.version] != version:
-        raise StringError("version")
+        broken.note("version")  # what follows is read as the known one is laid out
     _numbers(bits, state.layout, fields)
     bits.end(_PADDING)
     if not 1 <= fields["MspaCoveredTransaction"] <= 2:
-        raise StringError("value")
+        broken.note("value")
     gpc = None
     second = state.gpc or state.sensitive > 0
     if len(more) > second:
-        raise StringError("segments")
-    if more:
-        bits = Bits(more[0])
+        broken.note("segments")
+    if more and second:
+        bits = Bits(more[0], broken)
         if state.sensitive:
             _numbers(bits, (("SensitiveDataProcessing", state.sensitive),), fields)
         else:
             if bits.number(2) != 1:
-                raise StringError("segments")
+                broken.note("segments")
             gpc = bits.flag()
         bits.end(_PADDING)
     return UsSection(state.name, fields, gpc)
@@ -171,36 +194,41 @@ def _numbers(bits: Bits, layout: Layout, fields: dict[str, Any]) -> None:
     for name, count in layout:
         numbers = tuple(bits.number(2) for _ in range(count))
         if 3 in numbers:
-            raise StringError("value")
+            bits.broken.note("value")
         fields[name] = numbers[0] if count == 1 else numbers
 
 
-def _canadian(body: str) -> CanadianConsent:
+def _canadian(body: str, broken: Broken) -> CanadianConsent:
     core, *others = body.split(".")
-    said = _either(core, _canadian_core)
+    said = _either(core, _canadian_core, broken)
     for segment in others:
-        kind = Bits(segment).number(3)
+        kind = Bits(segment, broken).number(3)
         if kind not in (1, 3):
-            raise StringError("segments")
+            raise broken.stop("segments")
         name = "disclosed" if kind == 1 else "publisher"
         if name in said:
-            raise StringError("segments")
-        said[name] = _either(segment, _canadian_disclosed) if kind == 1 else _canadian_publisher(segment)
+            broken.note("segments")
+        said[name] = (
+            _either(segment, _canadian_disclosed, broken)
+            if kind == 1
+            else _canadian_publisher(Bits(segment, broken))
+        )
     return CanadianConsent(**said)
 
 
-def _either(segment: str, reader: Callable[[str, _Ranges], _T]) -> _T:
+def _either(segment: str, reader: Callable[[Bits, _Ranges], _T], broken: Broken) -> _T:
     """Read a segment with ids in Fibonacci coding, as specified, or else in 16 bits, as encoders once did."""
+    trial = Broken()
     try:
-        return reader(segment, Bits.fibonacci_ranges)
+        found = reader(Bits(segment, trial), Bits.fibonacci_ranges)
     except StringError:
-        return reader(segment, Bits.ranges)
+        return reader(Bits(segment, broken), Bits.ranges)
+    return reader(Bits(segment, broken), Bits.ranges) if trial.rules else found
 
 
-def _canadian_core(segment: str, ranges: _Ranges) -> dict[str, Any]:
-    bits = Bits(segment)
+def _canadian_core(bits: Bits, ranges: _Ranges) -> dict[str, Any]:
     if bits.number(6) != 1:
-        raise StringError("version")
+        raise bits.broken.stop("version")
     said: dict[str, Any] = {"created": bits.moment(), "updated": bits.moment(), "cmp": bits.number(12)}
     bits.number(12 + 6)  # the CMP's version and screen
     bits.letters()
@@ -216,20 +244,18 @@ def _canadian_core(segment: str, ranges: _Ranges) -> dict[str, Any]:
     )
     bits.end(_PADDING)
     if said["cmp"] in (0, 1):
-        raise StringError("cmp")
+        bits.broken.note("cmp")
     return said
 
 
-def _canadian_disclosed(segment: str, ranges: _Ranges) -> Ids:
-    bits = Bits(segment)
+def _canadian_disclosed(bits: Bits, ranges: _Ranges) -> Ids:
     bits.number(3)
     disclosed = _vendors(bits, ranges)
     bits.end(_PADDING)
     return disclosed
 
 
-def _canadian_publisher(segment: str) -> tcf.PublisherPurposes:
-    bits = Bits(segment)
+def _canadian_publisher(bits: Bits) -> tcf.PublisherPurposes:
     bits.number(3)
     purposes = tcf.publisher_purposes(bits)
     bits.end(_PADDING)

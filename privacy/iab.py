@@ -63,7 +63,7 @@ def restrict(
                 if section.objects():
                     left = _NONE
             elif not sections or number in sections or (gdpr == 1 and number == gpp_string.TCF_EU):
-                if rule := _unlawful(section, now):
+                if rule := unlawful(section, now):
                     return _NONE, f"gpp_{rule}"
                 left = frozenset(purpose for purpose in left if _consented(section, purpose, role, vendor_id))
                 heard = heard or number == gpp_string.TCF_EU
@@ -123,10 +123,13 @@ def refuses_selection(
     )
 
 
-def _unlawful(section: tcf_string.ConsentString | gpp_string.CanadianConsent, now: datetime) -> Rule | None:
+def unlawful(section: gpp_string.Section, now: datetime) -> Rule | None:
+    """Return why a well-formed section must not be relied on at `now` (aware), None where it may be."""
     if isinstance(section, tcf_string.ConsentString):
         return tcf_string.unlawful(section, now)
-    return tcf_string.out_of_time(section.created, section.updated, now)
+    if isinstance(section, gpp_string.CanadianConsent):
+        return tcf_string.out_of_time(section.created, section.updated, now)
+    return None
 
 
 def _consented(

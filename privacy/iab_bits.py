@@ -11,7 +11,8 @@ from typing import Literal
 
 from privacy.errors import PrivacyError
 
-# Why a string is refused. Those up to "restriction" concern its form, the rest what it may mean today.
+# Why a string is refused. Reading stops where bits are missing or of no known layout; a string that breaks any other
+# rule of its form (up to "value") is read to its end and refused then, and the rest concerns what it may mean today.
 Rule = Literal[
     "empty",
     "macro",  # a placeholder that nobody filled in, such as ${GDPR_CONSENT_755}
@@ -76,14 +77,38 @@ def check_text(text: str) -> None:
         raise StringError("macro")
 
 
+class Broken:
+    """The rules that a string breaks, each once, in the order in which they were found."""
+
+    __slots__ = ("rules",)
+
+    def __init__(self) -> None:
+        self.rules: list[Rule] = []
+
+    def note(self, rule: Rule) -> None:
+        """Note a rule, and let reading go on."""
+        if rule not in self.rules:
+            self.rules.append(rule)
+
+    def stop(self, rule: Rule) -> StringError:
+        """Return the error of a string that cannot be read on: it names the first rule that was broken."""
+        self.note(rule)
+        return StringError(self.rules[0])
+
+
 class Bits:
-    """A segment in base64url, read from its front. Each method raises StringError by the rule that is broken."""
+    """A segment in base64url, read from its front.
 
-    __slots__ = ("_at", "_bits")
+    What a broken rule leaves readable is read as it stands, and the rule is noted in `broken`. Raises StringError
+    where bits are missing.
+    """
 
-    def __init__(self, segment: str) -> None:
+    __slots__ = ("_at", "_bits", "broken")
+
+    def __init__(self, segment: str, broken: Broken) -> None:
+        self.broken = broken
         if not _BASE64URL.fullmatch(segment):
-            raise StringError("alphabet" if segment else "segments")
+            raise broken.stop("alphabet" if segment else "segments")
         padded = segment + "A" * (-len(segment) % 4)
         value = int.from_bytes(binascii.a2b_base64(padded.replace("-", "+").replace("_", "/")))
         # A text of digits and not a number: slices of it cost their own length and not the whole string's.
@@ -95,7 +120,7 @@ class Bits:
         start = self._at
         self._at = end = start + width
         if end > len(self._bits):
-            raise StringError("truncated")
+            raise self.broken.stop("truncated")
         return int(self._bits[start:end], 2)
 
     def flag(self) -> bool:
@@ -110,7 +135,7 @@ class Bits:
         """Read two letters of six bits each."""
         first, second = self.number(6), self.number(6)
         if first > 25 or second > 25:
-            raise StringError("letters")
+            self.broken.note("letters")
         return chr(65 + first) + chr(65 + second)
 
     def ids(self, width: int) -> Ids:
@@ -118,7 +143,7 @@ class Bits:
         start = self._at
         self._at = end = start + width
         if end > len(self._bits):
-            raise StringError("truncated")
+            raise self.broken.stop("truncated")
         # One zero more for id 0, which does not exist.
         return Ids(int(self._bits[start:end][::-1] + "0", 2))
 
@@ -128,15 +153,16 @@ class Bits:
         return self.ranges(most) if self.flag() else self.ids(most)
 
     def ranges(self, most: int) -> Ids:
-        """Read ranges of ids, none above `most`; they may come in any order and overlap."""
+        """Read ranges of ids, none above `most`; they may come in any order and overlap. One backwards is empty."""
         mask = 0
         for _ in range(self.number(12)):
             pair = self.flag()
             start = self.number(16)
             end = self.number(16) if pair else start
             if not 0 < start <= end <= most:
-                raise StringError("range")
-            mask |= (1 << end + 1) - (1 << start)
+                self.broken.note("range")
+            if start <= end:
+                mask |= (1 << end + 1) - (1 << start)
         return Ids(mask)
 
     def fibonacci(self) -> int:
@@ -144,7 +170,7 @@ class Bits:
         stop = self._bits.find("11", self._at)
         # Ids are below 2^16, whose code is 24 digits long.
         if not 0 <= stop - self._at <= 24:
-            raise StringError("truncated" if stop < 0 else "range")
+            raise self.broken.stop("truncated" if stop < 0 else "range")
         value, a, b = 0, 1, 2
         for digit in self._bits[self._at : stop + 1]:
             if digit == "1":
@@ -161,7 +187,7 @@ class Bits:
             start = last + self.fibonacci()
             end = last = start + self.fibonacci() if pair else start
             if end > most:
-                raise StringError("range")
+                raise self.broken.stop("range")
             mask |= (1 << end + 1) - (1 << start)
         return Ids(mask)
 
@@ -169,6 +195,6 @@ class Bits:
         """Require that nothing stands after the last field but the zeros, fewer than `padding`, that fill up."""
         rest = self._bits[self._at :]
         if len(rest) >= padding:
-            raise StringError("too_much")
+            self.broken.note("too_much")
         if "1" in rest:
-            raise StringError("padding")
+            self.broken.note("padding")

@@ -85,9 +85,32 @@ class Keyring:
         return hmac.digest(self.key(purpose), message, "sha256")
 
 
+def adopt(folder: Path, purpose: str, successor: str) -> None:
+    """Put the key of `successor` in the place of that of `purpose`, which is gone with this; for good, and at once.
+
+    Done again after a crash it goes on where it was. Raises KeyringError where there is no sound successor.
+    """
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        after = folder / f"{successor}.key"
+        _write(folder / f"{purpose}.key", _to_text(purpose, _read(after, successor)))
+        # Struck out first: a key that is listed and has no file counts as lost.
+        _write(folder / _LIST, "".join(f"{one}\n" for one in sorted(_known(folder) - {successor})))
+        after.unlink()
+    finally:
+        os.close(lock)
+
+
 def _known(folder: Path) -> set[str]:
     path = folder / _LIST
-    return set(path.read_text("ascii").split()) if path.exists() else set()
+    try:
+        return set(path.read_text("ascii").split()) if path.exists() else set()
+    except UnicodeDecodeError:
+        raise KeyringError(
+            f"{path}: damaged. Put it back from your copy; or write one purpose a line into it, as *.key files of this"
+            " folder are named"
+        ) from None
 
 
 def _to_text(purpose: str, key: bytes) -> str:

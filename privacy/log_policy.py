@@ -1,10 +1,15 @@
-"""C2SP tlog-policy: whose signatures make a checkpoint one to rely on."""
+"""C2SP tlog-policy: whose signatures make a checkpoint one to rely on.
+
+Keys that a log has retired stand in lines that other readers take for comments, `#retired SIZE DATE VKEY`: their
+signatures still hold under trees of at most SIZE entries, which were signed before DATE was over, and under no other.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from privacy.checkpoint import (
     ED25519,
@@ -19,6 +24,7 @@ from privacy.errors import LogError
 
 NONE = "none"
 
+_SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _K = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
@@ -39,6 +45,15 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """The keys that signed a log together until the last tree of `size` entries, on a day in UTC."""
+
+    size: int
+    day: date
+    keys: tuple[Verifier, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LogPolicy:
     """Logs, witnesses and the quorum among them."""
 
@@ -46,6 +61,7 @@ class LogPolicy:
     witnesses: Mapping[str, Witness]
     groups: Mapping[str, Group]
     quorum: str = NONE
+    retired: tuple[Retired, ...] = ()
 
     def keys_of(self, origin: str) -> tuple[Verifier, ...]:
         """Return the keys of a log."""
@@ -55,21 +71,31 @@ class LogPolicy:
         """Return who signed a checkpoint, with the second that each cosignature states.
 
         Every key that the policy lists for the log must have signed, so that a forger of Ed25519 alone gets
-        nowhere, and the quorum of witnesses. Raises LogError.
+        nowhere, or all that were retired together at this size or a larger one; and the quorum of witnesses. Raises
+        LogError.
         """
-        keys = self.keys_of(read_checkpoint(note.text).origin)
+        checkpoint = read_checkpoint(note.text)
+        keys = self.keys_of(checkpoint.origin)
         if not keys:
             raise LogError("checkpoint: its origin is no log of this policy")
-        signed = verify_note(note, (*keys, *(witness.verifier for witness in self.witnesses.values())))
-        if missing := [key for key in keys if key not in signed]:
-            raise LogError(f"checkpoint: not signed by the log's key {missing[0].key_id.hex()}")
+        before = [one.keys for one in self.retired if checkpoint.size <= one.size]
+        known = {key for one in (keys, *before) for key in one}
+        signed = verify_note(note, (*known, *(witness.verifier for witness in self.witnesses.values())))
+        if not any(all(key in signed for key in one) for one in (keys, *before)):
+            missing = next(key for key in keys if key not in signed)
+            raise LogError(f"checkpoint: not signed by the log's key {missing.key_id.hex()}")
         if not self._witnessed(self.quorum, signed):
             raise LogError(f"checkpoint: not cosigned by the quorum {self.quorum!r}")
         return signed
 
     def text(self) -> str:
         """Write it as a policy file."""
-        lines = [f"log {key.vkey()}" for key in self.logs]
+        lines = [
+            f"#retired {one.size} {one.day.isoformat()} {key.vkey()}"
+            for one in self.retired
+            for key in one.keys
+        ]
+        lines += [f"log {key.vkey()}" for key in self.logs]
         lines += [
             f"witness {name} {w.verifier.vkey()}{f' {w.url}' if w.url else ''}"
             for name, w in self.witnesses.items()
@@ -95,12 +121,16 @@ def read_policy(text: str) -> LogPolicy:
     groups: dict[str, Group] = {}
     quorum: str | None = None
     grouped: set[str] = set()
+    retired: dict[tuple[int, date], list[Verifier]] = {}
     for number, line in enumerate(text.split("\n"), 1):
         words = [word for word in re.split("[ \t]+", line) if word]
-        if not words or words[0].startswith("#"):
+        if not words or (words[0].startswith("#") and words[0] != "#retired"):
             continue
         try:
             match words:
+                case ["#retired", size, day, vkey]:
+                    together = retired.setdefault(_retirement(size, day), [])
+                    together.append(_key(vkey, {ED25519, ML_DSA_44}, together))
                 case ["log", vkey] | ["log", vkey, _]:
                     logs.append(_key(vkey, {ED25519, ML_DSA_44}, logs))
                 case ["witness", name, vkey, *url] if len(url) <= 1:
@@ -123,13 +153,32 @@ def read_policy(text: str) -> LogPolicy:
                     quorum = name
                 case _:
                     raise LogError(
-                        "expected 'log VKEY', 'witness NAME VKEY', 'group NAME K NAME…', one 'quorum NAME'"
+                        "expected 'log VKEY', 'witness NAME VKEY', 'group NAME K NAME…', one 'quorum NAME', "
+                        "or '#retired SIZE DATE VKEY'"
                     )
         except LogError as error:
             raise LogError(f"policy, line {number}: {error}") from None
     if quorum is None:
         raise LogError("policy: got no line 'quorum', expected one")
-    return LogPolicy(tuple(logs), witnesses, groups, quorum)
+    for number, keys in enumerate(retired.values()):
+        if {key.name for key in keys} - {key.name for key in logs} or len({key.name for key in keys}) > 1:
+            raise LogError(f"policy: got retired keys (group {number + 1}) of another log than the policy's")
+    return LogPolicy(
+        tuple(logs),
+        witnesses,
+        groups,
+        quorum,
+        tuple(Retired(size, day, tuple(keys)) for (size, day), keys in retired.items()),
+    )
+
+
+def _retirement(size: str, day: str) -> tuple[int, date]:
+    if not _SIZE.fullmatch(size):
+        raise LogError("got a retired key with no size of a tree before its date")
+    try:
+        return int(size), date.fromisoformat(day)
+    except ValueError:
+        raise LogError("got a retired key with no date, expected one such as 2026-11-29") from None
 
 
 def _key(vkey: str, kinds: set[int], before: list[Verifier]) -> Verifier:

@@ -219,9 +219,10 @@ def _keys_missing(told: Sequence[_Told], policy: LogPolicy, at: datetime) -> str
             valid[one.fields["key"]] = one.fields["data"]["use"]
         elif one.type == "key.retire":
             valid.pop(one.fields["key"], None)
-    for key in policy.logs:
-        if valid.get(key.fingerprint.hex()) != "log":
-            return f"the log's key {key.key_id.hex()} was not recorded as valid then"
+    signing = (policy.logs, *(one.keys for one in policy.retired))
+    if not any(all(valid.get(key.fingerprint.hex()) == "log" for key in keys) for keys in signing):
+        missing = next(key for key in policy.logs if valid.get(key.fingerprint.hex()) != "log")
+        return f"the log's key {missing.key_id.hex()} was not recorded as valid then"
     if "issuer" not in valid.values():
         return "no key that issues consent tokens was recorded as valid then"
     return None

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from privacy.iab_bits import Bits, Ids, Rule, StringError, check_text
+from privacy.iab_bits import Bits, Broken, Ids, Rule, StringError, check_text
 
 _STALE = timedelta(days=397)  # 13 months
 _CLOCKS_DIFFER = timedelta(minutes=5)
@@ -76,7 +76,10 @@ class ConsentString:
 @lru_cache(maxsize=256)  # in memory only; a page's calls come in bursts with the same string
 def decode(text: str) -> ConsentString:
     """Return what a TC string says. Raises StringError where its form breaks any rule."""
-    return read(text)
+    consent, broken = read(text)
+    if broken:
+        raise StringError(broken[0])
+    return consent
 
 
 def unlawful(consent: ConsentString, now: datetime) -> Rule | None:
@@ -105,20 +108,32 @@ def restricted(
     return any(r.purpose == purpose and r.kind != left and vendor in r.vendors for r in restrictions)
 
 
-def read(text: str) -> ConsentString:
-    """Do what `decode` does, and remember nothing."""
+def read(text: str) -> tuple[ConsentString, tuple[Rule, ...]]:
+    """Return what a TC string's bits say, and each rule of its form that they break. Nothing is remembered.
+
+    A string that breaks any rule must not be relied on: `decode` refuses it. Raises StringError where bits are missing
+    or their meaning is not known.
+    """
     check_text(text)
+    broken = Broken()
+    return read_segments(text, broken), tuple(broken.rules)
+
+
+def read_segments(text: str, broken: Broken) -> ConsentString:
+    """Do what `read` does with the section of a GPP string."""
     said: dict[str, Any] = {}
     for segment in text.split("."):
-        bits = Bits(segment)
+        bits = Bits(segment, broken)
         found = _segment(bits)
         bits.end(_PADDING)
         if not found.keys().isdisjoint(said) or ("version" in found) == bool(said):
-            raise StringError("segments")
+            broken.note("segments")
         said |= found
+    if "version" not in said:
+        raise broken.stop("segments")
     consent = ConsentString(**said)
     if consent.policy <= _POLICY and _reserved(consent):
-        raise StringError("reserved")
+        broken.note("reserved")
     return consent
 
 
@@ -132,13 +147,13 @@ def _segment(bits: Bits) -> dict[str, Any]:
         return {"allowed": bits.vendors()}
     if kind == 3:
         return {"publisher": publisher_purposes(bits)}
-    raise StringError("segments")
+    raise bits.broken.stop("segments")
 
 
 def _core(bits: Bits) -> dict[str, Any]:
     version = bits.number(3)
     if version != 2:
-        raise StringError("version")
+        raise bits.broken.stop("version")
     said: dict[str, Any] = {
         "version": version,
         "created": bits.moment(),
@@ -161,7 +176,7 @@ def _core(bits: Bits) -> dict[str, Any]:
         "restrictions": restrictions(bits, lambda bits: bits.ranges(65535)),
     }
     if said["cmp"] in (0, 1):
-        raise StringError("cmp")
+        bits.broken.note("cmp")
     return said
 
 
@@ -186,6 +201,6 @@ def restrictions(bits: Bits, vendors: Callable[[Bits], Ids]) -> tuple[Restrictio
     for _ in range(bits.number(12)):
         purpose, kind = bits.number(6), bits.number(2)
         if kind == 3 or not 0 < purpose <= _PURPOSES:
-            raise StringError("restriction")
+            bits.broken.note("restriction")
         found[purpose, kind] = found.get((purpose, kind), 0) | vendors(bits).mask
     return tuple(Restriction(purpose, kind, Ids(mask)) for (purpose, kind), mask in found.items())

@@ -1,6 +1,6 @@
 """Every table that is released about page views: what it counts, by what, how noisily, and what that costs a page view.
 
-The unit is one page view in one UTC day: at most SLOTS of its impressions and one click are counted, whatever was
+The unit is one page view in one UTC day: at most SLOTS of its placements and one click are counted, whatever was
 shown. A page that tells why an advertisement was shown is a view of its own, with at most one vote. Days are disjoint,
 so one page view pays for the tables of its day and for its place in those of 28 days.
 """
@@ -13,31 +13,34 @@ from typing import Literal
 
 from privacy.noise import Gaussian, Laplace, calibrated
 
-Kind = Literal["impression", "click", "view", "money", "vote"]
-Use = Literal["report", "learner", "policy", "governor", "readers"]
+Kind = Literal["impression", "placement", "click", "view", "money", "vote"]
+Use = Literal["report", "learner", "policy", "governor", "readers", "ladder"]
 
 MOST_PARTS = 5  # of a message: each is counted beside its creative
 WHOLE = 1000  # an event in tables of weights, which are whole thousandths
 MOST_WEIGHT = 4 * WHOLE  # how much more often a challenger draws what was shown counts at most so much
 SLOTS = 3  # impressions of a page view that are counted; further ones are shown, paid and not counted
+OUTCOMES = ("shown", "unfilled")  # of a placement that is counted: an impression, or nothing was there for it
 MOST_PRICE = 200_000  # micro-units that are counted of what a page view was billed, all its events together
 CAP = 1_000_000  # micro-epsilon that a page view may lose in all
 SHARES: Mapping[Use, int] = {
     "report": 600_000,
-    "learner": 250_000,
+    "learner": 230_000,
     "policy": 50_000,
     "governor": 60_000,
     "readers": 40_000,
+    "ladder": 20_000,
 }
 MONTH = 28  # days of a long table, counted from 1970-01-01
-UNIT = f"one page view in one UTC day, with at most {SLOTS} impressions, one click and one vote"
+UNIT = f"one page view in one UTC day, with at most {SLOTS} placements, one click and one vote"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """A release: what it counts, by which dimensions, over how many days.
 
-    `view`: page views that showed something; `money`: micro-units that their events were billed; `vote`: "not
+    `placement`: impressions, and what of the first SLOTS that a page view asked for was not filled: each lies in one
+    cell; `view`: page views that showed something; `money`: micro-units that their events were billed; `vote`: "not
     relevant" and "too personal", as readers said of a creative. By "component" an event counts for its creative and
     for each part of its message; by "sum" it counts WHOLE as shown, and by its clipped weight as the challenger would
     have it.
@@ -53,7 +56,14 @@ class Table:
     @property
     def l1(self) -> int:
         """The most that one page view changes the cells by, in sum; all of it may fall on one cell."""
-        most = {"impression": SLOTS, "click": 1, "view": 1, "money": MOST_PRICE, "vote": 1}[self.kind]
+        most = {
+            "impression": SLOTS,
+            "placement": SLOTS,
+            "click": 1,
+            "view": 1,
+            "money": MOST_PRICE,
+            "vote": 1,
+        }[self.kind]
         if "component" in self.dims:
             return most * (1 + MOST_PARTS)
         return most * (WHOLE + MOST_WEIGHT) if "sum" in self.dims else most
@@ -83,7 +93,7 @@ def _learner(kind: Literal["impression", "click"], whole: int, by_facet: int) ->
 # cost, and a day one and a half times the margin. Weeks between them would make a week's margin a quarter smaller and a
 # day's twice as wide: under pure epsilon each level pays in full (tests/privacy/test_workload.py).
 TABLES: tuple[Table, ...] = (
-    Table("sections", "impression", ("publisher", "section"), 70_000),
+    Table("placements", "placement", ("publisher", "section", "outcome"), 70_000),
     Table("revenue", "money", ("publisher", "section"), 80_000),
     Table("topics", "impression", ("topic",), 40_000),
     Table("creatives", "impression", ("campaign", "creative"), 80_000),
@@ -92,11 +102,14 @@ TABLES: tuple[Table, ...] = (
     Table("clicks", "click", ("campaign", "creative"), 140_000),
     Table("clicks-28", "click", ("campaign", "creative"), 70_000, days=MONTH),
     # A part's clicks in all get most: beside facets they are so few that only much traffic lifts them above noise.
-    *_learner("impression", 20_000, 5_000),
-    *_learner("click", 170_000, 10_000),
+    *_learner("impression", 20_000, 3_000),
+    *_learner("click", 170_000, 7_000),
     Table("policy-impressions", "impression", ("sum",), 10_000, "policy"),
     Table("policy-clicks", "click", ("sum",), 40_000, "policy"),
     Table("moments", "view", ("publisher", "device", "part", "weather"), 60_000, "governor"),
+    # Rungs are few and hold many views: a click or a view falls on one of them.
+    Table("rung-views", "view", ("rung",), 5_000, "ladder"),
+    Table("rung-clicks", "click", ("rung",), 15_000, "ladder"),
     # Few readers vote: of four weeks a number can be told, of a day none.
     Table("votes-28", "vote", ("campaign", "vote"), 40_000, "readers", days=MONTH),
 )

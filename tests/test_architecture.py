@@ -59,7 +59,7 @@ OWNERS = {
     "phonenumbers": ["privacy/pseudonym.py"],
     "prometheus_client": ["engine/serve.py", "engine/web/*.py"],
     "pyarrow": ["engine/report_files.py", "engine/tally.py"],
-    "resiliparse": ["contexts/extract.py", "engine/assemble.py"],
+    "resiliparse": ["contexts/charset.py", "contexts/extract.py", "engine/assemble.py"],
     "sentence_transformers": ["contexts/encode_torch.py"],
     "spacy": ["contexts/keyphrases.py"],
     # Besides the stores, the proof that looks at their files from outside.

@@ -157,7 +157,12 @@ def test_a_page_waits_for_another_use_in_vain_and_in_sqlite_for_no_other_writer(
 
 
 def test_without_a_key_of_consent_signals_are_off_and_pages_get_theirs(tmp_path: Path) -> None:
-    config = Config(data_dir=tmp_path / "data", key_dir=tmp_path / "keys", public_url="https://ads.example")
+    config = Config(
+        data_dir=tmp_path / "data",
+        key_dir=tmp_path / "keys",
+        public_url="https://ads.example",
+        deadline_ms=5000,
+    )
     config.data_dir.mkdir()
     fill(config, NOW)
     Services(config, now=lambda: NOW).close()

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ FLAGS = [
 ]
 START_S = 90  # the model is loaded, the catalogue encoded
 ARTICLE = "/articles/the-long-way-home"
+SOUP = "/articles/three-pots-of-winter-soup"
 WAR = "/articles/the-bakery-on-the-front-line"
+ADDICTION = "/articles/one-day-and-then-the-next-one"
+ROOT = Path(__file__).parent.parent
 COMMAND = "from engine.cli import main; main()"
 
 if CHROMIUM is None and not os.environ.get("TACTFUL_REQUIRE_ALL"):
@@ -38,12 +42,17 @@ if CHROMIUM is None and not os.environ.get("TACTFUL_REQUIRE_ALL"):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
     """Start the demo as a newcomer does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("demo")
+    folder = home
     root = str(Path(__file__).parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     said = folder / "said.txt"
@@ -214,6 +223,83 @@ def test_the_keyboard_reaches_the_content_and_the_controls(visit: Visit):
     assert outline == "solid"
 
 
+def test_a_reader_lets_an_interest_in_by_keyboard_and_takes_it_back(visit: Visit):
+    page = visit.open(SOUP)
+    assert page.evaluate("sessionStorage.length") == 0
+    assert "supper-club-native" not in visit.creatives()
+    page.select_option("#interest", "kitchen")
+    page.focus("#agree")
+    page.keyboard.press("Space")
+    said = page.locator("#agreed")
+    said.filter(has_text="Used, under your consent: cohort:kitchen").wait_for()
+    assert page.get_attribute("#agree", "aria-checked") == "true"
+    assert page.text_content("#signals") == "cohort:kitchen"
+    assert "supper-club-native" in visit.creatives()
+    why = page.locator("#place-end .unit").first.locator("dl")
+    assert "you let in cohort:kitchen" in (why.text_content() or "")
+
+    visit.open(ARTICLE)  # kept in the tab, as the notice says, and nowhere else
+    said.filter(has_text="Used, under your consent").wait_for()
+    assert page.evaluate("localStorage.length + document.cookie.length") == 0
+    visit.open(ADDICTION)
+    said.filter(has_text="Not used: the page is too sensitive").wait_for()
+    page.set_extra_http_headers({"Sec-GPC": "1"})
+    visit.open(SOUP)
+    said.filter(has_text="Not used: your browser sends Global Privacy Control").wait_for()
+    page.set_extra_http_headers({})
+
+    visit.open(SOUP)
+    said.filter(has_text="Used, under your consent").wait_for()
+    page.focus("#agree")
+    with page.expect_response("**/v1/decisions") as decided:
+        page.keyboard.press("Enter")
+    assert decided.value.json()["privacy"] == {
+        "basis": "context",
+        "gpc": None,
+        "signals_used": [],
+        "receipt": None,
+    }
+    said.filter(has_text="Withdrawn").wait_for()
+    assert page.get_attribute("#agree", "aria-checked") == "false"
+    page.wait_for_function("document.getElementById('signals').textContent === 'none'")
+    assert "supper-club-native" not in visit.creatives()
+
+    page.focus("#record")
+    page.keyboard.press("Enter")
+    page.locator("#record-text").filter(has_text="ConsentWithdrawn").wait_for()
+    page.focus("#erase")
+    page.keyboard.press("Enter")
+    said.filter(has_text="Erased").wait_for()
+    assert page.evaluate("sessionStorage.length") == 0
+    assert page.is_hidden("#record")
+
+
+def test_another_site_cannot_agree_for_its_reader(address: str):
+    asked = urllib.request.Request(
+        f"{address}/consent", b"", {"Origin": "https://evil.example"}, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(asked)
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_the_switch_fits_a_phone_and_a_desk(visit: Visit, width: int):
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    page = visit.open(SOUP)
+    if width < 640:
+        assert not page.is_visible("#agree")
+        page.click("#say summary")
+    page.click("#agree")
+    page.locator("#agreed").filter(has_text="Used").wait_for()
+    page.click("#record")
+    page.locator("#record-text").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    box = page.locator("#agree").bounding_box()
+    assert box is not None and box["height"] >= 44
+    page.click("#erase")
+    page.locator("#agreed").filter(has_text="Erased").wait_for()
+
+
 @pytest.mark.parametrize("path", ["/", ARTICLE, WAR, "/try"])
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_no_width_scrolls_sideways(visit: Visit, path: str, width: int):
@@ -255,3 +341,51 @@ def test_all_text_has_the_contrast_of_wcag_aa(browser: Any, address: str, path: 
     visit.open(path)
     assert visit.page.evaluate(CONTRAST) == []
     visit.window.close()
+
+
+def test_an_advertisers_own_file_is_loaded_and_its_messages_follow_the_moment(visit: Visit, home: Path):
+    """Last in this file: the demo has the file's campaigns from here on."""
+    state = home / "state"
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "TACTFUL_DATA_DIR": str(state / "data"),
+        "TACTFUL_KEY_DIR": str(state / "keys"),
+    }
+    file = ROOT / "engine" / "demo" / "longacre.yaml"
+    said = subprocess.run(
+        [sys.executable, "-c", COMMAND, "load", str(file)],
+        env=environ, cwd=home, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "1 advertiser, 4 campaign, 4 creative" in said.stdout
+    walk = "/articles/a-good-walk-in-bad-weather"
+    moments = {
+        "wet": "?device=phone&day=mon&hour=8&weather=rain&temp=4",
+        "dry": "?device=desktop&day=mon&hour=19&weather=clear&temp=10",
+    }
+    for _ in range(120):  # until the snapshot with the file's creatives is there
+        if "longacre-rainwear" in " ".join((visit.open(walk + moments["wet"]), visit.creatives())[1]):
+            break
+        time.sleep(0.5)
+    chances: dict[str, Counter[str]] = {}
+    for moment, query in moments.items():
+        seen = chances[moment] = Counter()
+        for _ in range(12):
+            visit.open(walk + query)
+            unit = visit.page.locator(".unit", has=visit.page.get_by_text("longacre-rainwear", exact=True))
+            seen[unit.locator(".ad-headline").inner_text()] += 1
+            told = unit.locator(".why").text_content() or ""
+            for word in ("Message", "headline", "image", "drawn with a chance of", "by the prior", "bits"):
+                assert word in told
+            assert unit.locator(".ad-offer").inner_text() == "Reproofed free every autumn"
+    # Each headline is drawn in about half of the views of its moment: twelve without it are one in thousands.
+    assert chances["wet"]["Dressed for a rainy walk"] and not any("clear" in said for said in chances["wet"])
+    assert chances["dry"]["The far ridge is worth the coat"] and not any(
+        "rainy" in said for said in chances["dry"]
+    )
+    # In place, by script, the same is told.
+    with visit.page.expect_response("**/v1/decisions"):
+        visit.page.select_option("#weather", "rain")
+    visit.page.wait_for_function("document.getElementById('said').textContent.startsWith('Decided')")
+    told = visit.page.locator("#place-end").text_content() or ""
+    assert "drawn with a chance of" in told and "headline" in told

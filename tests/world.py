@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -175,7 +175,17 @@ class Site:
     """A world with an engine over it: pages by the word encoder, clocks that stand still."""
 
     def __init__(
-        self, world: World, *, table=None, fetch=None, encoder=None, store=None, recorder=None, **more
+        self,
+        world: World,
+        *,
+        table=None,
+        fetch=None,
+        encoder=None,
+        store=None,
+        recorder=None,
+        ladder_percent=0,
+        holdout_percent=0,
+        **more,
     ):
         self.world, self.ticker = world, Ticker()
         self.encoder = encoder or world.encoder
@@ -200,6 +210,7 @@ class Site:
         self.gatherer = Gatherer(self.pages, Clock(Atlas.load()), Atlas.load(), table)
         self.lists = Background("lists", 100, self.ticker)
         kept: dict[str, Vector] = {}
+        self.chance: Callable[[int], bytes] = secrets.token_bytes
         self.engine = Engine(
             world.catalog,
             self.gatherer,
@@ -209,8 +220,10 @@ class Site:
             now=lambda: world.now,
             monotonic=self.ticker,
             request_id=lambda: "id",
-            chance=secrets.token_bytes,
+            chance=lambda count: self.chance(count),
             recorder=recorder,
+            ladder_percent=ladder_percent,
+            holdout_percent=holdout_percent,
         )
 
     def visit(self, *, trusted: bool = False, **said):

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from engine.creative import Creative
 from engine.demo.canvas import PALETTES, PAPER, SCALE, Canvas, Palette, Point, mix
 from engine.demo.magazine import read_articles, read_catalog
-from engine.demo.scenes import CAMPAIGNS, HERO_SCENES, Scene
+from engine.demo.scenes import CAMPAIGNS, HERO_SCENES, PART_SCENES, Scene
 
 FOLDER = Path(__file__).parent
 HEROES = FOLDER.parent / "web" / "static" / "demo" / "articles"
@@ -140,6 +140,9 @@ def draw_all(folder: Path = FOLDER, heroes: Path = HEROES) -> int:
             native(scene, PALETTES[name]) if size is None else banner(size, scene, PALETTES[name], words)
         )
         _save(picture, folder / creative.image.file)
+        count += 1
+    for file, (scene, name) in PART_SCENES.items():
+        _save(native(scene, PALETTES[name]), folder / "pictures" / f"{file}.webp")
         count += 1
     for article in read_articles(folder / "articles"):
         scene, name = HERO_SCENES[article.scene]

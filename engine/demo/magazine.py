@@ -17,6 +17,7 @@ from engine.creative import Creative
 Entity = Publisher | Advertiser | Campaign | Creative
 HERE = Path(__file__).parent
 CATALOG = HERE / "catalog.ndjson"
+ASSEMBLED = HERE / "longacre.yaml"  # an advertiser's own file: `tactful load` brings it into the demo
 
 Kind = Literal["plain", "ambiguous", "sensitive"]
 

@@ -1161,6 +1161,18 @@ CAMPAIGNS: dict[str, tuple[Scene, str]] = {
     "weathervane-house": (weathervane, "sea"),
 }
 
+# The pictures of messages' parts, by their files' names.
+PART_SCENES: dict[str, tuple[Scene, str]] = {
+    "longacre-rainwear-1": (rainhills, "slate"),
+    "longacre-rainwear-2": (peaks, "meadow"),
+    "longacre-coffee-1": (cup, "sand"),
+    "longacre-coffee-2": (iced, "sea"),
+    "longacre-kitchen-1": (pot, "ember"),
+    "longacre-kitchen-2": (soup, "frost"),
+    "longacre-lamp-1": (lamp, "sand"),
+    "longacre-lamp-2": (books, "dusk"),
+}
+
 # The scenes and colours that articles name in their front matter.
 HERO_SCENES: dict[str, tuple[Scene, str]] = {
     "bicycle": (bicycle, "dusk"),

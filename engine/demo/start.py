@@ -12,13 +12,15 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from engine.check import known_vocabularies
+from engine.check.findings import known_vocabularies
 from engine.config import KEY_PURPOSES, Config, make_folder
 from engine.demo.magazine import CATALOG, HERE
-from engine.errors import CatalogConflict
+from engine.demo.readers import make_readers
+from engine.errors import CatalogConflict, StoreError
 from engine.load import apply, open_source, plan
 from engine.serve import serve
 from engine.store import open_store
+from privacy.errors import PrivacyError
 from privacy.keyring import Keyring
 
 READY_WITHIN_S = 120
@@ -52,6 +54,10 @@ def prepare(config: Config, now: datetime) -> list[str]:
                 except CatalogConflict:  # another demo prepares the same state: against what it made
                     if not left:
                         raise
+        try:
+            make_readers(config, store, now)
+        except (PrivacyError, StoreError) as error:  # pages are served without
+            said.append(f"no reader's consent acts in this demo: {error}")
     finally:
         store.close()
     return said

@@ -1,10 +1,12 @@
 """The promise that nothing passes our readers of consent that a reader by others refuses, tried with mutants.
 
 A part (strings, tokens) brings mutants, an oracle's answer to each, and our reading; here they are held together.
-Two questions are asked. Is anything accepted here that the oracle refuses, or read otherwise than it reads it? No
-mutant may say so. And how much of what the oracle accepts is accepted here with the same content? That share is
-taken over plain mutants alone, damaged as chance would: what was built to break a rule would say only how many such
-mutants were built. The rest of it is told by the rule that refused it.
+Three questions are asked. Is anything accepted here that the oracle refuses, or accepted and read otherwise? No mutant
+may say so. Decoding: of what the oracle accepts, how much is read here with the same content, field by field? At least
+TARGET; the rest is told by the rule that refused it. Admission: what is read may still be refused, because it breaks a
+rule that the oracle does not hold it to, or must not be relied on today; this takes rights away and nothing else, and
+is told by rule beside it. Shares are taken over plain mutants alone, damaged as chance would: what was built to break
+a rule would say only how many such mutants were built.
 """
 
 from __future__ import annotations
@@ -15,9 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-TARGET = (
-    0.99  # of the plain mutants that the oracle accepts, so much should be accepted with the same content
-)
+TARGET = 0.99  # of the plain mutants that the oracle accepts, so much has to be read with the same content
 _SHOWN = 5
 
 
@@ -38,15 +38,22 @@ class Answer:
     accepts: bool
     said: Any = None
     undecided: bool = False  # it gave up: the damage would have kept it busy for minutes
-    doubted: bool = False  # accepted, but another of the oracle's decoders refuses a part of it
+    doubted: bool = False  # one of the oracle's decoders accepts it, and another refuses a part of it
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What we say of a mutant: what was read, or the strict rule that refused it."""
+    """What we say of a mutant: what was read, or the rule by which it cannot be, and by which it is not admitted."""
 
     said: Any
     refused: str | None = None
+    broken: str | None = None  # read, and never relied on: it breaks this rule
+    unlawful: str | None = None  # well formed, and not to be relied on today
+
+    @property
+    def accepted(self) -> bool:
+        """Say whether no rule of form is broken."""
+        return self.refused is None and self.broken is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +67,33 @@ class Part:
     unlike: tuple[str, ...]  # accepted by both, and read otherwise
     undecided: int
     plain_mutants: int
-    plain_accepts: int  # of these, accepted by the oracle
-    agree: int  # of these, accepted here with the same content
-    refused_by_rule: Mapping[str, int]  # and the others, by the strict rule that refused them
-    floor: float  # the least share that may agree
+    plain_accepts: int  # of these, accepted by the whole oracle, or undecided, which counts against us
+    plain_doubted: int  # of these, refused by a part of the oracle alone: to accept one would be unsound
+    doubted_alike: int  # of those, read here with the content that the other part reads
+    agree: int  # of these, read here with the same content
+    refused_by_rule: Mapping[str, int]  # and the others, by the rule that refused them
+    admitted: int  # of those that agree, relied on
+    denied_by_rule: Mapping[str, int]  # and the others, by the rule
     planted: Mapping[str, bool] = field(default_factory=dict)  # fault → whether it was found
 
     @property
     def agree_share(self) -> float:
-        """Return the share of the oracle's plain mutants that are accepted here with the same content."""
+        """Return the share of the oracle's plain mutants that are read here with the same content."""
         return self.agree / self.plain_accepts if self.plain_accepts else 0.0
 
     @property
     def sound(self) -> bool:
-        """Say whether no mutant tells against our reader."""
-        return not self.against_oracle and not self.unlike and self.agree_share >= self.floor
+        """Say whether no mutant tells against our reader, and decoding agrees."""
+        return not self.against_oracle and not self.unlike and self.agree_share >= TARGET
 
     @property
     def holds(self) -> bool:
         """Say whether the reader is sound, the oracle took part, and every planted fault was found."""
-        took_part = self.oracle_rejects > 0 and self.undecided * 50 <= self.mutants
+        took_part = self.oracle_rejects > 0 and self.undecided * 1000 <= self.mutants
         return self.sound and took_part and all(self.planted.values())
 
     def plain(self) -> dict[str, object]:
         """Return the part as JSON values."""
-        refused = sorted(self.refused_by_rule.items(), key=lambda item: -item[1])
         return {
             "holds": self.holds,
             "mutants": self.mutants,
@@ -94,17 +103,24 @@ class Part:
             "undecided": self.undecided,
             "plain_mutants": self.plain_mutants,
             "oracle_accepts": self.plain_accepts,
-            "agree": self.agree,
-            "agree_share": round(self.agree_share, 5),
-            "agree_target": TARGET,
-            "agree_target_met": self.agree_share >= TARGET,
-            "agree_floor": self.floor,
-            "refused_by_rule": dict(refused),
-            "refused_share_by_rule": {rule: round(count / self.plain_accepts, 5) for rule, count in refused},
+            "decoding": {
+                "agree": self.agree,
+                "agree_share": round(self.agree_share, 5),
+                "target": TARGET,
+                "target_met": self.agree_share >= TARGET,
+                "oracles_disagree": self.plain_doubted,
+                "oracles_disagree_but_one_agrees": self.doubted_alike,
+                "refused_by_rule": _most_first(self.refused_by_rule),
+            },
+            "admission": {"admitted": self.admitted, "denied_by_rule": _most_first(self.denied_by_rule)},
             "planted": dict(self.planted),
             "mutation_score": f"{sum(self.planted.values())}/{len(self.planted)}",
             "examples": [*self.against_oracle[:_SHOWN], *self.unlike[:_SHOWN]],
         }
+
+
+def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,29 +155,35 @@ def judge(
     answers: Sequence[Answer],
     read: Callable[[Mutant], Reading],
     planted: Mapping[str, bool] | None = None,
-    floor: float = TARGET,
 ) -> Part:
     """Hold our readings against the oracle's answers, one a mutant and in the same order."""
-    rejects = accepts = agree = undecided = 0
+    rejects = accepts = doubted = doubted_alike = agree = admitted = undecided = 0
     against: list[str] = []
     unlike: list[str] = []
-    rules: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    denied: Counter[str] = Counter()
     for mutant, answer in zip(mutants, answers, strict=True):
         reading = read(mutant)
-        if answer.undecided:
-            undecided += 1
-            continue
-        rejects += not answer.accepts
-        accepts += answer.accepts and mutant.plain
-        if reading.refused is not None:
-            if answer.accepts and mutant.plain:
-                rules[reading.refused] += 1
-        elif not answer.accepts or answer.doubted:
-            against.append(f"{mutant.damage}: {mutant.text}")
-        elif reading.said != answer.said:
-            unlike.append(f"{mutant.damage}: {mutant.text}")
-        else:
-            agree += mutant.plain
+        undecided += answer.undecided
+        accepted = answer.accepts and not answer.doubted
+        rejects += not accepted and not answer.undecided
+        alike = answer.accepts and reading.refused is None and reading.said == answer.said
+        doubted += answer.doubted and mutant.plain
+        doubted_alike += answer.doubted and mutant.plain and alike
+        if reading.accepted and not answer.undecided:
+            if not accepted:
+                against.append(f"{mutant.damage}: {mutant.text}")
+            elif not alike:
+                unlike.append(f"{mutant.damage}: {mutant.text}")
+        if mutant.plain and (accepted or answer.undecided):
+            accepts += 1
+            agree += alike
+            rule = reading.refused or reading.broken or reading.unlawful
+            admitted += alike and rule is None
+            if not alike:
+                refused[rule or "none"] += 1
+            elif rule is not None:
+                denied[rule] += 1
     return Part(
         name,
         len(mutants),
@@ -171,9 +193,12 @@ def judge(
         undecided,
         sum(mutant.plain for mutant in mutants),
         accepts,
+        doubted,
+        doubted_alike,
         agree,
-        rules,
-        floor,
+        refused,
+        admitted,
+        denied,
         planted or {},
     )
 

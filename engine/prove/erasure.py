@@ -30,7 +30,7 @@ from engine.config import Config
 from engine.consent_log import LOG_FOLDER
 from engine.consents import Grant
 from engine.errors import EngineError, NotFound
-from engine.log_files import SIGNED
+from engine.log_files import RETIRED, SIGNED
 from engine.prove.erasure_planted import PLANTED, Plant
 from engine.rights import Rights, open_rights
 from engine.store import SqliteStore
@@ -278,7 +278,10 @@ def copied(config: Config, folder: Path) -> Config:
         if (config.data_dir / LOG_FOLDER).exists():
             ignored = shutil.ignore_patterns(".lock", "*.txt")
             shutil.copytree(config.data_dir / LOG_FOLDER, data / LOG_FOLDER, ignore=ignored)
-        for path in (*config.key_dir.glob("*.key"), config.key_dir / "keys.txt", config.key_dir / SIGNED):
+        for path in (
+            *config.key_dir.glob("*.key"),
+            *(config.key_dir / name for name in ("keys.txt", SIGNED, RETIRED)),
+        ):
             if path.exists():
                 shutil.copy(path, keys / path.name)
     # Subjects' keys stay where they are: the proof brings readers of its own.

@@ -8,9 +8,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-// Ids are 16 bits wide: what grows beyond these would only be damage that makes a decoder loop for minutes.
-const MOST_IDS = 200_000;
-const MOST_RESTRICTED = 5_000;
+// Ids are 16 bits wide: what grows beyond this would only be damage that makes a decoder loop for minutes.
+const MOST_IDS = 5_000_000;
 class NoVerdict extends Error {}
 
 export function load(folder) {
@@ -29,7 +28,6 @@ export function load(folder) {
 export function oracle({ core, cmpapi }) {
   guard(core);
   return (kind, text) => {
-    added = 0;
     try {
       return kind === 'tcf' ? tcf(core, text) : gpp(cmpapi, core, text);
     } catch (error) {
@@ -38,20 +36,20 @@ export function oracle({ core, cmpapi }) {
   };
 }
 
-let added = 0;
-
 function guard(core) {
   const push = Array.prototype.push;
   Array.prototype.push = function (...items) {
     if (this.length > MOST_IDS) throw new NoVerdict();
     return push.apply(this, items);
   };
-  const add = core.PurposeRestrictionVector.prototype.add;
-  core.PurposeRestrictionVector.prototype.add = function (...args) {
-    added += 1; // the tree behind it is never balanced: time grows with the square
-    if (added > MOST_RESTRICTED) throw new NoVerdict();
-    return add.apply(this, args);
-  };
+  // The tree that holds restricted vendors is never balanced, so its time grows with the square of what damaged ranges
+  // add. It is a sorted set of numbers: here it holds them in one.
+  Object.assign(core.BinarySearchTree.prototype, {
+    add(value) { (this.values ??= new Set()).add(value); },
+    get() { return [...(this.values ?? [])].sort((a, b) => a - b); },
+    contains(value) { return this.values?.has(value) ?? false; },
+    isEmpty() { return !this.values?.size; },
+  });
 }
 
 // Sorted ids as inclusive ranges, both ends in one flat list.

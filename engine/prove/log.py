@@ -26,7 +26,7 @@ from engine.consent_log import LOG_FOLDER, ConsentLog, receipt
 from engine.errors import EngineError
 from engine.log_audit import audit, follow
 from engine.log_client import FolderSource
-from engine.log_files import CHECKPOINT, SIGNED, Signed
+from engine.log_files import CHECKPOINT, RETIRED, SIGNED, Signed
 from engine.store import SqliteStore, tamper_sqlite
 from privacy.checkpoint import Checkpoint, Note, read_checkpoint, read_note, sign_note
 from privacy.consent_log import leaf
@@ -115,7 +115,7 @@ def _copy(config: Config, folder: Path) -> None:
     log = config.data_dir / LOG_FOLDER
     with suppress(FileNotFoundError):
         shutil.copy2(log / CHECKPOINT, data / LOG_FOLDER / CHECKPOINT)
-    for name in ("keys.txt", SIGNED, *(f"{purpose}.key" for purpose in CONSENT_KEYS)):
+    for name in ("keys.txt", SIGNED, RETIRED, *(f"{purpose}.key" for purpose in CONSENT_KEYS)):
         with suppress(FileNotFoundError):
             shutil.copy2(config.key_dir / name, keys / name)
     for path in sorted((log / "tile").rglob("*")) if log.is_dir() else ():

@@ -28,6 +28,7 @@ from engine.store.forms import (
 )
 from engine.store.journal_postgres import bump, current, journal, locked
 from engine.store.server_postgres import Connection, PostgresServer, streamed
+from engine.store.withdrawn_postgres import withdraw
 
 
 class PostgresCatalogue(PostgresServer):
@@ -255,6 +256,7 @@ def _write_batch(db: Connection, changes: Sequence[Change], catalog: int, actor:
         entries.append((at, actor, change.kind, change.id, before, after, version))
     journal(db, entries)
 
+    withdraw(db, [one.id for one in changes if one.kind == "creative" and one.after is None], at)
     for kind, table in TABLES.items():
         gone = [(change.id,) for change in changes if change.kind == kind and change.after is None]
         db.cursor().executemany(f"DELETE FROM {table} WHERE id = %s", gone)  # noqa: S608 - a constant
@@ -317,7 +319,8 @@ def _rewire_creatives(db: Connection, changes: Sequence[Change], at: str) -> Non
     }
     db.cursor().executemany(
         "UPDATE images SET unused_since = %(at)s WHERE hash = %(hash)s"
-        " AND NOT EXISTS (SELECT 1 FROM creative_images WHERE hash = %(hash)s)",
+        " AND NOT EXISTS (SELECT 1 FROM creative_images WHERE hash = %(hash)s)"
+        " AND NOT EXISTS (SELECT 1 FROM withdrawn_images WHERE hash = %(hash)s)",
         [{"at": at, "hash": hash} for hash in sorted(dropped)],
     )
 

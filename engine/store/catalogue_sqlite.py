@@ -29,6 +29,7 @@ from engine.store.forms import (
     moment,
 )
 from engine.store.journal_sqlite import bump, journal, versions
+from engine.store.withdrawn_sqlite import withdraw
 
 
 class SqliteCatalogue(SqliteFile):
@@ -260,6 +261,7 @@ def _write_batch(
         entries.append((at, actor, change.kind, change.id, before, after, version))
     journal(db, entries)
 
+    withdraw(db, [one.id for one in changes if one.kind == "creative" and one.after is None], at)
     for kind, table in TABLES.items():
         gone = [(change.id,) for change in changes if change.kind == kind and change.after is None]
         db.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608 - a constant
@@ -318,7 +320,8 @@ def _rewire_creatives(db: sqlite3.Connection, changes: Sequence[Change], at: str
     }
     db.executemany(
         "UPDATE images SET unused_since = ?1 WHERE hash = ?2"
-        " AND NOT EXISTS (SELECT 1 FROM creative_images WHERE hash = ?2)",
+        " AND NOT EXISTS (SELECT 1 FROM creative_images WHERE hash = ?2)"
+        " AND NOT EXISTS (SELECT 1 FROM withdrawn_images WHERE hash = ?2)",
         [(at, hash) for hash in sorted(dropped)],
     )
 

@@ -14,10 +14,10 @@ from engine.store.server_postgres import Connection, PostgresServer, Room, share
 
 _INSERT = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
-    " weather, ivt, price_micros, message, propensity_ppm, weight_milli)"
+    " weather, ivt, price_micros, message, propensity_ppm, weight_milli, rung)"
     " SELECT * FROM unnest(%b::bytea[], %b::bigint[], %b::text[], %b::bigint[],"
     " %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],"
-    " %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[])"
+    " %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::text[])"
     " ON CONFLICT DO NOTHING RETURNING view, slot, kind"
 )
 

@@ -6,15 +6,14 @@ IMMEDIATE), so that what it checked is what it changes. One public method of a s
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from engine.errors import StoreError
+from engine.store.connections_sqlite import Connections
 from engine.store.forms import BUSY_TIMEOUT_S
 from engine.store.schema_sqlite import MIGRATIONS
 from engine.store.scrub import rewrite, scrub
@@ -28,15 +27,14 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         """Open the file, making or migrating its tables where needed. Raises StoreError."""
         self.path = path
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._open: list[sqlite3.Connection] = []
+        self._connections = Connections(self._connect)
         self.migrated_from = self._prepare()
 
     def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
         """Return the rows of one statement that only reads. Raises StoreError."""
         try:
-            return self._connection().execute(sql, arguments).fetchall()
+            with self._connections.lent() as db:
+                return db.execute(sql, arguments).fetchall()
         except sqlite3.Error as error:
             raise self._unreadable(error) from error
 
@@ -61,14 +59,14 @@ class SqliteFile:
         `wait_s` seconds. Raises StoreError, and sqlite3.IntegrityError as it comes.
         """
         try:
-            db = self._connection()
-            begin(db, wait_s, BUSY_TIMEOUT_S)
-            try:
-                yield db
-                db.execute("COMMIT")
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+            with self._connections.lent() as db:
+                begin(db, wait_s, BUSY_TIMEOUT_S)
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
@@ -81,44 +79,41 @@ class SqliteFile:
 
         Raises StoreError where another process keeps it in use.
         """
-        db = self._connection()
-        if needles:
-            scrub(db, self.path, needles)
-        else:
-            rewrite(db, self.path)
+        with self._connections.lent() as db:
+            if needles:
+                scrub(db, self.path, needles)
+            else:
+                rewrite(db, self.path)
 
     def schema(self) -> int:
         """Return the number of migrations that the tables went through."""
-        return _schema(self._connection())
+        with self._connections.lent() as db:
+            return _schema(db)
 
     def close(self) -> None:
         """Close the connections of all threads; the store must not be used after."""
-        with self._lock:
-            for db in self._open:
-                db.close()
-            self._open.clear()
-        self._local = threading.local()
+        self._connections.close()
 
     def _prepare(self) -> int:
         """Bring the tables to this release's schema; return which they had."""
         try:
-            db = self._connection()
-            # Tables are counted first: whoever makes them sets the id with them, in one transaction.
-            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-            if tables and not ours:
-                raise StoreError(f"{self.path}: a SQLite file, but not Tactful's: name another file")
-            schema = _schema(db)
-            if schema > len(MIGRATIONS):
-                raise StoreError(
-                    f"{self.path}: has schema {schema}, this release knows {len(MIGRATIONS)}:"
-                    " install the newer release, or restore a backup made before it"
-                )
-            db.execute("PRAGMA journal_mode = WAL")  # stays with the file
-            if schema < len(MIGRATIONS):
-                with self.writing():
-                    self._migrate(db)
-            return schema
+            with self._connections.lent() as db:
+                # Tables are counted first: whoever makes them sets the id with them, in one transaction.
+                tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+                ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+                if tables and not ours:
+                    raise StoreError(f"{self.path}: a SQLite file, but not Tactful's: name another file")
+                schema = _schema(db)
+                if schema > len(MIGRATIONS):
+                    raise StoreError(
+                        f"{self.path}: has schema {schema}, this release knows {len(MIGRATIONS)}:"
+                        " install the newer release, or restore a backup made before it"
+                    )
+                db.execute("PRAGMA journal_mode = WAL")  # stays with the file
+                if schema < len(MIGRATIONS):
+                    with self.writing():
+                        self._migrate(db)
+                return schema
         except sqlite3.Error as error:
             self.close()
             remedy = _remedy(error, "check path and rights, or restore a backup")
@@ -145,16 +140,6 @@ class SqliteFile:
         except sqlite3.Error:
             db.close()
             raise
-        return db
-
-    def _connection(self) -> sqlite3.Connection:
-        """Return this thread's connection. One must not be carried across a fork: SQLite would lose locks."""
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None or self._local.pid != os.getpid():
-            db = self._local.db = self._connect()
-            self._local.pid = os.getpid()
-            with self._lock:
-                self._open.append(db)
         return db
 
     def _unreadable(self, error: sqlite3.Error) -> StoreError:

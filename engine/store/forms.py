@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from contexts.context import PageFacts, Vector
-from engine.change import KINDS, Entity, Kind, content_hash
+from engine.change import KINDS, Entity, Kind, Withdrawn, content_hash
 from engine.consent_row import ConsentRow
 from engine.errors import StoreError
 from engine.keys import ApiKey, Scope
@@ -53,6 +53,12 @@ def entity_of(kind: Kind, data: bytes) -> Entity:
         return cast(Entity, _DECODERS[kind].decode(data))
     except ValueError as error:
         raise StoreError(f"a stored {kind} cannot be read: {error}: restore a backup") from error
+
+
+def withdrawn_of(at: str, creative: bytes, campaign: bytes, advertiser: bytes) -> Withdrawn:
+    """Read what was kept of a creative that was deleted. Raises StoreError."""
+    bodies = (("creative", creative), ("campaign", campaign), ("advertiser", advertiser))
+    return Withdrawn(datetime.fromisoformat(at), *(entity_of(kind, data) for kind, data in bodies))  # type: ignore[arg-type]  # each of its kind
 
 
 def body_of(entity: Entity) -> tuple[bytes, str]:

@@ -23,11 +23,18 @@ from engine.store.policies_postgres import PostgresPolicies
 from engine.store.reports_postgres import PostgresReportRows
 from engine.store.server_postgres import Room, hold
 from engine.store.uses_postgres import PostgresUses
+from engine.store.withdrawn_postgres import PostgresWithdrawn, forget_withdrawn
 from privacy.consent_log import LeafStore
 
 
 class PostgresStore(
-    PostgresCatalogue, PostgresPages, PostgresKeys, PostgresImages, PostgresPolicies, PostgresCopies
+    PostgresCatalogue,
+    PostgresPages,
+    PostgresKeys,
+    PostgresImages,
+    PostgresPolicies,
+    PostgresWithdrawn,
+    PostgresCopies,
 ):
     """The catalogue, its keys, its pictures, and what was computed from it, in one database."""
 
@@ -89,13 +96,14 @@ class PostgresStore(
         return PostgresReportRows(self)
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
-        """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""
+        """Delete pages, pictures, deleted advertisements and API keys whose time is over; return how many of each."""
         old, unused = moment(pages_before), moment(now - timedelta(days=UNUSED_IMAGE_DAYS))
         with self.writing() as db:
             hold(db, Room.CATALOGUE, Room.PAGES)
             gone = {
                 "pages": db.execute("DELETE FROM pages WHERE created < %s", (old,)).rowcount,
                 "page_urls": db.execute("DELETE FROM page_urls WHERE created < %s", (old,)).rowcount,
+                "withdrawn": forget_withdrawn(db, now),
                 "images": db.execute("DELETE FROM images WHERE unused_since < %s", (unused,)).rowcount,
                 "api_keys": db.execute("DELETE FROM api_keys WHERE expires <= %s", (moment(now),)).rowcount,
             }

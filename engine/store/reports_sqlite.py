@@ -17,9 +17,10 @@ BATCH = 50_000  # rows
 
 _DAY = (
     "SELECT view, slot, kind, day, publisher, section, topic, campaign, creative, device, part, weather, ivt,"
-    " price_micros, message, weight_milli FROM events WHERE day = ? AND ivt != 1"
+    " price_micros, message, weight_milli, rung FROM events WHERE day = ? AND ivt != 1"
     " AND (kind != 'viewable' OR price_micros != 0)"
 )
+_DECIDED = "SELECT day, publisher, section, asked, filled FROM decided WHERE day = ?"
 _CHANGES = "SELECT at, kind, id, before FROM journal WHERE at >= ? ORDER BY seq DESC"
 
 
@@ -39,6 +40,10 @@ class SqliteReportRows:
             found = reader.db.execute(_DAY, (day,))
             while rows := found.fetchmany(BATCH):
                 yield rows
+
+    def decided(self, day: int) -> list[tuple[Any, ...]]:
+        """Return what a day's decisions were asked, and how much of it was filled, by section."""
+        return self._store.rows(_DECIDED, (day,))
 
     @contextmanager
     def catalog_since(

@@ -188,4 +188,20 @@ MIGRATIONS: tuple[str, ...] = (
         actor text COLLATE "C" NOT NULL, act text COLLATE "C" NOT NULL, policy text COLLATE "C" NOT NULL
     )
     """,
+    # What was noted until now was not held to what a table may count of a page view.
+    "DELETE FROM decided",
+    """
+    CREATE TABLE withdrawn (
+        creative text COLLATE "C" PRIMARY KEY, at text COLLATE "C" NOT NULL,
+        json bytea NOT NULL, campaign bytea NOT NULL, advertiser bytea NOT NULL
+    );
+    CREATE INDEX withdrawn_by_age ON withdrawn (at);
+    CREATE TABLE withdrawn_images (
+        creative text COLLATE "C" NOT NULL REFERENCES withdrawn (creative) ON DELETE CASCADE,
+        hash text COLLATE "C" NOT NULL REFERENCES images (hash) DEFERRABLE INITIALLY DEFERRED,
+        PRIMARY KEY (hash, creative)
+    );
+    CREATE INDEX withdrawn_images_of ON withdrawn_images (creative)
+    """,
+    "ALTER TABLE events ADD COLUMN rung text COLLATE \"C\" NOT NULL DEFAULT ''",
 )

@@ -182,4 +182,20 @@ MIGRATIONS: tuple[str, ...] = (
         policy TEXT NOT NULL
     )
     """,
+    # What was noted until now was not held to what a table may count of a page view.
+    "DELETE FROM decided",
+    """
+    CREATE TABLE withdrawn (
+        creative TEXT PRIMARY KEY, at TEXT NOT NULL,
+        json BLOB NOT NULL, campaign BLOB NOT NULL, advertiser BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX withdrawn_by_age ON withdrawn (at);
+    CREATE TABLE withdrawn_images (
+        creative TEXT NOT NULL REFERENCES withdrawn (creative) ON DELETE CASCADE,
+        hash TEXT NOT NULL REFERENCES images (hash) DEFERRABLE INITIALLY DEFERRED,
+        PRIMARY KEY (hash, creative)
+    ) WITHOUT ROWID;
+    CREATE INDEX withdrawn_images_of ON withdrawn_images (creative)
+    """,
+    "ALTER TABLE events ADD COLUMN rung TEXT NOT NULL DEFAULT ''",
 )

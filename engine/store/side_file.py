@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from engine.errors import StoreError
+from engine.store.connections_sqlite import Connections
 from engine.store.file_sqlite import begin
 from engine.store.scrub import rewrite, scrub
 
@@ -29,12 +29,11 @@ class SideFile:
         """
         self.path = path
         self._synchronous = "FULL" if synced else "NORMAL"
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._open: list[sqlite3.Connection] = []
+        self._connections = Connections(self._connect)
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
-            self._connection().execute("PRAGMA journal_mode = WAL")
+            with self._connections.lent() as db:
+                db.execute("PRAGMA journal_mode = WAL")
             with self.writing() as db:
                 if not db.execute("PRAGMA user_version").fetchone()[0]:
                     for statement in schema.split(";"):
@@ -46,7 +45,8 @@ class SideFile:
     def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
         """Return the rows of one statement that only reads. Raises StoreError."""
         try:
-            return self._connection().execute(sql, arguments).fetchall()
+            with self._connections.lent() as db:
+                return db.execute(sql, arguments).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be read: {error}") from error
 
@@ -57,14 +57,14 @@ class SideFile:
         Another writer is waited for `wait_s` seconds.
         """
         try:
-            db = self._connection()
-            begin(db, wait_s, BUSY_TIMEOUT_S)
-            try:
-                yield db
-                db.execute("COMMIT")
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+            with self._connections.lent() as db:
+                begin(db, wait_s, BUSY_TIMEOUT_S)
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be written: {error}") from error
 
@@ -74,15 +74,18 @@ class SideFile:
         The pages themselves are overwritten at the deletion (secure_delete), save for gaps that moving cells
         leaves: see engine.store.scrub.
         """
-        scrub(self._connection(), self.path, needles)
+        with self._connections.lent() as db:
+            scrub(db, self.path, needles)
 
     def rewrite(self) -> None:
         """Write the file anew, so that nothing is left of whatever was deleted. Raises StoreError."""
-        rewrite(self._connection(), self.path)
+        with self._connections.lent() as db:
+            rewrite(db, self.path)
 
     def copy_to(self, target: sqlite3.Connection) -> None:
         """Write a consistent copy into another database."""
-        self._connection().backup(target)
+        with self._connections.lent() as db:
+            db.backup(target)
 
     def scrubbed(self) -> bool:
         """Say whether the write-ahead log holds nothing."""
@@ -102,24 +105,12 @@ class SideFile:
 
     def close(self) -> None:
         """Close the connections of all threads; the file must not be used after."""
-        with self._lock:
-            for db in self._open:
-                db.close()
-            self._open.clear()
-        self._local = threading.local()
+        self._connections.close()
 
-    def _connection(self) -> sqlite3.Connection:
-        # One connection a thread, and none carried across a fork: SQLite would lose its locks.
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None or self._local.pid != os.getpid():
-            # check_same_thread=False: close() closes the connections of other threads.
-            db = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            db.execute("PRAGMA secure_delete = ON")
-            db.execute(f"PRAGMA synchronous = {self._synchronous}")
-            db.execute("PRAGMA temp_store = MEMORY")  # nothing of it in a temporary file
-            self._local.db, self._local.pid = db, os.getpid()
-            with self._lock:
-                self._open.append(db)
+    def _connect(self) -> sqlite3.Connection:
+        # check_same_thread=False: close() closes the connections of other threads.
+        db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA secure_delete = ON")
+        db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        db.execute("PRAGMA temp_store = MEMORY")  # nothing of it in a temporary file
         return db

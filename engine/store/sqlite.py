@@ -22,10 +22,13 @@ from engine.store.pages_sqlite import SqlitePages
 from engine.store.policies_sqlite import SqlitePolicies
 from engine.store.reports_sqlite import SqliteReportRows
 from engine.store.uses_sqlite import SqliteUses
+from engine.store.withdrawn_sqlite import SqliteWithdrawn, forget_withdrawn
 from privacy.consent_log import LeafStore
 
 
-class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, SqlitePolicies, SqliteCopies):
+class SqliteStore(
+    SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, SqlitePolicies, SqliteWithdrawn, SqliteCopies
+):
     """The catalogue, its keys, its pictures, and what was computed from it, in one file."""
 
     def setting(self, name: str) -> str | None:
@@ -84,12 +87,13 @@ class SqliteStore(SqliteCatalogue, SqlitePages, SqliteKeys, SqliteImages, Sqlite
         return SqliteReportRows(self)
 
     def purge(self, now: datetime, *, pages_before: datetime) -> dict[str, int]:
-        """Delete pages, unused pictures and ended API keys whose time is over; return how many of each."""
+        """Delete pages, pictures, deleted advertisements and API keys whose time is over; return how many of each."""
         old, unused = moment(pages_before), moment(now - timedelta(days=UNUSED_IMAGE_DAYS))
         with self.writing() as db:
             gone = {
                 "pages": db.execute("DELETE FROM pages WHERE created < ?", (old,)).rowcount,
                 "page_urls": db.execute("DELETE FROM page_urls WHERE created < ?", (old,)).rowcount,
+                "withdrawn": forget_withdrawn(db, now),
                 "images": db.execute("DELETE FROM images WHERE unused_since < ?", (unused,)).rowcount,
                 "api_keys": db.execute("DELETE FROM api_keys WHERE expires <= ?", (moment(now),)).rowcount,
             }

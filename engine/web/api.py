@@ -9,6 +9,7 @@ import logging
 import traceback
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression; half of it as sent with gzip
+MAX_UNREAD = 16 * 1024 * 1024  # bytes of a body too large for us that are taken all the same, and dropped
+_DROPPED = 64 * 1024  # bytes at a time
 RETRY_S = 5  # after which to try what the store could not do
 PROBLEM_TYPE = "application/problem+json"
 # Answers hold nothing to run, to frame or to keep.
@@ -455,6 +458,7 @@ def _sent_bytes(sent: Sent, limit: int) -> bytes:
     """Read the body: as much as is stated, or to its end where it is chunked. Raises Refused."""
     stated, body = sent.environ.get("CONTENT_LENGTH"), sent.environ["wsgi.input"]
     if stated is not None and (len(stated) > 12 or int(stated) > limit):
+        _let_finish(body, int(stated) if len(stated) <= 12 else MAX_UNREAD + 1)
         raise _too_large(limit, "bytes")
     if stated is None and not sent.environ.get("wsgi.input_terminated"):
         return b""  # without a length there is no body, unless the server knows where one ends
@@ -472,6 +476,15 @@ def _sent_bytes(sent: Sent, limit: int) -> bytes:
         fault = Fault("$", f"{len(data)} bytes", f"{stated} bytes, as Content-Length says")
         raise Refused(400, "Incomplete body", None, (fault,))
     return data
+
+
+def _let_finish(body: Any, stated: int) -> None:
+    """Drop a body that is refused unread: who is still sending would meet a closed connection, and no answer."""
+    if stated > MAX_UNREAD:
+        return
+    with suppress(OSError):  # too slow, or gone
+        while stated > 0 and (data := body.read(min(stated, _DROPPED))):
+            stated -= len(data)
 
 
 def _too_large(limit: int, unit: str) -> Refused:

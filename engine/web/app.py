@@ -13,7 +13,7 @@ from flask import Flask
 from contexts.taxonomy import ad_products, content_taxonomy, products_to_content
 from engine.campaign import Publisher
 from engine.changes import ChangeStore
-from engine.check import known_vocabularies
+from engine.check.findings import known_vocabularies
 from engine.config import Config
 from engine.consents import Consents
 from engine.deletions import Deletions
@@ -45,13 +45,13 @@ from engine.web.manage_pages import add_manage_pages
 from engine.web.money import add_money
 from engine.web.openrtb import QUERY_KEYS as AUCTION_KEYS
 from engine.web.openrtb import Auctions, Offerer, add_openrtb
-from engine.web.origins import Origins
+from engine.web.origins import Origins, is_trustworthy
 from engine.web.published import add_published
 from engine.web.publisher_pages import PublisherPages, add_publisher_pages
 from engine.web.report_pages import add_report_pages
 from engine.web.reports import QUERY_KEYS as REPORT_KEYS
 from engine.web.reports import Reports, add_reports
-from engine.web.repository import Repository, add_repository
+from engine.web.repository import Repository, RepositoryStore, add_repository
 from engine.web.shell import Shell
 from engine.web.slot import QUERY_KEYS as SLOT_KEYS
 from engine.web.slot import Slots, add_slot
@@ -66,8 +66,8 @@ DESCRIPTION = (
 )
 
 
-class Store(ChangeStore, ImageStore, Protocol):
-    """Keeps the catalogue and its pictures."""
+class Store(ChangeStore, ImageStore, RepositoryStore, Protocol):
+    """Keeps the catalogue, its pictures, and what was deleted of it."""
 
 
 class Engine(Decider, Offerer, Reader, Protocol):
@@ -238,6 +238,7 @@ def create_app(
             config.currency,
             config.rates,
             Categories(ad_products(), content_taxonomy(), products_to_content()),
+            is_trustworthy(config.base_url),
         ),
         config.deadline_ms,
         refused,
@@ -283,12 +284,22 @@ def create_app(
     add_repository(
         api, Repository(services.store, services.reporting, content_taxonomy(), services.now), root
     )
-    publisher_pages = PublisherPages(app, services.reporting, services.today, holder, config.base_url)
+    publisher_pages = PublisherPages(
+        services.reporting, services.today, holder, services.publishers, config.base_url
+    )
     add_publisher_pages(api, publisher_pages)
     contact = config.officer or config.operator or config.contact
     add_why(
         api,
-        WhyPages(services.why_links, services.votes, services.door, services.publishers, contact, root),
+        WhyPages(
+            services.why_links,
+            services.votes,
+            services.door,
+            services.publishers,
+            services.store,
+            contact,
+            root,
+        ),
     )
     add_manage_pages(api, services.store, known, holder, config.currency, services.now, root)
     add_log(api, services.consent_log)

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from engine import changes, manage
 from engine.change import KINDS, ApprovalState, Entity, Kind
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound
 from engine.keys import Caller, Scope

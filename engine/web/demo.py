@@ -7,7 +7,7 @@ page would use. No cookie, no inline script or style, nothing from another host.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from werkzeug.datastructures import MultiDict
 
 from contexts.context import CONDITIONS, SENSITIVE, WEEKDAYS
 from engine.campaign import Advertiser, Campaign
-from engine.decision import Answer, CreativeAnswer, Filled, Placement, Reason
+from engine.decision import Answer, CreativeAnswer, Filled, MessageAnswer, Placement, Reason
 from engine.demo.magazine import Article, Entity
+from engine.demo.readers import INTERESTS, NOTICE
 from privacy.visit import DEVICE_CLASSES
 
 PUBLISHER = "demo"
@@ -57,7 +58,14 @@ PRESETS = (
     ),
     ("A clear night", {"day": "fri", "hour": "23", "weather": "clear", "temp": "4"}),
 )
-FACETS = {"page": "Page", "device": "Device", "time": "Time", "weather": "Weather", "house": "House notice"}
+FACETS = {
+    "consent": "Consent",
+    "page": "Page",
+    "device": "Device",
+    "time": "Time",
+    "weather": "Weather",
+    "house": "House notice",
+}
 FLAGS = {
     "adult": "adult content",
     "arms": "arms and ammunition",
@@ -142,6 +150,16 @@ class DemoRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """What the magazine's server hands a reader who agreed: the tokens, which the page keeps in its tab."""
+
+    token: str
+    rights_token: str
+    record_id: str
+    expires: str  # of the consent
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """One facet's part of a score, as it is drawn: on a bar of 100 units, from `x`, `width` wide."""
 
@@ -162,6 +180,8 @@ class Ad:
     score: float
     house: bool
     shares: tuple[Share, ...]
+    message: MessageAnswer | None = None  # where it was put together
+    chance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +201,13 @@ def create_blueprint(
     catalog: Sequence[Entity],
     now: Callable[[], datetime],
     device: Callable[[], str],
+    agree: Callable[[], Agreed | None] = lambda: None,
 ) -> Blueprint:
     """Make the demo's pages.
 
     `decide` chooses, with explanations. `now` is the time in the publisher's zone. `device` says the class of
-    the device that asks, as the gate read it. The gate must let QUERY_KEYS through.
+    the device that asks, as the gate read it. `agree` records that a reader agreed to NOTICE; None where consents
+    are off. The gate must let QUERY_KEYS through.
     """
     root = Path(__file__).parent
     pages = Blueprint(
@@ -208,6 +230,9 @@ def create_blueprint(
             "temperatures": TEMPERATURES_C,
             "countries": COUNTRIES,
             "presets": PRESETS,
+            "interests": INTERESTS,
+            "notice": NOTICE,
+            "publisher": PUBLISHER,
         }
         return render_template(
             f"demo/{template}.html",
@@ -300,6 +325,12 @@ def create_blueprint(
         view = view_of(moment, article_placements(moment.device or device()), **{kind: pasted})
         return show("try", view, moment, article_placements, kind=kind, **values)
 
+    @pages.post("/consent")
+    def consent() -> tuple[dict[str, str], int]:
+        """Record that a reader agrees, as the magazine's own server does when the switch on its page is turned."""
+        agreed = agree()
+        return ({}, 503) if agreed is None else (asdict(agreed), 201)
+
     @pages.errorhandler(404)
     def missing(error: Exception) -> tuple[str, int]:
         """Say that there is no such page."""
@@ -360,7 +391,15 @@ def _ads(answer: Answer) -> dict[str, list[Ad]]:
 
 def _ad(filled: Filled) -> Ad:
     creative = msgspec.json.decode(filled.creative, type=CreativeAnswer)
-    return Ad(creative, filled.click_url, filled.score, filled.house, _shares(filled.reasons))
+    return Ad(
+        creative,
+        filled.click_url,
+        filled.score,
+        filled.house,
+        _shares(filled.reasons),
+        filled.message,
+        filled.propensity,
+    )
 
 
 def _shares(reasons: Sequence[Reason]) -> tuple[Share, ...]:

@@ -13,7 +13,6 @@ from flask import Request, Response, request
 
 from contexts.errors import FactError
 from engine.campaign import Publisher
-from engine.decision import Placement
 from engine.ethicalads import (
     CALLBACK,
     CLICK_PATH,
@@ -25,8 +24,9 @@ from engine.ethicalads import (
     PlacementAsked,
     ad_of,
     keywords_of,
+    place_of,
+    placement_of,
     script_of,
-    wanted,
 )
 from engine.keys import Caller
 from engine.limits import RateLimits
@@ -51,7 +51,6 @@ SCRIPT_HEADERS = [
     ("Content-Type", "application/javascript; charset=utf-8"),
     ("Cross-Origin-Resource-Policy", "cross-origin"),
 ]
-PLACEMENT = "ad"
 
 
 class EthicalAds:
@@ -124,7 +123,7 @@ class EthicalAds:
         ad = self._ad(
             arrival,
             publisher,
-            body.placements[0],
+            place_of(body.placements),
             keywords_of(body.keywords or ()),
             body.campaign_types or (),
             body.url,
@@ -161,6 +160,9 @@ class EthicalAds:
     ) -> EthicalAd:
         """Return an advertisement, or none; whatever fails inside, the page goes on."""
         started = self._monotonic()
+        placement = placement_of(campaign_types)
+        if placement is None:
+            return NO_AD
         fields: dict[str, Any] = {"keywords": keywords}
         if url and url.startswith(("http://", "https://")) and len(url) <= 2048:
             fields["url"] = url
@@ -171,7 +173,7 @@ class EthicalAds:
                 visit = enter(arrival, publisher.id, trusted=trusted, keywords=keywords)
             answer = self._engine.decide(
                 visit,
-                (Placement(PLACEMENT, ("native",)),),
+                (placement,),
                 explain=False,
                 deadline=started + self._deadline_s,
             )
@@ -181,10 +183,7 @@ class EthicalAds:
             log.error("decision failed: %s", fault_line(error))
             return NO_AD
         self._metrics.decided(answer, self._monotonic() - started, False)
-        for filled in answer.decisions:
-            if wanted(filled, campaign_types):
-                return ad_of(filled, asked, self._base_url)
-        return NO_AD
+        return next((ad_of(filled, asked, self._base_url) for filled in answer.decisions), NO_AD)
 
 
 def add_ethicalads(api: Api, ads: EthicalAds) -> None:

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader
 from engine import changes, manage
 from engine.campaign import Campaign, Publisher
 from engine.change import Entity, Kind, content_hash
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound
 from engine.keys import Caller
@@ -189,7 +189,7 @@ class _Desk:
     ) -> tuple[str, int, dict[str, Any]]:
         """Show the form of a thing: as it is stored, or as it was given with what is wrong in it."""
         groups = _GROUPS[kind]
-        value = {} if entity is None else _plain(entity)
+        value = {} if entity is None else manage.plain(entity)
         campaign = entity if isinstance(entity, Campaign) else self._campaign_of(asked, entity)
         zone = "UTC" if campaign is None else campaign.flight.timezone
         fields = [field for group in groups for field in group.fields]
@@ -246,7 +246,7 @@ class _Desk:
             taken = CatalogErrors([CatalogError("id", ascii(id[:80]), f"an id that no {kind} has yet")], 1)
             return self._form(asked, kind, None, given=request.form.to_dict(flat=False), errors=taken)
         fields = [field for group in _GROUPS[kind] for field in group.fields]
-        base = {} if entity is None else _plain(entity)
+        base = {} if entity is None else manage.plain(entity)
         if entity is None and kind == "campaign":
             base["advertiser"] = asked.caller.tenant or asked.text("advertiser")
         elif entity is None:
@@ -262,7 +262,9 @@ class _Desk:
         given = request.form.to_dict(flat=False)
         body = msgspec.json.encode(value_of(fields, given, base, zone or "UTC"))
         try:
-            done = manage.put(self._store, self._known, asked.caller, kind, id, body, self._now())
+            done = manage.put(
+                self._store, self._known, asked.caller, kind, id, body, self._now(), over=manage.Over(entity)
+            )
         except CatalogErrors as errors:
             return self._form(asked, kind, entity, given=given, errors=errors)
         warned = "".join(f" {warning}" for warning in done.warnings)
@@ -270,10 +272,11 @@ class _Desk:
 
     def _switch(self, asked: _Asked) -> tuple[str, int, dict[str, Any]]:
         kind: Kind = "creative" if asked.text("kind") == "creative" else "campaign"
-        entity = self._get(asked, kind)
         status = "paused" if asked.do == "pause" else "active"
-        body = msgspec.json.encode({**_plain(entity), "status": status})
-        done = manage.put(self._store, self._known, asked.caller, kind, entity.id, body, self._now())
+        done = manage.edit(
+            self._store, self._known, asked.caller, kind, asked.text("id"),
+            lambda value: {**value, "status": status}, self._now(),
+        )  # fmt: skip
         acts = "It stops within 5 seconds." if status == "paused" else "It runs again within 5 seconds."
         return self._form(asked, kind, done.entity, said=acts)
 
@@ -309,24 +312,19 @@ class _Desk:
 
     def _stop(self, asked: _Asked, publisher: Publisher) -> Publisher:
         """Stop everything on a publisher's pages or one advertiser, or let it run again."""
-        value = _plain(publisher)
-        if asked.do in ("stop", "start"):
-            value["status"] = "stopped" if asked.do == "stop" else "active"
-        else:
-            who = asked.text("advertiser")
-            others = [one for one in publisher.block_advertisers if one != who]
-            value["block_advertisers"] = [*others, who] if asked.do == "block" else others
-        body = msgspec.json.encode(value)
         try:
-            done = manage.put(
-                self._store, self._known, asked.caller, "publisher", publisher.id, body, self._now()
-            )
+            done = manage.edit(
+                self._store, self._known, asked.caller, "publisher", publisher.id,
+                lambda value: {**value, **_stopped(value, asked.do, asked.text("advertiser"))}, self._now(),
+            )  # fmt: skip
         except CatalogErrors as errors:
             raise Forbidden(str(errors)) from errors
         return cast(Publisher, done.entity)
 
 
-def _plain(entity: Entity) -> dict[str, Any]:
-    """Return an entity as the JSON of a body, which says neither kind nor id."""
-    value: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(entity))
-    return {name: part for name, part in value.items() if name not in ("kind", "id")}
+def _stopped(value: Mapping[str, Any], do: str, advertiser: str) -> dict[str, Any]:
+    """Return what a publisher's record says anew where all is stopped or one advertiser blocked, or no longer."""
+    if do in ("stop", "start"):
+        return {"status": "stopped" if do == "stop" else "active"}
+    others = [one for one in value.get("block_advertisers", ()) if one != advertiser]
+    return {"block_advertisers": [*others, advertiser] if do == "block" else others}

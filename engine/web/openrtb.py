@@ -144,8 +144,8 @@ class Auctions:
     def _lots(self, asked: Outer, publisher: Publisher) -> tuple[Lot, ...]:
         """Return what can be bid on; read once for all requests of the same impressions. Raises Refused."""
         digest = blake2b(asked.imp, digest_size=16, key=self._secret)
-        if asked.bcat:
-            digest.update(encode(asked.bcat))
+        if asked.bcat or asked.wseat or asked.bseat:
+            digest.update(encode((asked.bcat, asked.wseat, asked.bseat)))
         key = (digest.digest(), asked.cattax, publisher.id)
         found = self._known.get(key)
         if found is not None and found[0] is publisher:

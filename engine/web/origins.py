@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from engine.campaign import Publisher
 
@@ -31,6 +32,14 @@ class Origins:
     def belongs(origin: str, publisher: Publisher) -> bool:
         """Say whether this publisher registered this origin."""
         return _host(origin) in publisher.domains
+
+
+def is_trustworthy(url: str) -> bool:
+    """Say whether a page that came over https may load from an address: W3C Secure Contexts, 3.1."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    local = host in ("localhost", "::1") or host.endswith(".localhost") or host.startswith("127.")
+    return parts.scheme == "https" or local
 
 
 def _host(origin: str) -> str | None:

@@ -11,18 +11,20 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Response, request
 from jinja2 import Environment, PackageLoader
-from werkzeug.test import Client
 
-from engine.doctor import DoctorError, Finding, Got, examine
+from engine.campaign import Publisher
+from engine.doctor import DoctorError, Finding, Standing, examine_source
 from engine.errors import QueryRefused
 from engine.keys import Caller
+from engine.publisher.tag import tag_files
 from engine.report import FLOOR
-from engine.report_show import WHY_NOISY, number
+from engine.report_show import WHY_NOISY, interval, number
 from engine.reporting import Reporting
 from engine.today import Today
 from engine.web.api import Api
+from engine.web.origins import Origins
 from engine.web.report_pages import HEADERS
 from privacy.release import day_of
 from privacy.workload import table
@@ -45,14 +47,14 @@ class PublisherPages:
 
     def __init__(
         self,
-        app: Flask,
         reporting: Reporting,
         today: Callable[[str], Today | None],
         holder: Callable[[str], Caller | None],
+        publishers: Callable[[], Mapping[str, Publisher]],
         base_url: str,
     ) -> None:
-        self._app, self._reporting, self._today, self._holder = app, reporting, today, holder
-        self._base = base_url
+        self._reporting, self._today, self._holder = reporting, today, holder
+        self._house = _House(base_url, publishers)
         root = urlsplit(base_url).path.rstrip("/")
         pages = Environment(loader=PackageLoader("engine", "web/templates/publisher"), autoescape=True)
         pages.globals["root"] = root
@@ -80,15 +82,15 @@ class PublisherPages:
         if not (url or source):
             return self._page(200, given, key=key, told=told)
         try:
-            findings = examine(url, _Pasted(self._app, self._base, url, source, policy), pasted=True)
+            findings = examine_source(url, source, policy, self._house)
         except DoctorError as error:
             return self._page(422, given, key=key, told=told, fault=f"{error}")
         return self._page(200, given, key=key, told=told, findings=findings)
 
     def _numbers(self, caller: Caller) -> dict[str, Any] | None:
-        """Return impressions and revenue by section of the last released days; None where there are none."""
+        """Return what was shown, stayed empty and was paid by section on the last released days; None before any."""
         closed = self._reporting.closed()
-        days = self._reporting.released.days(table("sections"), closed)[-DAYS:]
+        days = self._reporting.released.days(table("placements"), closed)[-DAYS:]
         if not days:
             return None
         try:
@@ -103,6 +105,7 @@ class PublisherPages:
                     f"{number(name, v.value)} ± {number(name, v.margin95)}"
                     for name, v in zip(names, row.values, strict=True)
                 ),
+                interval(row.fill),
             )
             for row in [*told.rows, *([told.total] if told.total else [])]
         ]
@@ -143,20 +146,20 @@ def add_publisher_pages(api: Api, pages: PublisherPages) -> None:
         return Response(style, 200, HEADERS, content_type="text/css; charset=utf-8")
 
 
-class _Pasted:
-    """Satisfies engine.doctor.Client for a page whose source was pasted: the service asks itself, and nobody else."""
+class _House:
+    """Satisfies engine.doctor.House: no page is asked for, and neither is the service."""
 
-    def __init__(self, app: Flask, base_url: str, url: str, source: str, policy: str) -> None:
-        self._client = Client(app.wsgi_app)
-        self._base, self._url, self._source, self._policy = base_url, url, source, policy
+    def __init__(self, base_url: str, publishers: Callable[[], Mapping[str, Publisher]]) -> None:
+        self._files = {base_url + file.path: file.data for file in tag_files()}
+        self._publishers = publishers
 
-    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Got:
-        """Return the pasted page, or the service's own answer."""
-        if (method, url) == ("GET", self._url):
-            return Got(200, {"content-security-policy": self._policy}, self._source.encode())
-        if not url.startswith(self._base + "/"):
-            return Got(404, {}, b"")
-        answer = self._client.open(
-            url.removeprefix(self._base), method=method, headers=dict(headers), data=body
-        )
-        return Got(answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, answer.data)
+    def file(self, address: str) -> bytes | None:
+        """Return a file of the tag."""
+        return self._files.get(address)
+
+    def standing(self, publisher: str, origin: str) -> Standing:
+        """Say whether pages of an origin may ask in a publisher's name."""
+        found = self._publishers().get(publisher)
+        if found is None:
+            return "unknown"
+        return "known" if Origins.belongs(origin, found) else "foreign"

@@ -22,10 +22,11 @@ from engine.report_show import (
     WHY_NOISY,
     chart,
     facts,
+    interval,
     labels,
     measure_title,
     number,
-    percent,
+    ratios,
     title_of,
 )
 from engine.reporting import Reporting, seen_by
@@ -145,9 +146,8 @@ def _shown(reporting: Reporting, caller: Caller, told: Answer) -> dict[str, Any]
     query, report = told.query, told.query.report
     called = labels()
     measures = [measure.name for measure in report.measures]
-    columns = [f"{measure_title(name)} ± margin" for name in measures] + (
-        ["CTR (interval)"] if report.ctr else []
-    )
+    columns = [f"{measure_title(name)} ± margin" for name in measures]
+    columns += [f"{title} (interval)" for _, title in ratios(report)]
     rows = []
     for row in [*told.rows[:MOST_ROWS], *([told.total] if told.total else [])]:
         title = "total" if row is told.total else title_of(told, row, called)
@@ -155,16 +155,10 @@ def _shown(reporting: Reporting, caller: Caller, told: Answer) -> dict[str, Any]
             f"{number(name, v.value)} ± {number(name, v.margin95)}"
             for name, v in zip(measures, row.values, strict=True)
         ]
-        if report.ctr:
-            ratio = row.ctr
-            cells.append(
-                "–"
-                if ratio is None
-                else f"{percent(ratio.value)} ({percent(ratio.low)} to {percent(ratio.high)})"
-            )
+        cells += [interval(getattr(row, name)) for name, _ in ratios(report)]
         rows.append([title, *cells])
     pictures = [chart(told, place) for place in range(len(measures))]
-    if query.last > query.first:
+    if query.last > query.first and report.is_daily:
         pictures.append(chart(reporting.ask(caller, report.name, query.first, query.last, [DAY], {})))
     return {
         "says": report.says,

@@ -92,6 +92,7 @@ class ReportRow(Struct, frozen=True):
     merged: int
     values: dict[str, NoisyNumber]
     ctr: Interval | None
+    fill: Interval | None
 
 
 class Group(Struct, frozen=True):
@@ -399,6 +400,7 @@ def _row(told: Answer, row: Row) -> ReportRow:
         row.merged,
         {m.name: NoisyNumber(*value) for m, value in zip(measures, row.values, strict=True)},
         None if row.ctr is None else Interval(*row.ctr),
+        None if row.fill is None else Interval(*row.fill),
     )
 
 

@@ -2,7 +2,7 @@
 
 In the manner of Article 39 of the Digital Services Act: what is said, on whose behalf, who paid, when, by which
 parameters, and how often it was shown. That number is a sum of released noisy counts, never a count; below the floor
-none is told. Nothing here is of a reader. What was deleted from the catalogue is not listed any more.
+none is told. Nothing here is of a reader. What is over or deleted stays listed for a year.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from heapq import merge
+from typing import Protocol
 
 import msgspec
 from flask import Response
@@ -20,7 +22,8 @@ from msgspec import Struct
 from contexts.context import TopicId
 from contexts.extract import read_html
 from contexts.taxonomy import Taxonomy
-from engine.campaign import Advertiser, Campaign, Prefer, Rule, Targeting
+from engine.campaign import Advertiser, Campaign, PoliticalNotice, Prefer, Rule, Targeting
+from engine.change import LISTED, Withdrawn
 from engine.creative import Creative
 from engine.errors import QueryRefused
 from engine.keys import Caller
@@ -53,6 +56,16 @@ class ListedPicture(Struct, frozen=True):
     alt: str
 
 
+class ListedNotice(Struct, frozen=True):
+    """What is said of a political advertisement (Regulation (EU) 2024/900, articles 11 and 12)."""
+
+    sponsor: str
+    controlled_by: str
+    amount: str
+    process: str
+    notice_url: str
+
+
 class ListedAd(Struct, frozen=True):
     """An advertisement, without anything of who saw it. `views` is null where it is below the floor."""
 
@@ -68,6 +81,8 @@ class ListedAd(Struct, frozen=True):
     ends: str | None
     parameters: tuple[str, ...]
     views: NoisyNumber | None
+    political: ListedNotice | None
+    deleted: str | None  # when it was taken out of the catalogue
 
 
 class AdRepository(Struct, frozen=True):
@@ -79,11 +94,18 @@ class AdRepository(Struct, frozen=True):
     unit: str
 
 
+class RepositoryStore(ManageStore, Protocol):
+    """What is listed."""
+
+    def withdrawn(self, after: str, limit: int, now: datetime) -> list[Withdrawn]:
+        """Return up to `limit` creatives deleted within the year with ids above `after`, by id; none that are back."""
+
+
 class Repository:
     """Lists advertisements."""
 
     def __init__(
-        self, store: ManageStore, reporting: Reporting, taxonomy: Taxonomy, now: Callable[[], datetime]
+        self, store: RepositoryStore, reporting: Reporting, taxonomy: Taxonomy, now: Callable[[], datetime]
     ) -> None:
         self._store, self._reporting, self._taxonomy, self._now = store, reporting, taxonomy, now
         self._counted: tuple[int, Period | None, Mapping[str, Value]] = (-1, None, {})
@@ -96,8 +118,14 @@ class Repository:
         last: str | None = after
         while last is not None and len(found) < limit:
             batch = [one for one in self._store.page("creative", last, limit) if isinstance(one, Creative)]
-            last = batch[-1].id if len(batch) == limit else None
-            found += self._listed(batch, views)
+            gone = self._store.withdrawn(last, limit, self._now())
+            both = ([one.id for one in batch], [one.creative.id for one in gone])
+            last = min(
+                (ids[-1] for ids in both if len(ids) == limit), default=None
+            )  # beyond, some may be missing
+            batch = [one for one in batch if last is None or one.id <= last]
+            gone = [one for one in gone if last is None or one.creative.id <= last]
+            found += merge(self._listed(batch, views), self._gone(gone, views), key=lambda ad: ad.creative)
         more = len(found) > limit or last is not None
         found = found[:limit]
         return AdRepository(tuple(found), found[-1].creative if found and more else None, period, UNIT)
@@ -112,18 +140,30 @@ class Repository:
                 continue
             advertiser = advertisers.get(campaign.advertiser)
             seen = views.get(creative.id)
-            if isinstance(advertiser, Advertiser) and (seen is not None or self._runs(creative, campaign)):
+            if isinstance(advertiser, Advertiser) and (
+                seen is not None or self._ran(creative, campaign, self._now())
+            ):
                 yield self._ad(creative, campaign, advertiser, seen)
 
-    def _runs(self, creative: Creative, campaign: Campaign) -> bool:
-        """Say whether it is shown at present: what is only being prepared is its advertiser's own matter."""
+    def _gone(self, batch: list[Withdrawn], views: Mapping[str, Value]) -> Iterator[ListedAd]:
+        for at, creative, campaign, advertiser in batch:
+            seen = views.get(creative.id)
+            if not campaign.house and (seen is not None or self._ran(creative, campaign, at)):
+                yield self._ad(creative, campaign, advertiser, seen, at)
+
+    def _ran(self, creative: Creative, campaign: Campaign, at: datetime) -> bool:
+        """Say whether it runs at a moment or did within the year: what is only being prepared is nobody's matter."""
         start, end = campaign.flight.start, campaign.flight.end
-        now = self._now()
         on = creative.status == campaign.status == "active"
-        return on and (start is None or start <= now) and (end is None or now < end)
+        return on and (start is None or start <= at) and (end is None or self._now() < end + LISTED)
 
     def _ad(
-        self, creative: Creative, campaign: Campaign, advertiser: Advertiser, seen: Value | None
+        self,
+        creative: Creative,
+        campaign: Campaign,
+        advertiser: Advertiser,
+        seen: Value | None,
+        deleted: datetime | None = None,
     ) -> ListedAd:
         image, flight = creative.image, campaign.flight
         picture = None
@@ -152,6 +192,8 @@ class Repository:
                 )
             ),
             views=None if seen is None else NoisyNumber(*seen),
+            political=_notice(campaign.political_notice),
+            deleted=None if deleted is None else deleted.isoformat(),
         )
 
     def _views(self) -> tuple[Period | None, Mapping[str, Value]]:
@@ -190,6 +232,12 @@ def add_repository(api: Api, repository: Repository, root: str) -> None:
         text = page.render(root=root, told=repository.page(*asked_page()))
         headers = [header for header in HEADERS if header[0] != _POLICY[0]]
         return Response(text, 200, [*headers, _POLICY], content_type="text/html; charset=utf-8")
+
+
+def _notice(told: PoliticalNotice | None) -> ListedNotice | None:
+    if told is None:
+        return None
+    return ListedNotice(told.sponsor, told.controlled_by, told.amount, told.process, told.notice_url)
 
 
 def _rules(targeting: Targeting, taxonomy: Taxonomy) -> Iterator[str]:

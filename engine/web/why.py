@@ -6,22 +6,28 @@ own view, told with noise among many (`privacy.workload`), and nothing ties it t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 from flask import Response, request
 from jinja2 import Environment, PackageLoader
 
-from engine.campaign import Publisher
+from engine.campaign import Campaign, PoliticalNotice, Publisher
+from engine.change import Entity, Kind
+from engine.changes import Entry
 from engine.door import Door
-from engine.errors import Busy
+from engine.errors import Busy, EngineError
 from engine.events import VOTES
 from engine.tickets import LETTERS
-from engine.web.api import RETRY_S, Api
+from engine.web.api import RETRY_S, Api, fault_line
 from engine.web.report_pages import HEADERS
 from engine.why import WHY_PATH, Trace, Votes, WhyLinks
 from privacy.gate import ARRIVAL, Arrival
+
+log = logging.getLogger(__name__)
 
 STYLE = WHY_PATH.rstrip("/") + ".css"
 MOST_FIELD = 1000  # characters
@@ -42,6 +48,16 @@ SAID = {"not_relevant": "not relevant", "too_personal": "too personal"}
 _SHOWN = (200, 404, 422, 503)  # all of them with a page
 
 
+class Catalogue(Protocol):
+    """Keeps what is said of political campaigns, and what was said of those that are gone."""
+
+    def find(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, Entity]:
+        """Return the things of these ids that exist."""
+
+    def journal_of(self, kind: str, id: str, limit: int) -> list[Entry]:
+        """Return (seq, at, actor, kind, id, before, after) of the changes of one thing, the latest first."""
+
+
 class WhyPages:
     """Answers who asks why."""
 
@@ -51,11 +67,13 @@ class WhyPages:
         votes: Votes,
         door: Door,
         publishers: Callable[[], Mapping[str, Publisher]],
+        catalogue: Catalogue,
         contact: str | None,
         root: str,
     ) -> None:
         """`contact` is how to reach the operator; `root` the path under which the service is reached."""
         self._links, self._votes, self._door, self._publishers = links, votes, door, publishers
+        self._catalogue = catalogue
         self._contact, self._root = contact, root
         pages = Environment(loader=PackageLoader("engine", "web/templates/why"), autoescape=True)
         self._page = pages.get_template("why.html")
@@ -100,6 +118,7 @@ class WhyPages:
                 ],
                 "kinds": [KINDS.get(kind, kind) for kind in trace.kinds],
                 "publisher": trace.publisher if publisher is None else publisher.name,
+                "notice": self._notice(trace.campaign),
                 "ticket": self._votes.token(trace, ivt=_arrival().ivt),
             }
         text = self._page.render(
@@ -114,6 +133,18 @@ class WhyPages:
         )
         retry = [("Retry-After", str(RETRY_S))] if status == 503 else []
         return Response(text, status, [*HEADERS, *retry], content_type="text/html; charset=utf-8")
+
+    def _notice(self, id: str) -> PoliticalNotice | None:
+        """Return what is said of a political campaign; of one that is gone, what was said last."""
+        try:
+            found = self._catalogue.find("campaign", [id]).get(id)
+            if found is None:
+                for *_, before, _ in self._catalogue.journal_of("campaign", id, 1):
+                    found = None if before is None else msgspec.json.decode(before, type=Campaign)
+        except (EngineError, msgspec.MsgspecError) as error:  # the rest is told all the same
+            log.error("notice not read: %s", fault_line(error))
+            return None
+        return found.political_notice if isinstance(found, Campaign) else None
 
 
 def add_why(api: Api, pages: WhyPages) -> None:

@@ -45,6 +45,28 @@ print(encoder.id, encoder.encode(["rain and snow"])[0, 0], "torch" in sys.module
 """
 
 
+# As a server's own threads do: each gives the interpreter up for good when it ends, and what it left behind is freed.
+FOREIGN_THREADS = """
+import ctypes, sys
+from pathlib import Path
+from contexts.encoders import open_encoder
+encoder = open_encoder(Path(sys.argv[1]), model_path=Path(sys.argv[2]), prefer=sys.argv[3])
+libc, seen = ctypes.CDLL(None), []
+
+@ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+def work(_):
+    seen.append(encoder.encode(["rain and snow"])[0, 0])
+
+for _ in range(3):
+    threads = [ctypes.c_ulong() for _ in range(4)]
+    for thread in threads:
+        assert libc.pthread_create(ctypes.byref(thread), None, work, None) == 0
+    for thread in threads:
+        assert libc.pthread_join(thread, None) == 0
+print(len(seen), len(set(seen)))
+"""
+
+
 def run(program: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)], stdout=subprocess.PIPE, text=True
@@ -96,6 +118,17 @@ def test_no_runtime_reports_to_its_maker(exported: Path, tiny: Path) -> None:
     program += "print(os.environ['ORT_DISABLE_TELEMETRY'], sys.modules['openvino_telemetry'])"
     out, _ = run(program, exported, tiny).communicate(timeout=60)
     assert out.splitlines()[-1] == "1 None"
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="takes pthreads from the C library as Linux has it"
+)
+def test_threads_of_a_server_may_end_after_encoding(exported: Path, tiny: Path) -> None:
+    checked = json.loads(next(exported.glob("*/manifest.json")).read_bytes())["checked"]
+    for variant in checked:
+        process = run(FOREIGN_THREADS, exported, tiny, variant)
+        out, _ = process.communicate(timeout=120)
+        assert (process.returncode, out.split()) == (0, ["12", "1"]), variant
 
 
 def test_every_variant_gives_what_sentence_transformers_gives(exported: Path, tiny: Path) -> None:

@@ -141,3 +141,49 @@ def test_thousands_of_metas_and_scripts_are_read_in_one_walk() -> None:
 def test_a_page_of_more_tags_than_any_real_one_is_read_without_a_parser() -> None:
     assert beyond_parsing("<a><p>x" * 30_000)
     assert "x x" in read_html("<a><p>x" * 30_000).text
+
+
+ASKED = (
+    "<p>We and our 842 partners store information on a device and process personal data with your consent.</p>"
+    * 3
+)
+SAID = "<h1>Heat pump or gas boiler?</h1><p>A heat pump costs more to buy and less to run.</p>"
+WORDS = "Heat pump or gas boiler? A heat pump costs more to buy and less to run."
+
+
+@pytest.mark.parametrize(
+    "banner",
+    [
+        f'<div id="onetrust-banner-sdk">{ASKED}</div>',
+        f'<section class="site-Cookie-Banner is-open">{ASKED}</section>',
+        f'<div class="qc-cmp2-container"><div>{ASKED}</div></div>',
+        f'<aside aria-label="privacy" class="gdpr">{ASKED}</aside>',
+    ],
+)
+@pytest.mark.parametrize(
+    "whole", ["<body>", '<body class="cookie-bar-open has-consent">', '<body id="consent">']
+)
+def test_the_banner_that_asks_for_consent_is_no_text_of_a_page(banner: str, whole: str) -> None:
+    assert read_html(f"<html>{whole}{banner}{SAID}</html>").text == WORDS
+
+
+def test_a_recipe_for_cookies_is_read() -> None:
+    recipe = (
+        '<div id="chocolate-cookies" class="cookie recipe"><p>Fold the chocolate into the dough.</p></div>'
+    )
+    assert read_html(f"<body>{recipe}</body>").text == "Fold the chocolate into the dough."
+
+
+def test_a_page_that_is_all_one_element_for_consent_is_read_nevertheless() -> None:
+    assert read_html(f'<body><div class="consent-given">{SAID}</div></body>').text == WORDS
+
+
+def test_menus_and_comments_are_left_out_where_the_rest_says_enough() -> None:
+    menu = "<nav><a>News</a> <a>Obituaries</a> <a>War</a></nav>"
+    comments = '<section id="comments"><div class="comment">You should all be shot.</div></section>'
+    long = "<p>Plant the tulips in November, three times as deep as the bulb is high.</p>" * 3
+    for body in (f"{menu}{SAID}{long}{comments}", f"{menu}<article>{SAID}{long}</article>{comments}"):
+        text = read_html(f"<body>{body}</body>").text
+        assert "tulips" in text and "shot" not in text and "Obituaries" not in text
+    forum = "<div class='comment'><p>My chain skips on the small sprockets.</p></div>"
+    assert "sprockets" in read_html(f"<body>{menu}{forum}</body>").text

@@ -243,6 +243,20 @@ def test_robots_are_asked_again_after_a_day(site: Site) -> None:
     assert site.paths().count("/robots.txt") == 2
 
 
+@pytest.mark.parametrize("place", ["http://[", "http://[::1", "//news.example:port/"])
+def test_a_redirect_that_is_no_url_is_refused_as_such(site: Site, place: str) -> None:
+    site.pages["/moved"] = (302, {"Location": place}, b"")
+    assert refused(Fetcher(site.policy()), site.url("/moved")) == "url"
+    site.pages["/robots.txt"] = (302, {"Location": place}, b"")
+    assert refused(Fetcher(site.policy()), site.url("/moved")) == "robots"
+
+
+def test_a_redirect_to_a_path_that_is_not_escaped_leads_there(site: Site) -> None:
+    site.pages["/moved"] = (302, {"Location": "/stra\u00dfe tulips".encode().decode("latin-1")}, b"")
+    site.html("/stra%C3%9Fe%20tulips")
+    assert Fetcher(site.policy()).fetch(site.url("/moved")).title == "Tulips"
+
+
 def test_where_robots_fail_nothing_is_fetched(site: Site) -> None:
     site.pages["/robots.txt"] = (503, {}, b"")
     site.html("/open")

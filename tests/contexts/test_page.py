@@ -134,6 +134,31 @@ def test_a_cue_makes_a_headline_sensitive_and_not_a_long_page(model: TopicModel,
 
 
 @pytest.mark.parametrize("with_vector", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The goalkeeper's widow speaks of the season after he took his own life, and of his club and the fans.",
+        "She wanted to end her life at school. A coach saw it, and today she runs the team's helpline.",
+        "The chef had killed himself in the restaurant's cellar. His recipes live on in a book by his sister.",
+        "Search ends at dawn: divers recovered the body of the sailor below the harbour wall.",
+    ],
+)
+def test_a_phrase_of_one_meaning_is_enough_whatever_else_a_short_text_speaks_of(
+    model: TopicModel, text: str, with_vector: bool
+) -> None:
+    assert "conflict" in facts(model, PageInput(text=text, language="en"), with_vector).sensitive
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
+def test_a_phrase_of_one_meaning_at_the_end_of_a_long_page_is_not_what_that_is_about(
+    model: TopicModel, with_vector: bool
+) -> None:
+    long = "Plant the tulips in autumn and water them well. The garden needs compost and a spade. " * 40
+    page = PageInput(text=long + "Its first gardener took his own life.", language="en")
+    assert "conflict" not in facts(model, page, with_vector).sensitive
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
 def test_a_long_page_full_of_cues_is_sensitive(model: TopicModel, with_vector: bool) -> None:
     report = (
         "The cartel ships cocaine and heroin through the port. Fentanyl and methamphetamine follow, and the "

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from contexts.rungs import RUNGS
 from engine.campaign import Section
 from engine.change import Change
 from engine.creative import Image, ImagePart, OfferPart, Parts, TextPart
-from engine.events import VOTE_SLOT, VOTES, Row
+from engine.events import VOTE_SLOT, VOTES, Asked, Row
 from engine.images import HostedImage
 from engine.report_keys import topics
 from engine.tally import Counts
@@ -48,11 +49,12 @@ class ReportWorld(World):
         change = Change(before, after)
         self.store.write([change], [picture], self.store.versions(), "test", self.now)
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Insert events as they are."""
+    def add(self, rows: Iterable[Row], decided: Iterable[Asked] = ()) -> None:
+        """Insert events as they are, and what their decisions were asked."""
         marks = ", ".join("?" * len(Row._fields))
         with self.store.writing() as db:
             db.executemany(f"INSERT INTO events ({', '.join(Row._fields)}) VALUES ({marks})", rows)
+        self.store.events().keep([], decided)
 
 
 PARTS = Parts(
@@ -84,9 +86,10 @@ def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) ->
             shown = draw.choice(CREATIVES)
             price = draw.choice((-5, 900, MOST_PRICE // 2)) if unruly else 1000
             which = (day, publisher, section, topic, shown.rpartition("-")[0], shown, *about)
-            drew = ("", 1_000_000, 0)
+            rung = RUNGS[view[1] % len(RUNGS)]
+            drew = ("", 1_000_000, 0, rung)
             if shown == "winter-2":
-                drew = (draw.choice(MESSAGES), 250_000, draw.choice((0, 400, 9000)))
+                drew = (draw.choice(MESSAGES), 250_000, draw.choice((0, 400, 9000)), rung)
             yield Row(view, slot, "impression", *which, ivt, price, *drew)
             if unruly and draw.random() < 0.5:
                 yield Row(view, slot, "viewable", *which, ivt, draw.choice((0, 700)), *drew)
@@ -96,7 +99,21 @@ def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) ->
             yield Row(view, VOTE_SLOT, vote, *which, ivt, 0)
 
 
-def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
+def decisions(rows: Iterable[Row]) -> Iterator[Asked]:
+    """Say what each view was asked, as a decision tells of it: some asked for more than was there."""
+    shown: dict[bytes, set[int]] = {}
+    last: dict[bytes, Row] = {}
+    for row in rows:
+        if row.kind == "impression" and not row.ivt:
+            shown.setdefault(row.view, set()).add(row.slot)
+            last[row.view] = row
+    for view, slots in shown.items():
+        filled, row = max(slots) + 1, last[view]  # those before are filled, too, and were not seen
+        asked = filled + view[0] % 4
+        yield Asked(row.day, row.publisher, row.section, min(asked, SLOTS), min(filled, SLOTS))
+
+
+def truth(rows: Sequence[Row], day: int, tables: Sequence[Table], decided: Iterable[Asked] = ()) -> Counts:
     """Count slowly and obviously: view by view, what of it may be counted."""
     told: dict[str, Counter[tuple[str, ...]]] = {table.name: Counter() for table in tables}
     by_view: dict[bytes, list[Row]] = {}
@@ -108,6 +125,7 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
         impressions = [row for row in events if row.kind == "impression"]
         counted = {
             "impression": [row for row in impressions if row.slot < SLOTS],
+            "placement": [row for row in impressions if row.slot < SLOTS],
             "click": [row for row in events if row.kind == "click"][:1],
             "view": impressions[:1],
             "money": events[:1],
@@ -116,9 +134,13 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
         bill = min(max(sum(row.price_micros for row in events), 0), MOST_PRICE)
         for table in tables:
             for row in counted[table.kind]:
+                if "rung" in table.dims and not row.rung:
+                    continue
                 alone, beside = topics().get(row.topic, ("", ""))
                 values = (
-                    row._asdict() | {"vote": row.kind} | {"topic": alone if len(table.dims) == 1 else beside}
+                    row._asdict()
+                    | {"vote": row.kind, "outcome": "shown"}
+                    | {"topic": alone if len(table.dims) == 1 else beside}
                 )
                 each = bill if table.kind == "money" else 1
                 if "component" in table.dims:
@@ -132,4 +154,8 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table]) -> Counts:
                         told[table.name][("weighted",)] += min(row.weight_milli, MOST_WEIGHT)
                 else:
                     told[table.name][tuple(values[dim] for dim in table.dims)] += each
+    for one in decided:
+        for table in tables:
+            if table.kind == "placement" and one.day == day:
+                told[table.name][one.publisher, one.section, "unfilled"] += one.asked - one.filled
     return {name: dict(cells) for name, cells in told.items()}

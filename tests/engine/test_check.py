@@ -3,7 +3,9 @@
 import pytest
 
 from engine.campaign import Publisher
-from engine.check import Findings, Known, check_publisher, parse
+from engine.check.findings import Findings, Known
+from engine.check.form import parse
+from engine.check.publisher import check_publisher
 
 PUBLISHER = {"kind": "publisher", "id": "daily", "name": "Daily", "domains": ["daily.example"]}
 

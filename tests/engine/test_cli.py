@@ -200,3 +200,18 @@ def test_the_records_of_processing_name_the_operator_and_the_publishers(
 def test_records_can_be_written_before_there_is_a_database(shell: Shell) -> None:
     assert "TO BE STATED" in shell("inventory", "export").stdout
     assert not shell.database.exists()
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["javascript:alert(1)", 'https://x" onload="y', "ads.example", "https://a b", "https://x/;script-src *"],
+)
+def test_no_lines_are_printed_for_what_is_no_address(shell: Shell, server: str) -> None:
+    told = shell("tag", "--server", server, code=2)
+    assert "--server" in told.stderr and "<script" not in told.output
+
+
+def test_a_file_that_cannot_be_read_is_named(shell: Shell, tmp_path: Path) -> None:
+    for name in ("missing.html", "."):
+        told = shell("explain", str(tmp_path / name), "--publisher", "p", code=2)
+        assert "cannot be read" in told.stderr

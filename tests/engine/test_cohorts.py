@@ -3,7 +3,8 @@ import numpy as np
 from contexts.taxonomy import content_taxonomy
 from contexts.topic_vectors import TopicVectors
 from engine.campaign import Condition, PageCohort, Targeting
-from engine.check import Findings, check_publisher, known_vocabularies
+from engine.check.findings import Findings, known_vocabularies
+from engine.check.publisher import check_publisher
 from engine.cohorts import centre_of, find, text_of
 from tests.world import Site, WordEncoder, World, advertiser, campaign, creative, publisher
 

@@ -6,8 +6,8 @@ import pytest
 
 from contexts.taxonomy import content_taxonomy
 from engine.campaign import Condition, Hours, Range, Rule, Targeting
-from engine.check import Known, known_vocabularies
-from engine.check_conditions import MAX_DEPTH, check_possible
+from engine.check.conditions import MAX_DEPTH, check_possible
+from engine.check.findings import Known, known_vocabularies
 from engine.conditions import condition_of, is_on
 from engine.errors import CatalogErrors
 from engine.load import Values, plan

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from contexts.context import WeatherFacts
-from engine import decide, retrieve
+from engine import matcher, retrieve
 from engine.campaign import Prefer, Suitability
-from engine.decide import COMPETING
 from engine.decision import Placement
 from engine.errors import UnknownPublisher
 from engine.index import Eligible
+from engine.matcher import COMPETING
 from tests.world import Site, World, advertiser, campaign, creative, publisher
 
 TEXT = "Where to find shelter, warm drinks and a dry coat in the old town on a day between the seasons."
@@ -277,9 +277,9 @@ def test_swaps_under_load_give_answers_of_exactly_one_version(world):
 
 
 def test_a_pages_list_answers_as_the_search_does(tmp_path, monkeypatch):
-    for module in (decide, retrieve):
+    for module in (matcher, retrieve):
         monkeypatch.setattr(module, "LIST_LENGTH", 500)
-    monkeypatch.setattr(decide, "LISTED_FROM", 1)
+    monkeypatch.setattr(matcher, "LISTED_FROM", 1)
     served = []
     monkeypatch.setattr(
         retrieve, "_of", lambda *args, of=retrieve._of: served.append(of(*args)) or served[-1]

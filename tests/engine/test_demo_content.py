@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,19 @@ from PIL import Image, ImageChops, ImageStat
 from contexts.context import CONDITIONS, PARTS_OF_DAY, SEASONS, SENSITIVE, TEMPERATURES, WEEKDAYS
 from engine import demo
 from engine.campaign import Advertiser, Campaign, Publisher
-from engine.creative import Creative
+from engine.check.findings import known_vocabularies
+from engine.creative import Creative, ImagePart
 from engine.demo import draw
 from engine.demo.canvas import PALETTES
-from engine.demo.magazine import read_articles, read_catalog
+from engine.demo.magazine import ASSEMBLED, read_articles, read_catalog
 from engine.demo.scenes import CAMPAIGNS as SCENES
+from engine.demo.scenes import PART_SCENES
+from engine.load import open_source, plan
+from engine.store.sqlite import SqliteStore
 from privacy.visit import DEVICE_CLASSES, PLATFORMS
 
 FOLDER = Path(demo.__file__).parent
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 CATALOG = read_catalog(FOLDER / "catalog.ndjson")
 ARTICLES = read_articles(FOLDER / "articles")
 ADVERTISERS = {entity.id: entity for entity in CATALOG if isinstance(entity, Advertiser)}
@@ -92,8 +99,24 @@ def test_every_picture_is_there_in_its_size_and_described():
     assert total < 3_000_000
 
 
+def test_the_advertisers_own_file_has_four_campaigns_and_forty_components_that_load(tmp_path: Path):
+    with (
+        closing(SqliteStore(tmp_path / "t.sqlite3")) as store,
+        plan(open_source(ASSEMBLED), store, known_vocabularies(), NOW) as planned,
+    ):
+        assert planned.warnings == []
+        assert dict(planned.created) == {"advertiser": 1, "campaign": 4, "creative": 4}
+        made = [change.after for change in planned.changes()]
+    parts = [p for one in made if isinstance(one, Creative) and one.parts for p in one.parts]
+    assert len(parts) == 40
+    for part in parts:
+        if isinstance(part, ImagePart):
+            assert (part.image.w, part.image.h) == draw.NATIVE
+
+
 def test_no_picture_lies_about_unused():
     named = {creative.image.file for creative in CREATIVES if creative.image is not None}
+    named |= {f"pictures/{name}.webp" for name in PART_SCENES}
     assert {f"pictures/{path.name}" for path in (FOLDER / "pictures").iterdir()} == named
     assert {path.stem for path in draw.HEROES.iterdir()} == {article.id for article in ARTICLES}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from engine import demo
+from engine.campaign import Publisher
 from engine.decision import (
     Answer,
     Asset,
@@ -25,7 +27,8 @@ from engine.decision import (
     TopicAnswer,
 )
 from engine.demo.magazine import read_articles, read_catalog
-from engine.web.demo import LONGEST_PASTE, DemoRequest, Moment, create_blueprint
+from engine.demo.readers import INTERESTS, NOTICE, SHOWN
+from engine.web.demo import LONGEST_PASTE, Agreed, DemoRequest, Moment, create_blueprint
 
 FOLDER = Path(demo.__file__).parent
 ARTICLES = read_articles(FOLDER / "articles")
@@ -131,6 +134,34 @@ def test_controls_reach_the_decision(client: FlaskClient, engine: FixedEngine):
     assert (view.device, view.condition, view.temperature_c, view.country) == ("phone", "snow", -8, "JP")
     assert view.at == datetime(2026, 11, 28, 8, tzinfo=LONDON)
     assert view.placements[0].sizes == ((320, 100),)
+
+
+def test_consent_is_recorded_by_the_magazines_server(engine: FixedEngine):
+    asked: list[str] = []
+
+    def agree() -> Agreed | None:
+        asked.append("yes")
+        return Agreed("t", "r", "urn", "2026-11-24") if len(asked) == 1 else None
+
+    app = Flask("test", static_folder=None, template_folder=None)
+    app.register_blueprint(
+        create_blueprint(engine.decide, ARTICLES, CATALOG, lambda: NOW, lambda: "desktop", agree)
+    )
+    browser = app.test_client()
+    given = browser.post("/consent")
+    assert given.status_code == 201
+    assert given.json == {"token": "t", "rights_token": "r", "record_id": "urn", "expires": "2026-11-24"}
+    assert browser.post("/consent").status_code == 503  # consents are off
+    assert browser.get("/consent").status_code in (404, 405)
+
+
+def test_the_notice_on_the_page_is_the_one_that_is_agreed_to(client: FlaskClient):
+    page = client.get(ARTICLE).text
+    assert NOTICE in page
+    assert SHOWN.text_sha256 == sha256(NOTICE.encode()).hexdigest()
+    cohorts = next(entity for entity in CATALOG if isinstance(entity, Publisher)).first_party.cohorts
+    assert set(INTERESTS) == set(cohorts)
+    assert all(f'value="{interest}"' in page for interest in INTERESTS)
 
 
 def test_the_hour_alone_is_today_and_the_day_alone_is_at_this_hour():

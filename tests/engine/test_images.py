@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from engine.errors import CatalogError
 from engine.images import MAX_BYTES, MAX_PIXELS, clean_image, hosted_image
@@ -183,3 +183,52 @@ def test_deep_and_foreign_colours_come_out_as_they_look():
         frame.save(out, kind)
         with Image.open(io.BytesIO(clean_image(out.getvalue(), "image.file").data)) as again:
             assert all(abs(level - 128) < 4 for level in again.convert("RGB").getpixel((1, 1)))
+
+
+def swapped_profile() -> bytes:
+    """Return a colour profile like sRGB whose first channel is blue and whose third is red."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    count = struct.unpack_from(">I", profile, 128)[0]
+    table = profile[132 : 132 + 12 * count]
+    table = table.replace(b"rXYZ", b"tmp_").replace(b"bXYZ", b"rXYZ").replace(b"tmp_", b"bXYZ")
+    return profile[:132] + table + profile[132 + 12 * count :]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "RGB"), ("PNG", "RGBA"), ("JPEG", "RGB"), ("WEBP", "RGB"), ("WEBP", "RGBA")],
+)
+def test_colours_mean_what_the_pictures_own_profile_says(kind: str, mode: str):
+    out = io.BytesIO()
+    red = Image.new(mode, (16, 16), (255, 0, 0, 128)[: len(mode)])
+    red.save(out, kind, icc_profile=swapped_profile(), **({"quality": 100} if kind != "PNG" else {}))
+    with Image.open(io.BytesIO(clean_image(out.getvalue(), "image.file").data)) as shown:
+        assert "icc_profile" not in shown.info
+        colour = shown.convert("RGBA").getpixel((8, 8))
+    assert isinstance(colour, tuple)
+    assert np.abs(np.array(colour) - (0, 0, 255, 128 if mode == "RGBA" else 255)).max() <= 6
+
+
+@pytest.mark.parametrize("profile", [b"junk" * 100, swapped_profile()[:200], b"\0" * 2_000_000])
+def test_a_profile_that_cannot_be_read_is_left_out(profile: bytes):
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16), (255, 0, 0)).save(out, "JPEG", icc_profile=profile)
+    with Image.open(io.BytesIO(clean_image(out.getvalue(), "image.file").data)) as shown:
+        assert "icc_profile" not in shown.info
+        colour = shown.getpixel((8, 8))
+    assert isinstance(colour, tuple)
+    assert np.abs(np.array(colour) - (255, 0, 0)).max() <= 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "GIF"])
+def test_a_file_damaged_anywhere_is_taken_or_refused(kind: str):
+    whole = picture(kind)
+    random = np.random.default_rng(7)
+    for _ in range(60):
+        data = bytearray(whole)
+        for at in random.integers(12, len(data), 8):
+            data[at] = random.integers(256)
+        try:
+            clean_image(bytes(data[: random.integers(len(data) // 2, len(data) + 1)]), "image.file")
+        except CatalogError as error:
+            assert error.field == "image.file"

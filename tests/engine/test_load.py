@@ -17,7 +17,7 @@ from PIL import Image
 from engine import load
 from engine.campaign import Advertiser, Campaign
 from engine.change import Change
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors
 from engine.images import hosted_image
@@ -293,6 +293,27 @@ def test_an_id_stands_once_in_a_file(store: SqliteStore, folder: Path):
     errors = errors_of(store, ndjson(folder, *GOOD, NATIVE, ADVERTISER))
     assert [(error.line, error.field) for error in errors] == [(5, "id"), (6, "id")]
     assert "line 1" in errors[0].expected and "line 4" in errors[1].expected
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ('{"kind": "advertiser", "id": "a", "name": "A", "domains": ["a.example"], "id": "b"}', "id"),
+        (
+            '{"kind": "advertiser", "id": "a", "name": "A", "n\\u0061me": "B", "domains": ["a.example"]}',
+            "name",
+        ),
+        (
+            '{"kind": "publisher", "id": "p", "name": "P", "domains": ["p.example"], "timezone": "Europe/Berlin",'
+            ' "country": "DE", "first_party": {"cohorts": ["a"], "cohorts": ["b"]}}',
+            "cohorts",
+        ),
+    ],
+)
+def test_a_name_stands_once_in_an_object(store: SqliteStore, folder: Path, line: str, field: str):
+    (folder / "twice.ndjson").write_text("\n" + line + "\n")
+    errors = errors_of(store, folder / "twice.ndjson")
+    assert [(error.line, error.field, error.got) for error in errors] == [(2, field, "the field again")]
 
 
 def test_what_refers_to_a_faulty_thing_is_not_told_off_for_it(store: SqliteStore, folder: Path):

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from engine.check import known_vocabularies
+from engine.check.findings import known_vocabularies
 from engine.errors import CatalogErrors
 from engine.load import open_source, plan
 from engine.store import open_store

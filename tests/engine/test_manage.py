@@ -15,7 +15,7 @@ from PIL import Image
 
 from engine.campaign import Campaign, Publisher
 from engine.change import Change, Kind
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogErrors, Forbidden, NotFound
 from engine.keys import Caller
@@ -71,6 +71,12 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def put_as(store: SqliteStore, caller: Caller, kind: Kind, id: str, value: object) -> Put:
     return put(store, KNOWN, caller, kind, id, json.dumps(value).encode(), NOW)
+
+
+def test_a_body_that_says_a_field_twice_is_refused(store: SqliteStore):
+    body = b'{"name": "Bikes", "domains": ["bikes.example"], "name": "Other"}'
+    with pytest.raises(CatalogErrors, match="name: got the field again"):
+        put(store, KNOWN, OPERATOR, "advertiser", "bikes", body, NOW)
 
 
 def test_everyone_reads_their_own_and_nothing_else(store: SqliteStore):

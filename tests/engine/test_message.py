@@ -8,7 +8,7 @@ import pytest
 
 from contexts.context import WeatherFacts
 from engine.change import KINDS
-from engine.check import Known
+from engine.check.findings import Known
 from engine.creative import Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
@@ -69,7 +69,7 @@ def with_parts(**more):
 def site(world, chances=None):
     drawn = np.random.default_rng(5)
     site = Site(world)
-    site.engine._chance = (lambda n: chances.pop(0)) if chances else drawn.bytes
+    site.chance = (lambda n: chances.pop(0)) if chances else drawn.bytes
     return site
 
 
@@ -210,7 +210,7 @@ def test_a_message_says_what_it_was_put_together_from(world):
 def test_without_parts_nothing_is_drawn_and_nothing_new_is_told(world):
     world.put(creative("plain", "soup"))
     engine = site(world)
-    engine.engine._chance = None  # a draw would fail
+    engine.chance = None  # a draw would fail
     filled = engine.ask(Placement("top"), title=TEXT).decisions[0]
     assert filled.propensity is None and filled.message is None
 
@@ -341,13 +341,13 @@ def test_copy_does_not_name_the_topic_of_a_page_that_touches_article_9(world):
     here = site(world)
     page = world.page(TEXT, special=frozenset({"health"}))
     scene = here.engine.scene_of(world.view, world.context(page=page))
-    rows = [r.row for r in here.engine.shortlist(scene, Placement("top"))]
+    rows = [r.row for r in here.engine.matcher.shortlist(scene, Placement("top"))]
     assert {world.view.snapshot.creative_id(row) for row in rows} == {"soup-1", "other"}
     row = world.view.snapshot.row_of("soup-1")
-    mixture = here.engine._mixture(scene, Placement("top"), row, "other")
+    mixture = here.engine.messages.mixture(scene, Placement("top"), row, "other")
     assert [mixture.answer(n).assets.headline for n in range(len(mixture.kept))] == ["Soup"]
     free = here.engine.scene_of(world.view, world.context(TEXT, weather=WeatherFacts("rain")))
-    assert len(here.engine._mixture(free, Placement("top"), row, "other").kept) == 2
+    assert len(here.engine.messages.mixture(free, Placement("top"), row, "other").kept) == 2
 
 
 # --- a model ---
@@ -406,7 +406,7 @@ def test_a_challenger_decides_nothing_and_what_it_would_do_is_noted(world):
     world.catalog.follow(Policy(live.responses, challenger))
     row = world.view.snapshot.row_of("soup-1")
     scene = here.engine.scene_of(world.view, world.context(TEXT))
-    mixture = here.engine._mixture(scene, Placement("top"), row, "other")
+    mixture = here.engine.messages.mixture(scene, Placement("top"), row, "other")
     chosen = [mixture.chosen(n) for n in range(len(mixture.kept))]
     assert sum(c.propensity * c.weight for c in chosen) == pytest.approx(1)
     assert max(chosen, key=lambda c: c.weight).parts.startswith("headline/h3")

@@ -113,7 +113,7 @@ def test_an_offer_never_renders_outside_of_its_dates_or_sold_out(tmp_path):
 
 def test_political_advertisements_run_only_where_they_are_taken(tmp_path):
     world = World(tmp_path)
-    notice = PoliticalNotice("Green Party", "", "1 EUR", "an election", "https://acme.example/notice")
+    notice = PoliticalNotice("Green Party", "Mrs <X>", "1 EUR", "an election", "https://acme.example/notice")
     world.put(
         publisher(),
         publisher("gazette", political=True),
@@ -130,7 +130,12 @@ def test_political_advertisements_run_only_where_they_are_taken(tmp_path):
         "sponsor": "Green Party",
         "process": "an election",
         "notice_url": "https://acme.example/notice",
+        "controlled_by": "Mrs <X>",
     }
+    html = msgspec.json.decode(answer.decisions[0].creative)["html"]
+    said = "Sponsor: Green Party, controlled by Mrs &lt;X&gt;. Linked to: an election."
+    assert 'href="https://acme.example/notice"' in html
+    assert "Political advertisement" in html and said in html and html.count("Why this ad?") == 1
 
 
 def test_what_is_decided_follows_a_nested_rule_from_minute_to_minute(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from engine.cli import main
 from engine.consent_log import ConsentLog
 from engine.errors import NotFound
 from engine.evidence import bundle
+from engine.log_rotation import rotate
 from privacy import records
 from privacy.consent_log import leaf
 from privacy.erasure import opening_key, seal
@@ -264,6 +266,38 @@ def test_a_real_consent_s_evidence_is_judged_from_the_commands_alone(tmp_path):
     assert run("log", "rejudge", tmp_path / "evidence.json", "--policy", policy).exit_code == 1
     log.close()
     desk.close()
+
+
+@pytest.mark.parametrize("profile", ["auditors", "public"])
+def test_a_consent_is_judged_alike_after_the_log_changed_its_keys(tmp_path, profile):
+    story = Story(LogWorld(tmp_path, profile), [])
+    world = story.world
+    world.log.step()
+    story.tell("consent.grant")
+    story.publish()
+    old_policy, old_evidence = world.writer.policy, story.evidence(0.01)
+    assert story.judge(old_evidence).in_force
+    world.later(3600)
+    world.log.close()
+    rotate(
+        world.config,
+        world.store,
+        now=lambda: world.time,
+        monotonic=lambda: world.time.timestamp(),
+        random_bytes=random.Random(3).randbytes,
+    )
+    story.world = world.again()
+    story.publish()
+    for days in (0.01, (story.world.time - START) / timedelta(days=1)):
+        judgement = story.judge(
+            story.evidence(days)
+        )  # when the old keys were valid, and when the new ones are
+        assert judgement.in_force, judgement.because
+    assert story.judge(old_evidence).in_force
+    assert judge(read_bundle(old_evidence), old_policy).in_force
+    with pytest.raises(LogError):  # the old keys alone do not show what came after them
+        judge(read_bundle(story.evidence(0.01)), old_policy)
+    story.world.close()
 
 
 @pytest.mark.parametrize("what", ["huge", "no text", "deep", "empty"])

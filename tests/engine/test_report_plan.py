@@ -102,9 +102,10 @@ def test_a_forecast_holds_the_days_that_come(months):  # noqa: F811
     released, told = months
     held = tried = 0
     closed, days = FIRST + 27, 7
-    for report, name in (("topics", "topics"), ("sections", "sections")):
+    for report, name in (("topics", "topics"), ("sections", "placements")):
         for one in forecast(released, report, closed, days, {}):
-            true = sum(told[day][name].get(one.key, 0) for day in range(closed + 1, closed + 1 + days))
+            key = one.key if report == "topics" else (*one.key, "shown")
+            true = sum(told[day][name].get(key, 0) for day in range(closed + 1, closed + 1 + days))
             held += one.low <= true <= one.high
             tried += 1
             assert one.low <= one.expected <= one.high

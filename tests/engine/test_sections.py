@@ -3,7 +3,8 @@
 import pytest
 
 from engine.campaign import Section
-from engine.check import Findings, Known, check_publisher
+from engine.check.findings import Findings, Known
+from engine.check.publisher import check_publisher
 from engine.sections import section_of
 from privacy.page_url import canonical
 from tests.world import publisher

@@ -191,6 +191,23 @@ def test_what_waits_for_the_disk_holds_no_thread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("server", ["granian", "gunicorn"])
+def test_who_sends_too_much_is_told_so_once_it_is_sent(tmp_path: Path, server: str) -> None:
+    if server == "gunicorn":
+        pytest.importorskip("gunicorn")
+    with served(tmp_path, server=server) as service:
+        until_ready(service)
+        for _ in range(5):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{service.port}/v1/decisions",
+                b" " * 12_000_000,
+                {"Content-Type": "application/json"},
+            )
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                service._read(request)
+            assert refused.value.code == 413
+
+
+@pytest.mark.parametrize("server", ["granian", "gunicorn"])
 def test_senders_that_never_end_are_answered_408_and_keep_nobody_waiting(tmp_path: Path, server: str) -> None:
     if server == "gunicorn":
         pytest.importorskip("gunicorn")

@@ -71,14 +71,15 @@ def test_a_destruction_that_a_reader_kept_from_ending_is_told_and_ended_later(tm
     epoch = epoch_of(NOW)
     key, end = keys.key(epoch, NOW), destroyed_at(epoch)
     other = SqliteEpochKeys(tmp_path / "epochs.db", secrets.token_bytes)
-    reader = other.file._connection()
-    reader.execute("BEGIN")
-    reader.execute("SELECT count(*) FROM epoch_keys").fetchone()
-    keys.file._connection().execute("PRAGMA busy_timeout = 50")
-    with pytest.raises(StoreError, match="try again"):
-        keys.destroy(end)
-    assert key in bytes_of(tmp_path)
-    reader.execute("COMMIT")
+    with keys.file._connections.lent() as db:
+        db.execute("PRAGMA busy_timeout = 50")
+    with other.file._connections.lent() as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM epoch_keys").fetchone()
+        with pytest.raises(StoreError, match="try again"):
+            keys.destroy(end)
+        assert key in bytes_of(tmp_path)
+        reader.execute("COMMIT")
     keys.destroy(end)
     assert key not in bytes_of(tmp_path)
     other.close()

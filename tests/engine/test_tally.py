@@ -7,18 +7,19 @@ from engine.errors import ReportError
 from engine.events import Row
 from engine.report_keys import topics
 from engine.store.reports_sqlite import SqliteReportRows
-from engine.tally import COLUMNS, DuckTally, EngineTally
+from engine.tally import COLUMNS, DECIDED_COLUMNS, DuckTally, EngineTally
 from privacy.workload import SLOTS, TABLES
-from tests.engine.report_world import DAY, ReportWorld, truth, views
+from tests.engine.report_world import DAY, ReportWorld, decisions, truth, views
 
-ROWS = [*views(400, unruly=True), *views(50, DAY - 1)]
+ROWS = [*views(400, unruly=True), *views(100, seed=2), *views(50, DAY - 1)]
+ASKED = list(decisions(ROWS))
 TYPES = {"binary": "bytea", "int64": "bigint", "string": "text"}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     world = ReportWorld(tmp_path_factory.mktemp("world"))
-    world.add(ROWS)
+    world.add(ROWS, ASKED)
     yield world
     world.store.close()
 
@@ -29,30 +30,33 @@ def without_zeros(counts):
 
 def test_the_embedded_store_is_counted_like_the_slow_twin(world):
     counted = DuckTally(SqliteReportRows(world.store), topics())(DAY, TABLES)
-    assert without_zeros(counted) == without_zeros(truth(ROWS, DAY, TABLES))
+    assert without_zeros(counted) == without_zeros(truth(ROWS, DAY, TABLES, ASKED))
+    assert counted["placements"]["planet", "sport", "unfilled"] > 0
     assert all(counted[table.name] for table in TABLES)
 
 
 def test_a_postgresql_server_counts_the_same_by_the_same_expression(postgres):
     with postgres.database() as url:
         with psycopg.connect(url) as db:
-            columns = ", ".join(f"{name} {TYPES[kind]}" for name, kind in COLUMNS.items())
-            db.execute(f"CREATE TABLE events ({columns})")
-            marks = ", ".join(["%s"] * len(COLUMNS))
-            rows = [tuple(row._asdict()[name] for name in COLUMNS) for row in ROWS]
-            db.cursor().executemany(f"INSERT INTO events VALUES ({marks})", rows)
+            for name, held, rows in (("events", COLUMNS, ROWS), ("decided", DECIDED_COLUMNS, ASKED)):
+                columns = ", ".join(f"{name} {TYPES[kind]}" for name, kind in held.items())
+                db.execute(f"CREATE TABLE {name} ({columns})")
+                marks = ", ".join(["%s"] * len(held))
+                told = [tuple(row._asdict()[name] for name in held) for row in rows]
+                db.cursor().executemany(f"INSERT INTO {name} VALUES ({marks})", told)
         for day in (DAY, DAY - 1):
             counted = EngineTally(url, topics())(day, TABLES)
-            assert without_zeros(counted) == without_zeros(truth(ROWS, day, TABLES))
+            assert without_zeros(counted) == without_zeros(truth(ROWS, day, TABLES, ASKED))
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_no_page_view_whatever_changes_a_table_by_more_than_its_l1(world, table):
     """Leave out one view after another: what the counts lose is what the noise was made for."""
-    whole = truth(ROWS, DAY, [table])[table.name]
+    whole = truth(ROWS, DAY, [table], ASKED)[table.name]
     worst = 0
     for view in {row.view for row in ROWS if row.day == DAY}:
-        rest = truth([row for row in ROWS if row.view != view], DAY, [table])[table.name]
+        others = [row for row in ROWS if row.view != view]
+        rest = truth(others, DAY, [table], decisions(others))[table.name]
         worst = max(worst, sum(abs(n - rest.get(key, 0)) for key, n in whole.items()))
     assert 0 < worst <= table.l1
 

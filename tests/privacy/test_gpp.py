@@ -87,8 +87,8 @@ def test_the_version_says_how_long_the_national_section_is() -> None:
     assert objects(gpp_string({7: first}))
     assert objects(gpp_string({7: first + "A"}))  # as encoders that fill up bytes write it
     assert objects(gpp_string({7: second}))
-    assert rule(gpp_string({7: us_section(NATIONAL_2, 1, {})})) == "too_much"
-    assert rule(gpp_string({7: us_section(NATIONAL_1, 2, {})})) == "truncated"
+    assert rule(gpp_string({7: us_section(NATIONAL_2, 1, {})})) == "version"
+    assert rule(gpp_string({7: us_section(NATIONAL_1, 2, {})})) == "version"
     assert rule(gpp_string({7: us_section(NATIONAL_2, 3, {})})) == "version"
 
 

@@ -38,7 +38,7 @@ from privacy import jose
 from privacy.consent import PURPOSES
 from privacy.consent_token import Verifier, pin
 from privacy.errors import FieldError
-from privacy.gpp import read
+from privacy.gpp import decode
 from privacy.iab import restrict
 from privacy.iab_bits import StringError
 from privacy.tcf import PublisherPurposes, Restriction
@@ -389,7 +389,7 @@ def _edges() -> Iterator[str]:
 
 def _canadian(string: str) -> bool:
     try:
-        return 5 in read(string).sections
+        return 5 in decode(string).sections
     except StringError:
         return False
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from engine.campaign import PoliticalNotice
 from engine.keys import create_key
 from engine.record import Recorder
 from tests import world
@@ -183,6 +184,33 @@ def test_house_campaigns_come_where_the_page_takes_them(exchange: Exchange) -> N
     )
     assert ad(exchange)["campaign_type"] == "house"
     assert ad(exchange, campaign_types="paid") == {}
+
+
+def test_a_kind_that_the_page_does_not_take_is_neither_decided_nor_recorded(exchange: Exchange) -> None:
+    exchange.put(campaign("own", house=True, cpm_micros=0), creative("own-1", "own"))
+    for kinds, kind in (("house", "house"), ("paid", "paid"), ("house|paid", "paid"), ("", "paid")):
+        assert ad(exchange, campaign_types=kinds)["campaign_type"] == kind
+    exchange.put(campaign("own", status="paused", house=True, cpm_micros=0))
+    assert ad(exchange, campaign_types="community") == ad(exchange, campaign_types="else") == {}
+    exchange.rows()
+    told = exchange.world.store.rows("SELECT sum(asked), sum(filled) FROM decided")
+    assert told == [(5, 4)]  # of kinds that are not known, nothing is asked
+
+
+def test_of_several_places_the_one_of_the_highest_priority_is_answered(exchange: Exchange) -> None:
+    places = [{"div_id": "a", "ad_type": "image-v1"}, {"div_id": "b", "ad_type": "text-v1", "priority": 5}]
+    asked = {"publisher": "planet", "placements": places, "url": "https://planet.example/page"}
+    found = exchange.client.post(DECISION, json=asked, headers=BROWSER).json
+    assert (found["div_id"], found["display_type"]) == ("b", "text-v1")
+
+
+def test_a_political_advertisement_comes_with_its_notice(exchange: Exchange) -> None:
+    notice = PoliticalNotice("Green <Party>", "", "1 EUR", "an election", "https://acme.example/notice")
+    exchange.register(domains=("planet.example",), political=True)
+    exchange.put(campaign("spring", political=True, political_notice=notice, cpm_micros=2_000_000))
+    html = ad(exchange)["html"]
+    assert "Political advertisement: " in html and "Sponsor: Green &lt;Party&gt;" in html
+    assert 'href="https://acme.example/notice"' in html and first_node(html) == html
 
 
 def test_in_the_strict_profile_views_count_at_the_decision(tmp_path: Path) -> None:

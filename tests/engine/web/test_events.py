@@ -472,3 +472,16 @@ def test_nobody_pays_less_than_the_floor(shop: Shop) -> None:
     filled = shop.shown(placements=[{"id": "top", "floor_cpm": 1.8}])  # nobody else asks so much
     shop.get(filled["events"]["impression"])
     assert [row[2] for row in shop.rows()] == [1500, 1500, 2000]
+
+
+def test_of_what_a_page_view_asked_three_placements_are_counted(tmp_path):
+    shop = Shop(tmp_path)
+    many = [{"id": f"p{n}", "floor_cpm": 0 if n == 3 else 1000} for n in range(5)]
+    assert len(shop.ask(placements=many)["unfilled"]) == 4
+    shop.ask()
+    shop.ask(test=True, placements=many)
+    shop.ask(placements=many, headers={"User-Agent": "curl/8"})
+    shop.rows()
+    told = shop.world.store.rows("SELECT publisher, section, asked, filled FROM decided")
+    assert told == [("planet", "sport", 3 + 1, 1 + 1)]
+    shop.writer.stop()

@@ -225,6 +225,36 @@ def test_what_cannot_be_answered_gets_no_bid_and_a_reason(exchange: Exchange, im
     assert set(told) == {"id", "nbr"} and told["nbr"] in (500, 501)
 
 
+def test_seats_that_may_not_bid_do_not(exchange: Exchange) -> None:
+    for allowed in ({}, {"wseat": ["ctx", "other"]}, {"bseat": ["other"]}):
+        assert len(exchange.bids(bid_request(**allowed))) == 1
+    for kept_out in ({"wseat": ["other"]}, {"bseat": ["ctx"]}, {"wseat": ["ctx"], "bseat": ["ctx"]}):
+        assert exchange.told(bid_request(**kept_out)) == {"id": "r-1", "nbr": 500}
+    assert len(exchange.bids(bid_request(banner(), native(), wseat=["ctx"]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "bids"),
+    [
+        ("http://ads.example", 0),
+        ("https://ads.example", 1),
+        ("http://127.0.0.1:8137", 1),
+        ("http://localhost", 1),
+    ],
+)
+def test_markup_that_a_secure_page_would_block_is_not_sent(exchange: Exchange, url: str, bids: int) -> None:
+    exchange.again(public_url=url, exchange_rates="USD=1.25")
+    assert len(exchange.bids(bid_request(banner(secure=1)))) == bids
+    assert len(exchange.bids(bid_request(banner(secure=0)))) == 1
+
+
+def test_a_deal_beside_an_open_auction_changes_nothing(exchange: Exchange) -> None:
+    deals = [{"id": "d-1", "bidfloor": 9.0, "wseat": ["other"]}]
+    (bid,) = exchange.bids(bid_request(banner(pmp={"private_auction": 0, "deals": deals})))
+    assert "dealid" not in bid
+    assert exchange.bids(bid_request(banner(pmp={"private_auction": 1, "deals": deals}))) == []
+
+
 def test_floors_are_held_in_their_currency(exchange: Exchange) -> None:
     (bid,) = exchange.bids(bid_request(banner(bidfloor=2.5, bidfloorcur="USD")))
     assert bid["price"] == 2.0  # euros

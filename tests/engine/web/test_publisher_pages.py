@@ -11,7 +11,7 @@ from engine.keys import create_key
 from engine.publisher.markup import contextual_ad
 from engine.publisher.tag import head_lines
 from engine.today import today
-from tests.engine.report_world import DAY, NOW, views
+from tests.engine.report_world import DAY, NOW, decisions, views
 from tests.engine.web.test_repository import Place
 from tests.world import World, advertiser, campaign, creative, publisher
 
@@ -36,13 +36,14 @@ def show(place: Place, **form: str) -> tuple[int, str]:
 
 
 def test_numbers_are_released_sums_of_its_own_sections(place: Place) -> None:
-    place.world.add(views(3000))
+    rows = list(views(3000))
+    place.world.add(rows, decisions(rows))
     place.services.reporting.releases.release(DAY)
     status, text = show(place, key=key(place))
     assert status == 200
     for section in ("sport", "news", "other", "all"):
         assert f'<th scope="row">{section}</th>' in text
-    assert "±" in text and "Few campaigns may run" in text
+    assert "±" in text and "fill (interval)" in text and " % (" in text and "Few campaigns may run" in text
     assert "globe" not in text
 
 

@@ -99,7 +99,7 @@ def test_without_rows_the_page_says_so(released):  # noqa: F811
     [
         ("forged", "creatives", DATE, 401, "not valid"),
         ("planet", "creatives", DATE, 404, "sections, topics, moments"),
-        ("acme", "<b>", DATE, 404, "creatives, contexts, topics"),
+        ("acme", "<b>", DATE, 404, "creatives, contexts, topics, votes"),
         ("acme", "creatives", "<script>", 422, "Two days"),
         ("acme", "creatives", "2020-01-01", 422, "at most 400"),
         ("acme", "creatives", "2026-11-20", 409, "which was not released"),

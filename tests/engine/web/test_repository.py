@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from engine.campaign import Flight, Prefer, Rule, Targeting
+from engine.campaign import Flight, PoliticalNotice, Prefer, Rule, Targeting
+from engine.change import Change
 from engine.config import Config
 from engine.reporting import Reporting
 from engine.web import create_app
@@ -97,6 +98,45 @@ def test_what_ran_is_listed_when_it_is_over(place: Place) -> None:
     place.services.reporting.releases.release(DAY)
     place.world.put(campaign("spring", status="paused"))
     assert "spring-1" in place.ids()
+
+
+def test_what_was_deleted_stays_for_a_year_with_what_it_said(place: Place) -> None:
+    place.world.put(campaign("winter", status="paused"))
+    before = {item["creative"]: item for item in place.list()["items"]}
+    drop(place, "rivalry-1", "spring-1", "winter-1")
+    after = {item["creative"]: item for item in place.list()["items"]}
+    assert list(after) == list(before) == ["rivalry-1", "spring-1", "spring-2"]  # winter never ran
+    for id in ("rivalry-1", "spring-1"):
+        assert after[id] == before[id] | {"deleted": NOW.isoformat()}
+    assert after["spring-2"]["deleted"] is None
+    assert place.ids("?limit=1") == ["rivalry-1"] and place.ids("?limit=1&after=rivalry-1") == ["spring-1"]
+    assert "Not shown any more" in place.client.get("/repository").text
+    place.services.time = NOW + timedelta(days=366)
+    assert place.ids() == ["spring-2"]
+
+
+def test_what_was_below_the_floor_is_listed_for_a_year_after_its_flight(place: Place) -> None:
+    place.world.put(campaign("spring", flight=Flight(end=NOW - timedelta(days=364))))
+    assert "spring-1" in place.ids()
+    place.services.time = NOW + timedelta(days=2)
+    assert "spring-1" not in place.ids()
+
+
+def test_a_political_advertisement_is_listed_with_its_notice(place: Place) -> None:
+    notice = PoliticalNotice("Green <Party>", "Nobody", "1 EUR", "an election", "https://acme.example/notice")
+    place.world.put(campaign("spring", political=True, political_notice=notice))
+    ad = next(item for item in place.list()["items"] if item["creative"] == "spring-1")
+    assert ad["political"] == {
+        "sponsor": "Green <Party>", "controlled_by": "Nobody", "amount": "1 EUR", "process": "an election",
+        "notice_url": "https://acme.example/notice",
+    }  # fmt: skip
+    assert "Sponsored by Green &lt;Party&gt;, controlled by Nobody" in place.client.get("/repository").text
+
+
+def drop(place: Place, *ids: str) -> None:
+    store = place.world.store
+    found = store.find("creative", ids)
+    store.write([Change(found[id], None) for id in ids], [], store.versions(), "t", NOW)
 
 
 def test_the_list_goes_on_where_it_ended(place: Place) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+import msgspec
 import pytest
 
+from engine.campaign import PoliticalNotice
+from engine.change import Change
+from engine.errors import StoreError
 from engine.why import Trace
-from tests.engine.web.conftest import Service
+from tests.engine.web.conftest import NOW, Service
 
 AGENT = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 TRACE = Trace(
@@ -112,3 +116,36 @@ def test_what_is_no_vote_is_refused(service: Service) -> None:
     assert vote(service, ticket(service), "click") == 422
     assert vote(service, ticket(service), "impression") == 422
     assert votes(service) == []
+
+
+def test_a_political_advertisement_tells_its_notice_also_when_it_is_gone(service: Service) -> None:
+    store = service.services.store
+    before = store.find("campaign", ["k1"])["k1"]
+    assert "political advertisement" not in service.client.get(path_of(service)).text
+    notice = PoliticalNotice("Party <b>", "Mrs X", "12000 EUR", "the election", "https://acme.test/notice")
+    told = msgspec.structs.replace(before, political=True, political_notice=notice)
+    store.write([Change(before, told)], [], store.versions(), "t", NOW)
+    creatives = [c for c in store.page("creative") if c.campaign == "k1"]
+    for step in (None, "deleted"):
+        if step:
+            gone = [Change(one, None) for one in (*creatives, told)]
+            store.write(gone, [], store.versions(), "t", NOW)
+        page = service.client.get(path_of(service)).text
+        assert "This is a political advertisement" in page
+        for said in (
+            "Party &lt;b&gt;",
+            "Mrs X",
+            "12000 EUR",
+            "the election",
+            'href="https://acme.test/notice"',
+        ):
+            assert said in page
+
+
+def test_a_store_that_fails_costs_the_notice_and_not_the_page(service: Service, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("gone")
+
+    monkeypatch.setattr(service.services.store, "find", fail)
+    answer = service.client.get(path_of(service))
+    assert answer.status_code == 200 and "Why it was chosen" in answer.text

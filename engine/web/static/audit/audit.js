@@ -286,7 +286,8 @@ function showCheckpoint() {
     text.textContent = value;
     return [term, text];
   }));
-  const own = log.entries.filter((entry) => entry.type === "key.add" && entry.data?.vkey).map((entry) => entry.data.vkey);
+  const retired = new Set(log.entries.filter((entry) => entry.type === "key.retire").map((entry) => entry.key));
+  const own = log.entries.filter((entry) => entry.type === "key.add" && entry.data?.vkey && !retired.has(entry.key)).map((entry) => entry.data.vkey);
   $("vkey").value ||= own.find((vkey) => from64(vkey.split("+").slice(2).join("+"))[0] === 1) ?? "";
   $("at").value ||= new Date().toISOString().slice(0, 19);
   $("index").max = log.size - 1;

@@ -42,6 +42,7 @@
       place: { country: chosen("country") },
       weather: weather(),
       explain: true,
+      ...window.say.told(),
     };
   }
 
@@ -52,7 +53,7 @@
     return made;
   }
 
-  function unit(filled) {
+  function unit(filled, used) {
     const node = blank.content.cloneNode(true);
     const find = (selector) => node.querySelector(selector);
     const creative = filled.creative;
@@ -71,6 +72,8 @@
       find(".ad-headline").textContent = assets.headline || "";
       find(".ad-body").textContent = assets.body || "";
       find(".ad-cta").textContent = assets.cta || "";
+      if (assets.offer) find(".ad-offer").textContent = assets.offer;
+      else find(".ad-offer").remove();
     } else {
       find(".ad-words").remove();
     }
@@ -83,6 +86,15 @@
       html.remove();
     }
     explain(find, filled, assets.sponsored_by);
+    if (used.length) {
+      const row = element("div");
+      const because = `you let in ${used.join(", ")}: it says who may run here, and adds nothing to the match`;
+      row.append(element("dt", facets.consent), element("dd", because));
+      find("dl").append(row);
+      const key = element("span", "", "key");
+      key.append(element("span", "", "dot facet-consent"), facets.consent);
+      find(".why-sum").append(key);
+    }
     return node;
   }
 
@@ -109,14 +121,35 @@
       row.append(term, element("dd", reason.because));
       find("dl").append(row);
     }
+    if (filled.message) find("dl").append(message(filled));
     find("summary .sr").textContent = `for ${who}`;
     find(".why-score").append(`Match ${filled.score.toFixed(3)} of 1 · `, element("code", filled.creative.id));
+  }
+
+  function message(filled) {
+    const told = filled.message;
+    const row = element("div");
+    const term = element("dt", "Message ");
+    term.append(element("span", `1 of ${told.of}`));
+    const words = element("dd");
+    const by = told.policy === "prior" ? "the prior" : `model ${told.policy}`;
+    const parts = element("ul", "", "parts");
+    parts.append(...told.because.map((said) => element("li", said)));
+    const names = told.names.join(" and ") || "nothing of the moment";
+    words.append(
+      `put together and drawn with a chance of ${(100 * filled.propensity).toFixed(1)} %, by ${by}.`,
+      parts,
+      `Its copy names ${names}: ${told.specificity_bits.toFixed(1)} of ${told.budget_bits.toFixed(0)} bits.`,
+    );
+    row.append(term, words);
+    return row;
   }
 
   function show(answer) {
     for (const place of document.querySelectorAll("[data-place]")) {
       const open = place.querySelector("details")?.open ?? false;
-      const units = answer.decisions.filter((filled) => filled.placement === place.dataset.place).map(unit);
+      const filled = answer.decisions.filter((one) => one.placement === place.dataset.place);
+      const units = filled.map((one) => unit(one, answer.privacy.signals_used));
       if (!units.length) units.push(element("p", "Nothing fits here well enough: the place stays empty.", "unfilled"));
       place.replaceChildren(...units);
       for (const details of place.querySelectorAll("details")) details.open = open;
@@ -125,6 +158,7 @@
     if (missing) missing.textContent = answer.missing.join(", ") || "nothing";
     const signals = document.getElementById("signals");
     if (signals) signals.textContent = answer.privacy.signals_used.join(", ") || "none";
+    window.say.heard(answer.privacy);
   }
 
   function keep() {
@@ -156,6 +190,8 @@
   }
 
   form.addEventListener("change", update);
+  document.addEventListener("say", update);
+  if (window.say.told().consent) update(); // the server drew the page without it
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     update();

@@ -1,0 +1,85 @@
+"""The rungs of knowing more of a page view: what of a context the choice among creatives may read on each.
+
+Rules are kept on every rung: what may run is never a matter of lots. A rung says what ranking and messages read
+beside: nothing; device class and part of day; all of page and moment; the page's contextual cohort as well, which
+alone rules may name; signals of a consenting reader. A view that is on no rung ("") reads all that it may.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from contexts.context import Context, Vector, WeatherFacts
+from contexts.facets import SoftFacet, context_blocks, likely
+
+Rung = Literal["", "none", "segment", "context", "cohort", "consented", "beside", "unlearned", "learned"]
+# "beside": a consenting reader's view that is decided by context, to be compared with "consented".
+# "unlearned" views are held out from what was learned, and compared with as many that are decided as usual, "learned".
+RUNGS: tuple[Rung, ...] = (
+    "", "none", "segment", "context", "cohort", "consented", "beside", "unlearned", "learned",
+)  # fmt: skip
+LOTS: tuple[Rung, ...] = ("none", "segment", "context", "cohort")  # alike likely
+_LOW = ("none", "segment")
+_WITHOUT_COHORT = ("none", "segment", "context", "beside")
+
+
+def put_on(context: Context, lot: int, consented: int) -> Context:
+    """Put a page view on a rung by lot: `lot` numbers LOTS; `consented` is 0 or 1, for a consenting reader's view.
+
+    On "context" the views of readers who consented are parted: one half is decided with their signals. Everywhere else
+    their signals are left out, so that a rung holds what its name says.
+    """
+    rung = LOTS[lot]
+    if context.consented is None:
+        return replace(context, rung=rung)
+    if rung == "context" and consented:
+        return replace(context, rung="consented")
+    return replace(context, rung="beside" if rung == "context" else rung, consented=None)
+
+
+def hold_out(context: Context, lot: int) -> Context:
+    """Hold a page view out from what was learned where `lot` is 0, or let it be what those are compared with."""
+    return replace(context, rung="learned" if lot else "unlearned")
+
+
+def uses_model(context: Context) -> bool:
+    """Say whether what was learned decides."""
+    return context.rung != "unlearned"
+
+
+def reads_page(context: Context) -> bool:
+    """Say whether the page's words may be read."""
+    return context.rung not in _LOW
+
+
+def reads_cohort(context: Context) -> bool:
+    """Say whether the page's contextual cohort may be read."""
+    return context.rung not in _WITHOUT_COHORT
+
+
+def reads_moment(context: Context) -> bool:
+    """Say whether device class and part of day may be read."""
+    return context.rung != "none"
+
+
+def page_vector(context: Context) -> Vector | None:
+    """Return the page's vector as far as it may be read."""
+    return context.page.vector if reads_page(context) else None
+
+
+def weather_of(context: Context) -> WeatherFacts | None:
+    """Return the weather as far as it may be read."""
+    return context.weather if reads_page(context) else None
+
+
+def blocks_of(context: Context) -> dict[SoftFacet, Vector]:
+    """Return the soft facets as far as they may be read."""
+    if reads_page(context):
+        return context_blocks(context.device, context.clock, context.weather)
+    read = reads_moment(context)
+    return {
+        "device": likely("device", (context.device.cls if read else None, None)),
+        "time": likely("time", (context.clock.part if read else None, None, None)),
+        "weather": likely("weather", (None, None)),
+    }

@@ -1,0 +1,96 @@
+"""The form of what is loaded: JSON to entities, or all that is wrong in it."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from msgspec.structs import fields
+
+from engine.change import KINDS, Entity
+from engine.check.findings import shown
+from engine.errors import CatalogError
+from engine.field_types import item_of, options_of, struct_of
+
+_DECODER = msgspec.json.Decoder(Entity)
+_AT = re.compile(r" - at `(key in )?\$(.*)`$")
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+
+
+def parse(
+    data: bytes | object, line: int = 0, *, thorough: bool = True
+) -> tuple[Entity | None, list[CatalogError]]:
+    """Return the entity that JSON bytes or plain values stand for, or all that is wrong in its form.
+
+    To find it all takes a hundred times as long as to see that something is wrong: one error says so where
+    the search is not `thorough`.
+    """
+    try:
+        try:
+            entity: Entity = (
+                _DECODER.decode(data) if isinstance(data, bytes) else msgspec.convert(data, Entity)
+            )
+            return entity, []
+        except msgspec.ValidationError as error:
+            first = str(error)
+            if not thorough:
+                return None, [CatalogError("(line)", first, "an object of its kind", line)]
+            value = msgspec.json.decode(data) if isinstance(data, bytes) else data
+    except RecursionError:
+        return None, [CatalogError("(line)", "values nested too deeply", "an object", line)]
+    except ValueError as error:
+        return None, [CatalogError("(line)", f"no JSON: {error}", "an object in JSON (UTF-8)", line)]
+    if not isinstance(value, dict):
+        return None, [CatalogError("(line)", shown(value), "an object", line)]
+    kind = value.get("kind")
+    cls = KINDS.get(kind) if isinstance(kind, str) else None  # type: ignore[call-overload]  # any string
+    if cls is None:
+        return None, [CatalogError("kind", shown(kind), f"one of {', '.join(KINDS)}", line)]
+    faults = _faults(cls, value, "", line)
+    return None, faults or [CatalogError("(line)", first, f"a {kind}", line)]
+
+
+def _faults(cls: type[msgspec.Struct], value: dict[str, object], path: str, line: int) -> list[CatalogError]:
+    known = {info.encode_name: info for info in fields(cls)}
+    found = []
+    for name in value:
+        if name not in known and not (path == "" and name == "kind"):
+            options = f"one of {', '.join(known)}"
+            found.append(CatalogError(path or "(object)", shown(name), options, line, unknown_field=True))
+    for name, info in known.items():
+        before = len(found)
+        inner = f"{path}.{name}" if path else name
+        if name not in value:
+            if info.required:
+                found.append(CatalogError(inner, "nothing", "a value: the field is required", line))
+            continue
+        part, struct = value[name], struct_of(info.type)
+        if struct is not None and isinstance(part, dict):
+            found += _faults(struct, part, inner, line)
+            continue
+        item = item_of(info.type)
+        if item is not None and isinstance(part, list) and all(isinstance(one, dict) for one in part):
+            for number, one in enumerate(part):
+                found += _faults(item, one, f"{inner}[{number}]", line)
+            if len(found) > before:
+                continue
+        try:
+            msgspec.convert(part, type=info.type)
+        except msgspec.ValidationError as error:
+            found.append(_fault(str(error), part, info.type, inner, line))
+    return found
+
+
+def _fault(message: str, value: object, expected: object, path: str, line: int) -> CatalogError:
+    place = _AT.search(message)
+    if place is not None:
+        message = message[: place.start()]
+        path += place[2]
+        for key, index in _STEP.findall(place[2]):
+            if isinstance(value, dict) and key in value:
+                value = value[key]
+            elif isinstance(value, (list, tuple)) and index:
+                value = value[int(index)]
+    options = options_of(expected)
+    wanted = message.partition(", got `")[0].removeprefix("Expected ")
+    return CatalogError(path, shown(value), f"one of {', '.join(options)}" if options else wanted, line)

@@ -1,0 +1,168 @@
+"""Messages put together from parts."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from contexts.context import PARTS_OF_DAY, SEASONS, WEEKDAYS
+from engine.check.findings import Findings, Pictures
+from engine.check.pictures import check_image
+from engine.check.values import COUNTRY, WEATHER, check_prefer, check_shape, check_word
+from engine.creative import (
+    MOST_MESSAGES,
+    NATIVE,
+    SIZES,
+    Creative,
+    ImagePart,
+    Lengths,
+    OfferPart,
+    Only,
+    Part,
+    Parts,
+    messages,
+)
+from engine.creative_safety import check_text
+from engine.errors import CatalogError
+from engine.governor import mentions
+from engine.wording import has_words, read, renderings
+from privacy.visit import DEVICE_CLASSES
+
+
+def check_parts(creative: Creative, parts: Parts, pictures: Pictures, found: Findings) -> Parts:
+    """Return the parts with their pictures hosted."""
+    if creative.html is not None:
+        found.refuse("parts", "parts beside html", "one of the two")
+    if not creative.headline.strip():
+        found.refuse("headline", creative.headline, "a headline: the default message needs one")
+    if not parts.lists:
+        found.refuse("parts", "no part", "headlines, bodies, images, ctas or offers")
+        return parts
+    limits = _limits(creative, found)
+    seen: dict[str, str] = {}
+    changed: dict[str, tuple[Part, ...]] = {}
+    for name in ("headlines", "bodies", "images", "ctas", "offers"):
+        checked: list[Part] = []
+        for number, part in enumerate(getattr(parts, name)):
+            path = f"parts.{name}[{number}]"
+            if part.id in seen:
+                found.refuse(f"{path}.id", part.id, f"an id once: {seen[part.id]} has it, too")
+            seen[part.id] = path
+            _check_only(part.only, f"{path}.only", found)
+            check_prefer(part.prefer, found, f"{path}.prefer")
+            if isinstance(part, ImagePart):
+                part = replace(part, image=check_image(part.image, pictures, found, f"{path}.image"))
+            else:
+                _check_wording(creative, part.text, f"{path}.text", name, limits, found)
+            if isinstance(part, OfferPart) and part.start and part.end and part.start >= part.end:
+                found.refuse(f"{path}.end", part.end.isoformat(), f"a time after {part.start.isoformat()}")
+            checked.append(part)
+        changed[name] = tuple(checked)
+    _check_rules(parts, seen, found)
+    return replace(parts, **changed)
+
+
+def _limits(creative: Creative, found: Findings) -> dict[str, Lengths]:
+    """Return how long copy may be in each format that the creative has."""
+    if creative.format == "native":
+        if creative.parts is not None and creative.parts.sizes:
+            found.refuse("parts.sizes", creative.parts.sizes, "nothing: only banners have sizes")
+        return {"native": NATIVE}
+    limits = {}
+    for size in creative.sizes:
+        if size in SIZES:
+            limits["{}x{}".format(*size)] = SIZES[size]
+        else:
+            path = "size" if size == creative.size else "parts.sizes"
+            known = ", ".join("{}x{}".format(*one) for one in SIZES)
+            found.refuse(
+                path, "{}x{}".format(*size), f"one of the sizes that messages are laid out in: {known}"
+            )
+    for name in ("headline", "body", "cta"):
+        _check_length(getattr(creative, name), name, name, limits, found)
+    return limits
+
+
+def _check_wording(
+    creative: Creative, text: str, path: str, name: str, limits: dict[str, Lengths], found: Findings
+) -> None:
+    try:
+        wording = read(text, path, found.line)
+        for piece in wording:
+            check_text(piece.text, path, found.line)
+    except CatalogError as error:
+        found.errors.append(error)
+        return
+    language = creative.language
+    field = {"headlines": "headline", "bodies": "body", "ctas": "cta", "offers": "offer"}[name]
+    shown = list(renderings(wording, language))
+    if not shown[0].strip():
+        found.refuse(path, text, "words that can be seen")
+    _check_length(max(shown, key=len), path, field, limits, found)
+    if mentions(text, (*creative.targeting.cohorts.include, *creative.targeting.loyalty_tiers.include)):
+        found.refuse(path, text, "copy that does not name the group of readers that it is shown to")
+    for token in {piece.token for piece in wording if piece.token}:
+        if not has_words(token, language):
+            found.warnings.append(
+                f"{path}: {{{{ {token} }}}} has no words in '{language}': its fall-back is shown"
+            )
+
+
+def _check_length(text: str, path: str, field: str, limits: dict[str, Lengths], found: Findings) -> None:
+    for kind, lengths in limits.items():
+        most: int = getattr(lengths, field)
+        if len(text) > most and most:
+            expected = f"at most {most} characters in {kind}, tokens at their longest"
+            found.refuse(path, f"{len(text)} characters", expected)
+            return
+
+
+def _check_only(only: Only, path: str, found: Findings) -> None:
+    for name, words in (
+        ("devices", DEVICE_CLASSES),
+        ("parts_of_day", PARTS_OF_DAY),
+        ("weekdays", WEEKDAYS),
+        ("seasons", SEASONS),
+        ("weather", WEATHER),
+    ):
+        for number, value in enumerate(getattr(only, name)):
+            check_word(value, f"{path}.{name}[{number}]", words, found)
+    for number, country in enumerate(only.countries):
+        check_shape(
+            country, f"{path}.countries[{number}]", COUNTRY, "two upper-case letters (ISO 3166-1)", found
+        )
+
+
+def _check_rules(parts: Parts, seen: dict[str, str], found: Findings) -> None:
+    slot_of = {part.id: slot for slot, some in parts.lists for part in some}
+    before = len(found.errors)
+    for name in ("never", "always"):
+        for number, group in enumerate(getattr(parts, name)):
+            for id in group:
+                if id not in seen:
+                    found.refuse(f"parts.{name}[{number}]", id, "ids of parts of this creative")
+            slots = [slot_of[id] for id in dict.fromkeys(group) if id in slot_of]
+            if name == "always" and len(set(slots)) < len(slots):
+                expected = "parts of different lists: of one list, a message shows one part"
+                found.refuse(f"parts.always[{number}]", list(group), expected)
+    for number, id in enumerate(parts.locked):
+        if id not in seen:
+            found.refuse(f"parts.locked[{number}]", id, "ids of parts of this creative")
+    count = 1
+    for _, some in parts.lists:
+        count *= len(some)
+    if count > MOST_MESSAGES:
+        found.refuse(
+            "parts", f"{count} combinations", f"at most {MOST_MESSAGES}: fewer parts, or two creatives"
+        )
+    if len(found.errors) > before or len(slot_of) < len(list(parts)):
+        return
+    left = messages(parts)
+    if not len(left):
+        rules = [n for n in ("never", "always", "locked") if getattr(parts, n)]
+        expected = "rules that leave at least one combination: take one away, or add parts"
+        found.refuse("parts", f"no combination that {', '.join(rules)} leave", expected)
+        return
+    for slot, (_, some) in enumerate(parts.lists):
+        for at, part in enumerate(some):
+            if not (left[:, slot] == at).any():
+                found.warnings.append(f"{seen[part.id]}: part {part.id!r} stands in no combination")

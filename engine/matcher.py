@@ -1,0 +1,160 @@
+"""From a scene to the creatives that compete for its placements; what was found for one request serves the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from contexts.context import Vector
+from contexts.rungs import page_vector
+from engine.background import Background
+from engine.decision import Placement, Ranked, is_usual
+from engine.gather import Gatherer
+from engine.index import Eligible, Words
+from engine.rank import Shortlist
+from engine.retrieve import (
+    LIST_LENGTH,
+    PageList,
+    Soft,
+    page_list,
+    retrieve_together,
+    soften,
+    surroundings,
+    taken,
+)
+from engine.scene import Key, Scene, Tier
+from engine.targeting import narrow, page_clauses
+
+COMPETING = 16  # candidates for a placement: chosen by match, then ordered by match × bid
+# Searches of a page after which its list is made: it costs as much as so many, twice or thrice.
+LISTED_FROM = 8
+LIST_WITHIN_S = 60.0  # a page's list that could not be begun by then is not made
+
+
+class Matcher:
+    """Finds the creatives that may run in a scene and fit it best."""
+
+    def __init__(self, gatherer: Gatherer, background: Background, monotonic: Callable[[], float]) -> None:
+        self._gatherer = gatherer
+        self._background = background
+        self._monotonic = monotonic
+
+    def shortlist(
+        self, scene: Scene, placement: Placement, *, tier: Tier = "paid", most: int = COMPETING
+    ) -> Shortlist:
+        """Return the creatives of a tier that compete for a placement, in their final order."""
+        return self._shortlists(scene, (placement,), tier=tier, most=most)[0]
+
+    def _shortlists(
+        self, scene: Scene, placements: Sequence[Placement], *, tier: Tier, most: int
+    ) -> list[Shortlist]:
+        """Return each placement's shortlist; those that were not made before are made together."""
+        kept = scene.settled.shortlists
+        keys = [_place_key(placement, tier, most) for placement in placements]
+        found = [kept.get(key) for key in keys]
+        missing = [at for at, known in enumerate(found) if known is None]
+        if missing:
+            view, context = scene.view, scene.context
+            publisher = view.snapshot.publishers[context.publisher]
+            running: dict[Tier, Words] = {
+                "guaranteed": view.guaranteed,
+                "paid": view.paid,
+                "house": view.house,
+            }
+            ground, house = self._ground(scene) & running[tier], tier == "house"
+            allowed = [
+                Eligible(ground & taken(view, publisher, placements[at], house=house)) for at in missing
+            ]
+            listed = self._page_list(scene) if tier == "paid" else None
+            candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
+            for at, best in zip(missing, candidates, strict=True):
+                made = found[at] = Shortlist(view.snapshot, best)
+                if is_usual(placements):
+                    kept.put(keys[at], made)
+        return found  # type: ignore[return-value]  # none is missing any more
+
+    def rank(
+        self, scene: Scene, placements: Sequence[Placement], deadline: float
+    ) -> tuple[Sequence[Iterable[Ranked]], bool]:
+        """Return each placement's shortlist, and whether time ran out: past the deadline, what is known already."""
+        most = max(COMPETING, 8 * sum(p.count for p in placements))
+        if self._monotonic() < deadline:
+            return self._shortlists(scene, placements, tier="paid", most=most), False
+        kept = scene.settled.shortlists
+        known = [kept.get(_place_key(placement, "paid", most)) for placement in placements]
+        return [() if one is None else one for one in known], None in known
+
+    def soft(self, scene: Scene) -> Soft:
+        """Return the context's side of matching."""
+        found = scene.settled.soft
+        if found is None:
+            mood = scene.kept.moods.of(scene.context)
+            found = scene.settled.soft = soften(
+                scene.view.snapshot, scene.context, self._focused(scene), mood
+            )
+        return found
+
+    def _focused(self, scene: Scene) -> Vector | None:
+        """Return the page's vector drawn to what is on offer."""
+        page, kept, vector = scene.context.page, scene.kept, page_vector(scene.context)
+        if vector is None:
+            return None
+        found = kept.focused.get(page)
+        if found is None:
+            found = scene.view.snapshot.focus(vector)
+            kept.focused.put(page, found)
+        return found
+
+    def _ground(self, scene: Scene) -> Words:
+        """Return the creatives that may run in this context, whatever the placement."""
+        kept = scene.kept
+        found = kept.grounds.get(scene.key)
+        if found is None:
+            bitmaps, page = scene.view.snapshot.bitmaps, scene.context.page
+            clauses = kept.clauses.get(page)
+            if clauses is None:
+                rules = page_clauses(bitmaps, page, self._gatherer.topics(page))
+                clauses = tuple(at for _, at in rules)
+                kept.clauses.put(page, clauses)
+            found = narrow(surroundings(scene.view, scene.context), bitmaps, clauses)
+            conditions = scene.view.snapshot.conditions
+            if conditions:
+                met = conditions.met(scene.context, self._gatherer.topics(page), self._gatherer.senses)
+                np.bitwise_and(found, conditions.passing(met), out=found)
+            kept.grounds.put(scene.key, found)
+        return found
+
+    def _page_list(self, scene: Scene) -> PageList | None:
+        """Return the page's list if it was made; else, once a page was searched often, have it made for the next."""
+        page, kept = scene.context.page, scene.kept
+        vector = page_vector(scene.context)
+        if vector is None or kept.view.snapshot.rows <= LIST_LENGTH:
+            return None
+        key = (page.content_hash, page.better)
+        found = kept.page_lists.get(key)
+        if found is None:
+            asked = kept.asked.get(key, 0) + 1
+            kept.asked.put(key, asked)
+            if asked == LISTED_FROM:
+                self._background.submit(
+                    lambda: kept.page_lists.put(key, page_list(kept.view, vector)), LIST_WITHIN_S
+                )
+        return found
+
+
+def _place_key(placement: Placement, tier: Tier, most: int) -> Key:
+    """Return the key of a placement's shortlist in a scene."""
+    return (
+        tier,
+        most,
+        placement.formats,
+        placement.sizes,
+        placement.floor_micros,
+        placement.block_advertisers,
+        placement.block_categories,
+        placement.native,
+        placement.auction,
+        placement.impressions_only,
+        placement.payers,
+    )
