@@ -274,6 +274,14 @@ def test_a_reader_lets_an_interest_in_by_keyboard_and_takes_it_back(visit: Visit
     assert page.is_hidden("#record")
 
 
+def test_another_site_cannot_agree_for_its_reader(address: str):
+    asked = urllib.request.Request(
+        f"{address}/consent", b"", {"Origin": "https://evil.example"}, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(asked)
+
+
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_switch_fits_a_phone_and_a_desk(visit: Visit, width: int):
     visit.page.set_viewport_size({"width": width, "height": 800})

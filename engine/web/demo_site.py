@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from flask import Flask, request
+from flask import Flask, abort, request
 
 from engine.decision import Answer
 from engine.demo.magazine import CATALOG, HERE, read_articles, read_catalog
@@ -13,7 +13,7 @@ from engine.demo.readers import GRANT
 from engine.errors import StoreError
 from engine.services import Services
 from engine.web.demo import PUBLISHER, QUERY_KEYS, Agreed, DemoRequest, create_blueprint
-from privacy.gate import ARRIVAL, Arrival, enter
+from privacy.gate import ARRIVAL, FOREIGN, Arrival, enter
 
 
 def add_demo(app: Flask, services: Services) -> tuple[str, ...]:
@@ -46,6 +46,9 @@ def add_demo(app: Flask, services: Services) -> tuple[str, ...]:
         return arrival.device.cls
 
     def agree() -> Agreed | None:
+        arrival: Arrival = request.environ[ARRIVAL]
+        if arrival.origin == FOREIGN:  # another site's page cannot agree for its reader
+            abort(403)
         if services.consents is None or services.consents_off() is not None:
             return None
         try:
