@@ -21,14 +21,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.catalogue import PUBLISHER, add_folder, prepare
 from benchmarks.http import AGENT
-from benchmarks.load import closed_loop, request_bytes
+from benchmarks.load import Outcome, closed_loop, request_bytes
 from benchmarks.process import Server, cores, running, service
 from engine.config import KEY_PURPOSES, Config
-from engine.event_writer import EventWriter
-from engine.events import KINDS, Event, day_of
+from engine.event_writer import GATHER_S, EventWriter
+from engine.events import KINDS, Event, Row, day_of
 from engine.money import Caps
 from engine.store import open_store
 from engine.store.sqlite import SqliteStore
@@ -41,7 +42,7 @@ PER_SECOND = 12_000  # tokens made for each second of load: more than are used
 BATCH = 1000
 EVENTS = 100_000  # of the writer's part, a round
 CAMPAIGNS = 60
-RATIO, SHARE = 1.5, 0.60
+RATIO, SHARE, ACK_MS = 1.5, 0.60, 20
 _BARE = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
     " weather, ivt, price_micros, message, propensity_ppm, weight_milli, rung)"
@@ -55,9 +56,12 @@ def main(argv: Sequence[str]) -> int:
     add_folder(parser)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default 3)")
+    parser.add_argument("--database", help="URL of an empty PostgreSQL database: its writer is measured, too")
     options = parser.parse_args(argv)
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
     held = _writer(options.rounds)
+    if options.database:
+        held &= _writer_of(options.database, options.rounds)
     held &= _http(prepare(options.folder, 1000), options.rounds, options.seconds)
     return 0 if held else 1
 
@@ -128,6 +132,68 @@ def _timed_ours(path: Path, events: Sequence[Event]) -> float:
     return len(events) / taken
 
 
+def _writer_of(url: str, rounds: int) -> bool:
+    """Measure the writer over PostgreSQL beside a bare batched INSERT and a bare COPY, into a table of its kind."""
+    import psycopg
+
+    tickets, today = Tickets(Sealer(secrets.token_bytes(32))), day_of(datetime.now(UTC))
+    store = open_store(url)
+    if store.rows("SELECT 1 FROM events LIMIT 1"):
+        raise RuntimeError("the database has events: name an empty one")
+    store.money().set_caps({f"campaign-{n}": Caps(10**12, 10**11) for n in range(0, CAMPAIGNS, 3)})
+    rates: dict[str, list[float]] = {"INSERT": [], "COPY": [], "ours": []}
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("CREATE TABLE bare (LIKE events INCLUDING ALL)")
+        try:
+            for number in range(rounds + 1):  # the first one warms up
+                tokens = _tokens(tickets, EVENTS, random.Random(number))
+                events = [read.event(False) for token in tokens if (read := tickets.read(token, today))]
+                for name, put in (("INSERT", _bare_insert), ("COPY", _bare_copy)):
+                    db.execute("TRUNCATE bare")
+                    started = time.perf_counter()
+                    for at in range(0, len(events), BATCH):
+                        put(db, [event.row for event in events[at : at + BATCH]])
+                    if number:
+                        rates[name].append(len(events) / (time.perf_counter() - started))
+                writer = EventWriter(store.events(), gather_s=0)
+                writer.start()
+                started = time.perf_counter()
+                for at in range(0, len(events), BATCH):
+                    writer.keep(events[at : at + BATCH])
+                if number:
+                    rates["ours"].append(len(events) / (time.perf_counter() - started))
+                writer.stop()
+                db.execute("TRUNCATE events")
+        finally:
+            db.execute("DROP TABLE bare")
+            store.close()
+    print(
+        f"writer over PostgreSQL: {EVENTS:,} events a round in batches of {BATCH:,}; medians of {rounds} rounds"
+    )
+    held = True
+    for name in ("INSERT", "COPY"):
+        share = statistics.median(o / b for o, b in zip(rates["ours"], rates[name], strict=True))
+        held &= share >= SHARE
+        print(
+            f"  bare {name:6} {statistics.median(rates[name]):9,.0f} events/s; ours "
+            f"{statistics.median(rates['ours']):9,.0f} settled: share {share:.2f} (bound {SHARE})"
+            + ("" if share >= SHARE else "  MISSED")
+        )
+    return held
+
+
+def _bare_insert(db: Any, rows: Sequence[Row]) -> None:
+    columns, row = ", ".join(Row._fields), f"({', '.join(['%s'] * len(Row._fields))})"
+    with db.transaction():
+        db.cursor().executemany(f"INSERT INTO bare ({columns}) VALUES {row}", rows)
+
+
+def _bare_copy(db: Any, rows: Sequence[Row]) -> None:
+    with db.transaction(), db.cursor().copy(f"COPY bare ({', '.join(Row._fields)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
 def _http(config: Config, rounds: int, seconds: float) -> bool:
     keyring = Keyring.open(config.key_dir, KEY_PURPOSES, random=secrets.token_bytes)
     tickets = Tickets(Sealer(keyring.key("events")))
@@ -137,6 +203,9 @@ def _http(config: Config, rounds: int, seconds: float) -> bool:
     else:
         print("one core alone: load and servers share it")
     floors, ours_us, ratios, errors, answers = [], [], [], 0, 0
+    waited: list[float] = []
+    floor_waited: list[float] = []
+    alone: list[float] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         answer = Path(folder) / "answer"
         answer.write_bytes(b"{}")
@@ -149,13 +218,20 @@ def _http(config: Config, rounds: int, seconds: float) -> bool:
                 json.dumps({"tokens": [token]}).encode()
                 for token in _tokens(tickets, int(PER_SECOND * seconds), random.Random(secrets.randbits(64)))
             ]
-            floor_us, _, _ = _closed(floor, "/v1/decisions", bodies, seconds)
-            event_us, told, failed = _closed(ours, "/v1/events", bodies, seconds)
-            errors, answers = errors + failed, answers + told
+            floor_us, empty = _closed(floor, "/v1/decisions", bodies, seconds)
+            event_us, told = _closed(ours, "/v1/events", bodies, seconds)
+            errors, answers = errors + told.errors, answers + told.answers
             if number:
+                waited += told.latencies
+                floor_waited += empty.latencies
                 floors.append(floor_us)
                 ours_us.append(event_us)
                 ratios.append(event_us / floor_us)
+            _, one = _closed(ours, "/v1/events", bodies[::-1], seconds / 2, 1)
+            errors, answers = errors + one.errors, answers + one.answers
+            if number:
+                alone += one.latencies
+        synced = _synced(Path(folder))
         kept = _kept(config) - before
     ratio = statistics.median(ratios)
     counts = errors == 0 and kept == answers
@@ -165,16 +241,43 @@ def _http(config: Config, rounds: int, seconds: float) -> bool:
     print(
         f"  {answers:,} acknowledged, {kept:,} kept, {errors} errors" + ("" if counts else ": DOES NOT COUNT")
     )
+    print(f"acknowledged after, ms (aim {ACK_MS}; of it {GATHER_S * 1000:.0f} wait for others)")
+    print(f"  one reader alone          {_spread(alone)}")
+    print(f"  {CONNECTIONS} connections, saturated {_spread(waited)}")
+    print(f"  the empty view, saturated {_spread(floor_waited)}")
+    print(
+        f"  the disk: one fdatasync of 4 KiB {_spread(synced)}; load on this machine {os.getloadavg()[0]:.1f}"
+    )
     return ratio <= RATIO and counts
 
 
-def _closed(server: Server, path: str, bodies: Sequence[bytes], seconds: float) -> tuple[float, int, int]:
-    """Return CPU microseconds an answer, the answers and the errors."""
+def _spread(seconds: Sequence[float]) -> str:
+    ordered = sorted(seconds)
+    at = [ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000 for share in (0.5, 0.95, 0.99)]
+    return "p50 {:5.1f}  p95 {:5.1f}  p99 {:5.1f}".format(*at)
+
+
+def _synced(folder: Path, times: int = 100) -> list[float]:
+    """Return how long the disk takes to keep a block: what no acknowledgement can be faster than."""
+    found = []
+    with (folder / "synced").open("wb", buffering=0) as file:
+        for _ in range(times):
+            started = time.perf_counter()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            found.append(time.perf_counter() - started)
+    return found
+
+
+def _closed(
+    server: Server, path: str, bodies: Sequence[bytes], seconds: float, connections: int = CONNECTIONS
+) -> tuple[float, Outcome]:
+    """Return CPU microseconds an answer, and what the load saw."""
     headers = (("User-Agent", AGENT),)
     requests = [request_bytes(path, "127.0.0.1", body, headers) for body in bodies]
     before = server.cpu_s()
-    outcome = closed_loop(server.port, requests, CONNECTIONS, seconds)
-    return (server.cpu_s() - before) / max(outcome.answers, 1) * 1e6, outcome.answers, outcome.errors
+    outcome = closed_loop(server.port, requests, connections, seconds)
+    return (server.cpu_s() - before) / max(outcome.answers, 1) * 1e6, outcome
 
 
 def _kept(config: Config) -> int:

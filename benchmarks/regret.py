@@ -344,6 +344,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="one world, two weeks, without whole-message VW")
     parser.add_argument("--days", type=int, default=56)
     parser.add_argument("--worlds", type=int, default=3)
+    parser.add_argument("--views", type=int, default=VIEWS, help="page views a day (default 100000)")
     parser.add_argument("--plot", type=Path, help="write the mean cumulative regret as SVG into this file")
     parser.add_argument("--only", help="names of policies, parted by commas")
     asked = parser.parse_args(argv)
@@ -355,12 +356,12 @@ def main(argv: Sequence[str]) -> int:
             if asked.only and name not in asked.only.split(","):
                 continue
             began = time.perf_counter()
-            found.setdefault(name, []).append(run(world, policy, days, VIEWS, 100 + seed))
+            found.setdefault(name, []).append(run(world, policy, days, asked.views, 100 + seed))
             total = found[name][-1].sum()
             print(f"world {seed}  {name:22} {total:10.0f}  {time.perf_counter() - began:6.1f} s", flush=True)
     if asked.plot:
         asked.plot.write_text(chart({n: np.mean(r, axis=0).cumsum() for n, r in found.items()}), "utf-8")
-    return _judge(found, days, worlds)
+    return _judge(found, days, worlds, asked.views)
 
 
 def _policies(world: World, seed: int, *, quick: bool) -> Iterator[tuple[str, Policy]]:
@@ -382,9 +383,9 @@ def _policies(world: World, seed: int, *, quick: bool) -> Iterator[tuple[str, Po
         print("vowpalwabbit is not installed: pip install '.[bench]'")
 
 
-def _judge(found: Mapping[str, Sequence[Floats]], days: int, worlds: int) -> int:
+def _judge(found: Mapping[str, Sequence[Floats]], days: int, worlds: int, views: int) -> int:
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
-    print(f"{VIEWS:,} page views a day, {days} days, {worlds} worlds of {EACH**SLOTS} messages; clicks lost")
+    print(f"{views:,} page views a day, {days} days, {worlds} worlds of {EACH**SLOTS} messages; clicks lost")
     totals = {name: np.array([r.sum() for r in runs]) for name, runs in found.items()}
     for name, total in sorted(totals.items(), key=lambda one: one[1].mean()):
         spread = 1.96 * total.std(ddof=1) / np.sqrt(len(total)) if len(total) > 1 else float("nan")

@@ -95,11 +95,12 @@ def _fill(folder: Path, views: int) -> None:
     changes = [Change(None, thing) for thing in things]
     store.write(changes, [], store.versions(), "bench", start_of(DAY))
     with store.writing() as db:
-        db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(Row._fields))})", _rows(views))
+        db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(Row._fields))})", rows(views))
     store.close()
 
 
-def _rows(views: int) -> Iterator[Row]:
+def rows(views: int) -> Iterator[Row]:
+    """Draw page views of one day, three impressions each."""
     draw = random.Random(1)
     ids = [node.id for node in content_taxonomy()]
     for _ in range(views):

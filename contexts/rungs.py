@@ -13,9 +13,12 @@ from typing import Literal
 from contexts.context import Context, Vector, WeatherFacts
 from contexts.facets import SoftFacet, context_blocks, likely
 
-Rung = Literal["", "none", "segment", "context", "cohort", "consented", "beside"]
+Rung = Literal["", "none", "segment", "context", "cohort", "consented", "beside", "unlearned", "learned"]
 # "beside": a consenting reader's view that is decided by context, to be compared with "consented".
-RUNGS: tuple[Rung, ...] = ("", "none", "segment", "context", "cohort", "consented", "beside")
+# "unlearned" views are held out from what was learned, and compared with as many that are decided as usual, "learned".
+RUNGS: tuple[Rung, ...] = (
+    "", "none", "segment", "context", "cohort", "consented", "beside", "unlearned", "learned",
+)  # fmt: skip
 LOTS: tuple[Rung, ...] = ("none", "segment", "context", "cohort")  # alike likely
 _LOW = ("none", "segment")
 _WITHOUT_COHORT = ("none", "segment", "context", "beside")
@@ -33,6 +36,16 @@ def put_on(context: Context, lot: int, consented: int) -> Context:
     if rung == "context" and consented:
         return replace(context, rung="consented")
     return replace(context, rung="beside" if rung == "context" else rung, consented=None)
+
+
+def hold_out(context: Context, lot: int) -> Context:
+    """Hold a page view out from what was learned where `lot` is 0, or let it be what those are compared with."""
+    return replace(context, rung="learned" if lot else "unlearned")
+
+
+def uses_model(context: Context) -> bool:
+    """Say whether what was learned decides."""
+    return context.rung != "unlearned"
 
 
 def reads_page(context: Context) -> bool:

@@ -98,13 +98,15 @@ def labelled(html: str, behalf: str, paid_by: str = "", political: PoliticalAnsw
     The link is WHY, until `with_why` names the page that tells of one choice.
     """
     who = escape(behalf) + (f", paid for by {escape(paid_by)}" if paid_by and paid_by != behalf else "")
-    kind, notice = "", ""
-    if political is not None:
-        kind, notice = " tactful-political", f"{notice_html(political)} "
+    kind, link, notice = "", "", ""
+    if political is not None:  # links first: in a small box the words behind them are scrolled to
+        kind, link = " tactful-political", f"{notice_link(political)} "
+        notice = f" {notice_words(political)}"
     return (
         f'{html}<small class="tactful-label{kind}">{"Political advertisement" if kind else "Advertisement"}'
-        f'<span class="tactful-who">: {who}</span> {notice}'
-        f'<a class="tactful-why" href="{WHY}" rel="noopener noreferrer" target="_blank">Why this ad?</a></small>'
+        f'<span class="tactful-who">: {who}</span> {link}'
+        f'<a class="tactful-why" href="{WHY}" rel="noopener noreferrer" target="_blank">Why this ad?</a>'
+        f"{notice}</small>"
     )
 
 
@@ -122,16 +124,18 @@ def political_answer(campaign: Campaign) -> PoliticalAnswer | None:
     return PoliticalAnswer(notice.sponsor, notice.process, notice.notice_url, notice.controlled_by)
 
 
-def notice_html(political: PoliticalAnswer) -> str:
-    """Write what has to stand beside a political advertisement."""
+def notice_link(political: PoliticalAnswer) -> str:
+    """Link to the transparency notice of a political advertisement."""
+    url = escape(political.notice_url)
+    return f'<a href="{url}" rel="noopener noreferrer nofollow" target="_blank">Transparency notice</a>'
+
+
+def notice_words(political: PoliticalAnswer) -> str:
+    """Write who stands behind a political advertisement, and what it is linked to."""
     sponsor = escape(political.sponsor)
     if political.controlled_by:
         sponsor += f", controlled by {escape(political.controlled_by)}"
-    return (
-        f"Sponsor: {sponsor}. Linked to: {escape(political.process)}. "
-        f'<a href="{escape(political.notice_url)}" rel="noopener noreferrer nofollow" target="_blank">'
-        "Transparency notice</a>"
-    )
+    return f"Sponsor: {sponsor}. Linked to: {escape(political.process)}."
 
 
 def _html(creative: Creative, assets: Assets, size: Size | None) -> str:

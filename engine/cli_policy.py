@@ -113,6 +113,29 @@ def policy_rollback(actor: str) -> None:
     click.echo(f"{earlier or 'the prior'} decides")
 
 
+@policy.command("holdout")
+@click.option(
+    "--days", type=click.IntRange(1, 400), default=28, show_default=True, help="Days that are looked at."
+)
+@as_json
+def policy_holdout(days: int, as_json: bool) -> None:
+    """Say what learning adds: views that a model decided beside views that were held out from it by lot.
+
+    TACTFUL_HOLDOUT_PERCENT says how many are held out. Example: tactful policy holdout --days 28
+    """
+    import msgspec
+
+    from engine.ladder import held_out
+
+    with _opened() as (_, reporting, _):
+        told = held_out(reporting.released, reporting.closed(), days)
+    line = (
+        f"{told.views:,.0f} views decided as usual, CTR {told.ctr:.4%}, lift over those held out"
+        f" {told.lift:+.1%} ({told.low:+.1%} to {told.high:+.1%})"
+    )
+    show(msgspec.to_builtins(told), as_json, [line])
+
+
 def _lines(evidence: Evidence) -> list[str]:
     rates = ((evidence.challenger, evidence.rate), (evidence.live or "prior", evidence.live_rate))
     return [

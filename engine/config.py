@@ -113,6 +113,11 @@ class Config:
         "page views in a hundred that are put on a rung of knowing less by lot, to tell what each is worth",
         _whole(0, 100),
     )
+    holdout_percent: int = _setting(
+        0,
+        "page views in a hundred that no learned model decides, to tell what it adds; as many are compared with them",
+        _whole(0, 50),
+    )
     encoder: str | None = _setting(
         None,
         "sentence-transformers model folder in place of the packaged MiniLM",

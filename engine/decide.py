@@ -10,7 +10,7 @@ from typing import Literal, cast
 import msgspec
 
 from contexts.context import Admitted, Context, PageFacts
-from contexts.rungs import LOTS, put_on
+from contexts.rungs import LOTS, hold_out, put_on, uses_model
 from contexts.topic_vectors import TopicVectors
 from engine.assemble import with_why
 from engine.background import Background
@@ -53,6 +53,7 @@ class Engine:
         chance: Callable[[int], bytes],
         recorder: Recorder | None = None,
         ladder_percent: int = 0,
+        holdout_percent: int = 0,
     ) -> None:
         self.catalog = catalog
         self.gatherer = gatherer
@@ -65,6 +66,9 @@ class Engine:
         self.messages = Messages(gatherer, now, self._chance)
         self._recorder = recorder
         self._ladder_percent = ladder_percent  # of page views, that are put on a rung by lot
+        self._holdout_percent = (
+            holdout_percent  # of the others, that are held out; as many are compared with them
+        )
         self._kept: Kept | None = None
 
     def decide(
@@ -118,7 +122,8 @@ class Engine:
     ) -> tuple[Answer, Snapshot, tuple[Shown, ...]]:
         scene = self.scene(visit, deadline, admit, lots=not (test or visit.ivt))
         snapshot = scene.view.snapshot
-        world = self._chance.below(WORLDS) if scene.view.policy.responses.model is not None else None
+        learned = scene.view.policy.responses.model is not None and uses_model(scene.context)
+        world = self._chance.below(WORLDS) if learned else None
         section = (
             section_of(snapshot.publishers[visit.publisher], visit.page.url) if snapshot.mixes else OTHER
         )
@@ -164,6 +169,8 @@ class Engine:
             context = replace(context, consented=consented)
         if lots and self._ladder_percent and self._chance.below(100) < self._ladder_percent:
             context = put_on(context, self._chance.below(len(LOTS)), self._chance.below(2))
+        elif lots and self._holdout_percent and self._chance.below(100) < 2 * self._holdout_percent:
+            context = hold_out(context, self._chance.below(2))
         return self.scene_of(view, context)
 
     def scene_of(self, view: View, context: Context) -> Scene:

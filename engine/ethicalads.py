@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from engine.assemble import REL, notice_html
+from engine.assemble import REL, notice_link, notice_words
 from engine.campaign import Id
 from engine.decision import CreativeAnswer, Filled, Placement
 from engine.record import PIXEL
@@ -141,7 +141,10 @@ def script_of(ad: EthicalAd, callback: str) -> bytes:
 def _html(creative: CreativeAnswer, link: str, image: str | None, display: str, why_url: str) -> str:
     assets, label, notice = creative.assets, "Advertisement", ""
     if creative.political is not None:
-        label, notice = "Political advertisement", f"{notice_html(creative.political)} "
+        label, notice = (
+            "Political advertisement",
+            f"{notice_words(creative.political)} {notice_link(creative.political)} ",
+        )
     opening = f'<a href="{escape(link)}" rel="{REL}" target="_blank">'
     picture = ""
     if image is not None and assets.image is not None:

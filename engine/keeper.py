@@ -50,4 +50,4 @@ def _id(key_dir: Path, random_bytes: Callable[[int], bytes]) -> str:
     with FileLock(path.with_suffix(".lock")):  # several processes of one machine start at once
         if not path.exists():
             write_durably(path, random_bytes(_ID_BYTES).hex().encode())
-        return path.read_text("ascii").strip()
+        return path.read_text("ascii", "replace").strip()

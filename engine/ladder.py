@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from engine.errors import ReportError
@@ -22,6 +23,7 @@ from privacy.workload import Table, table
 
 World = Literal["topics", "flat", "people"]
 Z = 2.498  # of intervals that hold for all four comparisons together in 95 of 100 ladders (Bonferroni)
+Z_ONE = 1.96  # of one interval of 95 %
 SCALE = 20.0  # of the Laplace noise on each count: a click table of epsilon 0.05
 CREATIVES, TOPICS, COHORTS, SEGMENTS, STAGES = 6, 8, 4, 8, 3
 CONSENTING = 0.3  # of page views
@@ -115,14 +117,14 @@ def climb(counts: Sequence[Count], worth: float = 0.0) -> Told:
     return Told(tuple(rungs), last.rung, says)
 
 
-def _lift(one: Count, beside: Count) -> tuple[float, float, float]:
+def _lift(one: Count, beside: Count, z: float = Z) -> tuple[float, float, float]:
     """Return the relative difference of two rates with its interval, by the delta method on their logarithms."""
     rates = [max(c.clicks, 1.0) / c.views for c in (one, beside)]
     variance = sum(
         (max(c.clicks, 1.0) + c.noise**2) / max(c.clicks, 1.0) ** 2 + (c.views_noise / c.views) ** 2
         for c in (one, beside)
     )
-    middle, half = np.log(rates[0] / rates[1]), Z * np.sqrt(variance)
+    middle, half = np.log(rates[0] / rates[1]), z * np.sqrt(variance)
     return tuple(float(np.expm1(at)) for at in (middle, middle - half, middle + half))  # type: ignore[return-value]
 
 
@@ -132,37 +134,60 @@ def counted(source: Source, closed: int, days: int) -> tuple[Count, ...]:
     "beside" are consenting readers' views that were decided by context: they count for it, and are what "consented" is
     compared with. A rung with hardly a view is left out. Raises ReportError where nothing is to be compared.
     """
+    by = {one.rung: one for one in _counts(source, closed, days, (*(n for n, _, _ in RUNGS), "beside"))}
+    beside = by.pop("beside")
+    found = []
+    for one in by.values():
+        if one.rung == "context":
+            one = Count(
+                "context",
+                one.views + beside.views,
+                one.clicks + beside.clicks,
+                sqrt(2) * one.noise,  # of two cells
+                sqrt(2) * one.views_noise,
+            )
+        if one.views - Z * one.views_noise >= LEAST:
+            found.append(one)
+    if found and found[-1].rung == "consented":
+        if beside.views - Z * beside.views_noise >= LEAST:
+            found.append(replace(beside, rung="consented beside"))
+        else:
+            found.pop()
+    if not found or found[0].rung != "none":
+        raise ReportError(
+            f"ladder: got {max(0, round(by['none'].views))} page views on the first rung in the released ones of "
+            f"{days} days, expected at least {LEAST:.0f} beyond noise: set TACTFUL_LADDER_PERCENT, or ask for more days"
+        )
+    return tuple(found)
+
+
+def held_out(source: Source, closed: int, days: int) -> Rung:
+    """Return what learning adds: views decided as usual beside those held out from it, by released tables.
+
+    Raises ReportError where nothing is to be compared.
+    """
+    learned, unlearned = _counts(source, closed, days, ("learned", "unlearned"))
+    if min(one.views - Z * one.views_noise for one in (learned, unlearned)) < LEAST:
+        raise ReportError(
+            f"holdout: got {max(0, round(unlearned.views))} page views held out in the released ones of {days} days, "
+            f"expected at least {LEAST:.0f} beyond noise: set TACTFUL_HOLDOUT_PERCENT, or ask for more days"
+        )
+    rate = learned.clicks / learned.views
+    return Rung("learned", learned.views, rate, *_lift(learned, unlearned, Z_ONE), "all that it may", "")
+
+
+def _counts(source: Source, closed: int, days: int, names: Sequence[str]) -> list[Count]:
+    """Return the sums of the released days, by rung."""
     pairs = [
         (seen, clicked)
         for day in range(closed - days + 1, closed + 1)
         if (seen := source.table(_VIEWS, day)) and (clicked := source.table(_CLICKS, day))
+        # Of what was released before a rung was known, nothing is told of it.
+        if all((name,) in seen.by_key for name in names)
     ]
-    sums = {
-        name: [sum(pair[at].by_key[name,] for pair in pairs) for at in (0, 1)]
-        for name in ("none", "segment", "context", "cohort", "consented", "beside")
-    }
-    own = [sqrt(sum(pair[at].noise.variance for pair in pairs)) for at in (0, 1)]
-    found = []
-    for name, _, _ in RUNGS:
-        views, clicks = sums[name]
-        noise = own
-        if name == "context":
-            views, clicks = views + sums["beside"][0], clicks + sums["beside"][1]
-            noise = [sqrt(2) * one for one in own]  # of two cells
-        if views - Z * noise[0] >= LEAST:
-            found.append(Count(name, float(views), float(clicks), noise[1], noise[0]))
-    views, clicks = sums["beside"]
-    if "consented" in {one.rung for one in found}:
-        if views - Z * own[0] >= LEAST:
-            found.append(Count("consented beside", float(views), float(clicks), own[1], own[0]))
-        else:
-            found = [one for one in found if one.rung != "consented"]
-    if not found or found[0].rung != "none":
-        raise ReportError(
-            f"ladder: got {max(0, round(sums['none'][0]))} page views on the first rung in {len(pairs)} released days, "
-            f"expected at least {LEAST:.0f} beyond noise: set TACTFUL_LADDER_PERCENT, or ask for more days"
-        )
-    return tuple(found)
+    noise = [sqrt(sum(pair[at].noise.variance for pair in pairs)) for at in (1, 0)]
+    sums = [[float(sum(pair[at].by_key[name,] for pair in pairs)) for at in (0, 1)] for name in names]
+    return [Count(name, *one, *noise) for name, one in zip(names, sums, strict=True)]
 
 
 def simulated(seed: int, views: int, days: int, world: World) -> tuple[Count, ...]:

@@ -8,11 +8,13 @@ from datetime import datetime
 
 import msgspec
 
+from contexts.rungs import uses_model
 from engine.assemble import with_why
 from engine.campaign import Size
 from engine.chance import Chance
 from engine.decision import Placement
 from engine.gather import Gatherer
+from engine.learn.response import Responses
 from engine.message import Mixer, Mixture
 from engine.retrieve import limits_of
 from engine.scene import Choice, Key, Scene
@@ -41,14 +43,14 @@ class Messages:
         key = (row, section, size)
         found = scene.settled.mixtures.get(key)
         if found is None:
-            policy = scene.view.policy
+            policy, learned = scene.view.policy, uses_model(scene.context)
             found = mixer.mix(
                 scene.context,
                 section,
                 self._now(),
                 limits_of(scene.view, scene.context),
-                policy.responses,
-                policy.challenger,
+                policy.responses if learned else Responses(None),
+                policy.challenger if learned else None,
                 self._gatherer.facets(scene.context),
                 size,
             )

@@ -193,6 +193,7 @@ class Services:
             chance=random_bytes,
             recorder=recorder,
             ladder_percent=config.ladder_percent,
+            holdout_percent=config.holdout_percent,
         )
         self.weeks: Weeks | WeeksElsewhere | None = None
         self.consents: Consents | None = None

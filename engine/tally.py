@@ -201,7 +201,7 @@ class DuckTally:
                 types = [pyarrow.field(n, getattr(pyarrow, _ARROW[kind])()) for n, kind in columns.items()]
                 engine.create_table(name, schema=ibis.schema(columns))
                 _fill(engine, name, pyarrow.schema(types), filter(None, batches))
-            return _counts(engine, self._topics, day, tables)
+            return counted_by(engine, self._topics, day, tables)
         finally:
             engine.disconnect()
 
@@ -241,12 +241,13 @@ class EngineTally:
         except Exception as error:  # each engine has errors of its own
             raise ReportError(f"the engine cannot be reached: {type(error).__name__}") from error
         try:
-            return _counts(engine, self._topics, day, tables)
+            return counted_by(engine, self._topics, day, tables)
         finally:
             engine.disconnect()
 
 
-def _counts(engine: Any, topics: Topics, day: int, tables: Sequence[Table]) -> Counts:
+def counted_by(engine: Any, topics: Topics, day: int, tables: Sequence[Table]) -> Counts:
+    """Return the counts that an Ibis backend gives, which has a table `events`. Raises ReportError."""
     found: Counts = {table.name: {} for table in tables}
     dims = {table.name: len(table.dims) for table in tables}
     ibis, pyarrow = _libraries()

@@ -104,7 +104,13 @@ def adopt(folder: Path, purpose: str, successor: str) -> None:
 
 def _known(folder: Path) -> set[str]:
     path = folder / _LIST
-    return set(path.read_text("ascii").split()) if path.exists() else set()
+    try:
+        return set(path.read_text("ascii").split()) if path.exists() else set()
+    except UnicodeDecodeError:
+        raise KeyringError(
+            f"{path}: damaged. Put it back from your copy; or write one purpose a line into it, as *.key files of this"
+            " folder are named"
+        ) from None
 
 
 def _to_text(purpose: str, key: bytes) -> str:

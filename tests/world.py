@@ -184,6 +184,7 @@ class Site:
         store=None,
         recorder=None,
         ladder_percent=0,
+        holdout_percent=0,
         **more,
     ):
         self.world, self.ticker = world, Ticker()
@@ -222,6 +223,7 @@ class Site:
             chance=lambda count: self.chance(count),
             recorder=recorder,
             ladder_percent=ladder_percent,
+            holdout_percent=holdout_percent,
         )
 
     def visit(self, *, trusted: bool = False, **said):

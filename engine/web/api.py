@@ -32,9 +32,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MAX_BODY = 2 * 1024 * 1024  # bytes, after decompression; half of it as sent with gzip
-MAX_UNREAD = (
-    16 * 1024 * 1024
-)  # bytes of a body too large for us that are waited for all the same, then dropped
+MAX_UNREAD = 16 * 1024 * 1024  # bytes of a body too large for us that are taken all the same, and dropped
 _DROPPED = 64 * 1024  # bytes at a time
 RETRY_S = 5  # after which to try what the store could not do
 PROBLEM_TYPE = "application/problem+json"

@@ -43,7 +43,10 @@ MOST = 20  # values of one parameter
 MOST_CHARS = 2048
 HEADERS = [*SAFE_HEADERS, ("Vary", "Origin")]
 # What htmx sends along with each request; the gate drops it.
-HTMX = "HX-Boosted, HX-Current-URL, HX-Prompt, HX-Request, HX-Target, HX-Trigger, HX-Trigger-Name"
+HTMX = (  # what htmx 2 and 4 send along; nothing of it is read
+    "HX-Boosted, HX-Current-URL, HX-Prompt, HX-Request, HX-Request-Type, HX-Source, HX-Target, HX-Trigger,"
+    " HX-Trigger-Name"
+)
 _FORMATS: tuple[Format, ...] = get_args(Format)
 _SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
 _PLACEMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}", re.ASCII)

@@ -1,10 +1,11 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from contexts.rungs import RUNGS as RUNG_IDS
 from engine.errors import ReportError
-from engine.ladder import RUNGS, Count, climb, counted, simulated
+from engine.ladder import RUNGS, Z_ONE, Count, _lift, climb, counted, held_out, simulated
 from privacy.release import Axis, Release
 
 MUCH = 50_000_000  # page views a day, so that noise hides nothing
@@ -89,3 +90,27 @@ def test_a_ladder_without_views_on_rungs_says_what_to_set():
 def test_a_rung_of_hardly_a_view_is_left_out_and_the_consented_one_goes_with_what_it_is_compared_with():
     few = {**LIVE, "cohort": (2, 0), "beside": (1, 0)}
     assert [one.rung for one in counted(Tables(few, scale=10.0), LAST, 28)] == ["none", "segment", "context"]
+
+
+def test_what_learning_adds_is_told_beside_views_that_were_held_out():
+    told = held_out(Tables({"learned": (5000, 30), "unlearned": (5000, 20)}, scale=5.0), LAST, 28)
+    assert told.views == 28 * 5000 and told.lift == pytest.approx(0.5)
+    assert 0 < told.low < 0.5 < told.high
+    noisy = held_out(Tables({"learned": (5000, 30), "unlearned": (5000, 20)}, scale=200.0), LAST, 28)
+    assert noisy.low < 0 < noisy.high
+    with pytest.raises(ReportError, match="TACTFUL_HOLDOUT_PERCENT"):
+        held_out(Tables(LIVE), LAST, 28)
+
+
+def test_an_interval_holds_the_truth_at_its_rate():
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(400):
+        drawn = [
+            Count(
+                name, 50_000 + rng.laplace(0, 200), rng.binomial(50_000, rate) + rng.laplace(0, 40), 57, 283
+            )
+            for name, rate in (("learned", 0.012), ("unlearned", 0.010))
+        ]
+        _, low, high = _lift(*drawn, Z_ONE)
+        held += low <= 0.2 <= high
+    assert 368 <= held <= 392  # of 400, at 95 in 100: three standard deviations

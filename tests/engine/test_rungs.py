@@ -10,10 +10,13 @@ import pytest
 from contexts.rungs import LOTS, put_on
 from engine.campaign import Prefer, Rule, Targeting
 from engine.decision import Placement
+from engine.learn.response import Model, Responses
+from engine.policy import Policy
 from privacy.consent import Consented
 from tests.world import Site, World, advertiser, campaign, creative, publisher
 
 COAT = "a warm coat for a cold day in the old town"
+BOTH = "a warm coat for a cold day in the old town, and a pot of lentil soup with leeks"
 SOUP = "a pot of lentil soup with leeks and bread"
 NOON = datetime(2026, 11, 23, 12, tzinfo=ZoneInfo("Europe/Berlin"))
 
@@ -99,3 +102,28 @@ def test_signals_act_on_the_consented_rung_alone_and_half_of_its_views_are_what_
     for lot, consented, rung in [(2, 0, "beside"), (0, 1, "none"), (1, 1, "segment"), (3, 1, "cohort")]:
         put = put_on(told, lot, consented)
         assert (put.rung, put.consented) == (rung, None)
+
+
+def test_held_out_views_are_decided_by_no_model_and_as_many_are_compared_with_them(world):
+    world.put(
+        campaign("left", "a0"), creative("left-1", "left", headline=BOTH, sponsored_by="The Same"),
+        campaign("right", "a1"), creative("right-1", "right", headline=BOTH, sponsored_by="The Same"),
+    )  # fmt: skip
+    components = (
+        ("left-1", ""),
+        ("right-1", ""),
+    )  # what a model is certain of: the right is clicked more often
+    model = Model(
+        1, 0, 20_000, 0.002, ("",), components, ((0.0,), (1.0,)), ((1e-9,), (1e-9,)), ((1.0,), (1.0,))
+    )
+    kept = Kept()
+    site = Site(world, recorder=kept, holdout_percent=25)
+    world.catalog.follow(Policy(Responses(model)))
+    first: dict[str, Counter] = {"learned": Counter(), "unlearned": Counter(), "": Counter()}
+    for _ in range(1200):
+        shown = site.shown(Placement("top"), text=BOTH, at=NOON)
+        first[kept.contexts[-1].rung][shown[0]] += 1
+    sizes = {rung: counted.total() for rung, counted in first.items()}
+    assert 240 < sizes["learned"] < 360 and 240 < sizes["unlearned"] < 360
+    assert set(first["learned"]) == set(first[""]) == {"right-1"}
+    assert set(first["unlearned"]) == {"left-1"}

@@ -73,6 +73,13 @@ def test_a_damaged_key_is_refused_by_name(folder: Path, damage: str) -> None:
     assert path.read_bytes() == bad  # nothing was replaced
 
 
+def test_a_damaged_list_of_keys_is_refused_by_name(folder: Path) -> None:
+    opened(folder)
+    (folder / "keys.txt").write_bytes(b"\xec\xff\x00")
+    with pytest.raises(KeyringError, match=r"keys\.txt: damaged.*Put it back"):
+        opened(folder)
+
+
 def test_a_key_that_was_lost_is_not_made_anew(folder: Path) -> None:
     opened(folder)
     (folder / "page-url.key").unlink()
