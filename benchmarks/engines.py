@@ -3,7 +3,7 @@
 A day of page views is counted by DuckDB and by the engine that an Ibis URL names, over the same Parquet files; every
 count has to be equal. Nothing of the expression is told which engine it runs on. Spark wants Java, and `pip install
 '.[spark]'`; a cluster is named as Ibis' documentation says, and counts the tables `events` and
-`decided` that it holds by `tactful report run DAY --engine URL`.
+`decided` that it holds by `tactful report release --engine URL`.
 """
 
 from __future__ import annotations

@@ -207,23 +207,25 @@ def settle(db: Connection, events: Sequence[Event]) -> Sequence[Event]:
     if not sums:
         return events
     accounts = _accounts(db, {campaign for campaign, _, _ in sums})
+    less = let_go(events, accounts) if accounts else {}
     over: Mapping[str, int] = {}
     if accounts:
-        _hold(db, let_go(events, accounts))
         spent = _spent_on(db, {key[:2] for key in sums if key[0] in accounts})
         exceeded = short(accounts, sums, lambda *key: spent.get(key, 0))
         if exceeded:
             events, over = cut(events, exceeded, sums)
-    _book(db, sums)
-    if accounts:
-        spending: dict[str, int] = defaultdict(int)
-        for (campaign, _, _), (_, micros) in sums.items():
-            spending[campaign] += micros
-        db.execute(
-            'UPDATE accounts SET spent = spent + told.micros, "over" = "over" + told.lost'
-            " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS told (id, micros, lost) WHERE campaign = id",
-            _columns([(id, spending[id], over.get(id, 0)) for id in accounts]),
-        )
+    with db.pipeline():  # none of these answers anything: one way there and back for all
+        _hold(db, less)
+        _book(db, sums)
+        if accounts:
+            spending: dict[str, int] = defaultdict(int)
+            for (campaign, _, _), (_, micros) in sums.items():
+                spending[campaign] += micros
+            db.execute(
+                'UPDATE accounts SET spent = spent + told.micros, "over" = "over" + told.lost'
+                " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS told (id, micros, lost) WHERE campaign = id",
+                _columns([(id, spending[id], over.get(id, 0)) for id in accounts]),
+            )
     return events
 
 

@@ -8,14 +8,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from werkzeug.test import Client
 
 from engine.backup import copy_store
 from engine.config import Config
+from engine.keys import KeyTable, create_key
 from engine.release_apart import release
 from engine.releases import start_of
 from engine.report_keys import keys_of, topics
 from engine.reporting import Reporting
 from engine.store import open_store
+from engine.web.app import create_reports_app
 from privacy.release import period_of, query_of
 from privacy.workload import TABLES
 from tests.engine.report_world import DAY, NOW, TODAY, ReportWorld, decisions, truth, views
@@ -51,6 +54,14 @@ def test_released_rows_are_the_same_bytes_and_counts_before_noise_are_equal(tmp_
             body = reporting.budget.kept(query)
             assert body is not None and again.budget.kept(query) == body
         assert not again.releases.release(DAY).released
+        key = create_key(moved, "operator", None, "test", NOW, lambda size: b"k" * size)
+        keys = KeyTable(moved.keys())
+        served = [Client(create_reports_app(config, one, keys, lambda: NOW)) for one in (reporting, again)]
+        for report in ("creatives", "contexts", "topics", "moments"):
+            for form in ("", "/csv", "/parquet"):
+                path = f"/v1/reports/{report}{form}?from={start_of(DAY).date().isoformat()}"
+                first, second = (one.get(path, headers={"Authorization": f"Bearer {key}"}) for one in served)
+                assert first.status_code == 200 and first.data == second.data, first.text
         here, there = (store.reports() for store in (world.store, moved))
         for day in (DAY, TODAY):
             counts = there.tally(topics())(day, TABLES)

@@ -167,18 +167,19 @@ def test_what_waits_for_the_disk_holds_no_thread(tmp_path: Path) -> None:
     at_ms = int(NOW.timestamp() * 1000) - 2000
     with served(tmp_path, commit_s=1.0) as service:
         until_ready(service)
-        readers = []
-        began = time.monotonic()
-        for number in range(200):  # more than both workers have threads, one page view each
-            token = LETTERS["impression"] + tickets.write(
-                at_ms, 0, ticket, number.to_bytes(RANDOM_BYTES, "big"), 0
-            )
+
+        def tell(number: int) -> socket.socket:  # each of a page view of its own
+            random = number.to_bytes(RANDOM_BYTES, "big")
+            token = LETTERS["impression"] + tickets.write(at_ms, 0, ticket, random, 0)
             reader = socket.create_connection(("127.0.0.1", service.port), timeout=20)
             reader.sendall(
                 f"POST /v1/events/{token}.gif HTTP/1.1\r\nHost: x\r\nUser-Agent: {BROWSER}\r\n"
                 "Content-Length: 0\r\n\r\n".encode()
             )
-            readers.append(reader)
+            return reader
+
+        began = time.monotonic()
+        readers = [tell(number) for number in range(200)]  # more than both workers have threads
         assert '"placement":"a"' in service.decide()
         for reader in readers:
             with reader:
@@ -188,6 +189,13 @@ def test_what_waits_for_the_disk_holds_no_thread(tmp_path: Path) -> None:
         told = service.get("/metrics", key="operator")
         assert 'tactful_requests_total{route="beacon_one",status="204"} 200.0' in told
         assert 'tactful_beacons_total{worth="valid"} 200.0' in told
+        readers = [tell(number) for number in range(200, 220)]
+        time.sleep(0.3)
+        service.process.send_signal(signal.SIGTERM)  # what is being kept is answered before the end
+        for reader in readers:
+            with reader:
+                assert reader.recv(4096).startswith(b"HTTP/1.1 204 ")
+        assert service.process.wait(timeout=20) == 0
 
 
 @pytest.mark.parametrize("server", ["granian", "gunicorn"])

@@ -208,7 +208,7 @@ def test_an_approval_moves_live_and_is_journaled(store: Store):
     assert last[3:] == ("approval", "daily/c000000", b'"approved"', b'"rejected"')
 
 
-def test_a_picture_that_was_replaced_stays_for_a_day(store: Store):
+def test_a_picture_outlives_its_last_use_by_a_day(store: Store):
     fill(store)
     with_picture = creative("p", image=Image(alt="x", hash=PICTURE.hash, w=4, h=2))
     in_html = creative("h", html=f'<img src="{PICTURE.hash}.png" alt="x">')
