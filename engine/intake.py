@@ -67,9 +67,11 @@ class Intake:
         patience_s: float,
         monotonic: Callable[[], float],
         heads: bool = False,
+        light: Callable[[str], bool] = lambda path: False,
     ) -> None:
         """Take the app, how many requests it works on at once, and how many threads the server has.
 
+        `light`: requests of this path are so little work that they take no turn, which would cost more.
         `heads`: the server's threads wait for the heads of requests, too, which is not seen here.
         """
         self._app = app
@@ -77,6 +79,7 @@ class Intake:
         self._patience_s = patience_s
         self._monotonic = monotonic
         self._heads = heads
+        self._light = light
         self._turns: SimpleQueue[None] = SimpleQueue()
         for _ in range(turns):
             self._turns.put(None)
@@ -86,7 +89,8 @@ class Intake:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Work on a request when it is its turn: one with a body, when that is in."""
-        body = environ["wsgi.input"] = _Body(environ["wsgi.input"], self, environ.get(LATER))
+        light = self._light(environ["PATH_INFO"])
+        body = environ["wsgi.input"] = _Body(environ["wsgi.input"], self, environ.get(LATER), light)
         if environ["REQUEST_METHOD"] not in _WITH_BODY:
             body.take_turn()
         try:
@@ -148,10 +152,10 @@ class _Body:
     `later` answers the request from another thread; None where the server lets only this one answer.
     """
 
-    __slots__ = ("_has_turn", "_input", "_intake", "later")
+    __slots__ = ("_has_turn", "_input", "_intake", "_light", "later")
 
-    def __init__(self, input: Input, intake: Intake, later: Send | None) -> None:
-        self._input, self._intake, self._has_turn = input, intake, False
+    def __init__(self, input: Input, intake: Intake, later: Send | None, light: bool) -> None:
+        self._input, self._intake, self._has_turn, self._light = input, intake, False, light
         self.later = later
 
     def read(self, size: int) -> bytes:
@@ -178,8 +182,9 @@ class _Body:
         return data
 
     def take_turn(self) -> None:
-        self._intake._turns.get()
-        self._has_turn = True
+        if not self._light:
+            self._intake._turns.get()
+            self._has_turn = True
 
     def leave(self) -> None:
         if self._has_turn:

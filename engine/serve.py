@@ -67,6 +67,7 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None, *, head
     from prometheus_client.multiprocess import mark_process_dead  # after METRICS_VARIABLE is set
 
     from engine.intake import Intake
+    from engine.record import EVENTS_PATH
     from engine.services import open_services
     from engine.web.app import create_app
 
@@ -83,6 +84,7 @@ def open_app(config: Config, folder: Path, extend: Extend | None = None, *, head
         patience_s=config.body_s,
         monotonic=services.monotonic,
         heads=heads,
+        light=lambda path: path.startswith(EVENTS_PATH.rstrip("/")),
     )
     threading.Thread(target=intake.watch, args=(threading.Event(),), name="intake", daemon=True).start()
     threading.Thread(target=_warm_up, args=(services,), name="warm-up", daemon=True).start()

@@ -13,9 +13,7 @@ from engine.store.file_sqlite import SqliteFile
 from engine.store.money_sqlite import bound_clicks, settle
 
 _ASKED_AT_ONCE = 500  # views looked up by one statement
-_AT_ONCE = (
-    32  # events inserted by one statement: at each of its own, the interpreter may pass to another thread
-)
+_AT_ONCE = (32, 8, 1)  # events of one statement: after each, the interpreter may pass to another thread
 _ROW = f"({', '.join('?' * len(Row._fields))})"
 _INTO = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
@@ -23,7 +21,7 @@ _INTO = (
 )
 _NEW = " ON CONFLICT DO NOTHING"
 _INSERT = _INTO + _ROW + _NEW
-_INSERT_MANY = _INTO + ", ".join([_ROW] * _AT_ONCE) + _NEW
+_INSERT_MANY = {size: _INTO + ", ".join([_ROW] * size) + _NEW for size in _AT_ONCE}
 
 
 class SqliteEvents:
@@ -87,13 +85,12 @@ def _keep_new(db: sqlite3.Connection, events: Sequence[Event], decided: Sequence
     if events:
         priced = settle(db, bound_clicks(db, events))
         changed = db.total_changes
-        rows = [event[0] for event in priced]
-        whole = len(rows) - len(rows) % _AT_ONCE
-        db.executemany(
-            _INSERT_MANY,
-            (list(chain.from_iterable(rows[at : at + _AT_ONCE])) for at in range(0, whole, _AT_ONCE)),
-        )
-        db.executemany(_INSERT, rows[whole:])
+        rows, at = [event[0] for event in priced], 0
+        for size in _AT_ONCE:
+            whole = at + (len(rows) - at) // size * size
+            groups = (list(chain.from_iterable(rows[i : i + size])) for i in range(at, whole, size))
+            db.executemany(_INSERT_MANY[size], groups)
+            at = whole
         if db.total_changes - changed < len(events):
             raise _SomeKnown
 
