@@ -127,7 +127,7 @@ def policy_holdout(days: int, as_json: bool) -> None:
 
     from engine.ladder import held_out
 
-    with _opened() as (_, reporting, _):
+    with _opened() as (_, reporting, _), _refusals():
         told = held_out(reporting.released, reporting.closed(), days)
     line = (
         f"{told.views:,.0f} views decided as usual, CTR {told.ctr:.4%}, lift over those held out"

@@ -141,10 +141,8 @@ def script_of(ad: EthicalAd, callback: str) -> bytes:
 def _html(creative: CreativeAnswer, link: str, image: str | None, display: str, why_url: str) -> str:
     assets, label, notice = creative.assets, "Advertisement", ""
     if creative.political is not None:
-        label, notice = (
-            "Political advertisement",
-            f"{notice_words(creative.political)} {notice_link(creative.political)} ",
-        )
+        label = "Political advertisement"
+        notice = f"{notice_words(creative.political)} {notice_link(creative.political)} "
     opening = f'<a href="{escape(link)}" rel="{REL}" target="_blank">'
     picture = ""
     if image is not None and assets.image is not None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from engine.errors import ReportError
+from engine.errors import PolicyRefused, ReportError
 from privacy.release import Release
 from privacy.workload import Table, table
 
@@ -164,11 +164,11 @@ def counted(source: Source, closed: int, days: int) -> tuple[Count, ...]:
 def held_out(source: Source, closed: int, days: int) -> Rung:
     """Return what learning adds: views decided as usual beside those held out from it, by released tables.
 
-    Raises ReportError where nothing is to be compared.
+    Raises PolicyRefused where nothing is to be compared.
     """
     learned, unlearned = _counts(source, closed, days, ("learned", "unlearned"))
     if min(one.views - Z * one.views_noise for one in (learned, unlearned)) < LEAST:
-        raise ReportError(
+        raise PolicyRefused(
             f"holdout: got {max(0, round(unlearned.views))} page views held out in the released ones of {days} days, "
             f"expected at least {LEAST:.0f} beyond noise: set TACTFUL_HOLDOUT_PERCENT, or ask for more days"
         )

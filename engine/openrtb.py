@@ -227,6 +227,11 @@ def is_on(flag: object) -> bool:
     return flag is True or flag == 1 or flag == "1"
 
 
+def is_plain(request: Asked) -> bool:
+    """Say whether the page came over http: whatever clients say by habit, it may load what comes so, too."""
+    return request.site is not None and (request.site.page or "").startswith("http://")
+
+
 def page_of(request: Asked) -> dict[str, Any]:
     """Return what is said of page, device and place, as the gate takes it (`privacy.gate.enter`)."""
     site = request.site
@@ -272,6 +277,8 @@ def lots_of(imps: Sequence[Imp], request: Asked, publisher: Publisher, market: M
     stored = {one.id: one for one in publisher.placements}
     lots: list[Lot] = []
     for imp in imps:
+        if is_on(imp.secure) and not market.secure and not is_plain(request):
+            continue
         lot = _lot(imp, str(len(lots)), stored, blocked, market)
         if lot is not None and lot.seat not in request.bseat and lot.seat in (request.wseat or (lot.seat,)):
             lots.append(lot)
@@ -315,8 +322,6 @@ def _lot(
     registered = stored.get(own) if own is not None else None
     if imp.pmp is not None and is_on(imp.pmp.private_auction):
         return None  # for holders of a deal alone
-    if is_on(imp.secure) and not market.secure:
-        return None
     floor, currency = imp.bidfloor or 0.0, imp.bidfloorcur or "USD"
     floor_micros = market.micros(floor, currency)
     if floor_micros is None:

@@ -221,7 +221,7 @@ def test_a_restored_backup_decides_as_the_service_did(
     sent = [json.loads(request.body) for request in requests()[:5] if request.method == "POST"]
 
     def answers(worker: Worker) -> list[Any]:
-        worker.services.engine._chance = random.Random(7).randbytes  # by which messages are drawn
+        worker.services.engine._chance._bytes = random.Random(7).randbytes  # by which messages are drawn
         said = [worker.decide(**body) for body in sent]
         assert not any(one["degraded"] for one in said), "this machine is too slow to compare decisions"
         told = [{name: value for name, value in one.items() if name != "request_id"} for one in said]

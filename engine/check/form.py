@@ -15,6 +15,17 @@ from engine.field_types import item_of, options_of, struct_of
 _DECODER = msgspec.json.Decoder(Entity)
 _AT = re.compile(r" - at `(key in )?\$(.*)`$")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+_KINDS = re.compile(r"`([a-z |]+)`")
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "datetime": "a date and time with an offset",
+    "null": "nothing",
+}
 
 
 def parse(
@@ -92,5 +103,15 @@ def _fault(message: str, value: object, expected: object, path: str, line: int) 
             elif isinstance(value, (list, tuple)) and index:
                 value = value[int(index)]
     options = options_of(expected)
+    wanted = f"one of {', '.join(options)}" if options else _in_words(message)
+    return CatalogError(path, shown(value), wanted, line)
+
+
+def _in_words(message: str) -> str:
+    """Say what msgspec expected as those say it who write catalogues and no Python."""
     wanted = message.partition(", got `")[0].removeprefix("Expected ")
-    return CatalogError(path, shown(value), f"one of {', '.join(options)}" if options else wanted, line)
+    if wanted == "Invalid RFC3339 encoded datetime":
+        return "a date and time with an offset, such as 2026-11-23T18:00:00+01:00"
+    return _KINDS.sub(
+        lambda named: " or ".join(_WORDS.get(one, one) for one in named[1].split(" | ")), wanted
+    )

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from itertools import count
 from typing import Any, TypeVar, cast
@@ -201,7 +201,7 @@ class PostgresServer:
                     raise StoreError(f"{self.name}: a service has it open: stop it first")
                 yield
             finally:
-                db.close()
+                _leave(db)
         except psycopg.Error as error:
             raise self._unreadable(error) from error
         finally:
@@ -214,10 +214,7 @@ class PostgresServer:
 
     def close(self) -> None:
         """Close all connections that nobody uses; the store must not be used after."""
-        with self._lock:
-            for db in self._idle:
-                db.close()
-            self._idle.clear()
+        self._drop_idle()
 
     # --- connections ---
 
@@ -269,7 +266,7 @@ class PostgresServer:
         with self._lock:
             dropped, self._idle = self._idle, []
         for db in dropped:
-            db.close()
+            _leave(db)
 
     def _connect(self) -> Connection:
         try:
@@ -303,17 +300,22 @@ class PostgresServer:
         A pooler tells a process id of its own. In one that pools sessions, two connections never share a server's.
         """
         try:
-            with self._connect() as one:
+            with ExitStack() as stack:
+                one = self._connect()
+                stack.callback(self._give_back, one)
                 if _session(one) == one.info.backend_pid:
                     return
-                with self._connect() as other:
-                    if any(_session(one) == _session(other) for _ in range(_LOOKS)):
-                        raise StoreError(
-                            f"{self.name}: a pooler that pools transactions stands before the server, and locks need"
-                            " sessions: name the server itself, or set the pooler's pool_mode to session"
-                        )
+                other = self._connect()
+                stack.callback(self._give_back, other)
+                shared = any(_session(one) == _session(other) for _ in range(_LOOKS))
         except psycopg.Error as error:
             raise self._unreadable(error) from error
+        if shared:
+            self.close()
+            raise StoreError(
+                f"{self.name}: a pooler that pools transactions stands before the server, and locks need sessions:"
+                " name the server itself, or set the pooler's pool_mode to session"
+            )
 
     # --- the schema ---
 
@@ -403,6 +405,13 @@ def _settings(url: str) -> dict[str, Any]:
             "store: got a URL that PostgreSQL does not read, expected 'postgresql://user@host/database'"
         ) from None
     return {**_SETTINGS, **given}
+
+
+def _leave(db: Connection) -> None:
+    """Close a connection, its locks let go: the server ends a session some time after it was left."""
+    with suppress(psycopg.Error):
+        db.execute("SELECT pg_advisory_unlock_all()")
+    db.close()
 
 
 def _session(db: Connection) -> int:

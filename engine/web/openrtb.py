@@ -31,6 +31,7 @@ from engine.openrtb import (
     Market,
     Said,
     is_on,
+    is_plain,
     lots_of,
     page_of,
     publisher_of,
@@ -146,7 +147,7 @@ class Auctions:
         digest = blake2b(asked.imp, digest_size=16, key=self._secret)
         if asked.bcat or asked.wseat or asked.bseat:
             digest.update(encode((asked.bcat, asked.wseat, asked.bseat)))
-        key = (digest.digest(), asked.cattax, publisher.id)
+        key = (digest.digest(), asked.cattax, publisher.id, is_plain(asked))
         found = self._known.get(key)
         if found is not None and found[0] is publisher:
             return found[1]

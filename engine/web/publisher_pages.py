@@ -101,11 +101,11 @@ class PublisherPages:
         rows = [
             (
                 "all" if row is told.total else row.key[0] or "others, below the floor",
+                interval(row.fill),
                 *(
                     f"{number(name, v.value)} ± {number(name, v.margin95)}"
                     for name, v in zip(names, row.values, strict=True)
                 ),
-                interval(row.fill),
             )
             for row in [*told.rows, *([told.total] if told.total else [])]
         ]

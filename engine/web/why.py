@@ -132,7 +132,8 @@ class WhyPages:
             **told,
         )
         retry = [("Retry-After", str(RETRY_S))] if status == 503 else []
-        return Response(text, status, [*HEADERS, *retry], content_type="text/html; charset=utf-8")
+        headers = [*HEADERS, ("Content-Language", "en"), *retry]  # said, so that browsers offer to translate
+        return Response(text, status, headers, content_type="text/html; charset=utf-8")
 
     def _notice(self, id: str) -> PoliticalNotice | None:
         """Return what is said of a political campaign; of one that is gone, what was said last."""

@@ -59,7 +59,9 @@ def use_everything(desk: Desk) -> None:
     store = desk.store
     fill(store, 3)
     shown = creative("p", image=Image(alt="x", hash=PICTURE.hash, w=4, h=2))
-    write(store, Change(None, shown), Change(creative("c000001"), None), images=(PICTURE,))
+    gone = creative("gone", image=shown.image)
+    write(store, Change(None, shown), Change(None, gone), images=(PICTURE,))
+    write(store, Change(creative("c000001"), None), Change(gone, None))
     store.approve([Approval("daily", "p", "approved")], {"p": content_hash(shown)}, "test", NOW)
     create_key(store, "operator", None, "test", NOW, desk.chance)
     store.put_vectors("mini", {"h": np.ones(4, np.float32)})

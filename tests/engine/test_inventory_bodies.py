@@ -29,5 +29,5 @@ def test_the_inventory_lists_what_bodies_state_of_readers() -> None:
     asked = {field.encode_name for field in fields(openrtb_wire.BidRequest)}
     assert asked == {
         *("regs", "user", "device"),
-        *("id", "imp", "site", "test", "tmax", "cur", "bcat", "badv", "cattax"),
+        *("id", "imp", "site", "test", "tmax", "cur", "wseat", "bseat", "bcat", "badv", "cattax"),
     }

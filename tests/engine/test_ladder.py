@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contexts.rungs import RUNGS as RUNG_IDS
-from engine.errors import ReportError
+from engine.errors import PolicyRefused, ReportError
 from engine.ladder import RUNGS, Z_ONE, Count, _lift, climb, counted, held_out, simulated
 from privacy.release import Axis, Release
 
@@ -98,7 +98,7 @@ def test_what_learning_adds_is_told_beside_views_that_were_held_out():
     assert 0 < told.low < 0.5 < told.high
     noisy = held_out(Tables({"learned": (5000, 30), "unlearned": (5000, 20)}, scale=200.0), LAST, 28)
     assert noisy.low < 0 < noisy.high
-    with pytest.raises(ReportError, match="TACTFUL_HOLDOUT_PERCENT"):
+    with pytest.raises(PolicyRefused, match="TACTFUL_HOLDOUT_PERCENT"):
         held_out(Tables(LIVE), LAST, 28)
 
 

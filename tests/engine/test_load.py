@@ -181,7 +181,7 @@ def test_every_error_is_told_with_line_field_value_and_expectation(store: Sqlite
         (9, "(line)"), (10, "(line)"), (11, "kind"), (12, "kind"),
     }  # fmt: skip
     by_place = {(error.line, error.field): error for error in errors}
-    assert (by_place[2, "cpm_micros"].got, by_place[2, "cpm_micros"].expected) == ("'2'", "`int`")
+    assert (by_place[2, "cpm_micros"].got, by_place[2, "cpm_micros"].expected) == ("'2'", "a whole number")
     assert by_place[2, "status"].expected == "one of active, paused"
     assert by_place[2, "targeting.topics.include[1]"].got == "2"
     assert by_place[8, "(object)"].got == "'hedline'" and by_place[8, "(object)"].unknown_field
@@ -293,6 +293,24 @@ def test_an_id_stands_once_in_a_file(store: SqliteStore, folder: Path):
     errors = errors_of(store, ndjson(folder, *GOOD, NATIVE, ADVERTISER))
     assert [(error.line, error.field) for error in errors] == [(5, "id"), (6, "id")]
     assert "line 1" in errors[0].expected and "line 4" in errors[1].expected
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (
+            {"flight": {"start": "2026-02-30T00:00:00Z"}},
+            "a date and time with an offset, such as 2026-11-23T18:00:00+01:00",
+        ),
+        ({"name": ""}, "text of length >= 1"),
+        ({"cpm_micros": -1}, "a whole number >= 0"),
+        ({"flight": 7}, "an object"),
+        ({"keywords": "leek"}, "a list"),
+    ],
+)
+def test_what_was_expected_is_told_in_words(store: SqliteStore, folder: Path, part: dict, expected: str):
+    errors = errors_of(store, ndjson(folder, {**CAMPAIGN, **part}))
+    assert [error.expected for error in errors] == [expected]
 
 
 @pytest.mark.parametrize(

@@ -208,17 +208,17 @@ def test_an_approval_moves_live_and_is_journaled(store: Store):
     assert last[3:] == ("approval", "daily/c000000", b'"approved"', b'"rejected"')
 
 
-def test_a_picture_outlives_its_creative_by_a_day(store: Store):
+def test_a_picture_outlives_its_last_use_by_a_day(store: Store):
     fill(store)
     with_picture = creative("p", image=Image(alt="x", hash=PICTURE.hash, w=4, h=2))
     in_html = creative("h", html=f'<img src="{PICTURE.hash}.png" alt="x">')
     write(store, Change(None, with_picture), Change(None, in_html), images=(PICTURE,))
     assert store.image(PICTURE.hash) == (b"picture", "image/png")
     assert store.image_sizes([PICTURE.hash, "no"]) == {PICTURE.hash: ("image/png", 4, 2)}
-    write(store, Change(with_picture, None))
+    write(store, Change(with_picture, creative("p")))
     write(store, Change(None, creative("later1")), now=NOW + timedelta(days=2))
     assert store.image(PICTURE.hash) is not None  # the banner still shows it
-    write(store, Change(in_html, None))
+    write(store, Change(in_html, creative("h")))
     write(store, Change(None, creative("later2")), now=NOW + timedelta(hours=23))
     assert store.image(PICTURE.hash) is not None
     write(store, Change(None, creative("later3")), now=NOW + timedelta(hours=25))

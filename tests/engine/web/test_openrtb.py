@@ -246,6 +246,9 @@ def test_markup_that_a_secure_page_would_block_is_not_sent(exchange: Exchange, u
     exchange.again(public_url=url, exchange_rates="USD=1.25")
     assert len(exchange.bids(bid_request(banner(secure=1)))) == bids
     assert len(exchange.bids(bid_request(banner(secure=0)))) == 1
+    plain = {"page": "http://planet.example/sport", "publisher": {"id": "planet"}}
+    assert len(exchange.bids(bid_request(banner(secure=1), site=plain))) == 1
+    assert len(exchange.bids(bid_request(banner(secure=1)))) == bids
 
 
 def test_a_deal_beside_an_open_auction_changes_nothing(exchange: Exchange) -> None:

@@ -61,6 +61,7 @@ def test_the_page_tells_who_paid_and_why_in_plain_words(service: Service) -> Non
     assert "topic &#39;Cycling&#39; (492)" in answer.text
     assert [int(p) for p in re.findall(r'percent">(\d+) %', answer.text)] == [71, 29, 0]
     assert "What was not used" in answer.text
+    assert answer.headers["Content-Language"] == "en" and '<html lang="en">' in answer.text
     assert "your agreement" not in answer.text
 
 
