@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 import engine
+from engine.creative_safety import clean_html
 from engine.publisher.markup import contextual_ad
 from engine.publisher.tag import CREATIVE_STYLE, SCRIPT, SLOT_STYLE, STYLE, head_lines, policy, tag_file
+from tests.engine.test_creative_safety import ATTACKS
 from tests.live import ARTICLE, SITE, Live, Pages, Window, browser, needs_chromium
 
 needs_chromium()
@@ -263,6 +265,31 @@ def test_the_creative_runs_no_script_and_reaches_no_other_host(
     assert window.page.evaluate("window.hacked") is None
     assert [url for url in site.reached if "evil" in url] == []
     assert not any("evil" in url for url in window.asked)
+
+
+def test_no_hostile_creative_does_anything_rendered_as_it_came_or_as_it_is_kept(
+    visit: Open, live: Live, site: Pages
+) -> None:
+    evil = site.url.replace(SITE, "evil.example")
+    raw = [
+        attack.replace("https://evil.example", evil).replace("alert(1)", "top.hacked=1") for attack in ATTACKS
+    ]
+    kept = [
+        clean_html(f"<p>fine</p>{one}", ("shop.example",), lambda src: f"{'ab' * 32}.png", "html").html
+        for one in raw
+    ]
+    shown = [*raw, *kept]
+    ids = [f"p{number}" for number in range(len(shown))]
+    told = [{"placement": id, "creative": {"html": html}} for id, html in zip(ids, shown, strict=True)]
+    live.mode = json.dumps({"decisions": told})
+    boxes = "".join(contextual_ad(id, publisher="planet", size="88x31") for id in ids)
+    site.reached.clear()
+    window = visit(f'<div style="display:grid;grid-template-columns:repeat(12,90px)">{boxes}</div>', csp="")
+    assert until(lambda: len(window.watched()["told"]) == len(shown), 30), len(window.watched()["told"])
+    time.sleep(1)
+    assert window.page.locator("contextual-ad iframe").count() == len(shown)
+    assert window.page.evaluate("window.hacked") is None
+    assert [url for url in site.reached if "evil" in url] == []
 
 
 @pytest.mark.parametrize(
