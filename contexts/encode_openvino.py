@@ -29,6 +29,9 @@ class OpenVinoSession:
         # Not threading.local: a request that ends with its thread asks for the interpreter while the thread gives it
         # up, which frees the thread's state twice (CPython's gh-119585, up to 3.12.3) and ends the process.
         self._free: list[Any] = []
+        # Once before there are threads: what the binding makes at its first use it guards by a lock that is waited for
+        # with the interpreter's held, and two first users would wait for each other for good.
+        self.run({port.any_name: np.ones((1, 1), np.int64) for port in self._compiled.inputs})
 
     def run(self, inputs: dict[str, NDArray[np.int64]]) -> Vector:
         """Take (1, tokens) arrays by input name; return (dim,)."""

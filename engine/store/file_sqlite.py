@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from engine.errors import StoreError
 from engine.store.connections_sqlite import Connections
+from engine.store.file_bytes import FileBytes
 from engine.store.forms import BUSY_TIMEOUT_S
 from engine.store.schema_sqlite import MIGRATIONS
 from engine.store.scrub import rewrite, scrub
@@ -28,6 +29,7 @@ class SqliteFile:
         """Open the file, making or migrating its tables where needed. Raises StoreError."""
         self.path = path
         self._connections = Connections(self._connect)
+        self._bytes = FileBytes(path)
         self.migrated_from = self._prepare()
 
     def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
@@ -81,7 +83,7 @@ class SqliteFile:
         """
         with self._connections.lent() as db:
             if needles:
-                scrub(db, self.path, needles)
+                scrub(db, self._bytes, needles)
             else:
                 rewrite(db, self.path)
 
@@ -93,6 +95,7 @@ class SqliteFile:
     def close(self) -> None:
         """Close the connections of all threads; the store must not be used after."""
         self._connections.close()
+        self._bytes.close()
 
     def _prepare(self) -> int:
         """Bring the tables to this release's schema; return which they had."""

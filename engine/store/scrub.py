@@ -7,27 +7,28 @@ hundred stays so. Hence the files are searched, and where something is found the
 
 from __future__ import annotations
 
-import mmap
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import StoreError
+from engine.store.file_bytes import FileBytes
 
-PARTS = ("", "-wal", "-journal")
+BESIDE = ("-wal", "-journal")  # nobody locks these
 
 
-def scrub(db: sqlite3.Connection, path: Path, needles: Sequence[bytes]) -> None:
+def scrub(db: sqlite3.Connection, data: FileBytes, needles: Sequence[bytes]) -> None:
     """Rid the files of a database of these bytes, whose rows are deleted. Requires no open transaction.
 
     Waits for readers of older states, as long as the connection's timeout. Raises StoreError where they do
     not go; nothing is lost then, and the next call finishes.
     """
+    path = data.path
     truncate(db, path)
-    if not found(path, needles):
+    if not found(data, needles):
         return
     rewrite(db, path)
-    if found(path, needles):
+    if found(data, needles):
         raise StoreError(
             f"{path}: what was deleted is still in the file: stop the service and start it again"
         )
@@ -52,14 +53,11 @@ def truncate(db: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"{path}: the write-ahead log is in use and was not truncated: try again")
 
 
-def found(path: Path, needles: Iterable[bytes]) -> bool:
+def found(data: FileBytes, needles: Sequence[bytes]) -> bool:
     """Say whether any of these bytes stands in any file of a database."""
-    wanted = tuple(needles)
-    return any(_holds(path.with_name(path.name + part), wanted) for part in PARTS)
-
-
-def _holds(path: Path, needles: tuple[bytes, ...]) -> bool:
-    if not path.exists() or not path.stat().st_size:
+    if not needles:
         return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return any(data.find(needle) >= 0 for needle in needles)
+    if data.path.exists() and data.holds(needles):
+        return True
+    beside = (data.path.with_name(data.path.name + part) for part in BESIDE)
+    return any(path.exists() and any(needle in path.read_bytes() for needle in needles) for path in beside)

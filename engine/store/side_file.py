@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from engine.errors import StoreError
 from engine.store.connections_sqlite import Connections
+from engine.store.file_bytes import FileBytes
 from engine.store.file_sqlite import begin
 from engine.store.scrub import rewrite, scrub
 
@@ -30,8 +31,10 @@ class SideFile:
         self.path = path
         self._synchronous = "FULL" if synced else "NORMAL"
         self._connections = Connections(self._connect)
+        self._bytes = FileBytes(path)
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE))
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE))
             with self._connections.lent() as db:
                 db.execute("PRAGMA journal_mode = WAL")
             with self.writing() as db:
@@ -75,7 +78,7 @@ class SideFile:
         leaves: see engine.store.scrub.
         """
         with self._connections.lent() as db:
-            scrub(db, self.path, needles)
+            scrub(db, self._bytes, needles)
 
     def rewrite(self) -> None:
         """Write the file anew, so that nothing is left of whatever was deleted. Raises StoreError."""
@@ -95,8 +98,7 @@ class SideFile:
     def check(self) -> None:
         """Look whether the file is still there and sound. Raises StoreError."""
         try:
-            with self.path.open("rb") as file:
-                sound = file.read(len(_MAGIC)) == _MAGIC
+            sound = self._bytes.head(len(_MAGIC)) == _MAGIC
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be read: {error.strerror}") from error
         if not sound:
@@ -106,6 +108,7 @@ class SideFile:
     def close(self) -> None:
         """Close the connections of all threads; the file must not be used after."""
         self._connections.close()
+        self._bytes.close()
 
     def _connect(self) -> sqlite3.Connection:
         # check_same_thread=False: close() closes the connections of other threads.

@@ -70,7 +70,7 @@ def test_explain_says_what_is_understood_of_text_and_html(run: Run, text: str, t
 
 def test_explain_names_what_cannot_be_explained(run: Run) -> None:
     assert "nobody" in run("explain", "-", "--publisher", "nobody", input=BREAD, code=2).stderr
-    assert "/no/such" in run("explain", "/no/such", "--publisher", "demo", code=3).stderr
+    assert "/no/such" in run("explain", "/no/such", "--publisher", "demo", code=2).stderr
     assert (
         "place.country"
         in run("explain", "-", "--publisher", "demo", "--country", "ZZ", input=BREAD, code=2).stderr

@@ -19,7 +19,7 @@ def config(folder):
 
 
 def test_a_sound_build_stands_and_its_loss_is_nearly_seen(tmp_path):
-    verdict = audit(config(tmp_path), 1.0, CANARIES)
+    verdict = audit(config(tmp_path), 1.0, 3 * CANARIES)  # with so many the bound varies little
     assert verdict.sound
     assert {one.table: one.claimed for one in verdict.seen} == {
         t.name: t.micro_epsilon / MICRO for t in TABLES if t in AUDITED
