@@ -53,7 +53,8 @@ class Evidence:
     @property
     def passes(self) -> bool:
         """Say whether it may be promoted."""
-        return self.days > 0 and self.impressions > 0 and self.rate.low > self.live_rate.value
+        least = max(0.0, self.live_rate.value)  # noise may say less than nothing of what is live
+        return self.days > 0 and self.impressions > 0 and self.rate.low > least
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON values."""
