@@ -28,8 +28,11 @@ def put_on(context: Context, lot: int, consented: int) -> Context:
     """Put a page view on a rung by lot: `lot` numbers LOTS; `consented` is 0 or 1, for a consenting reader's view.
 
     On "context" the views of readers who consented are parted: one half is decided with their signals. Everywhere else
-    their signals are left out, so that a rung holds what its name says.
+    their signals are left out, so that a rung holds what its name says. Where a reader has seen enough of a campaign
+    the view is on none: that is a rule, and is kept.
     """
+    if context.told.capped:
+        return context
     rung = LOTS[lot]
     if context.consented is None:
         return replace(context, rung=rung)

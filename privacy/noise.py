@@ -149,7 +149,10 @@ def _loss(measurement: Any, l1: int) -> Fraction:
 
 
 def _noisy(measurement: Any, counts: Sequence[int]) -> list[int]:
-    return [int(noisy) for noisy in measurement(np.array(_checked(counts), dtype=np.int64))]
+    exact = np.array(_checked(counts))
+    if len(exact) and exact.dtype.kind != "i":  # made to fit, a fraction would be cut off unseen
+        raise TypeError(f"got counts of type {exact.dtype}, expected whole numbers")
+    return [int(noisy) for noisy in measurement(exact.astype(np.int64))]
 
 
 def _checked(counts: Sequence[int]) -> Sequence[int]:

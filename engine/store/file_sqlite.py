@@ -61,14 +61,8 @@ class SqliteFile:
         `wait_s` seconds. Raises StoreError, and sqlite3.IntegrityError as it comes.
         """
         try:
-            with self._connections.lent() as db:
-                begin(db, wait_s, BUSY_TIMEOUT_S)
-                try:
-                    yield db
-                    db.execute("COMMIT")
-                finally:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
+            with self._connections.lent() as db, transaction(db, wait_s, BUSY_TIMEOUT_S):
+                yield db
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
@@ -151,8 +145,22 @@ class SqliteFile:
         )
 
 
-def begin(db: sqlite3.Connection, wait_s: float, usual_s: float) -> None:
-    """Begin a write transaction, waiting so long for another writer, whatever the connection usually does."""
+@contextmanager
+def transaction(db: sqlite3.Connection, wait_s: float, usual_s: float) -> Iterator[None]:
+    """Hold a write transaction: committed at the end, undone where anything is raised.
+
+    Another writer is waited for `wait_s` seconds, whatever the connection usually does.
+    """
+    _begin(db, wait_s, usual_s)
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _begin(db: sqlite3.Connection, wait_s: float, usual_s: float) -> None:
     if wait_s == usual_s:
         db.execute("BEGIN IMMEDIATE")
         return

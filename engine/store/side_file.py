@@ -12,7 +12,7 @@ from typing import Any
 from engine.errors import StoreError
 from engine.store.connections_sqlite import Connections
 from engine.store.file_bytes import FileBytes
-from engine.store.file_sqlite import begin
+from engine.store.file_sqlite import transaction
 from engine.store.scrub import rewrite, scrub
 
 BUSY_TIMEOUT_S = 30.0
@@ -60,14 +60,8 @@ class SideFile:
         Another writer is waited for `wait_s` seconds.
         """
         try:
-            with self._connections.lent() as db:
-                begin(db, wait_s, BUSY_TIMEOUT_S)
-                try:
-                    yield db
-                    db.execute("COMMIT")
-                finally:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
+            with self._connections.lent() as db, transaction(db, wait_s, BUSY_TIMEOUT_S):
+                yield db
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be written: {error}") from error
 

@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from contexts.context import Admitted
 from contexts.rungs import LOTS, put_on
 from engine.campaign import Prefer, Rule, Targeting
 from engine.decision import Placement
 from engine.learn.response import Model, Responses
 from engine.policy import Policy
-from privacy.consent import Consented
+from tests.consent import under_consent
 from tests.world import Site, World, advertiser, campaign, creative, publisher
 
 COAT = "a warm coat for a cold day in the old town"
@@ -94,7 +95,7 @@ def test_rules_hold_on_every_rung(world):
 def test_signals_act_on_the_consented_rung_alone_and_half_of_its_views_are_what_it_is_compared_with(world):
     site = Site(world)
     plain = site.engine.scene(site.visit(text=COAT, at=NOON), site.ticker.now + 1).context
-    said = Consented.__new__(Consented)  # privacy.gate makes them; what is in it is not looked at here
+    said = under_consent(Admitted(cohorts=("cooks",)))
     told = replace(plain, consented=said)
     assert put_on(plain, LOTS.index("context"), 1).rung == "context"  # no consent, no consented rung
     with_signals = put_on(told, LOTS.index("context"), 1)
@@ -102,6 +103,16 @@ def test_signals_act_on_the_consented_rung_alone_and_half_of_its_views_are_what_
     for lot, consented, rung in [(2, 0, "beside"), (0, 1, "none"), (1, 1, "segment"), (3, 1, "cohort")]:
         put = put_on(told, lot, consented)
         assert (put.rung, put.consented) == (rung, None)
+
+
+def test_a_view_whose_reader_saw_enough_of_a_campaign_is_on_no_rung(world):
+    site = Site(world)
+    plain = site.engine.scene(site.visit(text=COAT, at=NOON), site.ticker.now + 1).context
+    told = replace(plain, consented=under_consent(Admitted(capped=("coats",), used=("exposure",))))
+    assert all(put_on(told, lot, half) is told for lot in range(len(LOTS)) for half in (0, 1))
+    scene = site.engine.scene_of(world.view, put_on(told, LOTS.index("none"), 0))
+    shown = site.engine.matcher.shortlist(scene, Placement("top", count=9))
+    assert "coats-1" not in {world.view.snapshot.creative_id(one.row) for one in shown}
 
 
 def test_held_out_views_are_decided_by_no_model_and_as_many_are_compared_with_them(world):

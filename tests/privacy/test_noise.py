@@ -76,6 +76,12 @@ def test_the_margin_is_the_smallest_that_covers_95_percent(l1, micro_epsilon):
     assert covered(noise.margin95) >= 0.95 > covered(noise.margin95 - 1)
 
 
+@pytest.mark.parametrize("counts", [[1.5], [1, 2.0], ["7"], [True]])
+def test_what_is_no_whole_number_gets_no_noise(counts):
+    with pytest.raises(TypeError):
+        laplace(1, MICRO).add_each(counts)
+
+
 def test_an_empty_table_stays_empty():
     assert laplace(1, MICRO).add_each([]) == []
 
