@@ -247,7 +247,7 @@ class EngineTally:
 
 
 def counted_by(engine: Any, topics: Topics, day: int, tables: Sequence[Table]) -> Counts:
-    """Return the counts that an Ibis backend gives, which has a table `events`. Raises ReportError."""
+    """Return the counts that an Ibis backend gives, which has both tables. Raises ReportError."""
     found: Counts = {table.name: {} for table in tables}
     dims = {table.name: len(table.dims) for table in tables}
     ibis, pyarrow = _libraries()
