@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol
 
 from contexts.context import Admitted, PageFacts
-from contexts.first_party import parse
+from contexts.first_party import needs, parse
 from engine.campaign import Publisher
 from engine.snapshot import Snapshot
 from engine.targeting import LEVELS
@@ -111,6 +111,32 @@ class Admission:
             except Exception as error:  # what is not counted acts later; this decision stands
                 log.error("signals not counted: %s", type(error).__name__)
         return consented
+
+    def measured(self, publisher: Publisher, visit: Visit, claim: Claim, *, special: bool) -> Consent:
+        """Return the consent under which a reader is measured now; its use is noted. Raises Denied."""
+        if self._off() is not None:
+            raise Denied("unavailable")
+
+        def read(raw: bytes | None, consent: Consent) -> None:
+            if not needs("measure") <= consent.purposes:
+                raise Denied("purposes")
+
+        return gate.admit(
+            visit,
+            claim,
+            self._checks,
+            self.pins(publisher),
+            self._now(),
+            page_known=True,
+            special=special,
+            read=read,
+        ).consent
+
+    def once_a_day(self, consent: Consent, use: str, day: int, until: datetime) -> bool:
+        """Note a use of a consenting reader's UTC day; False where it was noted before. It is forgotten at `until`."""
+        name = f"{use} {consent.subject} {day}"
+        hashes = gate.hashes_of(self._checks.mac, name, name)
+        return self._checks.standings.use(consent.publisher, *hashes, until, 1)
 
     def token(self, text: str, publisher: Publisher) -> Token:
         """Return what a consent token says, whether its consent still stands or not. Raises TokenError."""

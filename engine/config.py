@@ -18,7 +18,7 @@ KEY_PURPOSES = ("page-url", "events")  # the secrets of an installation, one key
 # The secrets of consent, opened apart: where one is missing, consented signals are off and pages still get theirs.
 CONSENT_KEYS = ("subject", "log", "log-cosign", "issuer")
 # What decides over consent and over what is learned from: the consent log is told whenever one is changed.
-CONSENT_SETTINGS = ("log_profile", "tcf_role", "max_signals", "token_uses", "learner_counts")
+CONSENT_SETTINGS = ("log_profile", "tcf_role", "max_signals", "token_uses", "learner_counts", "conversions")
 
 
 def _setting(default: Any, meaning: str, read: Callable[[str], Any], secret: bool = False) -> Any:
@@ -186,6 +186,12 @@ class Config:
         "how events are counted: tokens (one-time addresses in each answer), or strict (no address says anything of "
         "the page view: impressions count at the decision, views and clicks do not)",
         _matching("tokens|strict", "tokens or strict"),
+    )
+    conversions: str = _setting(
+        "counts",
+        "how conversions are told: counts (by the advertiser, of a campaign and day), or clicks (beside that, by a "
+        "token that the page of a reader who agreed to be measured hands on at the click; the consent log is told)",
+        _matching("counts|clicks", "counts or clicks"),
     )
     origins: Mapping[str, str] = field(
         default_factory=dict, compare=False, repr=False

@@ -13,13 +13,15 @@ from datetime import datetime
 from typing import Protocol
 
 from engine.cache import Bounded
-from engine.events import TOKEN_S, Event, Kind, day_of
-from engine.tickets import Read, Tickets
+from engine.events import CONVERSION, TOKEN_S, Event, Kind, day_of
+from engine.tickets import DAY_MS, Read, Tickets
 
 VIEWABLE_MS = 1000  # MRC: half of the pixels in view for one continuous second; before that no view can be
 CLICK_MS = 500  # before that nobody read what was clicked on
 BURST = 5  # a token that comes more often makes what else comes of its page view invalid
 WATCHED = 65_536  # page views whose tokens are counted, in each process
+# A conversion counts until an hour after its click's day: before that day is released, nothing ties the two any more.
+CONVERSION_ENDS_MS = DAY_MS + 3_600_000
 AHEAD_MS = 60_000  # clocks of processes differ by less; a token from further ahead counts for nothing
 WORTHS = ("valid", "invalid", "void")  # of a token that came: what is counted of it
 _EARLIEST_MS: dict[Kind, int] = {
@@ -28,6 +30,7 @@ _EARLIEST_MS: dict[Kind, int] = {
     "click": CLICK_MS,
     "not_relevant": CLICK_MS,
     "too_personal": CLICK_MS,
+    "conversion": CLICK_MS,
 }
 
 
@@ -95,6 +98,14 @@ class Door:
             return None
         return Click(read.ticket.creative, self._event(read, now, machine))
 
+    def clicked(self, token: str, *, machine: bool) -> Read | None:
+        """Return what the token of a click says that would count now; None where none would."""
+        now = self._now()
+        read = self._tickets.read(token, day_of(now))
+        if read is None or read.kind != "click" or read.ticket.ivt or machine:
+            return None
+        return read if CLICK_MS <= _ms(now) - read.moment.at_ms <= TOKEN_S * 1000 else None
+
     def keep(self, events: Sequence[Event]) -> None:
         """Return when events are on the disk. Raises Busy."""
         if events:
@@ -109,9 +120,13 @@ class Door:
 
     def _event(self, read: Read, now: datetime, machine: bool) -> Event | None:
         """Return the event of a token that was read; None where its time is over, or not come."""
-        now_ms = int(now.timestamp() * 1000)
-        age_ms = now_ms - read.moment.at_ms
-        if not -AHEAD_MS <= age_ms <= TOKEN_S * 1000:
+        age_ms = _ms(now) - read.moment.at_ms
+        if read.kind == CONVERSION:
+            over = _ms(now) >= read.moment.day * DAY_MS + CONVERSION_ENDS_MS
+            machine = False  # the advertiser's own server may tell of it, and nothing is billed
+        else:
+            over = age_ms > TOKEN_S * 1000
+        if over or age_ms < -AHEAD_MS:
             return None
         return read.event(machine or age_ms < _EARLIEST_MS[read.kind] or self._is_burst(read))
 
@@ -125,6 +140,10 @@ class Door:
                 self._seen.put(view, uses)
                 return True
             return self._seen.get(view) is not None
+
+
+def _ms(now: datetime) -> int:
+    return int(now.timestamp() * 1000)
 
 
 def worths(tokens: Sequence[str], events: Sequence[Event]) -> tuple[int, int, int]:

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple, Protocol
 
-Kind = Literal["impression", "viewable", "click", "not_relevant", "too_personal"]
+Kind = Literal["impression", "viewable", "click", "not_relevant", "too_personal", "conversion"]
 KINDS: tuple[Kind, ...] = ("impression", "viewable", "click")  # that a campaign may pay for
 VOTES: tuple[Kind, ...] = (
     "not_relevant",
     "too_personal",
 )  # what a reader says of a creative, on a page of its own
+CONVERSION: Kind = "conversion"  # what a consenting reader did at the advertiser's after a click
 VOTE_SLOT = 255  # the place of a vote, where no placement is
+CONVERSION_SLOT = 254  # and of a conversion: both are of a view of their own
 MACHINE = 1  # `ivt` of what a request itself shows to be invalid
 BEYOND = 2  # `ivt` of a click beyond its publisher's bound: not billed, but counted, for others decided on it
 TOKEN_S = 1800  # from a decision on, its events count for so long

@@ -177,6 +177,7 @@ class Recorder:
             shown.price_micros,
             *_drawn(shown),
             RUNGS.index(context.rung),
+            bool(context.page.special) or not (context.page.suitability_known or context.page.topics),
         )
         bounded = entry.terms.bounded and not entry.house and not visit.ivt
         return _Place(

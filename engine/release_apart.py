@@ -34,6 +34,7 @@ class Order(msgspec.Struct, frozen=True):
     log_profile: str
     at: datetime
     store: str | None  # where it is not in the data folder
+    conversions: str
 
 
 class Releaser:
@@ -46,7 +47,8 @@ class Releaser:
     def __call__(self, now: datetime) -> None:
         """Release it. Raises ReportError where the other process fails: the next run goes on."""
         folders = (str(self._config.data_dir.resolve()), str(self._config.key_dir.resolve()))
-        order = Order(*folders, self._config.log_profile, now, self._config.store)
+        config = self._config
+        order = Order(*folders, config.log_profile, now, config.store, config.conversions)
         command = [sys.executable, "-c", START, msgspec.json.encode(sys.path).decode()]
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - our own
         try:
@@ -72,6 +74,7 @@ def main() -> None:
         key_dir=Path(order.key_dir),
         log_profile=order.log_profile,
         store=order.store,
+        conversions=order.conversions,
     )
     try:
         with FileLock(config.data_dir / LOCK, timeout=0):

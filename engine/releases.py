@@ -19,7 +19,7 @@ from engine.report_keys import CatalogDays, keys_of
 from engine.tally import Counts, Tally
 from privacy.budget import SpendStore
 from privacy.errors import BudgetSpent, ReleaseError
-from privacy.release import Axis, Key, charges, day_number, day_of, draw, period_of, query_of
+from privacy.release import Axis, Key, charges, day_number, day_of, draw, period_of, query_of, rest_of
 from privacy.workload import TABLES, Table
 
 log = logging.getLogger(__name__)
@@ -102,10 +102,9 @@ class Releases:
     def _missing(self, day: int) -> Iterator[tuple[Table, int]]:
         for table in self._tables:
             period = period_of(table, day)
-            if day != period[-1] or period[0] < oldest_kept(self._now()):
-                continue
-            if not self._budget.keeps(query_of(table, period[0])):
-                yield table, period[0]
+            if day == period[-1] and not self._budget.keeps(query_of(table, day)):
+                # Of a period that nobody closed in time, what is left is told.
+                yield table, max(period[0], oldest_kept(self._now()))
 
     def _has_room(self, table: Table, first: int) -> bool:
         return all(
@@ -120,7 +119,7 @@ class Releases:
         tables = [table for table, _ in wanted]
         for table in tables:
             table.noise()  # without noise nothing need be counted
-        period = period_of(tables[0], wanted[0][1])
+        period = rest_of(tables[0], wanted[0][1])
         counts = self._counts(period, tables)
         keys = keys_of(self._days, start_of(period[0]), start_of(period[-1] + 1))
         with ThreadPoolExecutor(DRAWN_AT_ONCE) as drawers:  # noise is drawn outside the interpreter

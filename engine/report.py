@@ -15,8 +15,8 @@ from typing import NamedTuple
 from engine.errors import QueryRefused
 from privacy.budget import QueryId, SpendStore
 from privacy.margins import Drawn, margin
-from privacy.release import SCOPE, Key, Release, day_of, period_of, query_of
-from privacy.workload import CAP, Table, table
+from privacy.release import Key, Release, charges, day_of, period_of, query_of
+from privacy.workload import CONSENTED, TABLES, Table, table, total
 
 FLOOR = 50  # a noisy count below is not told by itself
 MOST_DAYS = 400  # of one report
@@ -55,6 +55,16 @@ class Report:
     owner: str | None = None
     ctr: bool = False  # the second measure over the first is told, too
     fill: bool = False  # the first measure over the first two is told, too
+
+    @property
+    def unit(self) -> str:
+        """Say what is protected."""
+        return table(self.measures[0].day).unit
+
+    @property
+    def lost_in_all(self) -> int:
+        """Return the micro-epsilon that a unit loses to all that is released of it."""
+        return total(one for one in (*TABLES, *CONSENTED) if one.unit == self.unit)
 
     @property
     def is_daily(self) -> bool:
@@ -100,6 +110,13 @@ REPORTS: Mapping[str, Report] = {
             "what readers said of campaigns: not relevant, or too personal; in periods of 28 days",
             ("campaign", "vote"),
             (Measure("votes", "votes-28"),),
+            "campaign",
+        ),
+        Report(
+            "conversions",
+            "what consenting readers did at the advertiser's after a click, where that is told by click",
+            ("campaign", "creative"),
+            (Measure("conversions", "conversions"),),
             "campaign",
         ),
         Report(
@@ -162,6 +179,7 @@ class Answer:
     mechanisms: tuple[str, ...]
     delta: float
     releases: tuple[QueryId, ...]
+    untold: int = 0  # days of which nothing is told: their events were gone before the period was released
 
 
 def ask(
@@ -200,7 +218,7 @@ class Released:
 
     def table(self, wanted: Table, day: int) -> Release | None:
         """Return the release that holds a day, None where there is none."""
-        query = query_of(wanted, period_of(wanted, day)[0])
+        query = query_of(wanted, day)
         try:
             return self._read(query)
         except KeyError:
@@ -222,12 +240,11 @@ class Released:
 
     def is_spent(self, wanted: Table, day: int) -> bool:
         """Say whether the ledger has no room for the release that holds a day: it will never come."""
-        days = period_of(wanted, day)
-        scopes = (f"{SCOPE}/{day_of(one)}" for one in days)
-        return any(self._budget.spent(scope) + wanted.micro_epsilon > CAP for scope in scopes)
+        charged = charges(wanted, period_of(wanted, day)[0])
+        return any(self._budget.spent(one.scope) + one.micro_epsilon > one.cap for one in charged)
 
     def _has(self, wanted: Table, day: int) -> bool:
-        query = query_of(wanted, period_of(wanted, day)[0])
+        query = query_of(wanted, day)
         if query not in self._there and self._budget.keeps(query):
             self._there.add(query)  # for ever
         return query in self._there
@@ -249,9 +266,12 @@ def answer(released: Released, query: Query, closed: int) -> Answer:
     """Answer from released tables. Raises QueryRefused where a day is missing; `closed` is the last closed day."""
     sums: dict[Key, list[_Sum]] = {}
     read: dict[QueryId, Release] = {}
+    told = 0
     for place, measure in enumerate(query.report.measures):
         for part in _parts(released, query, measure, closed):
             read[query_of(table(part.table), part.first)] = part
+            if not place:
+                told += part.days
             named = part.dims
             for cell, count in part.where(measure.narrowed(query.where)):
                 values = dict(zip(named, cell, strict=True)) | {DAY: day_of(part.first).isoformat()}
@@ -272,6 +292,7 @@ def answer(released: Released, query: Query, closed: int) -> Answer:
         tuple(sorted({release.mechanism for release in read.values()})),
         sum({release.table: release.delta for release in read.values()}.values()),
         tuple(sorted(read)),
+        query.last - query.first + 1 - told,
     )
 
 
@@ -304,13 +325,14 @@ def _parts(released: Released, query: Query, measure: Measure, closed: int) -> I
     day = query.first
     if daily.days > 1:
         _require_whole(daily, query, released.days(daily, closed))
+    whole: Release | None = None
     while day <= query.last:
-        if long is not None and day % long.days == 0 and day + long.days - 1 <= query.last:
-            release = released.table(long, day)
-            if release is not None:
-                yield release
-                day += long.days
-                continue
+        if long is not None and day >= 0 and (day == query.first or day % long.days == 0):
+            whole = released.table(long, day)
+        if whole is not None and whole.first == day and day + whole.days - 1 <= query.last:
+            yield whole
+            day += whole.days
+            continue
         release = released.table(daily, day)
         if release is None:
             missing.append(day)

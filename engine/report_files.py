@@ -10,7 +10,6 @@ from engine.errors import ReportError
 from engine.report import Answer
 from engine.report_show import facts, names, plain, ratios
 from privacy.release import day_of
-from privacy.workload import UNIT
 
 
 def csv_of(answer: Answer) -> bytes:
@@ -20,7 +19,7 @@ def csv_of(answer: Answer) -> bytes:
     writer.writerow(["from", "to", *names(answer), "micro_epsilon", "unit"])
     period = [day_of(answer.query.first).isoformat(), day_of(answer.query.last).isoformat()]
     for row in answer.rows:
-        writer.writerow([*period, *plain(answer, row), answer.micro_epsilon, UNIT])
+        writer.writerow([*period, *plain(answer, row), answer.micro_epsilon, answer.query.report.unit])
     return told.getvalue().encode()
 
 

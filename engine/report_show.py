@@ -10,7 +10,7 @@ from contexts.taxonomy import content_taxonomy
 from engine.report import DAY, FLOOR, Answer, Ratio, Report, Row
 from privacy.noise import MICRO
 from privacy.release import GROUPS, day_of
-from privacy.workload import UNIT, total
+from privacy.workload import UNIT
 
 MOST_BARS = 25  # of a chart: the table has all rows
 ZONE = "UTC"
@@ -22,6 +22,7 @@ WHY_NOISY = (
 _MONEY = "revenue_micros"
 _WIDE, _LEFT, _BAR, _TOP = 760, 270, 22, 34
 _LABEL = 34  # characters that have room in _LEFT
+UNTOLD = "{}: their events were gone before the period was released"
 _INK, _SOFT, _FILL, _BAND = "#1d2733", "#5b6672", "#2f6f9f", "#a9c8de"
 
 
@@ -36,13 +37,18 @@ def facts(answer: Answer) -> list[tuple[str, str]]:
     """Say what a report is worth, and what it cost: (name, text)."""
     epsilon = answer.micro_epsilon / MICRO
     query = answer.query
-    group = ", ".join(f"{n} views: {n * epsilon:g}" for n in GROUPS[1:])
+    views = query.report.unit == UNIT
+    group = ", ".join(f"{n} {'views' if views else 'days'}: {n * epsilon:g}" for n in GROUPS[1:])
     noise = " and ".join(answer.mechanisms) or "none"
     return [
         ("period", f"{day_of(query.first)} to {day_of(query.last)}, {ZONE} days"),
-        ("unit", UNIT),
-        ("epsilon per unit", f"{epsilon:g} for these tables, {total() / MICRO:g} for all that is released"),
-        ("a person with several views that day", group),
+        *([("days not told", UNTOLD.format(answer.untold))] if answer.untold else ()),
+        ("unit", query.report.unit),
+        (
+            "epsilon per unit",
+            f"{epsilon:g} for these tables, {query.report.lost_in_all / MICRO:g} for all that is released",
+        ),
+        ("a person with several views that day" if views else "a reader of several days", group),
         ("noise", f"{noise}, delta {answer.delta:g}"),
         ("margin", "the true number lies within ± margin in 95 of 100 cases"),
         ("floor", f"rows below {FLOOR} are told in the sum above them; {answer.withheld} could not be told"),

@@ -27,6 +27,7 @@ from engine.tally import Tally, Topics
 from privacy.budget import SpendStore
 from privacy.consent_log import LeafStore
 from privacy.release import day_number, day_of
+from privacy.workload import CONSENTED, TABLES
 
 SINCE = "reports_from"  # setting: the day from which on days are released by themselves
 MOST_INVOICES = 100  # beside one report
@@ -88,7 +89,8 @@ class Reporting:
         """Go on with another ledger, knowing nothing of what was read: for a proof, on a copy."""
         self.budget = budget
         self.released = Released(budget)
-        self.releases = Releases(budget, self._tally, self._rows, self._now)
+        tables = (*TABLES, *CONSENTED) if self._config.conversions == "clicks" else TABLES
+        self.releases = Releases(budget, self._tally, self._rows, self._now, tables)
 
     def diet(self) -> Diet:
         """Return what ranking may learn from, as the setting has it."""

@@ -34,6 +34,7 @@ from engine.conditions import pairs_of
 from engine.config import KEY_PURPOSES, Config
 from engine.consent_log import ConsentLog, open_consent_keys, publishers_keys
 from engine.consents import Consents, ConsentStore, open_consents, open_issuer, restriction
+from engine.conversions import Conversions
 from engine.decide import Engine
 from engine.deletions import Deletions
 from engine.door import Door
@@ -168,7 +169,7 @@ class Services:
         self.money = self.store.money()
         self.budgets = Budgets(self.money, self.new_id(), now=now, monotonic=monotonic)
         self.writer = EventWriter(self.events)
-        tickets = Tickets(Sealer(self.keyring.key("events")))
+        tickets = self._tickets = Tickets(Sealer(self.keyring.key("events")))
         self.door = Door(tickets, self.writer, now)
         self.why_links = WhyLinks(config.base_url, self.keyring.mac("events", b"why-links"))
         self.votes = Votes(tickets, now=now, random_bytes=random_bytes)
@@ -199,6 +200,7 @@ class Services:
         self.consents: Consents | None = None
         self.deletions: Deletions | None = None
         self.admission: Admission | None = None
+        self.conversions: Conversions | None = None
         self.status_list: StatusList | None = None
         self._consents_fault = missing
         if self.consent_keys is not None:
@@ -237,6 +239,8 @@ class Services:
         self.admission = Admission(
             checks, issuer, weeks.shared, now=self.now, most=config.max_signals, off=self.consents_off
         )
+        if config.conversions == "clicks":
+            self.conversions = Conversions(self.door, self._tickets, self.admission, self._random_bytes)
         self.status_list = StatusList(issuer, config.base_url + STATUS_PATH, standings.statuses, self.now)
 
     def _keep_consents(self, keys: Keyring) -> tuple[Weeks, Consents]:

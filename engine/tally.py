@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import ReportError
-from engine.events import MACHINE, VOTES
+from engine.events import CONVERSION, MACHINE, VOTES
 from privacy.release import Key
 from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, WHOLE, Table
 
@@ -84,6 +84,7 @@ def cells(
         "view": counted.filter((counted["kind"] == "impression") & (counted["nth"] == 0)),
         "money": _billed(counted),
         "vote": _votes(counted),
+        "conversion": counted.filter(counted["kind"] == CONVERSION),
     }
     return ibis.union(*(_one(table, rows[table.kind]) for table in tables), distinct=False)
 

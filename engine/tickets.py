@@ -1,7 +1,7 @@
 """What an event token says: which placement of which page view it belongs to, and what its event costs.
 
 A token's text begins with the letter of its event, which the seal behind it does not cover: a page gets the tokens of
-all of its events, and each counts once. Votes are of a page view of their own, and the seal says so.
+all of its events, and each counts once. Votes and conversions are of a view of their own, and the seal says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from msgspec import Struct
 
 from contexts.context import PARTS_OF_DAY
 from contexts.rungs import RUNGS
-from engine.events import KINDS, TOKEN_S, VOTE_SLOT, VOTES, Event, Kind, Row
+from engine.events import (
+    CONVERSION,
+    CONVERSION_SLOT,
+    KINDS,
+    TOKEN_S,
+    VOTE_SLOT,
+    VOTES,
+    Event,
+    Kind,
+    Row,
+)
 from privacy.event_token import Opened, Sealer
 from privacy.visit import CONDITIONS, DEVICE_CLASSES
 
@@ -24,9 +34,14 @@ LETTERS: dict[Kind, str] = {
     "click": "c",
     "not_relevant": "n",
     "too_personal": "p",
+    "conversion": "o",
 }
 KIND_OF: dict[str, Kind] = {letter: kind for kind, letter in LETTERS.items()}
 WEATHERS = ("", *CONDITIONS)
+_SLOTS: dict[Kind, int] = {
+    **dict.fromkeys(VOTES, VOTE_SLOT),
+    CONVERSION: CONVERSION_SLOT,
+}  # whose seal says so
 DAY_MS = 86_400_000
 MOMENT_BYTES = 7
 
@@ -49,6 +64,7 @@ class Ticket(Struct, frozen=True, array_like=True):
     propensity_ppm: int = 1_000_000
     weight_milli: int = 0  # how much more often the challenger would have drawn it; 0: there was none
     rung: int = 0  # in RUNGS
+    special: bool = True  # of a page on which no consent acts: not understood, or about an Article 9 topic
 
 
 class Moment(NamedTuple):
@@ -125,7 +141,9 @@ class Tickets:
         """Return what a token says; None where it is none of ours."""
         kind = KIND_OF.get(token[:1])
         sealed = None if kind is None else self.sealer.open(token[1:], today)
-        if kind is None or sealed is None or (kind in VOTES) != (sealed.slot == VOTE_SLOT):
+        if kind is None or sealed is None:
+            return None
+        if sealed.slot != _SLOTS.get(kind, sealed.slot) or (kind in KINDS and sealed.slot in _SLOTS.values()):
             return None
         said = int.from_bytes(sealed.data[:MOMENT_BYTES], "big")
         try:

@@ -19,10 +19,11 @@ from privacy.budget import Charge, QueryId, query_id
 from privacy.canonical import canonical
 from privacy.errors import ReleaseError
 from privacy.margins import Drawn
-from privacy.workload import CAP, UNIT, Table
+from privacy.workload import CAP, Table
 
 VERSION = 1
 SCOPE = "page-views"  # of the ledger, one a day
+READERS = "readers"  # of the ledger of those who agreed, one a day
 GROUPS = (1, 2, 5, 10)  # views of one person in a day, of which a release tells what they lose together
 MOST_CELLS = 1_000_000  # of a table: five seconds of noise
 
@@ -52,22 +53,32 @@ def period_of(table: Table, day: int) -> range:
     return range(first, first + table.days)
 
 
-def query_of(table: Table, first: int) -> QueryId:
-    """Name the release of a table in the ledger: there is one name for it, however it is asked for."""
-    start = day_of(first).isoformat()
+def rest_of(table: Table, first: int) -> range:
+    """Return the days of a period from one of them on: those that a release tells of which begins there."""
+    return range(first, period_of(table, first)[-1] + 1)
+
+
+def query_of(table: Table, day: int) -> QueryId:
+    """Name the release of a table's period in the ledger: there is one name for it, however it is asked for."""
+    start = day_of(period_of(table, day)[0]).isoformat()
     return query_id({"table": table.name, "version": VERSION, "from": start, "days": table.days})
 
 
 def charges(table: Table, first: int) -> list[Charge]:
     """Give what a release costs: each of its days, since a page view lies in one of them."""
-    days = range(first, first + table.days)
-    return [Charge(f"{SCOPE}/{day_of(day).isoformat()}", table.micro_epsilon, CAP) for day in days]
+    return [Charge(scope_of(table, day), table.micro_epsilon, CAP) for day in rest_of(table, first)]
+
+
+def scope_of(table: Table, day: int) -> str:
+    """Name the ledger's line that pays for a day of a table."""
+    return f"{READERS if table.use == 'consented' else SCOPE}/{day_of(day).isoformat()}"
 
 
 def draw(table: Table, first: int, axes: Sequence[Axis], truth: Mapping[Key, int]) -> bytes:
     """Return the body of a release: the true counts of the keys, with noise. Other keys of `truth` are left out.
 
-    Raises NoiseError, and ReleaseError where there are too many cells.
+    It tells of its period from `first` on: where the days before are gone, of what is left. Raises NoiseError, and
+    ReleaseError where there are too many cells.
     """
     if tuple(dim for axis in axes for dim in axis.dims) != table.dims:
         raise ReleaseError(f"{table.name}: got axes of other dimensions, expected {', '.join(table.dims)}")
@@ -82,8 +93,8 @@ def draw(table: Table, first: int, axes: Sequence[Axis], truth: Mapping[Key, int
             "table": table.name,
             "kind": table.kind,
             "from": day_of(first).isoformat(),
-            "days": table.days,
-            "unit": UNIT,
+            "days": len(rest_of(table, first)),
+            "unit": table.unit,
             "l1": table.l1,
             "micro_epsilon": table.micro_epsilon,
             "group": [[views, views * table.micro_epsilon] for views in GROUPS],

@@ -3,6 +3,8 @@
 The unit is one page view in one UTC day: at most SLOTS of its placements and one click are counted, whatever was
 shown. A page that tells why an advertisement was shown is a view of its own, with at most one vote. Days are disjoint,
 so one page view pays for the tables of its day and for its place in those of 28 days.
+
+What consenting readers' tokens tell is of the reader's day, not of a view's: it has a ledger of its own (CONSENTED).
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from typing import Literal
 
 from privacy.noise import Gaussian, Laplace, calibrated
 
-Kind = Literal["impression", "placement", "click", "view", "money", "vote"]
-Use = Literal["report", "learner", "policy", "governor", "readers", "ladder"]
+Kind = Literal["impression", "placement", "click", "view", "money", "vote", "conversion"]
+Use = Literal["report", "learner", "policy", "governor", "readers", "ladder", "consented"]
 
 MOST_PARTS = 5  # of a message: each is counted beside its creative
 WHOLE = 1000  # an event in tables of weights, which are whole thousandths
@@ -33,6 +35,7 @@ SHARES: Mapping[Use, int] = {
 }
 MONTH = 28  # days of a long table, counted from 1970-01-01
 UNIT = f"one page view in one UTC day, with at most {SLOTS} placements, one click and one vote"
+READER_UNIT = "one consenting reader of one publisher in one UTC day, with at most one conversion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Table:
 
     `placement`: impressions, and what of the first SLOTS that a page view asked for was not filled: each lies in one
     cell; `view`: page views that showed something; `money`: micro-units that their events were billed; `vote`: "not
-    relevant" and "too personal", as readers said of a creative. By "component" an event counts for its creative and
+    relevant" and "too personal", as readers said of a creative; `conversion`: what consenting readers did at the
+    advertiser's. By "component" an event counts for its creative and
     for each part of its message; by "sum" it counts WHOLE as shown, and by its clipped weight as the challenger would
     have it.
     """
@@ -63,10 +67,16 @@ class Table:
             "view": 1,
             "money": MOST_PRICE,
             "vote": 1,
+            "conversion": 1,
         }[self.kind]
         if "component" in self.dims:
             return most * (1 + MOST_PARTS)
         return most * (WHOLE + MOST_WEIGHT) if "sum" in self.dims else most
+
+    @property
+    def unit(self) -> str:
+        """What is protected: what `l1` is of, and what pays."""
+        return READER_UNIT if self.use == "consented" else UNIT
 
     @property
     def l2_squared(self) -> int:
@@ -114,10 +124,15 @@ TABLES: tuple[Table, ...] = (
     Table("votes-28", "vote", ("campaign", "vote"), 40_000, "readers", days=MONTH),
 )
 
+# Released where the operator has conversions told by click: engine.conversions hands a reader one token a day.
+CONSENTED: tuple[Table, ...] = (
+    Table("conversions", "conversion", ("campaign", "creative"), 500_000, "consented"),
+)
+
 
 def table(name: str) -> Table:
     """Return the table of a name. Raises KeyError."""
-    found = {one.name: one for one in TABLES}
+    found = {one.name: one for one in (*TABLES, *CONSENTED)}
     return found[name]
 
 

@@ -29,8 +29,8 @@ from engine.report import REPORTS
 from privacy.budget import Charge, QueryId, SpendStore
 from privacy.errors import BudgetSpent
 from privacy.noise import MICRO
-from privacy.release import SCOPE, Release, day_of, period_of, query_of
-from privacy.workload import CAP, TABLES, table
+from privacy.release import SCOPE, Release, day_of, query_of, scope_of
+from privacy.workload import CAP, CONSENTED, TABLES, table
 
 SPELLINGS = 1000
 SPENDERS = 100
@@ -114,17 +114,16 @@ def _happen(copy: Twin, day: int) -> None:
 def _replayed(copy: Twin, day: int) -> tuple[int, list[str]]:
     """Add up every day's releases anew, ours and the other accountant's way, and compare with the ledger."""
     accountant = _accountant()
-    by_day: dict[int, list[Release]] = defaultdict(list)
-    for one in TABLES:
+    by_scope: dict[str, list[Release]] = defaultdict(list)
+    for one in (*TABLES, *CONSENTED):
         for each in range(day - 400, day + 1):
-            period = period_of(one, each)
-            body = copy.reporting.budget.kept(query_of(one, period[0]))
-            if body is not None:
-                by_day[each].append(Release.read(body))
+            body = copy.reporting.budget.kept(query_of(one, each))
+            release = None if body is None else Release.read(body)
+            if release is not None and release.first <= each:
+                by_scope[scope_of(one, each)].append(release)
     faults = []
     known: dict[tuple[tuple[str, float], ...], float] = {}
-    for each, releases in sorted(by_day.items()):
-        scope = f"{SCOPE}/{day_of(each).isoformat()}"
+    for scope, releases in sorted(by_scope.items()):
         spent = copy.reporting.budget.spent(scope)
         told = sum(release.micro_epsilon for release in releases)
         if spent != told or spent > CAP:
@@ -138,7 +137,7 @@ def _replayed(copy: Twin, day: int) -> tuple[int, list[str]]:
             faults.append(
                 f"{scope}: the other accountant says {known[kinds]:.6f}, the ledger {spent / MICRO:.6f}"
             )
-    return len(by_day), faults
+    return len(by_scope), faults
 
 
 def _accountant() -> Callable[[Sequence[Release]], float]:

@@ -16,6 +16,7 @@ from engine.changes import ChangeStore
 from engine.check.findings import known_vocabularies
 from engine.config import Config
 from engine.consents import Consents
+from engine.conversions import Conversions
 from engine.deletions import Deletions
 from engine.door import Door
 from engine.events import EventStore
@@ -31,6 +32,7 @@ from engine.web.api import MAX_BODY, Api, Sent
 from engine.web.audit import add_audit
 from engine.web.catalogue import QUERY_KEYS, add_catalogue
 from engine.web.consents import ConsentDesk, add_consents
+from engine.web.conversions import Handovers, add_conversions
 from engine.web.decisions import Admits, Decider, Decisions, add_decisions
 from engine.web.deletions import add_deletions
 from engine.web.ethicalads import QUERY_KEYS as ETHICAL_KEYS
@@ -96,6 +98,10 @@ class Services(Protocol):
     @property
     def votes(self) -> Votes:
         """Lets readers say what they think of one."""
+
+    @property
+    def conversions(self) -> Conversions | None:
+        """What hands readers' tokens of conversions on; None where they are not told by click."""
 
     @property
     def events(self) -> EventStore:
@@ -257,6 +263,10 @@ def create_app(
     add_iab(api, iab)
     events = EventRoutes(services.door, services.landing_url, caller_of, metrics.beacons, metrics.count)
     app.direct = add_events(api, events)
+    handovers = Handovers(
+        services.conversions, services.publishers, services.landing_url, decisions.allow, metrics.denied
+    )
+    add_conversions(api, handovers)
     add_tag(api)
     ethical = EthicalAds(
         services.engine,

@@ -172,14 +172,14 @@ class Decisions:
             key = (blake2b(data, digest_size=16, key=self._secret).digest(), arrival)
             known, found = self._asked.get(key), None
             if known is not None:
-                self._admit(sent, arrival, known.publisher)
+                self.allow(sent, arrival, known.publisher)
                 found = self._again(known, started + self._deadline_s)
             if known is not None and found is not None:
                 asked, (answer, failed) = known, found
             else:
                 body = self._body.decoded(data)
                 if known is None:
-                    self._admit(sent, arrival, body.publisher)
+                    self.allow(sent, arrival, body.publisher)
                 asked = asked_of(arrival, body)
                 said = body.consent or NO_CONSENT
                 if self._refused(tcf=said.tcf, gpp=said.gpp, gdpr=body.regs.gdpr):
@@ -198,7 +198,7 @@ class Decisions:
     def ask(self, sent: Request, arrival: Arrival, asked: Asked, deadline_ms: int | None) -> Answer:
         """Answer what is asked otherwise than by a body of JSON. Raises Refused."""
         started = self._monotonic()
-        self._admit(sent, arrival, asked.publisher)
+        self.allow(sent, arrival, asked.publisher)
         deadline_s = self._deadline_s if deadline_ms is None else deadline_ms / 1000
         answer, failed = self._answer(asked, started + deadline_s)
         self._metrics.decided(answer, self._monotonic() - started, failed)
@@ -220,7 +220,7 @@ class Decisions:
         ]
         return Response(b"", 204, headers)
 
-    def _admit(self, sent: Request, arrival: Arrival, publisher_id: str) -> None:
+    def allow(self, sent: Request, arrival: Arrival, publisher_id: str) -> None:
         """Check that the call is allowed in the publisher's name. Raises Refused."""
         publisher = self._publishers().get(publisher_id)
         if publisher is None:

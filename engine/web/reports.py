@@ -111,6 +111,7 @@ class ReportAnswer(Struct, frozen=True):
     rows: tuple[ReportRow, ...]
     total: ReportRow | None
     withheld: int
+    untold_days: int  # of the period: their events were gone before it was released
     floor: int
     unit: str
     micro_epsilon: int
@@ -380,10 +381,11 @@ def _wire(told: Answer, invoices: tuple[InvoiceAnswer, ...]) -> ReportAnswer:
         tuple(_row(told, row) for row in told.rows),
         None if told.total is None else _row(told, told.total),
         told.withheld,
+        told.untold,
         FLOOR,
-        UNIT,
+        query.report.unit,
         told.micro_epsilon,
-        total(),
+        query.report.lost_in_all,
         tuple(Group(views, views * told.micro_epsilon) for views in GROUPS),
         told.mechanisms,
         told.delta,

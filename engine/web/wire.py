@@ -171,7 +171,12 @@ def inconsistencies(body: DecisionBody) -> tuple[Fault, ...]:
 
 def claim_of(body: DecisionBody) -> Claim | None:
     """Give what the body says of consent, for the gate to judge; None where it names no token."""
-    consent, regs = body.consent, body.regs
+    signals = bytes(body.signals)
+    return claim_from(body.consent, body.regs, None if signals in (b"", b"null") else signals)
+
+
+def claim_from(consent: ClaimBody | None, regs: RegsBody, signals: bytes | None = None) -> Claim | None:
+    """Give what is said of consent, for the gate to judge; None where it names no token."""
     if consent is None or not consent.token:
         return None
     return Claim(
@@ -183,7 +188,7 @@ def claim_of(body: DecisionBody) -> Claim | None:
         gdpr=regs.gdpr,
         coppa=regs.coppa == 1,
         minor=regs.minor,
-        signals=None if (signals := bytes(body.signals)) in (b"", b"null") else signals,
+        signals=signals,
     )
 
 

@@ -12,7 +12,7 @@ from contexts.rungs import RUNGS
 from engine.campaign import Section
 from engine.change import Change
 from engine.creative import Image, ImagePart, OfferPart, Parts, TextPart
-from engine.events import VOTE_SLOT, VOTES, Asked, Row
+from engine.events import CONVERSION_SLOT, VOTE_SLOT, VOTES, Asked, Row
 from engine.images import HostedImage
 from engine.report_keys import topics
 from engine.tally import Counts
@@ -97,6 +97,8 @@ def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) ->
                 yield Row(view, slot, "click", *which, ivt or draw.choice((0, 2)) if unruly else 0, 0, *drew)
         for vote in draw.sample(VOTES, draw.choice((0, 0, 1, 2))) if unruly else ():
             yield Row(view, VOTE_SLOT, vote, *which, ivt, 0)
+        if unruly and view[0] < 64:
+            yield Row(view[::-1], CONVERSION_SLOT, "conversion", *which, ivt, 0)
 
 
 def decisions(rows: Iterable[Row]) -> Iterator[Asked]:
@@ -129,6 +131,7 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table], decided: Itera
             "click": [row for row in events if row.kind == "click"][:1],
             "view": impressions[:1],
             "money": events[:1],
+            "conversion": [row for row in events if row.kind == "conversion"],
             "vote": sorted((row for row in events if row.kind in VOTES), key=lambda row: row.kind)[:1],
         }
         bill = min(max(sum(row.price_micros for row in events), 0), MOST_PRICE)

@@ -12,8 +12,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from engine.config import Config
+from engine.events import oldest_kept
 from engine.releases import Releases, last_closed, start_of
+from engine.report import Released, answer, ask
 from engine.report_keys import keys_of, topics
+from engine.report_show import facts
 from engine.reporting import SINCE, Reporting
 from engine.store import SqliteStore
 from engine.store.budget_sqlite import SqliteBudget
@@ -199,6 +202,33 @@ def test_the_long_tables_come_with_the_last_of_their_days(office):
     assert office.spent(last - 5) == total(one for one in TABLES if one.days == MONTH)
     office.releases.release(last - 5)
     assert office.spent(last - 5) == total() == CAP
+
+
+def test_of_a_period_that_nobody_closed_in_time_what_is_left_is_told(office):
+    last = TODAY - 1 - TODAY % MONTH
+    first = last - MONTH + 1
+    office.world.now = start_of(last + 1) + timedelta(days=14, hours=3)
+    gone = oldest_kept(office.world.now) - first
+    assert 0 < gone < MONTH
+    rows = [row for day in range(first + gone, last + 1) for row in views(30, day)]
+    office.world.add(rows)
+    assert last in office.releases.due(first)
+    done = office.releases.release(last)
+    longs = [one for one in TABLES if one.days == MONTH]
+    assert {(one.name, first + gone) for one in longs} <= set(done.released)
+    release = office.release("creatives-28", last)
+    assert (release.first, release.days) == (first + gone, MONTH - gone)
+    true = sum(row.kind == "impression" and row.slot < SLOTS for row in rows)
+    assert sum(release.counts) == pytest.approx(true, abs=12 * release.scale * len(release.counts) ** 0.5)
+    assert office.spent(first + gone - 1) == 0
+    assert office.spent(first + gone) == total(longs)
+    assert not office.releases.release(last).released
+    told = answer(Released(office.budget), ask("creatives", first + gone, last), last)
+    assert told.untold == 0
+    assert len(told.releases) == 2  # both of 28 days
+    votes = answer(Released(office.budget), ask("votes", first, last), last)
+    assert votes.untold == gone
+    assert f"{gone}: their events were gone" in dict(facts(votes))["days not told"]
 
 
 def test_keys_are_those_of_the_day_whatever_changes_later(office):

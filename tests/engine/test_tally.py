@@ -8,11 +8,12 @@ from engine.events import Row
 from engine.report_keys import topics
 from engine.store.reports_sqlite import SqliteReportRows
 from engine.tally import COLUMNS, DECIDED_COLUMNS, DuckTally, EngineTally
-from privacy.workload import SLOTS, TABLES
+from privacy.workload import CONSENTED, SLOTS, TABLES
 from tests.engine.report_world import DAY, ReportWorld, decisions, truth, views
 
 ROWS = [*views(400, unruly=True), *views(100, seed=2), *views(50, DAY - 1)]
 ASKED = list(decisions(ROWS))
+EVERY = (*TABLES, *CONSENTED)
 TYPES = {"binary": "bytea", "int64": "bigint", "string": "text"}
 
 
@@ -29,10 +30,10 @@ def without_zeros(counts):
 
 
 def test_the_embedded_store_is_counted_like_the_slow_twin(world):
-    counted = DuckTally(SqliteReportRows(world.store), topics())(DAY, TABLES)
-    assert without_zeros(counted) == without_zeros(truth(ROWS, DAY, TABLES, ASKED))
+    counted = DuckTally(SqliteReportRows(world.store), topics())(DAY, EVERY)
+    assert without_zeros(counted) == without_zeros(truth(ROWS, DAY, EVERY, ASKED))
     assert counted["placements"]["planet", "sport", "unfilled"] > 0
-    assert all(counted[table.name] for table in TABLES)
+    assert all(counted[table.name] for table in EVERY)
 
 
 def test_a_postgresql_server_counts_the_same_by_the_same_expression(postgres):
@@ -45,8 +46,8 @@ def test_a_postgresql_server_counts_the_same_by_the_same_expression(postgres):
                 told = [tuple(row._asdict()[name] for name in held) for row in rows]
                 db.cursor().executemany(f"INSERT INTO {name} VALUES ({marks})", told)
         for day in (DAY, DAY - 1):
-            counted = EngineTally(url, topics())(day, TABLES)
-            assert without_zeros(counted) == without_zeros(truth(ROWS, day, TABLES, ASKED))
+            counted = EngineTally(url, topics())(day, EVERY)
+            assert without_zeros(counted) == without_zeros(truth(ROWS, day, EVERY, ASKED))
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

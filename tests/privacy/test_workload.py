@@ -9,7 +9,7 @@ from privacy.budget import query_id
 from privacy.errors import ReleaseError
 from privacy.margins import Drawn, margin
 from privacy.release import MOST_CELLS, Axis, Release, charges, day_number, day_of, draw, period_of, query_of
-from privacy.workload import CAP, MONTH, SHARES, SLOTS, TABLES, Table, table, total
+from privacy.workload import CAP, CONSENTED, MONTH, SHARES, SLOTS, TABLES, Table, table, total
 
 DAY = 20_780
 ONE = table("creatives")
@@ -34,12 +34,26 @@ def test_every_day_is_charged_for_every_table_over_it_once():
     assert charged[f"page-views/{day_of(DAY + MONTH).isoformat()}"] == total()
 
 
-@pytest.mark.parametrize("one", TABLES, ids=lambda one: one.name)
+def test_what_readers_agreed_to_is_charged_to_a_ledger_of_their_own():
+    assert total(CONSENTED) <= CAP
+    for one in CONSENTED:
+        (charge,) = charges(one, DAY)
+        assert charge.scope == f"readers/{day_of(DAY).isoformat()}"
+        assert b'"unit":"one consenting reader' in draw(one, DAY, KEYS, {})
+
+
+@pytest.mark.parametrize("one", [*TABLES, *CONSENTED], ids=lambda one: one.name)
 def test_the_noise_of_a_table_costs_what_the_ledger_is_charged(one: Table):
     noise = one.noise()
-    worst = {"impression": SLOTS, "placement": SLOTS, "click": 1, "view": 1, "money": 200_000, "vote": 1}[
-        one.kind
-    ]
+    worst = {
+        "impression": SLOTS,
+        "placement": SLOTS,
+        "click": 1,
+        "view": 1,
+        "money": 200_000,
+        "vote": 1,
+        "conversion": 1,
+    }[one.kind]
     worst *= 6 if "component" in one.dims else 1  # a creative, and five parts at most
     worst *= 5000 if "sum" in one.dims else 1  # a whole, and at most four times as much
     assert noise.loss(worst) <= one.micro_epsilon  # by OpenDP's own map
@@ -47,8 +61,9 @@ def test_the_noise_of_a_table_costs_what_the_ledger_is_charged(one: Table):
 
 
 def test_names_are_unique_and_periods_tile_the_calendar():
-    assert len({one.name for one in TABLES}) == len(TABLES)
-    for one in TABLES:
+    every = (*TABLES, *CONSENTED)
+    assert len({one.name for one in every}) == len(every)
+    for one in every:
         periods = sorted({tuple(period_of(one, day)) for day in range(DAY, DAY + 100)})
         assert all(a[-1] + 1 == b[0] for a, b in pairwise(periods))
         assert len({query_of(one, period[0]) for period in periods}) == len(periods)

@@ -22,6 +22,7 @@ from engine.campaign import Advertiser, Campaign, Publisher
 from engine.change import Change
 from engine.config import CONSENT_KEYS, Config
 from engine.consents import Consents, open_consents
+from engine.conversions import Conversions
 from engine.creative import Creative
 from engine.decide import Admit
 from engine.decision import Answer, Filled, Offer, Placement, PrivacyAnswer
@@ -192,6 +193,7 @@ class FakeServices:
             random_bytes=secrets.token_bytes,
         )
         self.admission: Admits | None = None
+        self.conversions: Conversions | None = None
         self.status_list: StatusList | None = None
         self.reporting = Reporting(config, store, self.leaves, self.now)
         self.clock = 1000.0

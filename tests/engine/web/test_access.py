@@ -16,7 +16,8 @@ PUBLIC = {
     *("show_report", "manage"),  # the key comes in the form
     *("audit", "audit_style", "audit_script"),  # the page alone: what it shows, the log's routes give
     *("beacon", "beacon_one", "pixel", "click"),  # a sealed token says what is told, or nothing is
-    *("preflight_events", "events_script"),
+    *("preflight_events", "events_script", "conversions_script"),
+    "handover",  # as decisions; and a reader's consent token says whether there is anything to be had
     # As decisions: a public publisher id from a registered origin.
     *("auction", "preflight_auction", "categories", "ethical_decision", "ethical_decision_by_server"),
     *("ethical_view", "ethical_view_time", "ethical_click"),  # as events and clicks: by a sealed token

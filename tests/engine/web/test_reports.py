@@ -14,8 +14,8 @@ from engine.change import Change
 from engine.events import Row
 from engine.report import REPORTS
 from privacy.budget import Charge, QueryId
-from privacy.release import day_number, day_of, query_of
-from privacy.workload import CAP, SLOTS, UNIT, table
+from privacy.release import day_number, day_of, draw, query_of
+from privacy.workload import CAP, CONSENTED, SLOTS, TABLES, UNIT, table
 from tests.engine.web.conftest import NOW, Service, errors
 
 DAY = day_number(NOW.date())  # on which the catalogue was registered
@@ -43,7 +43,7 @@ def released(service: Service) -> Service:
             rows.append(Row(view, 0, "click", *which, 0, 0))
     with store.writing() as db:
         db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(Row._fields))})", rows)
-    service.services.reporting.releases.release(DAY)
+    service.services.reporting.releases.of((*TABLES, *CONSENTED), draw).release(DAY)
     return service
 
 
@@ -115,7 +115,13 @@ def test_no_question_breaks_the_service_or_is_echoed(released, query):
 
 def test_the_list_says_what_there_is_for_a_caller(released):
     told = get(released, "/v1/reports", "acme").json
-    assert [item["name"] for item in told["items"]] == ["creatives", "contexts", "topics", "votes"]
+    assert [item["name"] for item in told["items"]] == [
+        "creatives",
+        "contexts",
+        "topics",
+        "votes",
+        "conversions",
+    ]
     assert told["items"][0]["days"] == {"from": DATE, "to": DATE, "timezone": "UTC"}
     assert told["closed_to"] == DATE and told["micro_epsilon_in_all"] == CAP
 
