@@ -246,10 +246,11 @@ class Watched:
         self.keep_receipts([0, 299, first - 1, first, first + 200])
 
     def see(self) -> None:
-        """Let auditors and a witness remember the checkpoint."""
-        data = self.files.checkpoint()
-        if data is not None:
-            self.looks.append(data)
+        """Let auditors and a witness remember the checkpoints."""
+        for shard in self.shards.all():
+            data = self.shards.files(shard).checkpoint()
+            if data is not None and data not in self.looks:
+                self.looks.append(data)
 
     def keep_receipts(self, indexes: Sequence[int]) -> None:
         """Give out receipts."""

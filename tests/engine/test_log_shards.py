@@ -21,7 +21,7 @@ from engine.log_client import FolderSource
 from engine.log_files import LogFiles, Signed
 from engine.log_follow import follow
 from engine.log_writer import WITNESS_WAIT_S, LogWriter
-from privacy.checkpoint import Checkpoint, Note, Signature, Signer, read_checkpoint, read_note, sign_note
+from privacy.checkpoint import Checkpoint, Note, Signature, Signer, read_note, sign_note
 from privacy.errors import LogError
 from privacy.log_policy import read_policy
 from privacy.log_shards import check_first, next_of, year_in
@@ -421,7 +421,9 @@ def test_the_commands_follow_the_chain(tmp_path: Path):
     world.later(60)
     world.log.step()
     # the world's clock is not the commands': freshness is tested elsewhere
-    monitor = run("log", "monitor", world.writer.folder, "--policy", policy, "--seen", seen, "--stale-s", 10**9)
+    monitor = run(
+        "log", "monitor", world.writer.folder, "--policy", policy, "--seen", seen, "--stale-s", 10**9
+    )
     assert monitor.exit_code == 0, monitor.output
     assert monitor.stdout.startswith(f"{LOG}/2027: ")
     for seq, said in ((3, f"entry 3 of {LOG} at"), (new, f"of {LOG}/2027 at")):
