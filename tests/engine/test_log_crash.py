@@ -17,7 +17,6 @@ import pytest
 
 from engine.errors import EngineError
 from engine.log_audit import audit
-from engine.log_files import LogFiles
 from privacy.log_policy import LogPolicy
 from tests.engine.log_world import LogWorld
 
@@ -48,7 +47,7 @@ def append(folder: Path, acknowledged: mmap.mmap) -> None:
         world = LogWorld(folder, seed=os.getpid())
     except EngineError:
         return  # it does not start: nothing is acknowledged
-    world.writer.files = LogFiles(world.files.folder, world.config.key_dir, at_once=1)  # calls in one order
+    world.log.shards.at_once = world.writer.files._at_once = 1  # calls in one order
     for _ in range(APPENDED):
         try:
             (seq,) = world.append(1)
