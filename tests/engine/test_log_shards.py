@@ -21,7 +21,7 @@ from engine.log_client import FolderSource
 from engine.log_files import LogFiles, Signed
 from engine.log_follow import follow
 from engine.log_writer import WITNESS_WAIT_S, LogWriter
-from privacy.checkpoint import Checkpoint, Note, Signature, Signer, read_checkpoint, read_note, sign_note
+from privacy.checkpoint import Checkpoint, Note, Signature, Signer, read_note, sign_note
 from privacy.errors import LogError
 from privacy.log_policy import read_policy
 from privacy.log_shards import check_first, next_of, year_in
