@@ -421,7 +421,9 @@ def test_the_commands_follow_the_chain(tmp_path: Path):
     world.later(60)
     world.log.step()
     # the world's clock is not the commands': freshness is tested elsewhere
-    monitor = run("log", "monitor", world.writer.folder, "--policy", policy, "--seen", seen, "--stale-s", 10**9)
+    monitor = run(
+        "log", "monitor", world.writer.folder, "--policy", policy, "--seen", seen, "--stale-s", 10**9
+    )
     assert monitor.exit_code == 0, monitor.output
     assert monitor.stdout.startswith(f"{LOG}/2027: ")
     for seq, said in ((3, f"entry 3 of {LOG} at"), (new, f"of {LOG}/2027 at")):
