@@ -210,6 +210,27 @@ def test_putting_keys_back_knows_the_tombstones_of_a_public_log(desk, tmp_path):
     assert desk.consents.keys.put_back(tmp_path / "copy", desk.consents.log.told, desk.now) == 0
 
 
+def test_keys_are_not_put_back_from_a_copy_with_any_byte_changed(desk, tmp_path):
+    desk.grant()
+    subject = desk.consents.subject_of("planet", SUB)
+    desk.consents.keys.back_up(tmp_path / "copy", desk.now)
+    whole = (tmp_path / "copy").read_bytes()
+    desk.consents.keys.destroy(subject)
+    for place in (
+        0,
+        20,
+        99,
+        whole.index(subject.encode()) + 70,
+        *range(200, len(whole), 499),
+        len(whole) - 2,
+    ):
+        (tmp_path / "copy").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(StoreError):
+            desk.consents.keys.put_back(tmp_path / "copy", desk.consents.log.told, desk.now)
+    (tmp_path / "copy").write_bytes(whole)
+    assert desk.consents.keys.put_back(tmp_path / "copy", desk.consents.log.told, desk.now) == 1
+
+
 # --- a restored store ---
 
 
