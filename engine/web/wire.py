@@ -135,7 +135,7 @@ class ClaimBody(Struct, frozen=True, forbid_unknown_fields=True):
     gpp_sid: Annotated[Any, Meta(description="list of at most 100 section numbers")] = ()
 
     def words(self) -> Words:
-        """Give the values as text and numbers; one of another type as text that says nothing, and is counted as such."""
+        """Give the values as text and numbers; one of another type as text that says nothing, and is counted."""
         sections = self.gpp_sid if isinstance(self.gpp_sid, list | tuple) else None
         if self.gpp_sid is None:
             sections = ()
