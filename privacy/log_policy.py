@@ -85,9 +85,20 @@ class LogPolicy:
         return next((name for name in sorted(names) if year_in(name, origin) is not None), None)
 
     def of_shard(self, origin: str) -> LogPolicy:
-        """Return what this says of one shard, under the shard's own name, as other readers of policies need it."""
-        retired = tuple(one for one in self.retired if one.keys[0].name == origin)
-        return replace(self, logs=self.keys_of(origin), retired=retired)
+        """Return what this says of one shard, under its own name, as other readers of policies need it.
+
+        Its keys are those that sign its end: the first that were not retired in it, or before. Raises LogError.
+        """
+        log = self.log_of(origin)
+        if log is None:
+            raise LogError(f"policy: got {origin!r}, which is no shard of its logs")
+        year = year_in(log, origin) or 0
+        retired_in = [year_in(log, one.keys[0].name) or 0 for one in self.retired]
+        later = [one.keys for one, when in zip(self.retired, retired_in, strict=True) if when > year]
+        signing = later[0] if later else self.keys_of(origin)
+        keys = tuple(Verifier(origin, key.algorithm, key.public) for key in signing)
+        within = (one for one, when in zip(self.retired, retired_in, strict=True) if when == year)
+        return replace(self, logs=keys, retired=tuple(within))
 
     def verify(self, note: Note) -> dict[Verifier, int | None]:
         """Return who signed a checkpoint, with the second that each cosignature states.

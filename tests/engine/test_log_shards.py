@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,19 +15,27 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine import log_turn
+from engine.backup import backup, copy_store, restore
 from engine.cli import main
 from engine.errors import LogRefused
 from engine.log_audit import audit_log, published_checkpoint
 from engine.log_client import FolderSource
 from engine.log_files import LogFiles, Signed
 from engine.log_follow import follow
+from engine.log_witness import WitnessFiles
 from engine.log_writer import WITNESS_WAIT_S, LogWriter
-from privacy.checkpoint import Checkpoint, Note, Signature, Signer, read_note, sign_note
+from engine.store import open_store
+from privacy.checkpoint import Checkpoint, Note, Signature, Signer, read_checkpoint, read_note, sign_note
 from privacy.errors import LogError
 from privacy.log_policy import read_policy
-from privacy.log_shards import check_first, next_of, year_in
+from privacy.log_shards import Shard, check_first, next_of, year_in
+from privacy.merkle import consistency_proof
+from privacy.tiles import ENTRIES, TileBuilder, tile_nodes, tiles_of
 from privacy.tlog_proof import read_proof, verify_proof
+from privacy.witness import add_checkpoint, write_request
 from tests.engine.log_world import LogWorld
+from tests.postgres import Server
+from tests.privacy.test_log_elsewhere import node, sumdb  # noqa: F401 - fixtures
 
 LOG = "ads.example/log"
 TURN = datetime(2027, 1, 1, 0, 0, 5, tzinfo=UTC)
@@ -384,8 +393,10 @@ def test_keys_are_changed_in_a_later_shard_and_all_that_was_signed_stays_verifia
         policy.verify(read_note(note))
     with pytest.raises(LogError):
         old.verify(read_note(world.files.checkpoint() or b""))
-    keys = [Signer.ed25519, Signer.ml_dsa_44]
-    assert len(keys) == 2
+    for shard in world.log.shards.all():  # what tools of others are given: the keys that signed its end
+        data = world.log.shards.files(shard).checkpoint() or b""
+        assert all(key.name == shard.origin for key in policy.of_shard(shard.origin).verify(read_note(data)))
+        assert read_policy(policy.of_shard(shard.origin).text()) == policy.of_shard(shard.origin)
     assert retired.size <= (world.log.shards.all()[1].size or 0)
     assert faults(world) == []
     world.close()
@@ -440,3 +451,117 @@ def test_the_commands_follow_the_chain(tmp_path: Path):
     assert run("log", "fsck").exit_code == 1
     repaired = run("log", "fsck", "--repair")
     assert repaired.exit_code == 0, repaired.output
+
+
+def chained(folder: Path, profile: str = "auditors", setting: str | None = None) -> LogWorld:
+    """Make a log of three shards, with a year between in which nothing ran."""
+    world = LogWorld(folder, profile, setting=setting)
+    world.log.step()
+    world.append(300)
+    for moment in (TURN, datetime(2029, 3, 1, tzinfo=UTC)):
+        at(world, moment)
+        world.append(260)
+        world.later(3600)
+        world.log.step()
+    return world
+
+
+def claims(world: LogWorld, which: str) -> list[dict[str, Any]]:
+    """Say of each shard what other tools can check: its checkpoint, its tree, and receipts."""
+    said: list[dict[str, Any]] = []
+    for place, shard in enumerate(world.log.shards.all()):
+        files, end = world.log.shards.files(shard), final(world, place)
+        known = {"Size": end.size, "Root": end.root}
+        if which == "checkpoint":
+            vkey = world.writer.policy.of_shard(shard.origin).logs[0].vkey()
+            said.append({"Kind": which, "Vkey": vkey, "Note": files.checkpoint(), **known})
+        elif which == "root":
+            leaves = world.log.shards.leaves(shard).read(0, end.size)
+            tiles = {tile.path: files.read_tile(tile) for tile in tiles_of(end.size) if tile.level != ENTRIES}
+            said.append({"Kind": which, "Leaves": leaves, "Tiles": tiles, "Root": end.root})
+        else:
+            for index in (0, 1, end.size - 1):
+                proof = world.log.shards.receipt(shard.first + index)
+                assert proof is not None
+                entry = world.leaves.read(shard.first + index, shard.first + index + 1)[0]
+                said.append(
+                    {"Kind": which, "Index": index, "Leaf": entry, "Proof": list(proof.path), **known}
+                )
+    return said
+
+
+@pytest.mark.parametrize("tool", ["sumdb", "node"])
+def test_each_shard_is_a_log_to_tools_of_others(tmp_path: Path, request: pytest.FixtureRequest, tool: str):
+    ask = request.getfixturevalue(tool)
+    world = chained(tmp_path)
+    for which in ("checkpoint", "inclusion", *(["root"] if tool == "sumdb" else [])):
+        told = claims(world, which)
+        assert ask(told) == ["ok"] * len(told)
+    checkpoints, inclusions = claims(world, "checkpoint"), claims(world, "inclusion")
+    wrong = [
+        *(one | {"Vkey": checkpoints[place - 1]["Vkey"]} for place, one in enumerate(checkpoints)),
+        *(one | {"Root": inclusions[place - 3]["Root"]} for place, one in enumerate(inclusions)),
+    ]
+    assert "ok" not in ask(wrong)
+    world.close()
+
+
+def test_a_database_on_a_server_turns_the_year_on_one_machine_and_copies_hold_the_chain(
+    tmp_path: Path, postgres: Server
+):
+    with postgres.database() as url, postgres.database() as other_url:
+        world = chained(tmp_path / "one", "public", url)
+        assert origins(world) == [LOG, f"{LOG}/2027", f"{LOG}/2029"]
+        assert faults(world) == []
+        shards, leaves = world.log.shards.all(), world.leaves.read(0, world.leaves.count())
+        assert all(shard.size is None or shard.size % 64 == 0 for shard in shards)
+        world.close()
+        copy_store(url, other_url)
+        with closing(open_store(url)) as store:
+            backup(store, tmp_path / "backup.db")
+        sqlite = tmp_path / "restored.db"
+        restore(tmp_path / "backup.db", sqlite)
+        for place in (other_url, f"sqlite:///{sqlite}"):
+            again = replace(world.config, store=place)
+            moved = LogWorld(tmp_path / "one", "public", world.time, setting=again.store, seed=9)
+            assert moved.log.shards.all() == shards
+            assert moved.leaves.read(0, moved.leaves.count()) == leaves
+            moved.later(3600)
+            moved.log.step()
+            assert moved.log.fault() is None
+            assert faults(moved) == []
+            moved.close()
+
+
+def test_a_witness_with_the_old_policy_cosigns_the_new_shard_and_no_growth_of_the_old(tmp_path: Path):
+    world = LogWorld(tmp_path)
+    policy = world.writer.policy  # of before the turn: nothing new is fetched
+    store, signer = WitnessFiles(tmp_path / "cosigned"), Signer.ml_dsa_44("witness.example/w", b"w" * 32)
+
+    def ask(shard: Shard, old: int, note: Note) -> int:
+        size, files = read_checkpoint(note.text).size, world.log.shards.files(shard)
+        proof = consistency_proof(old, size, tile_nodes(size, files.read_tile)) if 0 < old < size else []
+        return add_checkpoint(write_request(old, proof, note), policy, signer, store, 1_800_000_000).status
+
+    def published(place: int) -> Note:
+        return read_note(world.log.shards.files(world.log.shards.all()[place]).checkpoint() or b"")
+
+    world.log.step()
+    world.append(5)
+    world.later(60)
+    world.log.step()
+    early = read_checkpoint(published(0).text).size
+    assert ask(world.log.shards.all()[0], 0, published(0)) == 200
+    at(world, TURN)
+    ended, begun = world.log.shards.all()
+    assert ask(ended, early, published(0)) == 200
+    assert ask(begun, 0, published(1)) == 200
+    assert ask(ended, ended.size or 0, published(0)) == 200  # the same end may be cosigned again
+    world.writer.policy.verify(published(1))
+    again = TileBuilder()
+    for leaf in world.leaves.read(0, (ended.size or 0) + 1):  # opened again, with an entry more
+        world.log.shards.files(ended).put_tiles(again.append(leaf))
+    world.log.shards.files(ended).put_tiles(again.partial())
+    text = Checkpoint(LOG, again.size, again.root()).text()
+    assert ask(ended, ended.size or 0, sign_note(text, world.writer.keys(LOG), 1_800_000_000)) == 404
+    world.close()
