@@ -112,7 +112,7 @@ class LogPolicy:
         if not keys:
             raise LogError("checkpoint: its origin is no log of this policy")
         before = self._retired_by(checkpoint)
-        known = {key for one in (keys, *before) for key in one}
+        known = self.signing(checkpoint)
         signed = verify_note(note, (*known, *(witness.verifier for witness in self.witnesses.values())))
         if not any(all(key in signed for key in one) for one in (keys, *before)):
             missing = next(key for key in keys if key not in signed)
@@ -120,6 +120,11 @@ class LogPolicy:
         if not self._witnessed(self.quorum, signed):
             raise LogError(f"checkpoint: not cosigned by the quorum {self.quorum!r}")
         return signed
+
+    def signing(self, checkpoint: Checkpoint) -> frozenset[Verifier]:
+        """Return the keys of a log whose signatures under this tree count, retired ones among them."""
+        generations = (self.keys_of(checkpoint.origin), *self._retired_by(checkpoint))
+        return frozenset(key for one in generations for key in one)
 
     def _retired_by(self, checkpoint: Checkpoint) -> list[tuple[Verifier, ...]]:
         """Return the keys that were retired under a tree as far along the log as this one, or further."""

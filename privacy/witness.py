@@ -66,7 +66,7 @@ def add_checkpoint(body: bytes, logs: LogPolicy, signer: Signer, store: WitnessS
         checkpoint = read_checkpoint(note.text)
     except LogError as error:
         return Answer(400, f"{error}\n".encode())
-    keys = logs.keys_of(checkpoint.origin)
+    keys = logs.signing(checkpoint)
     if not keys:
         return Answer(404, b"origin: no log that is watched here\n")
     try:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from engine.prove.erasure import copied
 from engine.prove.log import prove_log
 from engine.prove.log_planted import PLANTED, PLANTED_IN_SHARDS, scores
 from tests.engine.log_world import LogWorld
+from tests.engine.test_log_rotation import change_keys
 
 
 @pytest.fixture
@@ -36,6 +39,24 @@ def test_a_sound_deployment_is_proved_while_it_runs_and_left_as_it_was(world):
     assert verdict.receipts > 10
     assert {path: path.read_bytes() for path in world.files.folder.rglob("*") if path.is_file()} == before
     assert world.leaves.count() == 405
+
+
+def test_a_deployment_of_several_years_and_keys_is_proved_and_no_witness_asked(world, tmp_path):
+    for year in (2027, 2028):
+        world.time = datetime(year, 1, 1, 0, 5, tzinfo=UTC)
+        world.log.step()
+        world.append(3)
+        change_keys(world)
+        world = world.again()
+    world.time = datetime(2030, 1, 1, 0, 5, tzinfo=UTC)
+    world.log.step()
+    world.log.step()
+    assert len(world.log.shards.all()) == 4
+    config = replace(world.config, log_witnesses=tmp_path / "a file that is not there, or it would be read")
+    verdict = prove_log(config, world.time)
+    assert (verdict.holds, verdict.faults) == (True, ())
+    assert copied(config, tmp_path / "twin").log_witnesses is None
+    world.close()
 
 
 @pytest.mark.parametrize("profile", ["auditors", "public"])
