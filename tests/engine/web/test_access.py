@@ -164,7 +164,10 @@ def test_no_route_takes_a_field_twice(service: Service) -> None:
     bodies = BODIES | {
         "decide": {"publisher": "planet", "placements": [{"id": "a"}], "page": {"title": "x"}},
         "beacon": {"tokens": ["x"]},
-        "ethical_decision_by_server": {"publisher": "planet", "placements": [{"div_id": "a", "ad_type": "image"}]},
+        "ethical_decision_by_server": {
+            "publisher": "planet",
+            "placements": [{"div_id": "a", "ad_type": "image"}],
+        },
         "withdraw_consent": {"publisher": "globe", "token": "x"},
         "export_subject": {"publisher": "globe", "rights_token": "x"},
         "erase_subject": {"publisher": "globe", "rights_token": "x"},
