@@ -131,7 +131,7 @@ class TopicModel:
         x = np.asarray(vectors, dtype=np.float64)
         taught = np.where(np.arange(len(x)) < len(lexicon.examples), 1.0, _NAME_WEIGHT)
         count = len(lexicon.examples)
-        self.senses = Senses(encoder, taxonomy, _taught(lexicon.examples, vectors[:count]))
+        self.senses = Senses(encoder, taxonomy, lexicon, _taught(lexicon.examples, vectors[:count]))
         ordinary = self._fit_tier_1s(x, examples, taught)
         self._fit_lower(x, examples)
         self._fit_flags(x, examples, taught, ordinary)

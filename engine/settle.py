@@ -6,7 +6,7 @@ Whoever calls these holds the accounts concerned, so that nobody else books on t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from engine.events import BEYOND, Event
 from engine.money import ALLOWED_CLICKS, ALLOWED_PER_MILLE, Caps, Entry, Use
@@ -72,14 +72,14 @@ def sums_of(events: Iterable[Event]) -> Sums:
     return sums
 
 
-def let_go(events: Iterable[Event], campaigns: Collection[str]) -> dict[tuple[str, int, int], int]:
-    """Return how much less is held for these events: (campaign, billing day, minute) → micros, below zero.
+def let_go(events: Iterable[Event]) -> dict[tuple[str, int, int], int]:
+    """Return how much less is held for these events, if anything: (campaign, billing day, minute) → micros, below zero.
 
     A hold may come after its event: until then its sum is below zero.
     """
     less: dict[tuple[str, int, int], int] = defaultdict(int)
     for row, billing_day, until in events:
-        if row.price_micros and row.campaign in campaigns:
+        if row.price_micros:
             less[row.campaign, billing_day, until] -= held(row.kind, row.price_micros)
     return less
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
+from operator import itemgetter
 
 import psycopg
 
 from engine.events import Asked, Event, Kept, Row, oldest_kept
 from engine.settle import Key, once
-from engine.store.money_postgres import bound_clicks, settle
-from engine.store.server_postgres import Connection, PostgresServer, Room, share
+from engine.store.money_postgres import Sheet, settle
+from engine.store.server_postgres import Connection, PostgresServer, Room
 
 _INSERT = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
@@ -24,7 +26,10 @@ _INSERT = (
 _COPY = f"COPY events ({', '.join(Row._fields)}) FROM STDIN (FORMAT BINARY)"
 _WHOLE = {"slot", "day", "ivt", "price_micros", "propensity_ppm", "weight_milli"}
 _TYPES = ["bytea" if name == "view" else "int8" if name in _WHOLE else "text" for name in Row._fields]
+_VIEW, _SLOT, _KIND = (Row._fields.index(name) for name in ("view", "slot", "kind"))
 _CALM = 8  # batches without a repetition, after which events are copied
+
+Put = Callable[[Connection, Sequence[Event]], Sheet]  # writes events, and returns those that were new
 
 
 class PostgresEvents:
@@ -38,35 +43,32 @@ class PostgresEvents:
         """Keep the events that are new and settle them, all or none."""
         told, asked = once(events), _summed(decided)
 
-        def act(db: Connection) -> int:
-            new = self._put(db, told)
-            settled = settle(db, bound_clicks(db, new))
-            _correct(db, [after for before, after in zip(new, settled, strict=True) if after is not before])
-            _count(db, asked)
-            return len(new)
+        def act(db: Connection, put: Put) -> int:
+            sheet = put(db, told)
+            with db.pipeline():
+                settled = settle(db, sheet)
+                _correct(
+                    db,
+                    [
+                        after
+                        for before, after in zip(sheet.events, settled, strict=True)
+                        if after is not before
+                    ],
+                )
+                _count(db, asked)
+                db.execute("COMMIT")
+            return len(sheet.events)
 
-        new = self._server.in_turn(act)
-        return Kept(new, len(events) - new)
-
-    def _put(self, db: Connection, told: Sequence[Event]) -> Sequence[Event]:
-        """Write the events that are not kept yet, and return them.
-
-        While nothing is told again they are copied, at half the cost; a copy that meets a known one is undone.
-        """
-        may_copy = self._calm >= _CALM and len(told) > 0
-        with db.pipeline():
-            share(db, Room.MONEY)
-            if may_copy:
-                db.execute("SAVEPOINT before_copy")
-        if may_copy:
+        # While nothing is told again events are copied, at half the cost; a copy that meets a known one is undone.
+        if told and self._calm >= _CALM:
             try:
-                _copy(db, told)
-                return told
+                self._server.in_turn(partial(act, put=_copy), shared=Room.MONEY)
+                return Kept(len(told), len(events) - len(told))
             except psycopg.errors.UniqueViolation:
-                db.execute("ROLLBACK TO SAVEPOINT before_copy")
-        new = _insert(db, told)
-        self._calm = self._calm + 1 if len(new) == len(told) else 0
-        return new
+                self._calm = 0
+        new = self._server.in_turn(partial(act, put=_insert), shared=Room.MONEY)
+        self._calm = self._calm + 1 if new == len(told) else 0
+        return Kept(new, len(events) - new)
 
     def purge(self, now: datetime) -> dict[str, int]:
         """Delete the raw days that are over; return how many rows of each table."""
@@ -98,28 +100,36 @@ class PostgresEvents:
         )
 
 
-def _copy(db: Connection, events: Sequence[Event]) -> None:
-    """Write events that are not kept yet, in the order of `_insert`. Raises UniqueViolation where one is."""
+def _ordered(events: Sequence[Event]) -> list[Row]:
+    """Return the rows in the order in which all write them: so no two processes wait for each other."""
+    rows = [event.row for event in events]
+    for place in (_KIND, _SLOT, _VIEW):  # several sorts by one value each are quicker than one by several
+        rows.sort(key=itemgetter(place))
+    return rows
+
+
+def _copy(db: Connection, events: Sequence[Event]) -> Sheet:
+    """Write events that are not kept yet. Raises UniqueViolation where one is."""
     with db.cursor().copy(_COPY) as copy:
         copy.set_types(_TYPES)
-        for row in sorted(event.row for event in events):
+        for row in _ordered(events):
             copy.write_row(row)
+        return Sheet(events)  # while the server writes them
 
 
-def _insert(db: Connection, events: Sequence[Event]) -> Sequence[Event]:
+def _insert(db: Connection, events: Sequence[Event]) -> Sheet:
     """Insert the events that are not kept yet, and return them in the order in which they were told.
 
-    Where another process inserts the same one, its commit is waited for. All insert in the same order: so no two
-    wait for each other.
+    Where another process inserts the same one, its commit is waited for.
     """
     if not events:
-        return events
-    rows = sorted(event.row for event in events)
-    found = db.execute(_INSERT, [list(column) for column in zip(*rows, strict=True)], binary=True).fetchall()
+        return Sheet(events)
+    columns = [list(column) for column in zip(*_ordered(events), strict=True)]
+    found = db.execute(_INSERT, columns, binary=True).fetchall()
     if len(found) == len(events):
-        return events
+        return Sheet(events)
     new: set[Key] = set(found)
-    return [event for event in events if event.row[:3] in new]
+    return Sheet([event for event in events if event.row[:3] in new])
 
 
 def _correct(db: Connection, events: Sequence[Event]) -> None:

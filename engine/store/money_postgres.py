@@ -8,7 +8,7 @@ each other. Who gives accounts, refunds or closes days has the room of money for
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -165,29 +165,39 @@ _OTHERWISE = (
 )
 
 
-def bound_clicks(db: Connection, events: Sequence[Event]) -> Sequence[Event]:
-    """Count impressions and billed clicks of each publisher and day; clicks beyond its bound come back invalid.
+class Sheet:
+    """What a batch of events, all new, counts and costs, worked out without asking the server anything."""
 
-    What a publisher's clicks may cost advertisers on a day is bounded so, whoever makes them.
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.events = events
+        self.shown, self.clicked = counted(events)
+        self.sums = sums_of(events)
+        self.less = let_go(events)
+
+
+def settle(db: Connection, sheet: Sheet) -> Sequence[Event]:
+    """Book what these events cost; return them with what is billed, which no budget is exceeded by.
+
+    Impressions and billed clicks of each publisher and day are counted; clicks beyond its bound come back invalid,
+    whoever makes them. Requires that the room of money is shared: no account is given to a campaign meanwhile; and a
+    pipeline: what waits for no answer goes together, one way there and back.
     """
-    shown, clicked = counted(events)
-    keys = sorted(shown.keys() | clicked.keys())
-    if not keys:
-        return events
-    rows = db.execute(
-        "INSERT INTO click_bounds (publisher, day, impressions, clicks)"
-        " SELECT publisher, day, shown, 0 FROM unnest(%s::text[], %s::bigint[], %s::bigint[])"
-        " AS told (publisher, day, shown)"
-        " ON CONFLICT (publisher, day) DO UPDATE SET impressions = click_bounds.impressions + excluded.impressions"
-        " RETURNING publisher, day, impressions, clicks",
-        (*_columns(keys), [shown.get(key, 0) for key in keys]),
-    ).fetchall()
-    if not clicked:
-        return events
+    bounds = _count_shown(db, sheet)  # bounds before accounts: all take them so
+    taken = _accounts(db, {campaign for campaign, _, _ in sheet.sums})
+    days_spent = _spent_on(db, {key[:2] for key in sheet.sums})
     left: dict[Day, int] = {
-        (publisher, day): clicks_left(impressions, clicks) for publisher, day, impressions, clicks in rows
+        (publisher, day): clicks_left(impressions, clicks) for publisher, day, impressions, clicks in bounds
     }
-    more = [(*key, some) for key, count in clicked.items() if (some := min(count, max(0, left[key])))]
+    more = [(*day, some) for day, count in sheet.clicked.items() if (some := min(count, max(0, left[day])))]
+    if any(count > left[day] for day, count in sheet.clicked.items()):
+        sheet = Sheet(bounded(sheet.events, left))
+    events, sums, accounts = sheet.events, sheet.sums, _caps(taken)
+    over: Mapping[str, int] = {}
+    if accounts:
+        spent_on = _micros(days_spent)
+        exceeded = short(accounts, sums, lambda *key: spent_on.get(key, 0))
+        if exceeded:
+            events, over = cut(events, exceeded, sums)
     if more:
         db.execute(
             "UPDATE click_bounds SET clicks = clicks + told.more"
@@ -195,37 +205,18 @@ def bound_clicks(db: Connection, events: Sequence[Event]) -> Sequence[Event]:
             " WHERE (click_bounds.publisher, click_bounds.day) = (told.publisher, told.day)",
             _columns(more),
         )
-    return bounded(events, left)
-
-
-def settle(db: Connection, events: Sequence[Event]) -> Sequence[Event]:
-    """Book what these events, all new, cost; return them with what is billed, which no budget is exceeded by.
-
-    Requires that the room of money is shared: no account is given to a campaign meanwhile.
-    """
-    sums = sums_of(events)
-    if not sums:
-        return events
-    accounts = _accounts(db, {campaign for campaign, _, _ in sums})
-    less = let_go(events, accounts) if accounts else {}
-    over: Mapping[str, int] = {}
-    if accounts:
-        spent = _spent_on(db, {key[:2] for key in sums if key[0] in accounts})
-        exceeded = short(accounts, sums, lambda *key: spent.get(key, 0))
-        if exceeded:
-            events, over = cut(events, exceeded, sums)
-    with db.pipeline():  # none of these answers anything: one way there and back for all
-        _hold(db, less)
+    _hold(db, {key: micros for key, micros in sheet.less.items() if key[0] in accounts})
+    if sums:
         _book(db, sums)
-        if accounts:
-            spending: dict[str, int] = defaultdict(int)
-            for (campaign, _, _), (_, micros) in sums.items():
-                spending[campaign] += micros
-            db.execute(
-                'UPDATE accounts SET spent = spent + told.micros, "over" = "over" + told.lost'
-                " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS told (id, micros, lost) WHERE campaign = id",
-                _columns([(id, spending[id], over.get(id, 0)) for id in accounts]),
-            )
+    if accounts:
+        spending: dict[str, int] = defaultdict(int)
+        for (campaign, _, _), (_, micros) in sums.items():
+            spending[campaign] += micros
+        db.execute(
+            'UPDATE accounts SET spent = spent + told.micros, "over" = "over" + told.lost'
+            " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS told (id, micros, lost) WHERE campaign = id",
+            _columns([(id, spending[id], over.get(id, 0)) for id in accounts]),
+        )
     return events
 
 
@@ -239,13 +230,35 @@ def _book(db: Connection, sums: Sums) -> None:
     )
 
 
-def _accounts(db: Connection, campaigns: Iterable[str]) -> dict[str, tuple[Caps, int]]:
-    """Take the accounts of those campaigns that have one, until the transaction ends; return (caps, spent)."""
-    rows = db.execute(
-        "SELECT campaign, total, daily, spent FROM accounts WHERE campaign = ANY (%s) ORDER BY campaign FOR UPDATE",
-        (list(campaigns),),
+def _count_shown(db: Connection, sheet: Sheet) -> Iterable[tuple[Any, ...]]:
+    """Add to the impressions of publishers' days; return (publisher, day, impressions, billed clicks) of each."""
+    days = sorted(sheet.shown.keys() | sheet.clicked.keys())
+    if not days:
+        return ()
+    return db.execute(
+        "INSERT INTO click_bounds (publisher, day, impressions, clicks)"
+        " SELECT publisher, day, shown, 0 FROM unnest(%s::text[], %s::bigint[], %s::bigint[])"
+        " AS told (publisher, day, shown)"
+        " ON CONFLICT (publisher, day) DO UPDATE SET impressions = click_bounds.impressions + excluded.impressions"
+        " RETURNING publisher, day, impressions, clicks",
+        _columns([(*day, sheet.shown.get(day, 0)) for day in days]),
     )
-    return {campaign: (Caps(total, daily), spent) for campaign, total, daily, spent in rows}
+
+
+def _accounts(db: Connection, campaigns: Collection[str]) -> Iterable[tuple[Any, ...]]:
+    """Take the accounts of those campaigns that have one, until the transaction ends, for `_caps` to read."""
+    if not campaigns:
+        return ()
+    return db.execute(
+        "SELECT campaign, total, daily, spent FROM accounts WHERE campaign = ANY (%s::text[]) ORDER BY campaign"
+        " FOR UPDATE",
+        (_array(campaigns),),
+    )
+
+
+def _caps(accounts: Iterable[tuple[Any, ...]]) -> dict[str, tuple[Caps, int]]:
+    """Return (caps, spent) of each campaign."""
+    return {campaign: (Caps(total, daily), spent) for campaign, total, daily, spent in accounts}
 
 
 def _hold(db: Connection, holds: Mapping[tuple[str, int, int], int]) -> None:
@@ -259,15 +272,20 @@ def _hold(db: Connection, holds: Mapping[tuple[str, int, int], int]) -> None:
         )
 
 
-def _spent_on(db: Connection, days: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """Return what was spent of each campaign on each billing day, where it is anything. Requires the accounts."""
-    rows = db.execute(
-        "SELECT campaign, day, sum(micros)::bigint FROM ledger"
+def _spent_on(db: Connection, days: Collection[tuple[str, int]]) -> Iterable[tuple[Any, ...]]:
+    """Return (campaign, billing day, micros) where anything was spent under a daily budget. Requires the accounts."""
+    if not days:
+        return ()
+    return db.execute(
+        "SELECT campaign, day, sum(micros)::bigint FROM ledger JOIN accounts USING (campaign)"
         " JOIN unnest(%s::text[], %s::bigint[]) AS asked (campaign, day) USING (campaign, day)"
-        " GROUP BY campaign, day",
+        " WHERE daily IS NOT NULL GROUP BY campaign, day",
         _columns(list(days)),
     )
-    return {(campaign, day): micros for campaign, day, micros in rows}
+
+
+def _micros(days: Iterable[tuple[Any, ...]]) -> dict[tuple[str, int], int]:
+    return {(campaign, day): micros for campaign, day, micros in days}
 
 
 def _set_caps(db: Connection, caps: Sequence[tuple[str, int | None, int | None]]) -> None:
@@ -294,7 +312,7 @@ def _sweep(db: Connection, second: int) -> None:
 def _lease(db: Connection, worker: str, uses: Sequence[Use], second: int) -> dict[str, int]:
     """Lease to a worker what may be leased of each campaign's budget, one use a campaign."""
     minute = second // 60
-    accounts = _accounts(db, [use.campaign for use in uses])
+    accounts = _caps(_accounts(db, [use.campaign for use in uses]))
     uses = sorted(
         (use for use in uses if accounts.get(use.campaign, _NONE)[0] != (None, None)),
         key=lambda use: use.campaign,
@@ -324,7 +342,7 @@ def _lease(db: Connection, worker: str, uses: Sequence[Use], second: int) -> dic
         else:
             taken[campaign, day] += micros
             taken[campaign, None] += micros
-    spent_on = _spent_on(db, [(use.campaign, use.day) for use in uses])
+    spent_on = _micros(_spent_on(db, {(use.campaign, use.day) for use in uses}))
     may = {}
     for use in uses:
         caps, spent = accounts[use.campaign]
@@ -380,6 +398,17 @@ def _journal(db: Connection, entries: Sequence[Entry]) -> None:
     )
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[str]:
     """Turn rows, of which there is at least one, into the arrays that `unnest` makes rows of."""
-    return [list(column) for column in zip(*rows, strict=True)]
+    return [_array(column) for column in zip(*rows, strict=True)]
+
+
+def _array(values: Iterable[str | int | None]) -> str:
+    """Write an array as PostgreSQL reads it: several times as quick as to have the driver ask each value its type."""
+    return f"{{{','.join(map(_element, values))}}}"
+
+
+def _element(value: str | int | None) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return "NULL" if value is None else str(value)

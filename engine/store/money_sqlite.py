@@ -213,7 +213,7 @@ def settle(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Event]:
         return events
     accounts = _accounts(db, {campaign for campaign, _, _ in sums})
     if accounts:
-        _hold(db, let_go(events, accounts))
+        _hold(db, {key: less for key, less in let_go(events).items() if key[0] in accounts})
         exceeded = short(accounts, sums, partial(_spent_on, db))
         if exceeded:
             events, over = cut(events, exceeded, sums)

@@ -110,21 +110,26 @@ class PostgresServer:
             raise self._unreadable(error) from error
 
     @contextmanager
-    def writing(self, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[Connection]:
+    def writing(self, wait_s: float = BUSY_TIMEOUT_S, shared: Room | None = None) -> Iterator[Connection]:
         """Hold a write transaction: committed at the end, undone where anything is raised. They do not nest.
 
-        Others are waited for `wait_s` seconds. Raises StoreError, and psycopg.IntegrityError as it comes.
+        Others are waited for `wait_s` seconds; whoever would hold the room that is `shared` waits for this one. Whoever
+        has nothing to do after its last statement may send COMMIT with it. Raises StoreError, and
+        psycopg.IntegrityError as it comes.
         """
         begin = (
             "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;"
             f" SET LOCAL lock_timeout = {max(1, round(wait_s * 1000))}"
         )
+        if shared is not None:
+            begin += f"; SELECT pg_advisory_xact_lock_shared({_KEY})" % f"'{shared}'"
         with self._turn(wait_s):
             try:
                 db, _ = self._first(lambda db: db.execute(begin), wait_s)
                 try:
                     yield db
-                    db.execute("COMMIT")
+                    if db.info.transaction_status != TransactionStatus.IDLE:
+                        db.execute("COMMIT")
                 finally:
                     if not db.closed and db.info.transaction_status != TransactionStatus.IDLE:
                         _undo(db)
@@ -136,14 +141,14 @@ class PostgresServer:
                     f"{self.name}: cannot be written ({_told(error)}): {_remedy(error)}"
                 ) from error
 
-    def in_turn(self, act: Callable[[Connection], _T]) -> _T:
+    def in_turn(self, act: Callable[[Connection], _T], shared: Room | None = None) -> _T:
         """Run `act` in a write transaction of its own; where it and another one waited for each other, anew.
 
         Raises StoreError.
         """
         for left in range(RETRIES, -1, -1):
             try:
-                with self.writing() as db:
+                with self.writing(shared=shared) as db:
                     return act(db)
             except StoreError as error:
                 if not left or not _is_undone(error.__cause__):
@@ -374,13 +379,6 @@ def hold(db: Connection, *rooms: Room) -> None:
     """Take the locks of rooms until the transaction ends, and with them the right to change what is there."""
     for room in rooms:
         db.execute(f"SELECT pg_advisory_xact_lock({_KEY})", (room,))
-
-
-def share(db: Connection, room: Room) -> None:
-    """Keep others from holding a room until the transaction ends; any number may share it."""
-    db.execute(
-        "SELECT pg_advisory_xact_lock_shared(hashtextextended(current_schema() || '.' || %s, 0))", (room,)
-    )
 
 
 def streamed(db: Connection, sql: Query, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:

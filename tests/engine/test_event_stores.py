@@ -100,6 +100,20 @@ def test_what_was_spent_before_a_budget_was_set_counts(desk):
     assert desk.spent() == 35
 
 
+@pytest.mark.parametrize("name", ['a"b', "a\\b", 'a\\"', "{a,b}", "NULL", "a b", "ü,", ""])
+def test_a_campaign_of_any_name_is_booked_bounded_and_leased_as_others_are(desk, name):
+    desk.money.set_caps({name: Caps(total=25, daily=20), "other": Caps(total=100, daily=None)})
+    desk.events.keep([event(n, price=10, campaign=name) for n in range(2)] + [event(9, price=1)])
+    desk.events.keep([event(n, price=10, campaign=name, publisher=name) for n in range(2, 5)])
+    assert desk.spent(name) == 20
+    assert desk.store.rows('SELECT campaign, "over" FROM accounts ORDER BY spent') == [
+        ("other", 0),
+        (name, 30),
+    ]
+    assert set(desk.money.lease("a", [use(campaign=name), use(campaign="other")], NOW)) == {name, "other"}
+    assert desk.faults() == []
+
+
 def use(want=1000, shown=0, least=10, campaign="spring", day=TODAY):
     return Use(campaign, day, {(day, LET_GO): shown} if shown else {}, want, least)
 
