@@ -59,7 +59,9 @@ def rotate(
     try:
         if not writer.open():
             raise LogRefused(writer.fault or "a service writes the log: stop it first")
-        writer.end()  # of a shard that a service began and could not sign
+        writer.end()  # of a shard that is over, which the service could not sign any more
+        if not writer.is_open:
+            raise LogRefused(writer.fault or "a shard that is over is not sound; run `tactful log fsck`")
         shard = writer.shard
         following = Keyring.open(config.key_dir, _NEXT.values(), random=random_bytes)
         old = log_signers(keys, shard.origin)

@@ -402,6 +402,29 @@ def test_keys_are_changed_in_a_later_shard_and_all_that_was_signed_stays_verifia
     world.close()
 
 
+def test_keys_are_changed_after_a_turn_that_could_not_be_signed(
+    world: LogWorld, monkeypatch: pytest.MonkeyPatch
+):
+    from tests.engine.test_log_rotation import change_keys
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    world.time = TURN
+    with monkeypatch.context() as patched:
+        patched.setattr(LogFiles, "put_tiles", full)
+        world.log.step()
+        assert "No space left" in str(world.log.fault())
+    assert origins(world) == [LOG, f"{LOG}/2027"]
+    retired = change_keys(world)
+    assert {key.name for key in retired.keys} == {f"{LOG}/2027"}
+    world = world.again()
+    at(world, world.time)
+    assert world.log.fault() is None
+    assert faults(world) == []
+    world.close()
+
+
 def test_a_changed_key_signs_no_later_shard(world: LogWorld):
     from tests.engine.test_log_rotation import change_keys
 
