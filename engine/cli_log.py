@@ -57,7 +57,7 @@ def log_policy(shard: int | None) -> None:
         if shard is not None:
             policy = policy.of_shard(origin_of_year(log.shards.log, shard))
     if witnesses is not None:
-        policy = replace(witnesses, logs=policy.logs)
+        policy = replace(witnesses, logs=policy.logs, retired=policy.retired)
     click.echo(policy.text(), nl=False)
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from engine.log_files import LogFiles
 from privacy.checkpoint import read_checkpoint, read_note
 from privacy.consent_log import LeafReader, hour_of
-from privacy.log_shards import Shard, origin_of_year, year_in
+from privacy.log_shards import Shard, origin_of_year
 from privacy.merkle import inclusion_proof
 from privacy.tiles import tile_nodes
 from privacy.tlog_proof import Proof
@@ -84,7 +84,8 @@ class Shards:
 
     def files(self, shard: Shard) -> LogFiles:
         """Return the files of one."""
-        return self.published(year_in(self.log, shard.origin) or None)
+        year = shard.origin.rpartition("/")[2] if shard.first else ""
+        return LogFiles(self._folder / year, self._key_dir, self.at_once, shard.origin)
 
     def published(self, year: int | None) -> LogFiles:
         """Return the files of the shard of a year, of the first one for None, whether or not there are any."""

@@ -30,10 +30,11 @@ Stands = Callable[[str], tuple[Sequence[LoggedKey], Mapping[str, str], Mapping[s
 class TurnStore(RecordStore, ShardStore, Protocol):
     """The leaves, with what ends a shard and begins another."""
 
-    def freeze(self, db: Any, end: Maker) -> list[bytes]:
+    def freeze(self, db: Any, end: Maker, begun: int) -> list[bytes]:
         """End a shard by a leaf after which it holds no other; return what was appended.
 
-        Within the caller's transaction, in which nobody else appends.
+        Within the caller's transaction, in which nobody else appends. Nothing is, where not so many shards have
+        `begun` after the first: somebody else was faster.
         """
 
     def begin(self, db: Any, origin: str) -> None:
@@ -59,9 +60,11 @@ def turn(store: Store, leaves: TurnStore, writer: LogWriter, stands: Stands, now
     begun = writer.shards.year_of(shard)
     if begun is None or year <= begun:
         return False
-    following = origin_of_year(writer.shards.log, year)
+    following, begun = origin_of_year(writer.shards.log, year), len(writer.shards.all()) - 1
     with store.writing() as db:
-        ended = leaves.freeze(db, partial(last_leaf, at=now, following=following))
+        ended = leaves.freeze(db, partial(last_leaf, at=now, following=following), begun)
+        if not ended:
+            return False
         size = int(json.loads(ended[-1])["seq"]) + 1 - shard.first
         tree = writer.tree.copy()
         for start in range(tree.size, size - len(ended), _BATCH):

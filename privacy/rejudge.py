@@ -24,6 +24,7 @@ from privacy.erasure import commitment
 from privacy.errors import ErasureError, LogError
 from privacy.log_policy import LogPolicy
 from privacy.log_shards import commitment as commitment_to
+from privacy.log_shards import next_of
 from privacy.records import Event, Opening, decode
 from privacy.tlog_proof import read_proof, verify_proof
 
@@ -227,11 +228,14 @@ def _proved(leaf: str, proof: str, policy: LogPolicy, seen: _Seen) -> _Told:
 def _check_chain(told: Sequence[_Told], seen: _Seen) -> None:
     """Check that the shards of which there are proofs are one chain, from the first entry on. Raises LogError."""
     follows: dict[str, str] = {}  # shard → the one that it says to come after
+    named = {one.shard: next_of(canonical(one.fields)) for one in told if one.type == "log.freeze"}
     for one in told:
         if one.type == "log.begin":
             end = _end_before(one)
-            if one.place or end.origin in follows.values():
-                raise LogError(f"{one.shard}: entry {one.index} begins a shard where none can begin")
+            if one.place or named.get(end.origin) != one.shard:
+                raise LogError(
+                    f"{one.shard}: entry {one.index} begins a shard that none before names as the next"
+                )
             follows[one.shard] = end.origin
             if seen.starts.get(end.origin, -1) + end.size != seen.starts[one.shard]:
                 raise LogError(f"{one.shard}: begins elsewhere than {end.origin} ended, or that is left out")

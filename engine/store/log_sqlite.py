@@ -65,11 +65,14 @@ class SqliteLeaves:
         """Return the number of the first entry, and the name, of each shard after the first."""
         return _shards(self._store.rows(_SETTING, (_SHARDS,)))
 
-    def freeze(self, db: sqlite3.Connection, end: Maker) -> list[bytes]:
+    def freeze(self, db: sqlite3.Connection, end: Maker, begun: int) -> list[bytes]:
         """End a shard by a leaf after which it holds no other, within the caller's transaction.
 
-        In a public log its last hour is padded, so that its size is a multiple of 64. Returns what was appended.
+        In a public log its last hour is padded, so that its size is a multiple of 64. Returns what was appended:
+        nothing where not so many shards have `begun` after the first.
         """
+        if len(_shards(db.execute(_SETTING, (_SHARDS,)).fetchall())) != begun:
+            return []
         count = _count(db.execute(_LAST).fetchall())
         open_hour, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
         added: list[tuple[int, bytes]] = []

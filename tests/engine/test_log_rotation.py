@@ -222,6 +222,12 @@ def test_the_commands_change_keys_and_print_the_policy_by_date(tmp_path: Path):
     assert [(words[1], words[3]) for words in listed] == [(str(said["size"]), key) for key in said["retired"]]
     assert run("log", "verify", proof, leaf, "--policy", policy).exit_code == 0
     assert run("log", "fsck").exit_code == 0
+    witness = Signer.ml_dsa_44("witness.example/w", b"w" * 32).verifier.vkey()
+    (tmp_path / "witnesses.txt").write_text(f"witness w {witness} http://127.0.0.1:9\nquorum none\n")
+    environ["TACTFUL_LOG_WITNESSES"] = str(tmp_path / "witnesses.txt")
+    with_witness = run("log", "policy").stdout
+    assert f"witness w {witness}" in with_witness
+    assert read_policy(with_witness).retired == read_policy(policy.read_text()).retired != ()
 
 
 @pytest.mark.parametrize(

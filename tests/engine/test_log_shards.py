@@ -521,9 +521,9 @@ def test_a_database_on_a_server_turns_the_year_on_one_machine_and_copies_hold_th
             backup(store, tmp_path / "backup.db")
         sqlite = tmp_path / "restored.db"
         restore(tmp_path / "backup.db", sqlite)
-        for place in (other_url, f"sqlite:///{sqlite}"):
-            again = replace(world.config, store=place)
-            moved = LogWorld(tmp_path / "one", "public", world.time, setting=again.store, seed=9)
+        for number, place in enumerate((other_url, f"sqlite:///{sqlite}")):
+            shutil.copytree(tmp_path / "one", tmp_path / str(number))  # two copies that grow are two heads
+            moved = LogWorld(tmp_path / str(number), "public", world.time, setting=place, seed=9)
             assert moved.log.shards.all() == shards
             assert moved.leaves.read(0, moved.leaves.count()) == leaves
             moved.later(3600)
