@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from contexts.context import Vector
 from contexts.facets import ASPECTS, SOFT_FACETS, STANDING_WEIGHTS, WIDTHS, Layout, SoftFacet, prefer_blocks
-from engine import faiss_index
-from engine.faiss_index import FaissIndex
+from engine import faiss_build
+from engine.faiss_files import inner_products
+from engine.faiss_index import FaissIndex, single_thread
 from engine.index import Eligible, Rows
 
 K = 10
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> int:
         "--folder", type=Path, default=None, help="where to put files (default: a temporary one)"
     )
     args = parser.parse_args(argv)
-    faiss_index.single_thread()
+    single_thread()
     print(f"{_processor()}; k {K}; {QUERIES} queries; one thread; µs, median / p99")
     missed = 0
     for rows in map(int, args.rows.split(",")):
@@ -125,12 +126,12 @@ def _build(data: Data, folder: Path) -> FaissIndex:
     made.mkdir()
     changed.mkdir()
     weights = column_weights()
-    build_s = _seconds(lambda: faiss_index.build(data.vectors, made, weights=weights))
+    build_s = _seconds(lambda: faiss_build.build(data.vectors, made, weights=weights))
     chance = np.random.default_rng(5)
     removed = chance.choice(rows, 1000, replace=False)
     added = np.ascontiguousarray(data.vectors[chance.integers(0, rows, 1000)][:, ::-1])
     after = np.concatenate((np.delete(data.vectors, removed, axis=0), added))
-    update_s = _seconds(lambda: faiss_index.refreshed(made, after, changed, weights=weights))
+    update_s = _seconds(lambda: faiss_build.refreshed(made, after, changed, weights=weights))
     shutil.rmtree(changed)
     before = _anonymous_mib()
     started = time.perf_counter()
@@ -286,7 +287,7 @@ def exact(vectors: Vector, query: Vector, eligible: Eligible) -> Rows:
         scores = vectors @ query
         return scores.argpartition(len(scores) - K)[-K:]
     rows = eligible.rows
-    scores = faiss_index._scores(vectors, query, rows)
+    scores = inner_products(vectors, query, rows)
     return rows[scores.argpartition(max(0, len(scores) - K))[-K:]]
 
 

@@ -56,6 +56,7 @@ def service(config: Config, core: int | None = None) -> Iterator[Server]:
     settings = {
         "data_dir": config.data_dir,
         "key_dir": config.key_dir,
+        "public_url": config.base_url,  # whatever the port: pictures' addresses stand in the snapshot
         "workers": config.workers,
         "threads": config.threads,
         "poll_ms": config.poll_ms,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -48,13 +49,13 @@ class Shown(msgspec.Struct):
     id: str
     campaign: str
     assets: Assets
+    landing_domain: str
 
 
 class Filled(msgspec.Struct):
     """What is checked of a filled placement."""
 
     creative: Shown
-    click_url: str
 
 
 class Answer(msgspec.Struct):
@@ -67,7 +68,7 @@ class Answer(msgspec.Struct):
 
 @dataclass
 class Seen:
-    """What answers said, and what the versions hold: {creative: (campaign, headline, click URL)}."""
+    """What answers said, and what the versions hold: {creative: (campaign, headline, host it leads to)}."""
 
     versions: dict[int, dict[str, tuple[str, str, str]]] = field(default_factory=dict)
     newest: int = 0
@@ -85,7 +86,7 @@ class Seen:
         for filled in answer.decisions:
             shown = filled.creative
             expected = held.get(shown.id)
-            got = (shown.campaign, shown.assets.headline, filled.click_url)
+            got = (shown.campaign, shown.assets.headline, shown.landing_domain)
             if got != expected:
                 self.wrong.append(
                     f"version {answer.snapshot}, creative {shown.id}: {got}, expected {expected}"
@@ -214,5 +215,6 @@ class _Writer:
 
     def _note(self, version: int) -> None:
         self.seen.versions[version] = {
-            c.id: (c.campaign, c.headline, c.landing_url) for c in self._creatives.values()
+            c.id: (c.campaign, c.headline, urlsplit(c.landing_url).hostname or "")
+            for c in self._creatives.values()
         }

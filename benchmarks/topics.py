@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from contexts.context import SENSITIVE, PageFacts, TopicId
 from contexts.encode import Encoder
 from contexts.encoders import open_encoder
@@ -177,6 +179,7 @@ def sensitive(reader: Reader, path: Path) -> bool:
     alone: Counter[str] = Counter()
     harmless: Counter[str] = Counter()
     alarms: Counter[str] = Counter()
+    no_cues = np.zeros(len(SENSITIVE) + len(SPECIAL_CATEGORIES))
     for row in rows:
         page = read(PageInput(text=row["text"], language="en"))
         vector = reader.encoder.encode([page.for_encoder()])[0]
@@ -186,8 +189,8 @@ def sensitive(reader: Reader, path: Path) -> bool:
         for label in row["labels"]:
             wanted[label] += 1
             found[label] += label in flags
-            alone["vector"] += label in reader.model.flags(vector, {}, 0, {})
-            alone["cues"] += label in reader.model.flags(None, cues.flags, cues.words, {})
+            alone["vector"] += label in reader.model.flags(vector, no_cues, {})
+            alone["cues"] += label in reader.model.flags(None, cues.flags, {})
         if not row["labels"]:
             harmless[row.get("kind", "plain")] += 1
             alarms[row.get("kind", "plain")] += bool(flags)

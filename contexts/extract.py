@@ -43,6 +43,7 @@ _ASKING = ("banner", "bar", "notice", "popup", "modal", "message", "overlay", "l
 _ASKERS = ("consent", "gdpr", "onetrust", "didomi", "usercentrics", "sp_message", "qc-cmp", "cybotcookiebot")
 _ASKS = (*(f"cookie{mark}{what}" for mark in ("", "-", "_") for what in _ASKING), *_ASKERS)
 _CONSENT = ", ".join(f'[{name}*="{what}" i]' for name in ("id", "class") for what in _ASKS)
+_WITHIN = 'a[href^="#"]'  # "Skip to content", notes' numbers, buttons: they lead nowhere else
 _FURNITURE = 'nav, footer, [role="navigation"], [id*="comment" i], [class*="comment" i], #disqus_thread'
 _ENOUGH = (200, 80, 1)  # characters: with so many there is no need to take more of the page
 
@@ -103,7 +104,7 @@ def read_html(source: str) -> PageText:
     tree = HTMLTree.parse(source)
     if tree.document is None or tree.head is None or tree.body is None:
         return _sealed(_strip(source))
-    metas = _metas(tree.head)
+    metas = _metas(tree.document)
     facts = _json_ld(tree.document)
     root = tree.document.query_selector("html")
     lowered = source.lower()
@@ -112,6 +113,7 @@ def read_html(source: str) -> PageText:
         if asks and whole is not None:
             whole.setattr("class", "")
             whole.setattr("id", "")
+    asks.append(_WITHIN)
     text = _clean(_extract(tree, asks, main_content=True, comments=False), MAX_TEXT_CHARS)
     for skipped, enough in zip(([*asks, _FURNITURE], asks, []), _ENOUGH, strict=True):
         if len(text) >= enough:
@@ -120,7 +122,10 @@ def read_html(source: str) -> PageText:
         text = max(text, _clean(_extract(tree, skipped), MAX_TEXT_CHARS), key=len)
     return _sealed(
         PageText(
-            title=_clean(metas.get("og:title") or tree.title or facts.get("headline"), MAX_TITLE_CHARS),
+            title=_clean(
+                metas.get("og:title") or tree.title or facts.get("headline") or _heading(tree),
+                MAX_TITLE_CHARS,
+            ),
             description=_clean(
                 metas.get("description") or metas.get("og:description") or facts.get("description"),
                 MAX_DESCRIPTION_CHARS,
@@ -218,14 +223,20 @@ def _strip(source: str) -> PageText:
     )
 
 
-def _metas(head: Any) -> dict[str, str]:
+def _heading(tree: HTMLTree) -> str:
+    first = tree.body.query_selector("h1") if tree.body is not None else None
+    return (first.text if first is not None else None) or ""
+
+
+def _metas(document: Any) -> dict[str, str]:
+    """Return what metas say by name, wherever templates put them."""
     found: dict[str, str] = {}
     # A slice is one walk through the document; going through the collection would be one for each element.
-    for meta in head.get_elements_by_tag_name("meta")[:_MAX_METAS]:
+    for meta in document.get_elements_by_tag_name("meta")[:_MAX_METAS]:
         name = (meta.getattr("name") or meta.getattr("property") or "").lower()
         content = meta.getattr("content")
         if name and content:
-            found.setdefault(name, content)
+            found.setdefault(name, html.unescape(content))  # many are escaped twice
     return found
 
 

@@ -44,6 +44,10 @@ class Tokenizer:
         with self._lock, self._vocab.memory_zone():
             yield self._doc(text)
 
+    def length(self, text: str) -> int:
+        """Return how many tokens a text has."""
+        return len(_TOKEN.findall(text))
+
     def matcher(self, phrases: Iterable[str]) -> Matcher:
         """Return a matcher of these phrases, lower and upper case alike."""
         inner = self._spacy.matcher.PhraseMatcher(self._vocab, attr="ORTH")

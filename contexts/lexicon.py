@@ -3,6 +3,7 @@
 The file `data/lexicon.txt` is ours. Its lines, under headers:
     @ 492 +drugs ^decision   what follows is about these topics (ids), flags and intents
     a plain line             an example sentence
+    : a line                 what a page of these topics says: senses of words are told by it, nothing else
     = took her own life       sure cues: they have one meaning, and one is enough in a short text
     ~ cycle*; bike lane       strong cues; "word*" stands for word, words, worded, wording, worder(s)
     ? pedal*                 weak cues: they count only in company
@@ -51,6 +52,7 @@ class Lexicon:
     intent_cues: dict[str, dict[str, float]] = field(default_factory=dict)
     harmless: set[str] = field(default_factory=set)
     common: set[str] = field(default_factory=set)
+    said: dict[str, list[str]] = field(default_factory=dict)  # by topic
 
     def phrases(self) -> set[str]:
         """Return everything that a matcher must look for."""
@@ -97,6 +99,9 @@ def read_lexicon(lines: Iterable[str], taxonomy: Taxonomy) -> Lexicon:
                         known[target] = max(known.get(target, 0.0), weight)
         elif kind == "!":
             lexicon.harmless.update(_spellings(rest))
+        elif kind == ":":
+            for topic in topics:
+                lexicon.said.setdefault(topic, []).append(rest)
         elif kind == "-":
             lexicon.common.update(_spellings(rest))
         else:

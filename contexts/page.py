@@ -65,10 +65,9 @@ class _Cues:
     """What the phrases of a text speak for, with how strongly, and which closed phrases occur."""
 
     topics: Mapping[str, float]
-    flags: Mapping[str, float]
+    flags: Floats  # (flags,): by how much they exceed what strays into any page
     intents: Mapping[str, float]
     phrases: tuple[str, ...]
-    words: int  # how many were read
 
 
 class TopicModel:
@@ -132,7 +131,7 @@ class TopicModel:
         x = np.asarray(vectors, dtype=np.float64)
         taught = np.where(np.arange(len(x)) < len(lexicon.examples), 1.0, _NAME_WEIGHT)
         count = len(lexicon.examples)
-        self.senses = Senses(encoder, taxonomy, _taught(lexicon.examples, vectors[:count]))
+        self.senses = Senses(encoder, taxonomy, lexicon, _taught(lexicon.examples, vectors[:count]))
         ordinary = self._fit_tier_1s(x, examples, taught)
         self._fit_lower(x, examples)
         self._fit_flags(x, examples, taught, ordinary)
@@ -151,15 +150,21 @@ class TopicModel:
         title = page.title.lower()
         body = page.text.split(None, READ_WORDS)[:READ_WORDS]
         text = "\n".join((page.title, page.description, ", ".join(page.keywords), " ".join(body)))
+        head = f"{page.title}\n{page.description}"
         with self._tokenizer.reading(text) as doc:
             phrases = vocabulary.find(doc)
             found = _outermost(self._matcher.find(doc)) if english else {}
         topics: dict[str, float] = {}
         flags: dict[str, float] = {}
+        heading: dict[str, float] = {}
         intents: dict[str, float] = {}
-        for phrase, times in found.items():
+        headed = self._tokenizer.length(head)
+        for phrase, (times, first) in found.items():
             if phrase in self._lexicon.harmless:
                 continue
+            if first < headed:
+                for flag, weight in self._lexicon.flag_cues.get(phrase, {}).items():
+                    heading[flag] = heading.get(flag, 0.0) + weight
             strength = (1.0 + 0.5 * math.log2(times)) * (_TITLE_FACTOR if phrase in title else 1.0)
             for known, kept in (
                 (self._lexicon.topic_cues, topics),
@@ -169,9 +174,11 @@ class TopicModel:
                 for target, weight in known.get(phrase, {}).items():
                     kept[target] = kept.get(target, 0.0) + weight * strength
         names = tuple(phrase for phrase in found if phrase in self._names)
-        return _Cues(
-            topics, _in_company(flags), intents, tuple(dict.fromkeys((*phrases, *names))), len(text.split())
-        )
+        excess = _excess(_in_company(flags), len(text.split()))
+        # A heading makes an article what it would be alone, however much follows it.
+        alone = _excess(_in_company(heading), len(head.split()))
+        excess = np.where(alone > 0, np.maximum(excess, alone), excess)
+        return _Cues(topics, excess, intents, tuple(dict.fromkeys((*phrases, *names))))
 
     def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
         """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
@@ -199,17 +206,12 @@ class TopicModel:
         return scores
 
     def flags(
-        self, vector: Vector | None, cues: Mapping[str, float], words: int, topics: Mapping[TopicId, float]
+        self, vector: Vector | None, excess: Floats, topics: Mapping[TopicId, float]
     ) -> dict[str, Risk]:
-        """Return the flags that the vector, and the cues in so many words, raise, each with its risk.
+        """Return the flags that the vector and the `excess` of cues, (flags,), raise, each with its risk.
 
-        What counts is by how far the cues exceed those that stray into any page of this length: a single one
-        makes a headline, not an article; and an article without any is hardly about what its opening is like.
         An ordinary one among the topics that were read speaks against every flag: "killer" in a soup recipe.
         """
-        stray = _STRAY_CUES * words / 100
-        length = math.sqrt(max(1.0, words / _SHORT_WORDS))
-        excess = np.array([max((cues.get(flag, 0.0) - stray) / length, -1.0) for flag in _FLAGS])
         if vector is None:
             raised, beyond = excess >= _FLAG_CUES_BLIND, excess - _FLAG_CUES_BLIND
         else:
@@ -362,7 +364,7 @@ def understand(
     read_vector = vector if worded and vector is not None and bool(vector.any()) else None
     cues = model.cues(page, vocabulary, english=readable and spoken == "en")
     scores = model.topics(read_vector, cues.topics) if readable else {}
-    flags = model.flags(read_vector, cues.flags, cues.words, scores) if readable else {}
+    flags = model.flags(read_vector, cues.flags, scores) if readable else {}
     for topic in stated | own:
         for implied in (topic, *model.taxonomy.ancestors(topic)):
             scores[implied] = max(scores.get(implied, 0.0), STATED_SCORE)
@@ -429,12 +431,23 @@ def _in_company(cues: Mapping[str, float]) -> dict[str, float]:
     return {target: strength for target, strength in cues.items() if strength > _LONELY}
 
 
-def _outermost(found: Iterable[tuple[str, int, int]]) -> dict[str, int]:
-    """Return how often each phrase occurs outside of longer ones: a "shooting star" is no shooting."""
-    counts: dict[str, int] = {}
+def _excess(cues: Mapping[str, float], words: int) -> Floats:
+    """Return (flags,) by how far the cues exceed those that stray into any text of so many words.
+
+    A single one makes a headline, not an article; and an article without any is hardly about what its opening is like.
+    """
+    stray = _STRAY_CUES * words / 100
+    length = math.sqrt(max(1.0, words / _SHORT_WORDS))
+    return np.array([max((cues.get(flag, 0.0) - stray) / length, -1.0) for flag in _FLAGS])
+
+
+def _outermost(found: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:
+    """Return how often each phrase occurs outside of longer ones, and where first: a "shooting star" is no shooting."""
+    counts: dict[str, tuple[int, int]] = {}
     reached = -1
-    for phrase, _, end in sorted(found, key=lambda f: (f[1], -f[2])):
+    for phrase, start, end in sorted(found, key=lambda f: (f[1], -f[2])):
         if end > reached:
-            counts[phrase] = counts.get(phrase, 0) + 1
+            times, first = counts.get(phrase, (0, start))
+            counts[phrase] = (times + 1, first)
             reached = end
     return counts

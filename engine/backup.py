@@ -20,6 +20,7 @@ from engine.change import Versions
 from engine.errors import StoreError
 from engine.store import SqliteStore, open_store, sqlite_path
 from engine.store.copy_sqlite import carry_over, copy_database, in_use
+from engine.store.seal import is_sealed, seal
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -29,13 +30,14 @@ _COUNTERS = "versions"  # the one table that is never empty
 
 
 def backup(store: Store, target: Path, force: bool = False) -> None:
-    """Write a checked copy of a store in use to `target`, which appears whole or not at all.
+    """Write a checked copy of a store in use to `target`, which appears whole or not at all, and sealed.
 
     Raises StoreError where the file exists and `force` is not given, or the copy is damaged.
     """
     _refuse_existing(target, force)
     with _beside(target) as folder:
         write_copy(store, folder / "copy.db")
+        seal(folder / "copy.db")
         os.replace(folder / "copy.db", target)
 
 
@@ -62,14 +64,16 @@ def copy_store_of(config: Config, target: Path) -> bool:
     return True
 
 
-def restore(source: Path, target: Path, force: bool = False) -> None:
-    """Put a backup in the place of a SQLite store that nobody uses.
+def restore(source: Path, target: Path, force: bool = False) -> bool:
+    """Put a backup in the place of a SQLite store that nobody uses; say whether each of its bytes was checked.
+
+    Those of a backup that an earlier release wrote cannot be: only its form is.
 
     Raises StoreError where the backup is damaged or of another release, where a store exists and `force` is
     not given, or where a running service still has it open. Consents, what was told and the log of both are not
     taken back: those of the store that goes are carried over.
     """
-    _look_at(source)
+    checked = _look_at(source)
     _refuse_existing(target, force)
     if target.exists() and in_use(target):
         raise StoreError(f"{target}: a service has it open: stop it first")
@@ -82,11 +86,12 @@ def restore(source: Path, target: Path, force: bool = False) -> None:
         for ending in ("-wal", "-shm"):  # of the old file: they would be played into the new one
             target.with_name(target.name + ending).unlink(missing_ok=True)
         os.replace(copy, target)
+    return checked
 
 
-def restore_into(source: Path, url: str, force: bool = False) -> None:
+def restore_into(source: Path, url: str, force: bool = False) -> bool:
     """Put a backup in the place of what a database holds, in one transaction; as `restore` does it."""
-    _look_at(source)
+    checked = _look_at(source)
     with (
         tempfile.TemporaryDirectory(prefix="tactful-") as name,
         closing(open_store(url)) as store,
@@ -103,6 +108,7 @@ def restore_into(source: Path, url: str, force: bool = False) -> None:
             carry_over(old, copy)
         with closing(SqliteStore(copy)) as restored, restored.dump() as tables:
             store.fill(tables)
+    return checked
 
 
 def copy_store(source: str, target: str) -> None:
@@ -120,9 +126,11 @@ def copy_store(source: str, target: str) -> None:
             new.fill(tables)
 
 
-def _look_at(source: Path) -> None:
+def _look_at(source: Path) -> bool:
+    """Check the bytes of a backup; say whether it tells what they were. Raises StoreError."""
     if not source.is_file():
         raise StoreError(f"{source}: no such backup")
+    return is_sealed(source)
 
 
 def _pass_by(copy: Path, versions: Versions) -> None:

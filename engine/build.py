@@ -23,7 +23,7 @@ from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
 from contexts.keyphrases import listed
 from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
-from engine import faiss_index
+from engine import faiss_build
 from engine.assemble import asset_of, creative_answer, political_answer, text_of
 from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
@@ -156,16 +156,16 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
     typical = layout.query(np.ones(encoder.dim, np.float32), ones, weights)
     try:
         if previous is None:
-            faiss_index.build(vectors, folder / "index", weights=typical)
+            faiss_build.build(vectors, folder / "index", weights=typical)
         else:
-            faiss_index.refreshed(previous / "index", vectors, folder / "index", weights=typical)
+            faiss_build.refreshed(previous / "index", vectors, folder / "index", weights=typical)
     except IndexFileError:
         if previous is None:
             raise
         log.warning("index not refreshed: the earlier one cannot be read, so a new one is trained")
         shutil.rmtree(folder / "index")
         (folder / "index").mkdir()
-        faiss_index.build(vectors, folder / "index", weights=typical)
+        faiss_build.build(vectors, folder / "index", weights=typical)
 
     bitmaps = compile_rules(rows.rules, np.array(rows.rule, np.int32), SENSITIVE)
     masks = rows.masks()

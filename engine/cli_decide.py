@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -48,7 +49,7 @@ def decide(deadline_ms: int) -> None:
 
 @click.command()
 @click.argument("target", metavar="URL|FILE|-")
-@click.option("--publisher", required=True, help="Id of the publisher on whose page it is.")
+@click.option("--publisher", help="Id of the publisher on whose page it is; left out: the only one there is.")
 @click.option("--title", help="Title of the page.")
 @click.option("--language", help="Language of the page, such as en.")
 @click.option("--device", type=click.Choice(["phone", "tablet", "desktop", "tv"]))
@@ -61,7 +62,7 @@ def decide(deadline_ms: int) -> None:
     "--most", type=click.IntRange(1, 1000), default=10, show_default=True, help="Candidates to print."
 )
 @as_json
-def explain(target: str, as_json: bool, most: int, **stated: Any) -> None:
+def explain(target: str, as_json: bool, most: int, publisher: str | None, **stated: Any) -> None:
     """Print what is understood of a page, and which creatives fit it or are kept out, and why.
 
     A URL stands for what the service knows of that page; a file or standard input (-) is text or HTML.
@@ -71,8 +72,8 @@ def explain(target: str, as_json: bool, most: int, **stated: Any) -> None:
     from engine.explain import explain as explain_visit
 
     stated_page = _page_fields(target)
-    visit = _visit(stated_page, **stated)
     with opened_services(read_config()) as services:
+        visit = _visit(stated_page, publisher or _only(services.publishers()), **stated)
         told = explain_visit(services.engine, visit, services.monotonic() + 30.0, most=most)
     show_struct(told, as_json)
     if "url" in stated_page and told.page.topics == ():
@@ -111,6 +112,14 @@ def quality(as_json: bool) -> None:
     with opened_services(read_config()) as services:
         told = facet_quality(services.engine, services.now())
     show_struct(told, as_json)
+
+
+def _only(publishers: Collection[str]) -> str:
+    if len(publishers) != 1:
+        raise click.UsageError(
+            f"--publisher: got nothing, expected one of the {len(publishers)} that there are"
+        )
+    return next(iter(publishers))
 
 
 def _visit(

@@ -40,17 +40,24 @@ policy_file = click.option(
 
 
 @log_group.command("policy")
-def log_policy() -> None:
+@click.option(
+    "--shard", type=click.IntRange(1, 9999), help="For other tools: name the shard of this year alone."
+)
+def log_policy(shard: int | None) -> None:
     """Print the keys of this installation's log as a tlog-policy file, for auditors and witnesses.
 
-    Example: tactful log policy > policy.txt
+    It holds for the log's yearly shards, those to come too: Tactful's commands know them by the log's name. Tools of
+    others read one shard with a policy of its own. Example: tactful log policy > policy.txt
     """
     from engine.consent_log import read_witnesses
+    from privacy.log_shards import origin_of_year
 
     with opened_log() as log:
         policy, witnesses = log.policy(), read_witnesses(read_config())
+        if shard is not None:
+            policy = policy.of_shard(origin_of_year(log.shards.log, shard))
     if witnesses is not None:
-        policy = replace(witnesses, logs=policy.logs)
+        policy = replace(witnesses, logs=policy.logs, retired=policy.retired)
     click.echo(policy.text(), nl=False)
 
 
@@ -90,13 +97,13 @@ def log_rotate_keys(as_json: bool) -> None:
 def log_receipt(index: int, leaf: Path | None) -> None:
     """Print the proof that an entry stands in the log (.tlog-proof).
 
+    INDEX counts through all yearly shards, as the entries do; the proof counts within the entry's own.
     Example: tactful log receipt 17 --leaf 17.leaf > 17.tlog-proof
     """
-    from engine.consent_log import receipt
     from engine.errors import NotFound
 
     with opened_log() as log:
-        proof = receipt(log.files, index)
+        proof = log.shards.receipt(index)
         entry = log.leaves.read(index, index + 1)
     if proof is None or not entry:
         raise NotFound(f"{index}: no published checkpoint covers this entry")
@@ -138,7 +145,7 @@ def log_verify(proof: Path, leaf: Path | None, policy: Path) -> None:
 @click.option("--repair", is_flag=True, help="Put right what a copy that gives the signed root allows.")
 @as_json
 def log_fsck(repair: bool, as_json: bool) -> None:
-    """Recompute the log from all its entries; compare tiles, checkpoint and what was signed last.
+    """Recompute the log from all its entries, in every shard; compare tiles, checkpoints and what was signed last.
 
     Exits 1 where something is wrong. Example: tactful log fsck --json
     """
@@ -173,16 +180,17 @@ def log_fsck(repair: bool, as_json: bool) -> None:
 def log_monitor(
     log: str, policy: Path, seen: Path, key_file: Path | None, stale_s: int, every_s: int | None
 ) -> None:
-    """Follow a log from outside: signatures, growth that only appends, freshness.
+    """Follow a log from outside, through its yearly shards: signatures, growth that only appends, freshness.
 
-    Exits 1 at the first fault. Example: tactful log monitor https://ads.example.com/log --policy policy.txt
+    Begins at the first shard and finds the later ones by it. Exits 1 at the first fault.
+    Example: tactful log monitor https://ads.example.com/log --policy policy.txt
     --seen seen.txt --every-s 60
     """
     import time
 
-    from engine.log_audit import follow
     from engine.log_client import FolderSource, HttpSource
     from engine.log_files import write_durably
+    from engine.log_follow import follow
     from privacy.checkpoint import read_checkpoint, read_note
     from privacy.errors import LogError
     from privacy.log_policy import read_policy
@@ -247,7 +255,7 @@ def log_evidence(publisher: str, sub: str, purpose: str, at: datetime) -> None:
     with opened_rights() as rights:
         openings = rights.consents.openings(publisher, read_subject(sub))
         question = Question(publisher, purpose, at.isoformat())
-        told = bundle(rights.log.leaves, rights.log.files, openings, question)
+        told = bundle(rights.log.leaves, rights.log.shards, openings, question)
     click.echo(msgspec.json.encode(told).decode())
 
 
@@ -285,19 +293,20 @@ def log_rejudge(bundle: Path, policy: Path, as_json: bool) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True)
 def log_witness(name: str, policy: Path, state: Path, host: str, port: int) -> None:
-    """Cosign the checkpoints of the policy's logs, each only if it continues the one before.
+    """Cosign the checkpoints of the policy's logs and their shards, each only if it continues the one before.
 
-    Best run by somebody else, elsewhere. Example: tactful log witness --name witness.example.org/consent
+    A shard whose successor was cosigned is cosigned at no larger size. Best run by somebody else, elsewhere.
+    Example: tactful log witness --name witness.example.org/consent
     --policy policy.txt --state witness
     """
     import secrets
 
-    from engine.log_witness import KEY, WitnessFiles, watched, witness_signer
+    from engine.log_witness import KEY, WitnessFiles, witness_signer
     from engine.serve import run_wsgi
     from privacy.keyring import Keyring
     from privacy.log_policy import read_policy
 
-    logs = watched(read_policy(text_of(policy)))
+    logs = read_policy(text_of(policy))
     signer = witness_signer(name, Keyring.open(state / "keys", (KEY,), random=secrets.token_bytes))
     click.echo(f"witness {name.rpartition('/')[2]} {signer.verifier.vkey()} http://{host}:{port}")
 

@@ -124,8 +124,9 @@ def prove_log(as_json: bool) -> None:
     Exits 1 where that succeeds. Example: tactful prove log
     """
     from engine.prove.log import prove_log as run
+    from engine.prove.log_planted import scores
 
-    verdict = run(read_config(), utc_now())
+    verdict = run(read_config(), utc_now(), scores)
     show(verdict.plain(), as_json, verdict.lines())
     if not verdict.holds:
         sys.exit(FOUND)

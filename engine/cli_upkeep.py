@@ -71,7 +71,7 @@ def restore_keys(file: Path, as_json: bool) -> None:
 def backup(file: Path, force: bool) -> None:
     """Write catalogue, pictures and keys' hashes into one file, while the service runs.
 
-    It is a SQLite file of all rows, whichever kind of store it was made of.
+    It is a SQLite file of all rows, whichever kind of store it was made of, and ends with the SHA-256 of itself.
 
     The key folder is no part of it: keep it elsewhere. Example: tactful backup tactful-2026-11-23.db
     """
@@ -88,6 +88,8 @@ def backup(file: Path, force: bool) -> None:
 def restore(file: Path, force: bool) -> None:
     """Put a backup in the store's place, whichever kinds both are of. Stop the service first.
 
+    A damaged backup is refused, and changes nothing.
+
     Example: tactful restore tactful-2026-11-23.db --force
     """
     from engine.backup import restore as put
@@ -99,10 +101,12 @@ def restore(file: Path, force: bool) -> None:
     config = read_config()
     make_folder(config.data_dir)
     if config.store is None:
-        put(file, config.database, force)
+        checked = put(file, config.database, force)
     else:
-        restore_into(file, config.store, force)
+        checked = restore_into(file, config.store, force)
     place = config.database if config.store is None else "the database"
+    if not checked:
+        click.echo(f"{file}: of an earlier release, without a checksum: its form was checked, not every byte")
     click.echo(f"restored {place}; keys revoked since the backup are valid again: revoke them anew")
     if not (config.key_dir / FILE).exists():
         click.echo(f"no keys of subjects are in {config.key_dir}: put them back, then restore again")

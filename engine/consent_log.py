@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -16,25 +17,23 @@ from engine.config import CONSENT_KEYS, CONSENT_SETTINGS, Config
 from engine.errors import ConfigError, EngineError
 from engine.log_client import Witnesses
 from engine.log_files import LogFiles
-from engine.log_record import LoggedKey, RecordStore, record_state
-from engine.log_repair import RepairStore
+from engine.log_record import LoggedKey, record_state
+from engine.log_shards import RepairStore, Shards, ShardStore
+from engine.log_turn import TurnStore, turn
 from engine.log_writer import Alone, Closing, LogWriter
-from privacy.checkpoint import Signer, read_checkpoint, read_note
+from privacy.checkpoint import Signer
 from privacy.consent_log import LeafStore
 from privacy.errors import KeyringError, LogError, PrivacyError
 from privacy.keyring import Keyring
 from privacy.log_policy import LogPolicy, read_policy
-from privacy.merkle import inclusion_proof
 from privacy.rejudge import POLICY
-from privacy.tiles import tile_nodes
-from privacy.tlog_proof import Proof
 
 log = logging.getLogger(__name__)
 
 LOG_FOLDER = "log"  # in the data folder, and the path below which the service answers for the log
 
 
-class Leaves(RecordStore, RepairStore, Closing, Protocol):
+class Leaves(TurnStore, RepairStore, Closing, Protocol):
     """The leaves, with all that a log of either profile needs of them."""
 
 
@@ -89,7 +88,8 @@ class ConsentLog:
         self.public = config.log_profile == "public"
         self.leaves = store.leaves(random_bytes if self.public else None)
         self.uses = store.uses(self.leaves, random_bytes)
-        self.files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
+        log_name = origin_of(config) if keys is None else store.settle("log_origin", origin_of(config))
+        self.shards = shards_of(config, self.leaves, log_name)
         self.writer: LogWriter | None = None
         self._missing = missing
         self._config = config
@@ -99,22 +99,22 @@ class ConsentLog:
         self._told: Sequence[LoggedKey] = ()
         if keys is not None:
             witnesses = read_witnesses(config)
-            signers = log_signers(keys, store.settle("log_origin", origin_of(config)))
-            self._own_keys = (
-                *(LoggedKey.of_log(signer.verifier) for signer in signers),
-                issuer_key(keys.key("issuer")),
-            )
+            self._keys = keys
             self.writer = LogWriter(
-                self.leaves,
-                self.files,
-                signers,
+                self.shards,
+                partial(log_signers, keys),
                 now=now,
                 monotonic=monotonic,
                 alone=store.writer_lock(),
                 closing=self.leaves if self.public else None,
-                opened=self.record,
+                opened=self._begin,
                 witnessing=Witnesses(witnesses) if witnesses else None,
             )
+
+    @property
+    def files(self) -> LogFiles:
+        """Return the files of the newest shard."""
+        return self.shards.files(self.shards.newest())
 
     def fault(self) -> str | None:
         """Return why the log is not signed, None where it is."""
@@ -125,6 +125,8 @@ class ConsentLog:
         if self.writer is None:
             return
         try:
+            if self.writer.open():
+                self._turn()
             self.writer.step()
             if self.writer.is_open:
                 self.uses.batch(self._now())
@@ -136,21 +138,39 @@ class ConsentLog:
 
     def proof(self, index: int) -> str | None:
         """Return the .tlog-proof of a leaf by the checkpoint that is published, None where that does not cover it."""
-        found = receipt(self.files, index)
+        found = self.shards.receipt(index)
         return None if found is None else found.encode().decode()
 
     def record(self) -> None:
         """Tell the log of keys, settings and policy that it does not know."""
         more = self._more_keys()
-        record_state(
-            self._store,
-            self.leaves,
-            (*self._own_keys, *more),
-            consent_settings(self._config),
-            POLICY,
-            self._now(),
-        )
+        told = (*self._own_keys(self.shards.newest().origin), *more)
+        settings = consent_settings(self._config)
+        record_state(self._store, self.leaves, told, settings, POLICY, self._now())
         self._told = more
+
+    def _begin(self) -> None:
+        self._turn()
+        self.record()
+
+    def _turn(self) -> None:
+        """Begin a new shard, if the year of the newest one is over."""
+        if self.writer is None:
+            return
+        more = self._more_keys()
+
+        def stands(origin: str) -> tuple[Sequence[LoggedKey], Mapping[str, str], Mapping[str, Any]]:
+            return (*self._own_keys(origin), *more), consent_settings(self._config), POLICY
+
+        if turn(self._store, self.leaves, self.writer, stands, self._now()):
+            self._told = more
+
+    def _own_keys(self, origin: str) -> tuple[LoggedKey, ...]:
+        signers = log_signers(self._keys, origin)
+        return (
+            *(LoggedKey.of_log(signer.verifier) for signer in signers),
+            issuer_key(self._keys.key("issuer")),
+        )
 
     def close(self) -> None:
         """Let another process write."""
@@ -159,16 +179,9 @@ class ConsentLog:
         self.uses.close()
 
 
-def receipt(files: LogFiles, index: int) -> Proof | None:
-    """Return the proof that a leaf stands in the published log, None where no checkpoint covers it yet."""
-    data = files.checkpoint()
-    if data is None:
-        return None
-    note = read_note(data)
-    size = read_checkpoint(note.text).size
-    if index >= size:
-        return None
-    return Proof(index, tuple(inclusion_proof(index, size, tile_nodes(size, files.read_tile))), note)
+def shards_of(config: Config, leaves: ShardStore, log_name: str) -> Shards:
+    """Return the shards of an installation's log, which has this name."""
+    return Shards(leaves, config.data_dir / LOG_FOLDER, config.key_dir, log_name)
 
 
 def open_consent_keys(

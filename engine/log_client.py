@@ -28,12 +28,13 @@ class FolderSource:
         self._files = LogFiles(folder, folder)
         self._folder = folder
 
-    def checkpoint(self) -> bytes:
-        """Return the checkpoint. Raises LogError where there is none."""
-        data = self._files.checkpoint()
-        if data is None:
-            raise LogError(f"{self._folder}: has no checkpoint")
-        return data
+    def checkpoint(self) -> bytes | None:
+        """Return the checkpoint, None where there is none."""
+        return self._files.checkpoint()
+
+    def of_year(self, year: int) -> FolderSource:
+        """Return the shard that lies below, by its year."""
+        return FolderSource(self._folder / f"{year:04}")
 
     def read_tile(self, tile: Tile) -> bytes:
         """Return a tile. Raises LogError where there is none."""
@@ -49,12 +50,13 @@ class HttpSource:
         self._client = client or httpx.Client(timeout=TIMEOUT_S)
         self._client.headers.update(headers)
 
-    def checkpoint(self) -> bytes:
-        """Load the checkpoint. Raises LogError where that fails."""
-        data = self._get(CHECKPOINT, MOST_NOTE_BYTES)
-        if data is None:
-            raise LogError(f"{self._prefix}: has no checkpoint")
-        return data
+    def checkpoint(self) -> bytes | None:
+        """Load the checkpoint; None where there is none. Raises LogError where that fails."""
+        return self._get(CHECKPOINT, MOST_NOTE_BYTES)
+
+    def of_year(self, year: int) -> HttpSource:
+        """Return the shard that lies below, by its year."""
+        return HttpSource(f"{self._prefix}/{year:04}", client=self._client)
 
     def read_tile(self, tile: Tile) -> bytes:
         """Load a tile, cut from the full one where that has taken its place. Raises LogError where that fails."""
@@ -90,20 +92,38 @@ class Witnesses:
     def __init__(self, policy: LogPolicy, client: httpx.Client | None = None) -> None:
         self._witnesses = [witness for witness in policy.witnesses.values() if witness.url]
         self._client = client or httpx.Client(timeout=TIMEOUT_S)
-        self._seen: dict[str, int] = {}  # witness' name → size that it cosigned last
+        self._seen: dict[tuple[str, str], int] = {}  # witness' name, log's → size that it cosigned last
+        self._refused: set[tuple[str, str]] = set()  # witness' name, log's: it does not watch this log
 
     def __call__(
-        self, note: Note, checkpoint: Checkpoint, proof_from: Callable[[int], Sequence[bytes]]
+        self,
+        note: Note,
+        checkpoint: Checkpoint,
+        proof_from: Callable[[int], Sequence[bytes]],
+        before: Note | None = None,
     ) -> Sequence[Signature]:
-        """Return the cosignatures that were given."""
+        """Return the cosignatures that were given. Satisfies Witnessing."""
         lines: list[Signature] = []
-        for witness in self._witnesses:
+        earlier = () if before is None else self.missing(before)
+        for witness in self._unsigned(note):
+            if witness.verifier.name in earlier:
+                continue
             try:
                 lines += self._ask(witness, note, checkpoint, proof_from)
             except (LogError, httpx.HTTPError) as error:
                 told = str(error) if isinstance(error, LogError) else type(error).__name__
                 log.warning("witness %s did not cosign: %s", witness.verifier.name, told)
         return lines
+
+    def missing(self, note: Note) -> Sequence[str]:
+        """Return the names of the witnesses that have not cosigned the note, and did not refuse its log."""
+        origin = note.text.partition("\n")[0]
+        names = (witness.verifier.name for witness in self._unsigned(note))
+        return [name for name in names if (name, origin) not in self._refused]
+
+    def _unsigned(self, note: Note) -> list[Witness]:
+        signed = {(line.name, line.key_id) for line in note.signatures}
+        return [one for one in self._witnesses if (one.verifier.name, one.verifier.key_id) not in signed]
 
     def _ask(
         self,
@@ -112,18 +132,21 @@ class Witnesses:
         checkpoint: Checkpoint,
         proof_from: Callable[[int], Sequence[bytes]],
     ) -> Sequence[Signature]:
-        name = witness.verifier.name
+        place = (witness.verifier.name, checkpoint.origin)
         for _ in range(2):  # a second time where it tells which size it holds
-            old = self._seen.get(name, 0)
+            old = self._seen.get(place, 0)
             body = write_request(old, proof_from(old), note)
             answer = self._client.post(f"{(witness.url or '').rstrip('/')}/add-checkpoint", content=body)
             if answer.status_code == 200:
-                self._seen[name] = checkpoint.size
+                self._seen[place] = checkpoint.size
+                self._refused.discard(place)
                 return read_cosignatures(answer.content, note, witness.verifier)
             if answer.status_code != 409:
+                if answer.status_code in (403, 404):
+                    self._refused.add(place)
                 break
             told = answer.text.strip()
             if not told.isascii() or not told.isdigit() or int(told) > checkpoint.size:
                 raise LogError(f"holds {told[:20]!r} leaves, the log has {checkpoint.size}")
-            self._seen[name] = int(told)
+            self._seen[place] = int(told)
         raise LogError(f"answered {answer.status_code}")

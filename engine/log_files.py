@@ -27,7 +27,7 @@ _NEW = ".new"
 
 
 class Signed(NamedTuple):
-    """The largest tree that was ever signed."""
+    """The largest tree of a shard that was ever signed."""
 
     origin: str
     size: int
@@ -37,9 +37,10 @@ class Signed(NamedTuple):
 class LogFiles:
     """Reads and writes them. What is written appears whole, and is on the disk when the call returns."""
 
-    def __init__(self, folder: Path, key_dir: Path, at_once: int = 8) -> None:
-        """Wait for up to so many files `at_once`."""
+    def __init__(self, folder: Path, key_dir: Path, at_once: int = 8, origin: str | None = None) -> None:
+        """Wait for up to so many files `at_once`; `origin` is the shard whose files these are, the newest for None."""
         self.folder = folder
+        self.origin = origin
         self._at_once = at_once
         self._signed = key_dir / SIGNED
         self._retired = key_dir / RETIRED
@@ -100,21 +101,33 @@ class LogFiles:
             folder.rmdir()
 
     def signed(self) -> Signed | None:
-        """Return what was signed last, None where nothing was. Raises LogRefused where that cannot be read."""
+        """Return what was signed last of this shard, None where nothing was. Raises LogRefused."""
+        return next((one for one in reversed(self.remembered()) if self.origin in (None, one.origin)), None)
+
+    def remembered(self) -> tuple[Signed, ...]:
+        """Return the largest tree that was signed of each shard, oldest first. Raises LogRefused."""
         data = _read(self._signed)
         if data is None:
-            return None
+            return ()
         try:
-            told = msgspec.json.decode(data, type=dict[str, str | int])
-            signed = Signed(str(told["origin"]), int(told["size"]), bytes.fromhex(str(told["root"])))
-        except (ValueError, KeyError) as error:
+            told = msgspec.json.decode(data, type=_SignedTree | list[_SignedTree])
+            trees = told if isinstance(told, list) else [told]
+            return tuple(Signed(one.origin, one.size, bytes.fromhex(one.root)) for one in trees)
+        except ValueError as error:
             raise LogRefused(f"{self._signed}: damaged; put it back from your copy") from error
-        return signed
 
     def put_signed(self, signed: Signed) -> None:
-        """Keep what is about to be signed."""
-        told = {"origin": signed.origin, "size": signed.size, "root": signed.root.hex()}
-        write_durably(self._signed, msgspec.json.encode(told) + b"\n", mode=0o600)
+        """Keep what is about to be signed. Raises LogRefused where a shard is to change that another one follows."""
+        known = list(self.remembered())
+        if known and known[-1].origin == signed.origin:
+            known.pop()
+        elif signed in known:
+            return
+        elif any(one.origin == signed.origin for one in known):
+            raise LogRefused(f"{signed.origin}: frozen, and was signed as another tree than this one")
+        told = [_SignedTree(one.origin, one.size, one.root.hex()) for one in (*known, signed)]
+        data = msgspec.json.encode(told if len(told) > 1 else told[0])
+        write_durably(self._signed, data + b"\n", mode=0o600)
 
     def retired(self) -> tuple[Retired, ...]:
         """Return the keys that signed before, the oldest first. Raises LogRefused where that cannot be read."""
@@ -131,6 +144,12 @@ class LogFiles:
         """Keep them."""
         told = [_RetiredKeys(one.size, one.day, tuple(key.vkey() for key in one.keys)) for one in retired]
         write_durably(self._retired, msgspec.json.encode(told) + b"\n", mode=0o600)
+
+
+class _SignedTree(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    origin: str
+    size: int
+    root: str
 
 
 class _RetiredKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,6 +28,9 @@ class LoggedKey:
         return cls(verifier.fingerprint, {"use": "log", "vkey": verifier.vkey()})
 
 
+_NOTHING: Mapping[str, Any] = {"keys": {}, "settings": None, "policy": None}
+
+
 class RecordStore(LeafStore, Protocol):
     """A LeafStore that also keeps what was told last."""
 
@@ -63,7 +66,7 @@ def record_rotation(
 ) -> None:
     """Append key.add for the keys that sign from now on, and key.retire for those that do no more."""
     with store.writing() as db:
-        told = json.loads(leaves.recorded(db) or canonical({"keys": {}, "settings": None, "policy": None}))
+        told = json.loads(leaves.recorded(db) or canonical(_NOTHING))
         keys = dict(told["keys"])
         makers: list[Maker] = []
         for key in new:
@@ -86,28 +89,55 @@ def record_state(
     now: datetime,
 ) -> None:
     """Append key.add, key.retire, config.change and policy.change for what differs from what was told last."""
-    hashed = {key.fingerprint.hex(): dict(key.says) for key in keys}
-    state = canonical({"keys": hashed, "settings": dict(settings), "policy": dict(policy)})
+    state = _state(keys, settings, policy)
     with store.writing() as db:
         before = leaves.recorded(db)
         if before == state:
             return
-        told = json.loads(before) if before else {"keys": {}, "settings": None, "policy": None}
-        makers: list[Maker] = []
-
-        def add(type: LeafType, fingerprint: str | None, data: Mapping[str, Any]) -> None:
-            key = bytes.fromhex(fingerprint) if fingerprint else None
-            makers.append(partial(leaf, type=type, at=now, key=key, data=data))
-
-        for fingerprint, says in hashed.items():
-            if told["keys"].get(fingerprint) != says:
-                add("key.add", fingerprint, says)
-        for fingerprint, says in told["keys"].items():
-            if fingerprint not in hashed:
-                add("key.retire", fingerprint, says)
-        if told["settings"] != dict(settings):
-            add("config.change", None, settings)
-        if told["policy"] is None or canonical(told["policy"]) != canonical(policy):
-            add("policy.change", None, policy)
-        leaves.append(db, makers)
+        leaves.append(db, _changes(json.loads(before) if before else _NOTHING, keys, settings, policy, now))
         leaves.record(db, state)
+
+
+def record_anew(
+    db: Any,
+    leaves: RecordStore,
+    keys: Sequence[LoggedKey],
+    settings: Mapping[str, str],
+    policy: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Append all that stands, within the caller's transaction: so a shard begins, to be read without the others."""
+    leaves.append(db, _changes(_NOTHING, keys, settings, policy, now))
+    leaves.record(db, _state(keys, settings, policy))
+
+
+def _state(keys: Sequence[LoggedKey], settings: Mapping[str, str], policy: Mapping[str, Any]) -> bytes:
+    hashed = {key.fingerprint.hex(): dict(key.says) for key in keys}
+    return canonical({"keys": hashed, "settings": dict(settings), "policy": dict(policy)})
+
+
+def _changes(
+    told: Mapping[str, Any],
+    keys: Sequence[LoggedKey],
+    settings: Mapping[str, str],
+    policy: Mapping[str, Any],
+    now: datetime,
+) -> list[Maker]:
+    makers: list[Maker] = []
+    hashed = {key.fingerprint.hex(): dict(key.says) for key in keys}
+
+    def add(type: LeafType, fingerprint: str | None, data: Mapping[str, Any]) -> None:
+        key = bytes.fromhex(fingerprint) if fingerprint else None
+        makers.append(partial(leaf, type=type, at=now, key=key, data=data))
+
+    for fingerprint, says in hashed.items():
+        if told["keys"].get(fingerprint) != says:
+            add("key.add", fingerprint, says)
+    for fingerprint, says in told["keys"].items():
+        if fingerprint not in hashed:
+            add("key.retire", fingerprint, says)
+    if told["settings"] != dict(settings):
+        add("config.change", None, settings)
+    if told["policy"] is None or canonical(told["policy"]) != canonical(policy):
+        add("policy.change", None, policy)
+    return makers

@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 from engine.errors import LogRefused
 from engine.log_audit import BATCH, published_checkpoint
 from engine.log_files import LogFiles
-from privacy.consent_log import LeafStore
+from engine.log_shards import RepairStore, Shards
+from privacy.consent_log import LeafReader
 from privacy.errors import LogError
 from privacy.log_policy import LogPolicy
 from privacy.tiles import ENTRIES, WIDTH, Tile, TileBuilder, unpack
 
 
-class RepairStore(LeafStore, Protocol):
-    """A LeafStore whose leaves can be put right."""
+def repair(leaves: RepairStore, shards: Shards, policy: LogPolicy) -> list[str]:
+    """Bring leaves and tiles back to what the published checkpoints sign; return what was done.
 
-    def put_back(self, leaves: Iterable[bytes]) -> int:
-        """Put the first leaves where they were signed to stand, in one step; return how many were not there."""
-
-
-def repair(leaves: RepairStore, files: LogFiles, policy: LogPolicy) -> list[str]:
-    """Bring leaves and tiles back to what the published checkpoint signs; return what was done.
-
-    Requires that nobody writes the log. Raises LogRefused where no copy of the entries gives the signed root.
+    Requires that nobody writes the log. Raises LogRefused where no copy of a shard's entries gives the signed root.
     """
-    published = published_checkpoint(files, policy)
-    if published is None:
-        raise LogRefused("there is no checkpoint to go by; put the log's folder back from your copy")
-    size, root = published.size, published.root
-    if _root(_stored(leaves, size)) != root:
-        if _root(_bundled(files, size)) != root:
-            raise LogRefused(
-                f"neither the store's leaves nor the entry tiles give the root that was signed at size {size}; "
-                "put the database or the log's folder back from a copy"
-            )
-        changed = leaves.put_back(_bundled(files, size))
-        done = [f"put {changed} leaves back into the store, from the entry tiles"] if changed else []
-    else:
-        done = []
+    done = []
+    for shard in shards.all():
+        files = shards.files(shard)
+        published = published_checkpoint(files, policy)
+        if published is None:
+            if shard.first:
+                continue  # a shard that just began, or whose files the writer writes anew
+            raise LogRefused("there is no checkpoint to go by; put the log's folder back from your copy")
+        size, root = published.size, published.root
+        if _root(_stored(shards.leaves(shard), size)) != root:
+            if _root(_bundled(files, size)) != root:
+                raise LogRefused(
+                    f"{shard.origin}: neither the store's leaves nor the entry tiles give the root that was signed at "
+                    f"size {size}; put the database or the log's folder back from a copy"
+                )
+            if changed := leaves.put_back(_bundled(files, size), shard.first):
+                done.append(f"put {changed} leaves back into the store, from the entry tiles")
+        if written := _rewrite(shards.leaves(shard), files, size):
+            done.append(f"wrote {written} tiles anew, from the store's leaves")
+    return done
+
+
+def _rewrite(leaves: LeafReader, files: LogFiles, size: int) -> int:
     builder, written = TileBuilder(), 0
     for leaf in _stored(leaves, size):
         written += _put_tiles(files, builder.append(leaf))
-    written += _put_tiles(files, builder.partial())
-    if written:
-        done.append(f"wrote {written} tiles anew, from the store's leaves")
-    return done
+    return written + _put_tiles(files, builder.partial())
 
 
 def _root(entries: Iterator[bytes]) -> bytes | None:
@@ -59,7 +58,7 @@ def _root(entries: Iterator[bytes]) -> bytes | None:
     return builder.root()
 
 
-def _stored(leaves: LeafStore, size: int) -> Iterator[bytes]:
+def _stored(leaves: LeafReader, size: int) -> Iterator[bytes]:
     for start in range(0, size, BATCH):
         yield from leaves.read(start, min(start + BATCH, size))
 

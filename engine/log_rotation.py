@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from engine.config import CONSENT_KEYS, Config
-from engine.consent_log import LOG_FOLDER, LogStore, log_signers, read_witnesses, signers_of
+from engine.consent_log import LogStore, log_signers, read_witnesses, shards_of, signers_of
 from engine.errors import LogRefused
 from engine.log_client import Witnesses
-from engine.log_files import LogFiles
 from engine.log_record import LoggedKey, record_rotation
 from engine.log_writer import LogWriter
 from privacy.checkpoint import Signer
@@ -45,14 +45,12 @@ def rotate(
     if origin is None:
         raise LogError("there is no consent log yet: it begins when the service first starts")
     leaves = store.leaves(random_bytes if config.log_profile == "public" else None)
-    files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
+    shards = shards_of(config, leaves, origin)
     keys = Keyring.open(config.key_dir, CONSENT_KEYS, random=_no_chance)
-    old = log_signers(keys, origin)
     witnesses = read_witnesses(config)
     writer = LogWriter(
-        leaves,
-        files,
-        old,
+        shards,
+        partial(log_signers, keys),
         now=now,
         monotonic=monotonic,
         alone=store.writer_lock(),
@@ -61,15 +59,22 @@ def rotate(
     try:
         if not writer.open():
             raise LogRefused(writer.fault or "a service writes the log: stop it first")
+        writer.end()  # of a shard that is over, which the service could not sign any more
+        if not writer.is_open:
+            raise LogRefused(writer.fault or "a shard that is over is not sound; run `tactful log fsck`")
+        shard = writer.shard
         following = Keyring.open(config.key_dir, _NEXT.values(), random=random_bytes)
-        new = signers_of(following.key(_NEXT["log"]), following.key(_NEXT["log-cosign"]), origin)
+        old = log_signers(keys, shard.origin)
+        new = signers_of(following.key(_NEXT["log"]), following.key(_NEXT["log-cosign"]), shard.origin)
         record_rotation(store, leaves, _logged(old), _logged(new), now())
         size = leaves.count()
         if config.log_profile == "public":  # nothing is told of how many entries the hour has
             size = leaves.close_hour(int(now().timestamp()) // 3600 + 1) or 0
-        writer.signers = (*old, *new)
+        size -= shard.first
+        writer.keys = lambda _: (*old, *new)
         writer.publish(size)
         retired = Retired(size, now().date(), tuple(signer.verifier for signer in old))
+        files = writer.files
         files.put_retired([*(one for one in files.retired() if one.keys != retired.keys), retired])
         for purpose, successor in _NEXT.items():
             adopt(config.key_dir, purpose, successor)

@@ -10,10 +10,10 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from engine.config import CONSENT_KEYS, Config
-from engine.consent_log import LOG_FOLDER, LogStore, log_signers, receipt
+from engine.consent_log import LogStore, log_signers, shards_of
 from engine.errors import LogRefused, NotFound
-from engine.log_audit import Audit, audit
-from engine.log_files import LOCK, LogFiles
+from engine.log_audit import Audit, audit_log
+from engine.log_files import LOCK
 from engine.log_repair import repair
 from engine.log_writer import Alone
 from privacy.errors import LogError
@@ -36,18 +36,18 @@ class Upkeep:
 
     def __init__(self, config: Config, store: UpkeepStore) -> None:
         self.leaves = store.leaves()
-        self.files = LogFiles(config.data_dir / LOG_FOLDER, config.key_dir)
+        self.shards = shards_of(config, self.leaves, store.setting("log_origin") or "")
+        self._files = self.shards.files(self.shards.all()[0])
         self._config = config
         self._store = store
 
     def policy(self) -> LogPolicy:
         """Return the log's own keys as a policy without witnesses. Raises KeyringError, LogError."""
-        origin = self._store.setting("log_origin")
-        if origin is None:
+        if not self.shards.log:
             raise LogError("there is no consent log yet: it begins when the service first starts")
         keys = Keyring.open(self._config.key_dir, CONSENT_KEYS, random=_no_chance)
-        signing = tuple(signer.verifier for signer in log_signers(keys, origin))
-        return LogPolicy(signing, {}, {}, retired=self.files.retired())
+        signing = tuple(signer.verifier for signer in log_signers(keys, self.shards.log))
+        return LogPolicy(signing, {}, {}, retired=self._files.retired())
 
     def use_proof(self, token_id: str, nonce: str) -> UseProof:
         """Prove that a use was told of. Raises NotFound where it was not, or no checkpoint covers it yet."""
@@ -59,7 +59,7 @@ class Upkeep:
                 "no use of this token under this nonce was told to the log, or it was too long ago"
             )
         seq, receipts = found
-        proof = receipt(self.files, seq)
+        proof = self.shards.receipt(seq)
         if proof is None:
             raise NotFound(f"entry {seq}: no published checkpoint covers it yet")
         leaf = self.leaves.read(seq, seq + 1)[0].decode()
@@ -67,13 +67,13 @@ class Upkeep:
 
     def audit(self) -> Audit:
         """Recompute the log from all its entries."""
-        return audit(self.leaves, self.files, self.policy())
+        return audit_log(self.shards, self.policy())
 
     def repair(self) -> list[str]:
         """Put the log right; return what was done. Raises LogRefused where the service runs, or no copy is sound."""
         try:
-            with FileLock(self.files.folder / LOCK, blocking=False), _alone(self._store.writer_lock()):
-                return repair(self.leaves, self.files, self.policy())
+            with FileLock(self._files.folder / LOCK, blocking=False), _alone(self._store.writer_lock()):
+                return repair(self.leaves, self.shards, self.policy())
         except Timeout:
             raise LogRefused("a service writes the log: stop it first") from None
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
 from engine.log_files import write_durably
-from privacy.checkpoint import Signer, Verifier
+from privacy.checkpoint import Signer
 from privacy.keyring import Keyring
-from privacy.log_policy import LogPolicy
 from privacy.witness import origin_hash
 
 KEY = "witness"  # the purpose of its key
@@ -43,10 +42,11 @@ class WitnessFiles:
             write_durably(path, note)
             return True
 
-
-def watched(policy: LogPolicy) -> Mapping[str, Sequence[Verifier]]:
-    """Return the keys of each log of a policy by its origin."""
-    return {key.name: policy.keys_of(key.name) for key in policy.logs}
+    def origins(self) -> Iterator[str]:
+        """Yield the logs of which a note was cosigned."""
+        for path in sorted(self._folder.iterdir()):
+            if not path.suffix:
+                yield path.read_bytes().partition(b"\n")[0].decode()
 
 
 def witness_signer(name: str, keys: Keyring) -> Signer:

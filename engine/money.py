@@ -86,6 +86,9 @@ class MoneyStore(Protocol):
         A campaign without caps is not bounded and is left out.
         """
 
+    def sweep(self, now: datetime) -> dict[str, int]:
+        """Delete what was held or leased until now at the latest; return how many of each."""
+
     def billed(self, campaign: str, first: int, last: int) -> Booked:
         """Return what was billed and refunded on the billing days from `first` to `last`."""
 

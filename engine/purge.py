@@ -22,6 +22,7 @@ def purge(config: Config, rights: Rights, now: datetime, copies: Path | None = N
     gone = rights.store.purge(now, pages_before=now - timedelta(days=config.page_days))
     rights.weeks.tend({}, {}, now)
     gone |= rights.consents.purge()
+    gone |= rights.store.money().sweep(now)
     gone |= purge_events(rights.store.events(), rights.store.money(), now)
     if copies is not None:
         gone["copies of subject keys"] = _purge_copies(copies, now)

@@ -100,6 +100,7 @@ class Snapshot:
     floors: bool  # whether any row asks a floor
     caps: Mapping[str, int]  # frequency caps, by campaign
     separates: bool  # whether any campaign keeps competitors off its pages
+    naming: tuple[int, ...]  # masks of two things or more that some creative's own copy names
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[
         SoftFacet, Vector
@@ -148,12 +149,6 @@ class Snapshot:
         data = self.records[self.offsets[row] : self.offsets[row + 1]].tobytes()
         at = data.index(b"\n")
         return Record(data[at + 1 :], data[:at].decode())
-
-    @property
-    def naming(self) -> tuple[int, ...]:
-        """Return the masks of two things or more that some creative's own copy names."""
-        names = self.bitmaps.names
-        return tuple(int(name.partition(":")[2]) for name in names if name.startswith("names:"))
 
     @property
     def mixes(self) -> bool:
@@ -261,6 +256,7 @@ def open_snapshot(folder: Path, *, verify: bool = True) -> Snapshot:
         floors=bool(np.any(columns["floor"])),
         owners=_owners(manifest.domains),
         separates=any(c.separation for c in manifest.campaigns),
+        naming=tuple(int(name.partition(":")[2]) for name in bitmaps.names if name.startswith("names:")),
         caps={c.id: c.frequency_cap for c in manifest.campaigns if c.frequency_cap is not None},
         advertisers=np.array([c.advertiser for c in manifest.campaigns], np.int32),
         **columns,

@@ -24,6 +24,8 @@ LeafType = Literal[
     "config.change",
     "dp.release",
     "decision.batch",
+    "log.begin",
+    "log.freeze",
 ]
 LEAF_TYPES: frozenset[str] = frozenset(get_args(LeafType))
 SEALED = "sealed"
@@ -41,20 +43,24 @@ _HASH_BYTES = 32
 Maker = Callable[[int], bytes]
 
 
-class LeafStore(Protocol):
-    """Where leaves are kept, numbered from 0 without a gap. A leaf that stands is never changed or deleted."""
-
-    def append(self, db: Any, makers: Sequence[Maker]) -> list[int]:
-        """Append within the caller's transaction on `db`, so that a leaf and what it tells of come true together.
-
-        Each maker is called with the index that its leaf gets; the indexes are returned.
-        """
+class LeafReader(Protocol):
+    """Leaves that stand, numbered from 0 without a gap."""
 
     def count(self) -> int:
         """Return the number of leaves that are committed."""
 
     def read(self, start: int, stop: int) -> list[bytes]:
         """Return the leaves from `start` to before `stop`, fewer where the log ends."""
+
+
+class LeafStore(LeafReader, Protocol):
+    """Where leaves are kept. A leaf that stands is never changed or deleted."""
+
+    def append(self, db: Any, makers: Sequence[Maker]) -> list[int]:
+        """Append within the caller's transaction on `db`, so that a leaf and what it tells of come true together.
+
+        Each maker is called with the index that its leaf gets; the indexes are returned.
+        """
 
 
 def leaf(

@@ -2,25 +2,30 @@
 
 Keys that a log has retired stand in lines that other readers take for comments, `#retired SIZE DATE VKEY`: their
 signatures still hold under trees of at most SIZE entries, which were signed before DATE was over, and under no other.
+
+A log that is named stands for all its yearly shards (`privacy.log_shards`), which have its keys under names of their
+own; other readers need a line for the shard that they read.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from privacy.checkpoint import (
     ED25519,
     ED25519_COSIGNATURE,
     ML_DSA_44,
+    Checkpoint,
     Note,
     Verifier,
     read_checkpoint,
     verify_note,
 )
 from privacy.errors import LogError
+from privacy.log_shards import year_in
 
 NONE = "none"
 
@@ -64,8 +69,36 @@ class LogPolicy:
     retired: tuple[Retired, ...] = ()
 
     def keys_of(self, origin: str) -> tuple[Verifier, ...]:
-        """Return the keys of a log."""
-        return tuple(key for key in self.logs if key.name == origin)
+        """Return the keys of a log, or of a shard of one, under its name."""
+        named = tuple(key for key in self.logs if key.name == origin)
+        return named or tuple(
+            Verifier(origin, key.algorithm, key.public)
+            for key in self.logs
+            if year_in(key.name, origin) is not None
+        )
+
+    def log_of(self, origin: str) -> str | None:
+        """Return the log that the policy lists and that this is, or is a shard of; None where there is none."""
+        names = {key.name for key in self.logs}
+        if origin in names:
+            return origin
+        return next((name for name in sorted(names) if year_in(name, origin) is not None), None)
+
+    def of_shard(self, origin: str) -> LogPolicy:
+        """Return what this says of one shard, under its own name, as other readers of policies need it.
+
+        Its keys are those that sign its end: the first that were not retired in it, or before. Raises LogError.
+        """
+        log = self.log_of(origin)
+        if log is None:
+            raise LogError(f"policy: got {origin!r}, which is no shard of its logs")
+        year = year_in(log, origin) or 0
+        retired_in = [year_in(log, one.keys[0].name) or 0 for one in self.retired]
+        later = [one.keys for one, when in zip(self.retired, retired_in, strict=True) if when > year]
+        signing = later[0] if later else self.keys_of(origin)
+        keys = tuple(Verifier(origin, key.algorithm, key.public) for key in signing)
+        within = (one for one, when in zip(self.retired, retired_in, strict=True) if when == year)
+        return replace(self, logs=keys, retired=tuple(within))
 
     def verify(self, note: Note) -> dict[Verifier, int | None]:
         """Return who signed a checkpoint, with the second that each cosignature states.
@@ -78,8 +111,8 @@ class LogPolicy:
         keys = self.keys_of(checkpoint.origin)
         if not keys:
             raise LogError("checkpoint: its origin is no log of this policy")
-        before = [one.keys for one in self.retired if checkpoint.size <= one.size]
-        known = {key for one in (keys, *before) for key in one}
+        before = self._retired_by(checkpoint)
+        known = self.signing(checkpoint)
         signed = verify_note(note, (*known, *(witness.verifier for witness in self.witnesses.values())))
         if not any(all(key in signed for key in one) for one in (keys, *before)):
             missing = next(key for key in keys if key not in signed)
@@ -87,6 +120,26 @@ class LogPolicy:
         if not self._witnessed(self.quorum, signed):
             raise LogError(f"checkpoint: not cosigned by the quorum {self.quorum!r}")
         return signed
+
+    def signing(self, checkpoint: Checkpoint) -> frozenset[Verifier]:
+        """Return the keys of a log whose signatures under this tree count, retired ones among them."""
+        generations = (self.keys_of(checkpoint.origin), *self._retired_by(checkpoint))
+        return frozenset(key for one in generations for key in one)
+
+    def _retired_by(self, checkpoint: Checkpoint) -> list[tuple[Verifier, ...]]:
+        """Return the keys that were retired under a tree as far along the log as this one, or further."""
+        log = self.log_of(checkpoint.origin)
+        if log is None:
+            return []
+        place = (year_in(log, checkpoint.origin) or 0, checkpoint.size)
+        found = []
+        for one in self.retired:
+            year = year_in(log, one.keys[0].name)
+            if year is not None and place <= (year, one.size):
+                found.append(
+                    tuple(Verifier(checkpoint.origin, key.algorithm, key.public) for key in one.keys)
+                )
+        return found
 
     def text(self) -> str:
         """Write it as a policy file."""
@@ -161,7 +214,8 @@ def read_policy(text: str) -> LogPolicy:
     if quorum is None:
         raise LogError("policy: got no line 'quorum', expected one")
     for number, keys in enumerate(retired.values()):
-        if {key.name for key in keys} - {key.name for key in logs} or len({key.name for key in keys}) > 1:
+        names = {key.name for key in keys}
+        if len(names) > 1 or not any(year_in(key.name, name) is not None for key in logs for name in names):
             raise LogError(f"policy: got retired keys (group {number + 1}) of another log than the policy's")
     return LogPolicy(
         tuple(logs),

@@ -16,12 +16,15 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from privacy.canonical import canonical
 from privacy.checkpoint import Checkpoint
 from privacy.consent import IN_FORCE, TCF_PURPOSE, Purpose
 from privacy.consent_log import SEALED, LeafType, is_canonical
 from privacy.erasure import commitment
 from privacy.errors import ErasureError, LogError
 from privacy.log_policy import LogPolicy
+from privacy.log_shards import commitment as commitment_to
+from privacy.log_shards import next_of
 from privacy.records import Event, Opening, decode
 from privacy.tlog_proof import read_proof, verify_proof
 
@@ -42,7 +45,7 @@ _STATE_OF: Mapping[str, LeafType] = {
     "ConsentWithdrawn": "consent.withdraw",
     "ConsentExpired": "consent.expire",
 }
-_CONTEXT = frozenset({"key.add", "key.retire", "policy.change", "config.change"})
+_CONTEXT = frozenset({"key.add", "key.retire", "policy.change", "config.change", "log.begin", "log.freeze"})
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +64,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Bundle(Struct, frozen=True, forbid_unknown_fields=True):
-    """The evidence: every recorded change of one consent, opened; and what the log says of keys and policy."""
+    """The evidence: every recorded change of one consent, opened; and what the log says of keys, policy and shards."""
 
     format: Literal["tactful-evidence-v1"]
     question: Question
@@ -95,10 +98,20 @@ class Judgement:
 class _Told:
     """A proved leaf."""
 
-    index: int
+    index: int  # through all shards
+    place: int  # in its shard
+    shard: str
     type: str
     hour: int
     fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the proofs show of the log."""
+
+    trees: dict[tuple[str, int], bytes]  # (shard, size) → root
+    starts: dict[str, int]  # shard → number of its first entry
 
 
 def read_bundle(data: bytes) -> Bundle:
@@ -118,12 +131,13 @@ def judge(bundle: Bundle, policy: LogPolicy) -> Judgement:
     """
     question = bundle.question
     at = _moment(question.at, "question.at")
-    trees: dict[tuple[str, int], bytes] = {}
-    told = [_entry(entry, policy, trees) for entry in bundle.log]
-    events = [_event(opening, policy, trees) for opening in bundle.events]
+    seen = _Seen({}, {})
+    told = [_entry(entry, policy, seen) for entry in bundle.log]
+    events = [_event(opening, policy, seen) for opening in bundle.events]
+    _check_chain(told, seen)
     events.sort(key=lambda pair: pair[0].index)
     records = {event.record for _, event in events}
-    rests_on = [f"{name} at {size} entries, signed as the policy asks" for name, size in sorted(trees)]
+    rests_on = [f"{name} at {size} entries, signed as the policy asks" for name, size in sorted(seen.trees)]
 
     def no(why: str) -> Judgement:
         return Judgement(False, why, tuple(rests_on))
@@ -157,20 +171,20 @@ def judge(bundle: Bundle, policy: LogPolicy) -> Judgement:
     )
 
 
-def _entry(entry: Entry, policy: LogPolicy, trees: dict[tuple[str, int], bytes]) -> _Told:
-    told = _proved(entry.leaf, entry.proof, policy, trees)
+def _entry(entry: Entry, policy: LogPolicy, seen: _Seen) -> _Told:
+    told = _proved(entry.leaf, entry.proof, policy, seen)
     if told.type not in _CONTEXT:
         raise LogError(
-            f"entry {told.index}: got a {told.type} beside the events, expected keys, policy or settings"
+            f"entry {told.index}: got a {told.type} beside the events, expected keys, policy, settings or shards"
         )
     return told
 
 
-def _event(opening: Opening, policy: LogPolicy, trees: dict[tuple[str, int], bytes]) -> tuple[_Told, Event]:
+def _event(opening: Opening, policy: LogPolicy, seen: _Seen) -> tuple[_Told, Event]:
     where = f"event {opening.index}"
     if opening.proof is None:
         raise LogError(f"{where}: has no proof")
-    told = _proved(opening.leaf, opening.proof, policy, trees)
+    told = _proved(opening.leaf, opening.proof, policy, seen)
     if told.index != opening.index:
         raise LogError(f"{where}: got the proof of entry {told.index}")
     try:
@@ -189,24 +203,70 @@ def _event(opening: Opening, policy: LogPolicy, trees: dict[tuple[str, int], byt
     return told, event
 
 
-def _proved(leaf: str, proof: str, policy: LogPolicy, trees: dict[tuple[str, int], bytes]) -> _Told:
+def _proved(leaf: str, proof: str, policy: LogPolicy, seen: _Seen) -> _Told:
     read = read_proof(proof.encode())
     tree: Checkpoint = verify_proof(read, leaf.encode(), policy)
-    if trees.setdefault((tree.origin, tree.size), tree.root) != tree.root:
+    if seen.trees.setdefault((tree.origin, tree.size), tree.root) != tree.root:
         raise LogError(
             f"{tree.origin}: two trees of {tree.size} entries are signed: the log shows different views"
         )
-    if len({origin for origin, _ in trees}) > 1:
+    if len({policy.log_of(origin) for origin, _ in seen.trees}) > 1:
         raise LogError("the proofs are of different logs")
     try:
         fields = json.loads(leaf)
-        told = _Told(read.index, fields["type"], fields["t"], fields)
-        sound = is_canonical(leaf.encode(), fields) and fields["seq"] == read.index and type(told.hour) is int
+        told = _Told(fields["seq"], read.index, tree.origin, fields["type"], fields["t"], fields)
+        sound = is_canonical(leaf.encode(), fields) and type(told.hour) is type(told.index) is int
+        before = told.index - told.place
+        sound = sound and seen.starts.setdefault(tree.origin, before) == before >= 0
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise LogError(f"entry {read.index}: got no leaf of a consent log") from error
     if not sound:
         raise LogError(f"entry {read.index}: is not canonical, or does not know its place")
     return told
+
+
+def _check_chain(told: Sequence[_Told], seen: _Seen) -> None:
+    """Check that the shards of which there are proofs are one chain, from the first entry on. Raises LogError."""
+    follows: dict[str, str] = {}  # shard → the one that it says to come after
+    named = {one.shard: next_of(canonical(one.fields)) for one in told if one.type == "log.freeze"}
+    for one in told:
+        if one.type == "log.begin":
+            end = _end_before(one)
+            if one.place or named.get(end.origin) != one.shard:
+                raise LogError(
+                    f"{one.shard}: entry {one.index} begins a shard that none before names as the next"
+                )
+            follows[one.shard] = end.origin
+            if seen.starts.get(end.origin, -1) + end.size != seen.starts[one.shard]:
+                raise LogError(f"{one.shard}: begins elsewhere than {end.origin} ended, or that is left out")
+            _check_end(end, seen)
+        elif one.type == "log.freeze" and any(
+            size > one.place + 1 for origin, size in seen.trees if origin == one.shard
+        ):
+            raise LogError(f"{one.shard}: was opened again: entries stand after the one that ended it")
+    for origin, start in seen.starts.items():
+        if start and origin not in follows:
+            raise LogError(f"{origin}: does not know its place: it begins no log, and after no other one")
+
+
+def _check_end(end: Checkpoint, seen: _Seen) -> None:
+    for (origin, size), root in seen.trees.items():
+        if origin == end.origin and (size > end.size or (size == end.size and root != end.root)):
+            raise LogError(
+                f"{origin}: a tree of {size} entries is signed, which is not how the next shard has it end"
+            )
+
+
+def _end_before(begin: _Told) -> Checkpoint:
+    """Return how the shard before ended, as a shard's first entry has it. Raises LogError."""
+    try:
+        told = begin.fields["data"]["after"]
+        end = Checkpoint(str(told["origin"]), int(told["size"]), bytes.fromhex(told["root"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise LogError(f"entry {begin.index}: tells of no shard before") from error
+    if canonical(commitment_to(end)) != canonical(told):
+        raise LogError(f"entry {begin.index}: commits to another checkpoint than it tells of")
+    return end
 
 
 def _keys_missing(told: Sequence[_Told], policy: LogPolicy, at: datetime) -> str | None:

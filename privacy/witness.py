@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,8 @@ from privacy.checkpoint import (
     verify_note,
 )
 from privacy.errors import LogError
+from privacy.log_policy import LogPolicy
+from privacy.log_shards import year_in
 from privacy.merkle import EMPTY_ROOT, HASH_BYTES, verify_consistency
 
 MOST_PROOF_LINES = 63
@@ -41,6 +43,9 @@ class WitnessStore(Protocol):
     def exchange(self, origin: str, held: bytes | None, note: bytes) -> bool:
         """Put `note` in the place of `held`, durably, unless something else stands there by now; one atomic step."""
 
+    def origins(self) -> Iterable[str]:
+        """Yield the logs of which there is a note."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -51,17 +56,18 @@ class Answer:
     media: str = TEXT_MEDIA
 
 
-def add_checkpoint(
-    body: bytes, logs: Mapping[str, Sequence[Verifier]], signer: Signer, store: WitnessStore, now: int
-) -> Answer:
-    """Answer a request to cosign a checkpoint, at a POSIX second. `logs` gives the trusted keys by origin."""
+def add_checkpoint(body: bytes, logs: LogPolicy, signer: Signer, store: WitnessStore, now: int) -> Answer:
+    """Answer a request to cosign a checkpoint, at a POSIX second. `logs` names the logs that are watched.
+
+    A shard of one is watched with it, and grows no more once a later one was cosigned.
+    """
     try:
         old, proof, note = read_request(body)
         checkpoint = read_checkpoint(note.text)
     except LogError as error:
         return Answer(400, f"{error}\n".encode())
-    keys = logs.get(checkpoint.origin)
-    if keys is None:
+    keys = logs.signing(checkpoint)
+    if not keys:
         return Answer(404, b"origin: no log that is watched here\n")
     try:
         signed = verify_note(note, keys)
@@ -74,6 +80,8 @@ def add_checkpoint(
     size = before.size if before else 0
     if old != size:
         return Answer(409, f"{size}\n".encode(), SIZE_MEDIA)
+    if (before is None or checkpoint.size > size) and _is_over(checkpoint.origin, logs, store):
+        return Answer(404, b"origin: this shard is over: a later one was cosigned, and it grows no more\n")
     try:
         _check_growth(before, checkpoint, proof)
     except LogError as error:
@@ -86,6 +94,14 @@ def add_checkpoint(
         size = read_checkpoint(read_note(latest).text).size if latest else 0
         return Answer(409, f"{size}\n".encode(), SIZE_MEDIA)
     return Answer(200, cosignature.line().encode())
+
+
+def _is_over(origin: str, logs: LogPolicy, store: WitnessStore) -> bool:
+    log = logs.log_of(origin)
+    if log is None:
+        return False
+    year = year_in(log, origin) or 0
+    return any((year_in(log, other) or 0) > year for other in store.origins())
 
 
 def _check_growth(before: Checkpoint | None, checkpoint: Checkpoint, proof: Sequence[bytes]) -> None:

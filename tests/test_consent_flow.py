@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -108,6 +109,57 @@ def test_a_nonce_that_one_worker_saw_is_used_up_in_the_other(workers: tuple[Work
     said = {"consent": {"token": given["token"], "nonce": "f" * 32}, "signals": SIGNALS}
     assert first.decide(**said)["privacy"]["basis"] == "consent"
     assert second.decide(**said)["privacy"]["basis"] == "context"
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ({"token": 7}, "malformed"),
+        ({"token": ["a.b.c"]}, "malformed"),
+        ({"token": True}, "malformed"),
+        ({"nonce": 7}, "nonce"),
+        ({"nonce": {}}, "nonce"),
+        ({"tcf": 7}, "tcf"),
+        ({"gpp": [7]}, "gpp"),
+        ({"gpp_sid": "7"}, "gpp"),
+        ({"gpp_sid": ["7"]}, "gpp"),
+        ({"gpp_sid": [True]}, "gpp"),
+        ({"gpp_sid": [7] * 101}, "gpp"),
+    ],
+)
+def test_a_value_of_another_type_in_a_consent_is_as_none_and_counted(
+    workers: tuple[Worker, Worker, str], damage: dict[str, Any], reason: str
+) -> None:
+    first, _, key = workers
+    given = first.post("/v1/consents", GRANT, key).json
+    counted = re.compile(rf'^consent_denied_total{{reason="{reason}.*"}} (.*)$', re.MULTILINE)
+
+    def count() -> float:
+        metrics = first.client.get("/metrics", headers={"Authorization": f"Bearer {operator}"}).text
+        return sum(map(float, counted.findall(metrics)))
+
+    operator = create_key(first.services.store, "operator", None, "test", NOW, secrets.token_bytes)
+    first.services.refresh()
+    before = count()
+    sound = {"token": given["token"], "nonce": secrets.token_hex(16)}
+    told = first.decide(consent=sound | damage, signals=SIGNALS)
+    bare = first.decide()
+    assert told["privacy"] == bare["privacy"]
+    assert [one["placement"] for one in told["decisions"]] == [one["placement"] for one in bare["decisions"]]
+    assert count() == before + 1
+    assert (
+        first.decide(consent=sound, signals=SIGNALS)["privacy"]["basis"] == "consent"
+    )  # nothing was used up
+
+
+@pytest.mark.parametrize("said", ["a.b.c", 7, [], {"tokn": "a.b.c"}])
+def test_a_consent_of_another_shape_is_the_caller_s_mistake_and_told(
+    workers: tuple[Worker, Worker, str], said: Any
+) -> None:
+    body = json.loads(requests()[0].body) | {"consent": said}
+    answer = workers[0].post("/v1/decisions", body)
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["field"].startswith("consent")
 
 
 @pytest.mark.parametrize("end", ["/v1/subject/erase", "/v1/consents/withdraw"])

@@ -194,7 +194,7 @@ def test_an_umbrella_is_for_rain_alone(visit: Visit):
 
 def test_a_war_report_raises_its_flag_and_keeps_sellers_away(visit: Visit):
     page = visit.open(WAR)
-    assert "war and conflict" in page.locator(".flags").inner_text()
+    assert "death, injury and war" in page.locator(".flags").inner_text()
     away = page.locator(".names").all_text_contents()
     shown = page.locator(".ad-who").all_text_contents()
     assert away and not any(name in away[0].split(" · ") for name in shown)

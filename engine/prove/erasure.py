@@ -285,4 +285,5 @@ def copied(config: Config, folder: Path) -> Config:
             if path.exists():
                 shutil.copy(path, keys / path.name)
     # Subjects' keys stay where they are: the proof brings readers of its own.
-    return replace(config, store=None, data_dir=data, key_dir=keys)
+    # Nor does a witness see what the copy signs: it would hold it against the log.
+    return replace(config, store=None, data_dir=data, key_dir=keys, log_witnesses=None)

@@ -2,8 +2,8 @@
 
 On copies of the deployment's log, under its own settings: recompute it from all entries, let it grow under an
 injected clock, and verify what it then publishes from outside, as an auditor would: growth that only appends,
-freshness, and a receipt for entries old and new. How much these watchers see is itself measured: by faults
-planted in a log made for it, each of which one of them has to find.
+freshness, and a receipt for entries old and new, in every yearly shard. How much these watchers see is itself
+measured: by faults planted in logs made for it, one shard or three, each of which one of them has to find.
 """
 
 from __future__ import annotations
@@ -22,23 +22,27 @@ from typing import Any
 
 from engine.backup import copy_store_of
 from engine.config import CONSENT_KEYS, Config
-from engine.consent_log import LOG_FOLDER, ConsentLog, receipt
+from engine.consent_log import LOG_FOLDER, ConsentLog
 from engine.errors import EngineError
-from engine.log_audit import audit, follow
+from engine.log_audit import audit_log
 from engine.log_client import FolderSource
-from engine.log_files import CHECKPOINT, RETIRED, SIGNED, Signed
+from engine.log_files import CHECKPOINT, RETIRED, SIGNED, LogFiles
+from engine.log_follow import follow
 from engine.store import SqliteStore, tamper_sqlite
-from privacy.checkpoint import Checkpoint, Note, read_checkpoint, read_note, sign_note
+from privacy.checkpoint import Checkpoint, read_checkpoint, read_note, sign_note
 from privacy.consent_log import leaf
 from privacy.errors import LogError
 from privacy.keyring import Keyring
+from privacy.log_shards import Shard
 from privacy.merkle import consistency_proof
-from privacy.tiles import tile_nodes
-from privacy.tlog_proof import Proof, read_proof, verify_proof
+from privacy.tiles import TileBuilder, tile_nodes
+from privacy.tlog_proof import read_proof, verify_proof
 from privacy.witness import add_checkpoint, write_request
 
+Plant = Callable[["Watched"], None]  # a fault that is put into a log
+
 STALE_S = 3700  # a public log is signed by the hour
-_START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
+START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
 _GROWN = 300  # entries that are appended: tiles fill
 _RECEIPTS = 20
 
@@ -74,30 +78,36 @@ class Verdict:
         yield json.dumps(self.plain(), ensure_ascii=False)
 
 
-def prove_log(config: Config, now: datetime, planted: bool = True) -> Verdict:
-    """Prove it of this deployment's log, or of a fresh one where it has none; with `planted`, measure the proof."""
+def prove_log(
+    config: Config, now: datetime, measure: Callable[[Path], Mapping[str, bool]] | None = None
+) -> Verdict:
+    """Prove it of this deployment's log, or of a fresh one where it has none; `measure` says what the proof finds."""
     with tempfile.TemporaryDirectory(prefix="tactful-proof-") as name:
         folder = Path(name)
         _copy(config, folder)
-        verdict = _sound(replace(config, store=None, data_dir=folder / "data", key_dir=folder / "keys"), now)
-        if not planted:
-            return verdict
-        return replace(verdict, planted=score(folder / "planted"))
+        twin = replace(
+            config, store=None, data_dir=folder / "data", key_dir=folder / "keys", log_witnesses=None
+        )
+        verdict = _sound(twin, now)  # no witness sees what the copy signs: it would hold it against the log
+        return verdict if measure is None else replace(verdict, planted=measure(folder / "planted"))
 
 
-def score(folder: Path) -> dict[str, bool]:
+def score(folder: Path, planted: Mapping[str, Plant], years: Sequence[int] = ()) -> dict[str, bool]:
     """Plant each fault in a log of its own, below the folder; tell of each whether it was found.
 
-    Raises EngineError where the watchers find fault with a log in which none was planted.
+    The log gets another shard in each of the `years`. Raises EngineError where the watchers find fault with one in
+    which nothing was planted.
     """
     made = Watched(folder / "sound")
     made.grow()
+    for year in years:
+        made.turn(year)
     alarms = made.alarms()
     made.close()
     if alarms:
         raise EngineError(f"the watchers find fault with a sound log: {alarms[0]}")
     found = {}
-    for number, (name, plant) in enumerate(PLANTED.items()):
+    for number, (name, plant) in enumerate(planted.items()):
         shutil.copytree(folder / "sound", folder / str(number))
         watched = made.moved_to(folder / str(number))
         plant(watched)
@@ -113,12 +123,16 @@ def _copy(config: Config, folder: Path) -> None:
     (data / LOG_FOLDER).mkdir(parents=True)
     keys.mkdir(mode=0o700)
     log = config.data_dir / LOG_FOLDER
-    with suppress(FileNotFoundError):
-        shutil.copy2(log / CHECKPOINT, data / LOG_FOLDER / CHECKPOINT)
+    for checkpoint in sorted((*log.glob(CHECKPOINT), *log.glob(f"[0-9]*/{CHECKPOINT}"))):
+        target = data / LOG_FOLDER / checkpoint.relative_to(log)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy2(checkpoint, target)
     for name in ("keys.txt", SIGNED, RETIRED, *(f"{purpose}.key" for purpose in CONSENT_KEYS)):
         with suppress(FileNotFoundError):
             shutil.copy2(config.key_dir / name, keys / name)
-    for path in sorted((log / "tile").rglob("*")) if log.is_dir() else ():
+    for path in sorted(
+        path for tiles in (log / "tile", *log.glob("[0-9]*/tile")) for path in tiles.rglob("*")
+    ):
         target = data / LOG_FOLDER / path.relative_to(log)
         with suppress(FileNotFoundError):  # a partial tile whose full one has come
             if path.is_file():
@@ -139,7 +153,8 @@ def _sound(config: Config, now: datetime) -> Verdict:
         if fault := log.log.fault():
             return Verdict(entries, 0, (fault,))
         log.grow()
-        count = read_checkpoint(read_note(log.files.checkpoint() or b"").text).size
+        published = read_checkpoint(read_note(log.files.checkpoint() or b"").text)
+        count = log.log.shards.newest().first + published.size
         chosen = sorted({*range(min(3, count)), count - 1, *log.choose(count, _RECEIPTS)})
         log.keep_receipts(chosen)
         return Verdict(entries, len(chosen), tuple(log.alarms()))
@@ -153,7 +168,7 @@ class Watched:
     def __init__(self, folder: Path, seed: int = 11) -> None:
         """Make a fresh one."""
         config = Config(data_dir=folder / "data", key_dir=folder / "keys", public_url="https://ads.example")
-        self._open(config, _START, random.Random(seed).randbytes)  # noqa: S311 - it keeps no secret
+        self._open(config, START, random.Random(seed).randbytes)  # noqa: S311 - it keeps no secret
 
     @classmethod
     def over(cls, config: Config, now: datetime, chance: Callable[[int], bytes]) -> Watched:
@@ -182,7 +197,12 @@ class Watched:
         if self.log.writer is None:
             raise EngineError("the log has no keys")
         self.writer = self.log.writer
-        self.leaves, self.files, self.policy = self.log.leaves, self.log.files, self.writer.policy
+        self.leaves, self.shards, self.policy = self.log.leaves, self.log.shards, self.writer.policy
+
+    @property
+    def files(self) -> LogFiles:
+        """Return the files of the newest shard."""
+        return self.log.files
 
     def moved_to(self, folder: Path) -> Watched:
         """Open a copy of the log's folder, with what was seen of it."""
@@ -217,27 +237,39 @@ class Watched:
             self.see()
             self.keep_receipts([0, 1, 255, 256, 299])
 
+    def turn(self, year: int) -> None:
+        """Let a year pass, or several; then grow."""
+        self.now = datetime(year, 1, 1, 0, 5, tzinfo=UTC)
+        self.log.step()
+        self.see()
+        self.append(_GROWN)
+        self.step()
+        self.see()
+        first = self.shards.newest().first
+        self.keep_receipts([0, 299, first - 1, first, first + 200])
+
     def see(self) -> None:
-        """Let auditors and a witness remember the checkpoint."""
-        data = self.files.checkpoint()
-        if data is not None:
-            self.looks.append(data)
+        """Let auditors and a witness remember the checkpoints."""
+        for shard in self.shards.all():
+            data = self.shards.files(shard).checkpoint()
+            if data is not None and data not in self.looks:
+                self.looks.append(data)
 
     def keep_receipts(self, indexes: Sequence[int]) -> None:
         """Give out receipts."""
         for index in indexes:
-            proof = receipt(self.files, index)
+            proof = self.shards.receipt(index)
             if proof is not None:
                 self.receipts.append((proof.encode(), self.leaves.read(index, index + 1)[0]))
 
     def audit(self) -> list[str]:
         """Recompute everything; return what is wrong."""
-        return audit(self.leaves, self.files, self.policy).faults
+        return audit_log(self.shards, self.policy).faults
 
     def alarms(self) -> list[str]:
         """Return what operator, auditor, witness and holders of receipts find fault with."""
         found = [f"fsck: {fault}" for fault in self.audit()]
-        source, now = FolderSource(self.files.folder), int(self.now.timestamp())
+        source, now = FolderSource(self.writer.folder), int(self.now.timestamp())
         for seen in self.looks:
             try:
                 follow(source, self.policy, seen, now, STALE_S)
@@ -252,40 +284,66 @@ class Watched:
         return found
 
     def _witnessed(self) -> Iterator[str]:
-        data = self.files.checkpoint()
-        if data is None or not self.looks:
-            return
-        held = self.looks[-1]
-        try:
-            note = read_note(data)
-            size, old = read_checkpoint(note.text).size, read_checkpoint(read_note(held).text).size
-            nodes = tile_nodes(size, self.files.read_tile)
-            proof = consistency_proof(old, size, nodes) if old <= size else []
-        except LogError as error:
-            yield str(error)
-            return
-        logs = {self.writer.origin: self.policy.logs}
-        signer = self.writer.signers[1]
-        now = int(self.now.timestamp())
-        answer = add_checkpoint(write_request(old, proof, note), logs, signer, _Held(held), now)
-        if answer.status != 200:
-            yield f"{answer.status} {answer.body.decode().strip()}"
+        held = _Held({read_note(note).text.partition("\n")[0]: note for note in self.looks})
+        signer, now = self.writer.keys(self.shards.log)[1], int(self.now.timestamp())
+        for shard in self.shards.all():
+            files, before = self.shards.files(shard), held.held(shard.origin)
+            data = files.checkpoint()
+            if data is None or not self.looks:
+                continue
+            try:
+                note = read_note(data)
+                size = read_checkpoint(note.text).size
+                old = read_checkpoint(read_note(before).text).size if before else 0
+                proof = (
+                    consistency_proof(old, size, tile_nodes(size, files.read_tile)) if 0 < old <= size else []
+                )
+            except LogError as error:
+                yield str(error)
+                continue
+            answer = add_checkpoint(write_request(old, proof, note), self.policy, signer, held, now)
+            if answer.status != 200 and not (old == 0 and shard.size is not None):  # it watches since later
+                yield f"{answer.status} {answer.body.decode().strip()}"
 
-    def sign(self, size: int, root: bytes, *, memory: bool = True, keys: Sequence[int] = (0, 1)) -> None:
+    def sign(
+        self,
+        size: int,
+        root: bytes,
+        *,
+        memory: bool = True,
+        keys: Sequence[int] = (0, 1),
+        shard: Shard | None = None,
+    ) -> None:
         """Sign whatever is asked for, with the log's own keys."""
+        shard = shard or self.shards.newest()
         if memory:
-            self.files.put_signed(Signed(self.writer.origin, size, root))
-        text = Checkpoint(self.writer.origin, size, root).text()
-        signers = [self.writer.signers[key] for key in keys]
-        self.files.put_checkpoint(sign_note(text, signers, int(self.now.timestamp())).encode())
+            self.remember(shard.origin, size, root)
+        signing = self.writer.keys(shard.origin)
+        text = Checkpoint(shard.origin, size, root).text()
+        signers = [signing[key] for key in keys]
+        note = sign_note(text, signers, int(self.now.timestamp()))
+        self.shards.files(shard).put_checkpoint(note.encode())
+
+    def remember(self, origin: str, size: int, root: bytes) -> None:
+        """Have the key folder say that a tree was signed, whatever it said of the shard before."""
+        trees = {one.origin: (one.size, one.root) for one in self.files.remembered()} | {origin: (size, root)}
+        told = [{"origin": name, "size": size, "root": root.hex()} for name, (size, root) in trees.items()]
+        (self.config.key_dir / SIGNED).write_text(json.dumps(told))
+
+    def publish_as(self, shard: Shard, leaves: Sequence[bytes]) -> None:
+        """Publish and sign these as the leaves of a shard: nothing of it contradicts itself."""
+        builder = TileBuilder()
+        for entry in leaves:
+            self.shards.files(shard).put_tiles(builder.append(entry))
+        self.shards.files(shard).put_tiles(builder.partial())
+        self.sign(builder.size, builder.root(), shard=shard)
 
     def replace_by(self, other: Watched) -> None:
         """Put another log of the same keys in this one's place, store, files, memory and all."""
-        shutil.rmtree(self.files.folder)
-        shutil.copytree(other.files.folder, self.files.folder)
-        signed = other.files.signed()
-        if signed is not None:
-            self.files.put_signed(signed)
+        shutil.rmtree(self.writer.folder)
+        shutil.copytree(other.writer.folder, self.writer.folder)
+        for signed in other.files.remembered():
+            self.remember(*signed)
         tamper_sqlite.replace_all(self.store, other.leaves.read(0, other.leaves.count()))
 
     def close(self) -> None:
@@ -297,179 +355,14 @@ class Watched:
 class _Held:
     """A witness' memory that only looks: it keeps nothing."""
 
-    def __init__(self, note: bytes) -> None:
-        self._note = note
+    def __init__(self, notes: Mapping[str, bytes]) -> None:
+        self._notes = notes
 
     def held(self, origin: str) -> bytes | None:
-        return self._note
+        return self._notes.get(origin)
 
     def exchange(self, origin: str, held: bytes | None, note: bytes) -> bool:
         return True
 
-
-# --- planted faults ---
-
-
-def _flip(path: str, at: int = 0) -> Callable[[Watched], None]:
-    def plant(log: Watched) -> None:
-        file = log.files.folder / path
-        data = bytearray(file.read_bytes())
-        data[at] ^= 1
-        file.write_bytes(data)
-
-    return plant
-
-
-def _remove(path: str) -> Callable[[Watched], None]:
-    return lambda log: (log.files.folder / path).unlink()
-
-
-def _overwrite(seq: int, entry: bytes) -> Callable[[Watched], None]:
-    return lambda log: tamper_sqlite.overwrite(log.store, {seq: entry})
-
-
-def _drop(seq: int) -> Callable[[Watched], None]:
-    return lambda log: tamper_sqlite.drop(log.store, seq, seq)
-
-
-def _drop_last(log: Watched) -> None:
-    tamper_sqlite.drop(log.store, log.leaves.count() - 1, log.leaves.count())
-
-
-def _swap(log: Watched) -> None:
-    first, second = log.leaves.read(40, 42)
-    tamper_sqlite.overwrite(log.store, {40: second, 41: first})
-
-
-def _appended(data: Callable[[int], bytes]) -> Callable[[Watched], None]:
-    def plant(log: Watched) -> None:
-        with log.store.writing() as db:
-            log.leaves.append(db, [data])
-
-    return plant
-
-
-def _rewritten(seed: int, count: int) -> Callable[[Watched], None]:
-    """Replace the whole log by another one of the same keys: nothing in it contradicts itself."""
-
-    def plant(log: Watched) -> None:
-        folder = log.config.data_dir.parent / "other"
-        (folder / "keys").mkdir(parents=True, mode=0o700)
-        for path in log.config.key_dir.iterdir():
-            if path.suffix in (".key", ".txt"):
-                shutil.copy2(path, folder / "keys" / path.name)
-        other = Watched(folder, seed)
-        other.now = log.now - timedelta(hours=1)
-        other.append(count)
-        other.step()
-        log.replace_by(other)
-        other.close()
-
-    return plant
-
-
-def _restored(log: Watched) -> None:
-    """Restore the checkpoint of an hour ago, sign it anew, and forget what came after."""
-    old = read_checkpoint(read_note(log.looks[0]).text)
-    tamper_sqlite.drop(log.store, old.size - 1, log.leaves.count())
-    with suppress(FileNotFoundError):
-        (log.config.key_dir / SIGNED).unlink()
-    shutil.rmtree(log.files.folder / "tile")
-    (log.files.folder / CHECKPOINT).unlink()
-    log.log.close()
-    log.step()
-
-
-def _resigned(change: Callable[[Watched, Checkpoint], tuple[int, bytes]]) -> Callable[[Watched], None]:
-    def plant(log: Watched) -> None:
-        now = read_checkpoint(read_note(log.files.checkpoint() or b"").text)
-        log.sign(*change(log, now))
-
-    return plant
-
-
-def _seen_again(log: Watched) -> None:
-    log.files.put_checkpoint(log.looks[0])
-
-
-def _unsigned_by(key: int) -> Callable[[Watched], None]:
-    def plant(log: Watched) -> None:
-        now = read_checkpoint(read_note(log.files.checkpoint() or b"").text)
-        log.sign(now.size, now.root, keys=(1 - key,))
-
-    return plant
-
-
-def _flipped_signature(key: int) -> Callable[[Watched], None]:
-    def plant(log: Watched) -> None:
-        note = read_note(log.files.checkpoint() or b"")
-        lines = list(note.signatures)
-        broken = bytearray(lines[key].signature)
-        broken[-1] ^= 1
-        lines[key] = lines[key]._replace(signature=bytes(broken))
-        log.files.put_checkpoint(Note(note.text, tuple(lines)).encode())
-
-    return plant
-
-
-def _forgotten(log: Watched) -> None:
-    (log.config.key_dir / SIGNED).unlink()
-
-
-def _smaller_memory(log: Watched) -> None:
-    log.files.put_signed(Signed(log.writer.origin, 1, bytes(32)))
-
-
-def _stalled(log: Watched) -> None:
-    log.now += timedelta(hours=2)
-
-
-def _receipt(change: Callable[[Proof, bytes], tuple[Proof, bytes]]) -> Callable[[Watched], None]:
-    def plant(log: Watched) -> None:
-        data, entry = log.receipts[2]
-        proof, entry = change(read_proof(data), entry)
-        log.receipts.append((proof.encode(), entry))
-
-    return plant
-
-
-PLANTED: Mapping[str, Callable[[Watched], None]] = {
-    "an entry is changed in the store": _overwrite(100, b'{"seq":100,"v":1}'),
-    "the first entry is changed in the store": _overwrite(0, b"{}"),
-    "an entry is taken out of the store": _drop(100),
-    "the last entry is taken out of the store": _drop_last,
-    "two entries are swapped in the store": _swap,
-    "an entry does not know its place": _appended(lambda seq: leaf(seq + 1, "consent.grant", _START)),
-    "an entry is not canonical": _appended(lambda seq: leaf(seq, "consent.grant", _START) + b" "),
-    "a full tile of hashes is damaged": _flip("tile/0/000", 5000),
-    "a partial tile of hashes is damaged": _flip("tile/0/002.p/93"),
-    "a tile of a higher level is damaged": _flip("tile/1/000.p/2"),
-    "a tile of entries is damaged": _flip("tile/entries/001", 700),
-    "a partial tile of entries is damaged": _flip("tile/entries/002.p/93", 30),
-    "a tile is missing": _remove("tile/0/001"),
-    "a tile of entries is missing": _remove("tile/entries/000"),
-    "another root is signed at the same size": _resigned(lambda log, now: (now.size, bytes(32))),
-    "a larger size is signed than there are entries": _resigned(lambda log, now: (now.size + 1, now.root)),
-    "a smaller size is signed": _resigned(lambda log, now: (now.size - 1, now.root)),
-    "an older checkpoint is served": _seen_again,
-    "the Ed25519 signature is left out": _unsigned_by(0),
-    "the ML-DSA-44 signature is left out": _unsigned_by(1),
-    "the Ed25519 signature is damaged": _flipped_signature(0),
-    "the ML-DSA-44 signature is damaged": _flipped_signature(1),
-    "what was signed last is forgotten": _forgotten,
-    "what was signed last is smaller than what is published": _smaller_memory,
-    "nothing is signed any more": _stalled,
-    "the log is rewritten with another history": _rewritten(12, 700),
-    "the log is rewritten with a shorter history": _rewritten(13, 20),
-    "the log is rolled back and signed anew": _restored,
-    "a receipt is shown for another entry": _receipt(lambda proof, entry: (proof, entry[:-1] + b" }")),
-    "a receipt is shown for another place": _receipt(
-        lambda proof, entry: (replace(proof, index=proof.index + 1), entry)
-    ),
-    "a receipt's path is damaged": _receipt(
-        lambda proof, entry: (replace(proof, path=(bytes(32), *proof.path[1:])), entry)
-    ),
-    "a receipt's path is too long": _receipt(
-        lambda proof, entry: (replace(proof, path=(*proof.path, bytes(32))), entry)
-    ),
-}
+    def origins(self) -> Iterator[str]:
+        yield from self._notes

@@ -11,6 +11,7 @@ from privacy.consent_log import PADDED_TO, Maker, dummy, hour_of, seal
 
 _LAST = "SELECT max(seq) FROM log_leaves"
 _HOUR = "log-hour"  # setting: the hour that is being filled, and the index of its first leaf
+_SHARDS = "log-shards"  # setting: number of the first entry and name of each shard after the first
 _RECORDED = "log-recorded"  # setting: keys, settings and policy as the log was last told of them
 
 
@@ -60,14 +61,44 @@ class SqliteLeaves:
                 _, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
         return first or None
 
-    def put_back(self, leaves: Iterable[bytes]) -> int:
-        """Put the first leaves where they were signed to stand; return how many were not there."""
+    def shards(self) -> list[tuple[int, str]]:
+        """Return the number of the first entry, and the name, of each shard after the first."""
+        return _shards(self._store.rows(_SETTING, (_SHARDS,)))
+
+    def freeze(self, db: sqlite3.Connection, end: Maker, begun: int) -> list[bytes]:
+        """End a shard by a leaf after which it holds no other, within the caller's transaction.
+
+        In a public log its last hour is padded, so that its size is a multiple of 64. Returns what was appended:
+        nothing where not so many shards have `begun` after the first.
+        """
+        if len(_shards(db.execute(_SETTING, (_SHARDS,)).fetchall())) != begun:
+            return []
+        count = _count(db.execute(_LAST).fetchall())
+        open_hour, first = _open_hour(db.execute(_SETTING, (_HOUR,)).fetchall())
+        added: list[tuple[int, bytes]] = []
+        if self._random is not None and open_hour is not None:
+            last = first - (first - count - 1) // PADDED_TO * PADDED_TO - 1
+            added = [(seq, dummy(seq, open_hour, self._random)) for seq in range(count, last)]
+            count = last
+            _set(db, _HOUR, json.dumps([max(open_hour, hour_of(end(last))), last + 1]))
+        added.append((count, end(count)))
+        _insert(db, added)
+        return [leaf for _, leaf in added]
+
+    def begin(self, db: sqlite3.Connection, origin: str) -> None:
+        """Note that the next leaf is the first of a shard of this name, within the caller's transaction."""
+        begun = _shards(db.execute(_SETTING, (_SHARDS,)).fetchall())
+        count = _count(db.execute(_LAST).fetchall())
+        _set(db, _SHARDS, json.dumps([*begun, (count, origin)]))
+
+    def put_back(self, leaves: Iterable[bytes], first: int = 0) -> int:
+        """Put leaves where they were signed to stand, from `first` on; return how many were not there."""
         sql = (
             "INSERT INTO log_leaves (seq, leaf) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET leaf = excluded.leaf WHERE leaf != excluded.leaf"
         )
         with self._store.writing() as db:
-            return sum(db.execute(sql, (seq, leaf)).rowcount for seq, leaf in enumerate(leaves))
+            return sum(db.execute(sql, (seq, leaf)).rowcount for seq, leaf in enumerate(leaves, first))
 
     def recorded(self, db: sqlite3.Connection) -> bytes | None:
         """Return what `record` kept last, within the caller's transaction."""
@@ -96,6 +127,10 @@ _SETTING = "SELECT value FROM settings WHERE name = ?"
 
 def _set(db: sqlite3.Connection, name: str, value: str) -> None:
     db.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)", (name, value))
+
+
+def _shards(rows: list[tuple[str]]) -> list[tuple[int, str]]:
+    return [(int(first), str(origin)) for first, origin in json.loads(rows[0][0])] if rows else []
 
 
 def _open_hour(rows: list[tuple[str]]) -> tuple[int | None, int]:

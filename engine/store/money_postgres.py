@@ -65,6 +65,11 @@ class PostgresMoney:
             may |= self._server.in_turn(partial(_lease, worker=worker, uses=some, second=second))
         return may
 
+    def sweep(self, now: datetime) -> dict[str, int]:
+        """Delete what was held or leased until now at the latest; return how many of each."""
+        second = int(now.timestamp())
+        return self._server.in_turn(lambda db: _sweep(db, second))
+
     def billed(self, campaign: str, first: int, last: int) -> Booked:
         """Return what was billed and refunded on the billing days from `first` to `last`."""
         if not findable([campaign]):
@@ -299,14 +304,16 @@ def _set_caps(db: Connection, caps: Sequence[tuple[str, int | None, int | None]]
     )
 
 
-def _sweep(db: Connection, second: int) -> None:
-    """Delete what is over, but what somebody works on: it waits for nobody."""
-    for table, over in (("holds", second // 60), ("leases", second)):
-        db.execute(
+def _sweep(db: Connection, second: int) -> dict[str, int]:
+    """Delete what is over, but what somebody works on: it waits for nobody. Returns how many of each."""
+    return {
+        table: db.execute(
             f"DELETE FROM {table} WHERE ctid = ANY (ARRAY ("  # noqa: S608 - constants
             f"SELECT ctid FROM {table} WHERE until <= %s FOR UPDATE SKIP LOCKED))",
             (over,),
-        )
+        ).rowcount
+        for table, over in (("holds", second // 60), ("leases", second))
+    }
 
 
 def _lease(db: Connection, worker: str, uses: Sequence[Use], second: int) -> dict[str, int]:

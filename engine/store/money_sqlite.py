@@ -54,13 +54,17 @@ class SqliteMoney:
         may: dict[str, int] = {}
         for start in range(0, len(uses), AT_ONCE):
             with self._store.writing() as db:
-                db.execute("DELETE FROM holds WHERE until <= ?", (second // 60,))
-                db.execute("DELETE FROM leases WHERE until <= ?", (second,))
+                _sweep(db, second)
                 for use in uses[start : start + AT_ONCE]:
                     leased = _lease(db, worker, use, second)
                     if leased is not None:
                         may[use.campaign] = leased
         return may
+
+    def sweep(self, now: datetime) -> dict[str, int]:
+        """Delete what was held or leased until now at the latest; return how many of each."""
+        with self._store.writing() as db:
+            return _sweep(db, int(now.timestamp()))
 
     def billed(self, campaign: str, first: int, last: int) -> Booked:
         """Return what was billed and refunded on the billing days from `first` to `last`."""
@@ -252,6 +256,13 @@ def _hold(db: sqlite3.Connection, holds: Mapping[tuple[str, int, int], int]) -> 
 def _spent_on(db: sqlite3.Connection, campaign: str, day: int) -> int:
     sql = "SELECT coalesce(sum(micros), 0) FROM ledger WHERE campaign = ? AND day = ?"
     return int(db.execute(sql, (campaign, day)).fetchone()[0])
+
+
+def _sweep(db: sqlite3.Connection, second: int) -> dict[str, int]:
+    return {
+        "holds": db.execute("DELETE FROM holds WHERE until <= ?", (second // 60,)).rowcount,
+        "leases": db.execute("DELETE FROM leases WHERE until <= ?", (second,)).rowcount,
+    }
 
 
 def _lease(db: sqlite3.Connection, worker: str, use: Use, second: int) -> int | None:

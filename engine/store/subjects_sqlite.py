@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from engine.errors import StoreError
+from engine.store.seal import is_sealed, seal
 from engine.store.side_file import FILE_MODE, SideFile
 from privacy.erasure import ERASE_ID_BYTES, KEY_BYTES, SubjectKey
 
@@ -107,7 +108,9 @@ class SqliteSubjectKeys:
             self.file.copy_to(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
             copy.execute("INSERT OR REPLACE INTO copied (one, day) VALUES (1, ?)", (now.date().isoformat(),))
-        except sqlite3.Error as error:
+            copy.close()
+            seal(target)
+        except (sqlite3.Error, StoreError) as error:
             target.unlink()
             raise StoreError(f"{target}: cannot be written ({error})") from error
         finally:
@@ -116,7 +119,7 @@ class SqliteSubjectKeys:
     def put_back(self, source: Path, told: Callable[[Iterable[str]], frozenset[str]], now: datetime) -> int:
         """Take over what keys a copy holds and the file does not; return how many.
 
-        Those whose erasure was `told` stay gone. Raises StoreError where the copy is none, or older than
+        Those whose erasure was `told` stay gone. Raises StoreError where the copy is none, damaged, or older than
         BACKUP_DAYS.
         """
         made = copied_on(source)
@@ -129,6 +132,7 @@ class SqliteSubjectKeys:
                 f"{source}: written {made.date()}, {BACKUP_DAYS} days ago or more: what was erased since must "
                 "not come back. Delete it"
             )
+        is_sealed(source)
         copy = sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
         try:
             rows = copy.execute("SELECT subject, key, erase_id, generation, day FROM subjects").fetchall()
@@ -175,9 +179,9 @@ def copied_on(path: Path) -> datetime | None:
             row = db.execute("SELECT day FROM copied").fetchone()
         finally:
             db.close()
-    except sqlite3.Error:
+        return None if row is None else datetime.fromisoformat(row[0] + "T00:00:00+00:00")
+    except (sqlite3.Error, ValueError, TypeError):  # no such file, or a damaged one
         return None
-    return None if row is None else datetime.fromisoformat(row[0] + "T00:00:00+00:00")
 
 
 def is_over(made: datetime, now: datetime) -> bool:

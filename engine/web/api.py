@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from engine.errors import StoreError
 from engine.keys import Caller
 from engine.later import Pending
-from engine.web.faults import Fault, Malformed, faults_of
+from engine.web.faults import Fault, Malformed, faults_of, repeats_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -177,9 +177,12 @@ class Body(Generic[T]):
     def decoded(self, data: bytes) -> T:
         """Check a body's bytes. Raises Refused with every fault."""
         try:
-            return self._decode(data)
+            body = self._decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise self._refusal(data) from None
+        if faults := repeats_of(data, self.kind):
+            raise Refused(422, "Invalid body", None, faults)
+        return body
 
     def read_bytes(self, sent: Sent, *, gzipped: bool = False) -> bytes:
         """Return the body's bytes, decompressed; `gzipped`: they are, whatever the header says. Raises Refused."""

@@ -24,7 +24,7 @@ from engine.images import ImageStore
 from engine.keys import Caller, KeyTable
 from engine.limits import RateLimits
 from engine.money import MoneyStore
-from engine.openrtb import Categories, Market
+from engine.openrtb.market import Categories, Market
 from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.today import Today

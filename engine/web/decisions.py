@@ -181,7 +181,7 @@ class Decisions:
                 if known is None:
                     self.allow(sent, arrival, body.publisher)
                 asked = asked_of(arrival, body)
-                said = body.consent or NO_CONSENT
+                said = (body.consent or NO_CONSENT).words()
                 if self._refused(tcf=said.tcf, gpp=said.gpp, gdpr=body.regs.gdpr):
                     asked = asked._replace(refused=True)
                 answer, failed = self._answer(asked, started + self._deadline_s)

@@ -30,7 +30,7 @@ from engine.ethicalads import (
 )
 from engine.keys import Caller
 from engine.limits import RateLimits
-from engine.openrtb_wire import encode
+from engine.openrtb.wire import encode
 from engine.tickets import LETTERS
 from engine.web.api import SAFE_HEADERS, Api, Body, Ready, Refused, fault_line
 from engine.web.decisions import HEADERS, JSON_HEADERS, Decider, cors

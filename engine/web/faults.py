@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from engine.json_names import Path, repeated_name, repeated_paths
+
 MAX_FAULTS = 50
 # A value or name is shown only if it can be a word of a closed vocabulary: letters alone hold no e-mail
 # address, no number and no token worth the name.
@@ -51,6 +53,18 @@ def faults_of(data: bytes, kind: Any) -> tuple[Fault, ...]:
         raise Malformed(*_malformed(data, kind, error)) from None
     found = tuple(islice(walk(value, kind), MAX_FAULTS))
     return found or (Fault("$", describe(value), "a body as /openapi.json describes it"),)
+
+
+def repeats_of(data: bytes, kind: Any) -> tuple[Fault, ...]:
+    """Name the fields that stand in a JSON body again, which readers of it would understand differently.
+
+    What a Raw field holds is for who reads it.
+    """
+    if repeated_name(data) is None:
+        return ()
+    unread = [one.encode_name for one in msgspec.structs.fields(kind) if one.type is msgspec.Raw]
+    found = islice(repeated_paths(data, unread), MAX_FAULTS)
+    return tuple(Fault(_shown(path), "the field again", "each field once") for path in found)
 
 
 def describe(value: object) -> str:
@@ -212,6 +226,13 @@ def _expected(kind: Any, metas: tuple[Meta, ...]) -> str:
 def _length(bounds: dict[str, Any], unit: str) -> str:
     low, high = bounds.get("min_length", 0), bounds.get("max_length")
     return f" of {low} to {high} {unit}" if high is not None else ""
+
+
+def _shown(path: Path) -> str:
+    shown = ""
+    for step in path:
+        shown = f"{shown}[{step}]" if isinstance(step, int) else _join(shown, word(step))
+    return shown
 
 
 def _join(path: str, name: str) -> str:

@@ -23,7 +23,7 @@ from contexts.taxonomy import (
 )
 from engine.campaign import Publisher
 from engine.limits import RateLimits
-from engine.openrtb_wire import encode
+from engine.openrtb.wire import encode
 from engine.web.api import Api, Ready, Refused
 from engine.web.decisions import JSON_HEADERS, cors
 from engine.web.faults import Fault

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from flask import Response
 
@@ -15,6 +16,7 @@ from privacy.tiles import Tile
 READERS: tuple[Scope, ...] = ("compliance", "operator")
 CHECKPOINT_HEADERS = (("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff"))
 TEXT = "text/plain; charset=utf-8"
+_YEAR_DIGITS = 4
 
 
 class PublishedLog(Protocol):
@@ -25,11 +27,25 @@ class PublishedLog(Protocol):
         """Say whether everybody may read it."""
 
     @property
-    def files(self) -> LogFiles:
-        """Return its files."""
+    def shards(self) -> PublishedShards:
+        """Return its shards."""
 
     def fault(self) -> str | None:
         """Return why it is not signed, None where it is."""
+
+
+class PublishedShards(Protocol):
+    """The shards of a log as they are published."""
+
+    def published(self, year: int | None) -> LogFiles:
+        """Return the files of the shard of a year, of the first one for None, whether or not there are any."""
+
+
+_TILE: Mapping[str, Any] = {
+    "type": "string",
+    "pattern": r"^(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?$",
+}
+_YEAR: Mapping[str, Any] = {"type": "string", "pattern": "^[0-9]{4}$"}
 
 
 def add_log(api: Api, log: PublishedLog) -> None:
@@ -41,15 +57,35 @@ def add_log(api: Api, log: PublishedLog) -> None:
         ("X-Content-Type-Options", "nosniff"),
     )
 
+    def files_of(year: str | None) -> LogFiles:
+        if year is None:
+            return log.shards.published(None)
+        if len(year) != _YEAR_DIGITS or not (year.isascii() and year.isdigit()):
+            raise Refused(404, "No such shard")
+        return log.shards.published(int(year))
+
+    def checkpoint_of(year: str | None) -> Response:
+        data = files_of(year).checkpoint()
+        if data is None:
+            raise Refused(404, "No checkpoint yet")
+        return Response(data, 200, CHECKPOINT_HEADERS, content_type=TEXT)
+
+    def tile_of(year: str | None, tile: str) -> Response:
+        files = files_of(year)
+        try:
+            data = files.tile(Tile.parse(f"tile/{tile}"))
+        except LogError:
+            data = None
+        if data is None:
+            raise Refused(404, "No such tile")
+        return Response(data, 200, tile_headers, content_type="application/octet-stream")
+
     @api.route(
         "/log/checkpoint", "GET", scopes=scopes, answer=str, answer_media="text/plain", problems=(404,)
     )
     def log_checkpoint(caller: object = None) -> Response:
-        """Load the consent log's signed checkpoint."""
-        data = log.files.checkpoint()
-        if data is None:
-            raise Refused(404, "No checkpoint yet")
-        return Response(data, 200, CHECKPOINT_HEADERS, content_type=TEXT)
+        """Load the signed checkpoint of the consent log, or of its first shard where years have passed."""
+        return checkpoint_of(None)
 
     @api.route(
         "/log/tile/<path:tile>",
@@ -58,19 +94,34 @@ def add_log(api: Api, log: PublishedLog) -> None:
         answer=bytes,
         answer_media="application/octet-stream",
         problems=(404,),
-        path={
-            "tile": {
-                "type": "string",
-                "pattern": r"^(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?$",
-            }
-        },
+        path={"tile": _TILE},
     )
     def log_tile(tile: str, caller: object = None) -> Response:
-        """Load a tile of the consent log: hashes, or entries."""
-        try:
-            data = log.files.tile(Tile.parse(f"tile/{tile}"))
-        except LogError:
-            data = None
-        if data is None:
-            raise Refused(404, "No such tile")
-        return Response(data, 200, tile_headers, content_type="application/octet-stream")
+        """Load a tile of the consent log, or of its first shard: hashes, or entries."""
+        return tile_of(None, tile)
+
+    @api.route(
+        "/log/<year>/checkpoint",
+        "GET",
+        scopes=scopes,
+        answer=str,
+        answer_media="text/plain",
+        problems=(404,),
+        path={"year": _YEAR},
+    )
+    def log_shard_checkpoint(year: str, caller: object = None) -> Response:
+        """Load the signed checkpoint of the shard that began in a year."""
+        return checkpoint_of(year)
+
+    @api.route(
+        "/log/<year>/tile/<path:tile>",
+        "GET",
+        scopes=scopes,
+        answer=bytes,
+        answer_media="application/octet-stream",
+        problems=(404,),
+        path={"year": _YEAR, "tile": _TILE},
+    )
+    def log_shard_tile(year: str, tile: str, caller: object = None) -> Response:
+        """Load a tile of the shard that began in a year: hashes, or entries."""
+        return tile_of(year, tile)

@@ -20,25 +20,24 @@ from engine.campaign import Publisher
 from engine.decision import Answer, Offer, Placement, is_usual
 from engine.keys import Caller
 from engine.limits import RateLimits
-from engine.openrtb import (
+from engine.openrtb.asked import Lot, Said, is_on, is_plain, lots_of, page_of, publisher_of, said_of
+from engine.openrtb.bids import response_of
+from engine.openrtb.market import Market
+from engine.openrtb.wire import (
     BLOCKED_SITE,
     NO_CURRENCY,
     NOTHING_ASKED,
     REFUSED,
     TECHNICAL_ERROR,
     UNCOUNTED,
-    Lot,
-    Market,
-    Said,
-    is_on,
-    is_plain,
-    lots_of,
-    page_of,
-    publisher_of,
-    response_of,
-    said_of,
+    BidRequest,
+    BidResponse,
+    Imp,
+    Outer,
+    decode_imps,
+    decode_outer,
+    encode,
 )
-from engine.openrtb_wire import BidRequest, BidResponse, Imp, Outer, decode_imps, decode_outer, encode
 from engine.web.api import Api, Body, Ready, Refused, fault_line
 from engine.web.decisions import GATE_NAMES, HEADERS, JSON_HEADERS, Silences, cors
 from engine.web.faults import Fault

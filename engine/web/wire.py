@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -24,6 +24,8 @@ PlacementId = Annotated[
     ),
 ]
 MICROS = 1_000_000
+MOST_SECTIONS = 100  # of a GPP string that are named as those to heed
+NO_WORD = "?"  # no token, nonce, TC or GPP string
 
 
 class BlockBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,13 +121,46 @@ class WeatherBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClaimBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """A reader's consent. A token that is not good in every way is as good as none: the answer is the same."""
+    """A reader's consent. A token that is not good in every way is as good as none: the answer is the same.
 
-    token: Annotated[str, Meta(description="compact JWS, typ consent+jwt")] | None = None
-    nonce: Annotated[str, Meta(description="128 random bits of this request, base64url or hex")] | None = None
-    tcf: Annotated[str, Meta(description="IAB TC string")] | None = None
-    gpp: Annotated[str, Meta(description="IAB GPP string")] | None = None
-    gpp_sid: Annotated[tuple[int, ...], Meta(max_length=100)] = ()
+    So is a value of another type: it comes from the reader's side, and a page is not refused for it.
+    """
+
+    token: Annotated[Any, Meta(description="compact JWS, typ consent+jwt, as text")] = None
+    nonce: Annotated[Any, Meta(description="128 random bits of this request, base64url or hex, as text")] = (
+        None
+    )
+    tcf: Annotated[Any, Meta(description="IAB TC string")] = None
+    gpp: Annotated[Any, Meta(description="IAB GPP string")] = None
+    gpp_sid: Annotated[Any, Meta(description="list of at most 100 section numbers")] = ()
+
+    def words(self) -> Words:
+        """Give the values as text and numbers; one of another type as text that says nothing, and is counted."""
+        sections = self.gpp_sid if isinstance(self.gpp_sid, list | tuple) else None
+        if self.gpp_sid is None:
+            sections = ()
+        known = sections is not None and len(sections) <= MOST_SECTIONS and set(map(type, sections)) <= {int}
+        return Words(
+            _text(self.token),
+            _text(self.nonce),
+            _text(self.tcf),
+            _text(self.gpp) if known else NO_WORD,
+            tuple(sections or ()) if known else (),
+        )
+
+
+class Words(NamedTuple):
+    """What a body says of consent, unread."""
+
+    token: str | None = None
+    nonce: str | None = None
+    tcf: str | None = None
+    gpp: str | None = None
+    gpp_sid: tuple[int, ...] = ()
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else NO_WORD
 
 
 class RegsBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,14 +212,15 @@ def claim_of(body: DecisionBody) -> Claim | None:
 
 def claim_from(consent: ClaimBody | None, regs: RegsBody, signals: bytes | None = None) -> Claim | None:
     """Give what is said of consent, for the gate to judge; None where it names no token."""
-    if consent is None or not consent.token:
+    said = (consent or ClaimBody()).words()
+    if not said.token:
         return None
     return Claim(
-        token=consent.token,
-        nonce=consent.nonce,
-        tcf=consent.tcf,
-        gpp=consent.gpp,
-        gpp_sid=consent.gpp_sid,
+        token=said.token,
+        nonce=said.nonce,
+        tcf=said.tcf,
+        gpp=said.gpp,
+        gpp_sid=said.gpp_sid,
         gdpr=regs.gdpr,
         coppa=regs.coppa == 1,
         minor=regs.minor,

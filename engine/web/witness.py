@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from engine.log_witness import WitnessFiles
-from privacy.checkpoint import Signer, Verifier
+from privacy.checkpoint import Signer
+from privacy.log_policy import LogPolicy
 from privacy.witness import MOST_BODY_BYTES, TEXT_MEDIA, add_checkpoint
 
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def create_witness_app(
-    logs: Mapping[str, Sequence[Verifier]], signer: Signer, store: WitnessFiles, now: Callable[[], datetime]
+    logs: LogPolicy, signer: Signer, store: WitnessFiles, now: Callable[[], datetime]
 ) -> Flask:
     """Make the app of a witness of these logs."""
     app = Flask("tactful-witness", static_folder=None, template_folder=None)

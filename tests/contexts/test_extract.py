@@ -81,6 +81,29 @@ def test_a_short_page_without_an_article_still_gives_its_words() -> None:
     assert "Fresh bread daily" in read_html("<html><body><div>Fresh bread daily</div></body></html>").text
 
 
+def test_a_page_is_known_by_what_its_metas_say_wherever_they_stand_and_however_often_they_are_escaped() -> (
+    None
+):
+    head = '<head><title></title></head><body><meta property="og:title" content="Tulips &amp;amp; garlic">'
+    page = read_html(
+        f'<html>{head}<meta name="description" content="Dad&amp;#039;s border">{BODY}</body></html>'
+    )
+    assert (page.title, page.description) == ("Tulips & garlic", "Dad's border")
+
+
+def test_a_page_without_a_title_has_its_first_heading_for_one() -> None:
+    page = read_html(f"<html><body><h1>Over the <em>pass</em></h1>{BODY}<h1>More</h1></body></html>")
+    assert page.title == "Over the pass"
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_what_leads_nowhere_but_within_a_page_is_none_of_its_words(count: int) -> None:
+    skips = '<a class="skip" href="#main">Skip to content</a><p><a href="#">Share</a></p>'
+    article = "<p>The pass was closed<a href='#note-1'>[1]</a>, says <a href='/inn'>the innkeeper</a>.</p>"
+    text = read_html(f"<html><body>{skips}<article id=main>{article * count}</article></body></html>").text
+    assert text.startswith("The pass was closed, says the innkeeper.")
+
+
 HOSTILE = {
     "a million angle brackets": "<" * 1_000_000,
     "a million ampersands": "&" * 1_000_000,

@@ -134,6 +134,25 @@ def test_a_cue_makes_a_headline_sensitive_and_not_a_long_page(model: TopicModel,
 
 
 @pytest.mark.parametrize("with_vector", [True, False])
+@pytest.mark.parametrize("place", ["title", "description"])
+@pytest.mark.parametrize(
+    ("headline", "flag"),
+    [
+        ("Student dies after taking pills that she bought online; coroner warns of them", "conflict"),
+        ("Slain officer's son given bear made of his uniform", "conflict"),
+        ("Two kilos of heroin and cocaine found in lorry", "drugs"),
+    ],
+)
+def test_a_page_is_as_sensitive_as_its_heading_alone_however_long_it_is(
+    model: TopicModel, with_vector: bool, place: str, headline: str, flag: str
+) -> None:
+    for text in (None, "The family of four lives by the harbour and bakes its own bread. " * 60):
+        said = {"title": "News", "text": text, place: headline}
+        page = PageInput(language="en", **said)  # type: ignore[arg-type]  # each of its own type
+        assert flag in facts(model, page, with_vector).sensitive
+
+
+@pytest.mark.parametrize("with_vector", [True, False])
 @pytest.mark.parametrize(
     "text",
     [

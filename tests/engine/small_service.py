@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flask import Flask, Response, request
 
-from engine.openrtb import page_of
-from engine.openrtb_wire import decode_request
+from engine.openrtb.asked import page_of
+from engine.openrtb.wire import decode_request
 from engine.prove.twins import AUCTION, Chance, Clock, Request, Service
 from privacy.gate import ARRIVAL, Arrival, Gate, enter
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from engine.backup import backup, restore
 from engine.campaign import Advertiser, Campaign
 from engine.change import Change, Entity
+from engine.cli import main
 from engine.creative import Creative, Image
 from engine.errors import StoreError
 from engine.images import HostedImage
@@ -179,6 +181,47 @@ def test_a_damaged_backup_is_refused_and_the_store_stays(store: SqliteStore, tmp
         restore(tmp_path / "backup.db", store.path, force=True)
     assert store.path.read_bytes() == before
     assert [path.name for path in store.path.parent.iterdir()] == ["tactful.db"]
+
+
+def test_a_backup_with_any_byte_changed_or_gone_is_refused_and_the_store_stays(
+    store: SqliteStore, tmp_path: Path
+):
+    whole, copy = tmp_path / "backup.db", tmp_path / "damaged.db"
+    backup(store, whole)
+    store.close()
+    before, data = store.path.read_bytes(), whole.read_bytes()
+    places = {
+        *range(100),
+        *range(100, len(data), 4999),
+        *range(len(data) - 120, len(data)),
+    }  # header, pages, line
+    faulty = [data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in sorted(places)]
+    for damaged in (*faulty, data[:-1], data + b"\n", data[:-4096], data[:50]):
+        copy.write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"damaged\.db: damaged"):
+            restore(copy, store.path, force=True)
+    assert store.path.read_bytes() == before
+    assert restore(whole, store.path, force=True)
+
+
+def test_a_backup_of_an_earlier_release_comes_back_and_that_it_has_no_checksum_is_said(
+    store: SqliteStore, tmp_path: Path
+):
+    backup(store, tmp_path / "new.db")
+    with (tmp_path / "new.db").open("rb") as file:
+        pages = file.read().rpartition(b"\nsha256 of all before this line: ")[0]
+    (tmp_path / "old.db").write_bytes(pages)
+    (tmp_path / "keys").mkdir(mode=0o700)
+    store.close()
+    environ = {"TACTFUL_DATA_DIR": str(store.path.parent), "TACTFUL_KEY_DIR": str(tmp_path / "keys")}
+
+    def told(name: str) -> str:
+        run = CliRunner().invoke(main, ["restore", str(tmp_path / name), "--force"], env=environ)
+        assert run.exit_code == 0, run.output
+        return run.output
+
+    assert "without a checksum" in told("old.db")
+    assert "without a checksum" not in told("new.db")
 
 
 def test_a_damaged_store_is_not_backed_up_as_if_it_were_whole(store: SqliteStore, tmp_path: Path):

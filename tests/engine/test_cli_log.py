@@ -13,7 +13,7 @@ from werkzeug.serving import make_server
 
 from engine.cli import main
 from engine.log_client import Witnesses
-from engine.log_witness import WitnessFiles, watched
+from engine.log_witness import WitnessFiles
 from engine.web.witness import create_witness_app
 from privacy.checkpoint import Signer
 from privacy.log_policy import read_policy
@@ -232,7 +232,7 @@ def test_a_monitor_notices_a_log_that_nobody_signs_any_more(shell):
 @pytest.fixture
 def witness(shell):
     signer = Signer.ml_dsa_44("witness.example/w", b"w" * 32)
-    logs = watched(read_policy(shell.policy.read_text()))
+    logs = read_policy(shell.policy.read_text())
     store = WitnessFiles(shell.folder / "cosigned")
     app = create_witness_app(logs, signer, store, lambda: shell.world.time)
     server = make_server("127.0.0.1", 0, app)

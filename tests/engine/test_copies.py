@@ -261,9 +261,9 @@ def test_the_proofs_are_made_on_copies_of_a_database(tmp_path: Path, url: str):
     world.later(60)
     world.log.step()
     count = world.leaves.count()
-    told = prove_log(world.config, world.time + timedelta(seconds=30), planted=False)
+    told = prove_log(world.config, world.time + timedelta(seconds=30))
     assert (told.faults, told.entries) == ((), count)
-    verdict = prove_erasure(world.config, planted=False)
+    verdict = prove_erasure(world.config)
     assert verdict.holds, verdict.plain()
     assert world.leaves.count() == count
     world.close()

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from contexts.context import Vector
 from engine import faiss_index
 from engine.errors import IndexFileError
-from engine.faiss_index import FaissIndex, build, refreshed
+from engine.faiss_build import build, refreshed
+from engine.faiss_files import bare_index
+from engine.faiss_index import FaissIndex
 from engine.index import Eligible, ExactIndex
 
 DIM = 64
@@ -90,7 +92,7 @@ def test_a_wish_that_few_state_gets_codes_near_it(tmp_path: Path) -> None:
     frame = FaissIndex.open(tmp_path).frame
     lists, _ = frame.assigned(vectors[few])
     residuals = frame.residuals(vectors[few], lists)
-    quantizer = faiss_index._quantizer(frame)
+    quantizer = bare_index(frame)
     coded = quantizer.pq.decode(quantizer.pq.compute_codes(residuals))
     column = int((frame.order == DIM - 1).nonzero()[0][0])
     assert np.abs(coded - residuals)[:, column].mean() < 0.1

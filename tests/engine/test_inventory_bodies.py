@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import fields
 
 from contexts.first_party import Signals
-from engine import openrtb_wire
+from engine.openrtb.wire import BidRequest
 from engine.web import consents, deletions, wire
 from privacy.inventory import load
 
@@ -26,7 +26,7 @@ def test_the_inventory_lists_what_bodies_state_of_readers() -> None:
         | {f"openrtb.{name}" for name in ("regs", "user", "device")}
     )
     # What bid requests say besides is of page, publisher and placements.
-    asked = {field.encode_name for field in fields(openrtb_wire.BidRequest)}
+    asked = {field.encode_name for field in fields(BidRequest)}
     assert asked == {
         *("regs", "user", "device"),
         *("id", "imp", "site", "test", "tmax", "cur", "wseat", "bseat", "bcat", "badv", "cattax"),

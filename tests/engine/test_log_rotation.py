@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 
 from engine import log_rotation
 from engine.cli import main
-from engine.consent_log import receipt
 from engine.errors import LogRefused
-from engine.log_audit import audit, follow
+from engine.log_audit import audit
 from engine.log_client import FolderSource
 from engine.log_files import LogFiles
+from engine.log_follow import follow
 from engine.log_rotation import rotate
 from engine.log_writer import LogWriter
 from privacy.checkpoint import Checkpoint, Signer, read_checkpoint, read_note, sign_note
@@ -56,7 +56,7 @@ def types(world: LogWorld, start: int = 0) -> list[str]:
 
 def test_what_the_old_keys_signed_stays_verifiable_and_what_comes_is_signed_by_the_new(world: LogWorld):
     before, old_policy = world.files.checkpoint(), world.writer.policy
-    leaf, proof = world.leaves.read(3, 4)[0], receipt(world.files, 3)
+    leaf, proof = world.leaves.read(3, 4)[0], world.log.shards.receipt(3)
     assert before is not None and proof is not None
     old_seeds = [(world.config.key_dir / f"{name}.key").read_text() for name in ("log", "log-cosign")]
     count = world.leaves.count()
@@ -98,7 +98,7 @@ def test_what_the_old_keys_signed_stays_verifiable_and_what_comes_is_signed_by_t
 
 
 def test_retired_keys_sign_no_larger_tree_and_no_half_of_them_any(world: LogWorld):
-    old = world.writer.signers
+    old = world.writer.keys(world.writer.shards.log)
     retired = change_keys(world)
     policy = world.again().writer.policy
     now = int(world.time.timestamp())
@@ -222,6 +222,12 @@ def test_the_commands_change_keys_and_print_the_policy_by_date(tmp_path: Path):
     assert [(words[1], words[3]) for words in listed] == [(str(said["size"]), key) for key in said["retired"]]
     assert run("log", "verify", proof, leaf, "--policy", policy).exit_code == 0
     assert run("log", "fsck").exit_code == 0
+    witness = Signer.ml_dsa_44("witness.example/w", b"w" * 32).verifier.vkey()
+    (tmp_path / "witnesses.txt").write_text(f"witness w {witness} http://127.0.0.1:9\nquorum none\n")
+    environ["TACTFUL_LOG_WITNESSES"] = str(tmp_path / "witnesses.txt")
+    with_witness = run("log", "policy").stdout
+    assert f"witness w {witness}" in with_witness
+    assert read_policy(with_witness).retired == read_policy(policy.read_text()).retired != ()
 
 
 @pytest.mark.parametrize(

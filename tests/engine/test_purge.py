@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contexts.context import PageFacts
 from engine.backup import backup, restore
@@ -17,6 +21,7 @@ from engine.errors import NotFound, StoreError
 from engine.events import Asked, Event, Row, day_of
 from engine.images import HostedImage
 from engine.keys import create_key, revoke_key
+from engine.money import Caps, Use
 from engine.purge import purge
 from engine.rights import open_rights
 from engine.store.events_sqlite import SqliteEvents
@@ -72,6 +77,35 @@ def test_raw_days_of_events_go_after_35_days_and_what_they_cost_stays(desk):
     assert money.faults(day_of(desk.now) - 35) == []
 
 
+def test_what_is_held_and_leased_of_a_budget_goes_within_the_hour(desk):
+    money, today = SqliteMoney(desk.store), day_of(NOW)
+    money.set_caps({"spring": Caps(10**6, None)})
+    minute = int(NOW.timestamp()) // 60
+    assert money.lease("worker", [Use("spring", today, {(today, minute + 30): 50}, 1000, 1)], NOW) == {
+        "spring": 1000
+    }
+    held = purged(desk)
+    assert (held["holds"], held["leases"], rows(desk, "holds"), rows(desk, "leases")) == (0, 0, 1, 1)
+    desk.now += HOUR + timedelta(minutes=1)
+    gone = purged(desk)
+    assert (gone["holds"], gone["leases"], rows(desk, "holds"), rows(desk, "leases")) == (1, 1, 0, 0)
+
+
+def test_deleted_advertisements_and_their_pictures_go_after_a_year(desk):
+    picture = HostedImage("ab" * 32, "image/png", 1, 1, b"png")
+    shown = creative(image=Image(alt="a", hash=picture.hash, ext="png", w=1, h=1))
+    things = [Change(None, one) for one in (advertiser(), campaign(), shown)]
+    desk.store.write(things, [picture], desk.store.versions(), "t", NOW)
+    desk.store.write([Change(shown, None)], [], desk.store.versions(), "t", NOW)
+    desk.now += 365 * DAY
+    assert purged(desk)["withdrawn"] == 0
+    desk.now += 2 * DAY
+    assert purged(desk)["withdrawn"] == 1
+    desk.now += 2 * DAY
+    assert purged(desk)["images"] == 1
+    assert [rows(desk, table) for table in ("withdrawn", "withdrawn_images", "images")] == [0, 0, 0]
+
+
 def test_pictures_go_a_day_after_their_last_use(desk):
     picture = HostedImage("ab" * 32, "image/png", 1, 1, b"png")
     image = Image(alt="a", hash=picture.hash, ext="png", w=1, h=1)
@@ -105,6 +139,8 @@ def test_uses_and_ended_statuses_go_when_no_token_can_be_valid(desk):
     desk.now += HOUR + timedelta(minutes=2)
     gone = purged(desk)
     assert (gone["token_uses"], gone["ended_statuses"]) == (1, 1)
+    with closing(sqlite3.connect(desk.config.data_dir / "uses.db")) as db:
+        assert db.execute("SELECT count(*) FROM uses").fetchone() == (0,)
     assert desk.consents.store.statuses()[1] == []
 
 
@@ -210,6 +246,27 @@ def test_putting_keys_back_knows_the_tombstones_of_a_public_log(desk, tmp_path):
     assert desk.consents.keys.put_back(tmp_path / "copy", desk.consents.log.told, desk.now) == 0
 
 
+def test_keys_are_not_put_back_from_a_copy_with_any_byte_changed(desk, tmp_path):
+    desk.grant()
+    subject = desk.consents.subject_of("planet", SUB)
+    desk.consents.keys.back_up(tmp_path / "copy", desk.now)
+    whole = (tmp_path / "copy").read_bytes()
+    desk.consents.keys.destroy(subject)
+    for place in (
+        0,
+        20,
+        99,
+        whole.index(subject.encode()) + 70,
+        *range(200, len(whole), 499),
+        len(whole) - 2,
+    ):
+        (tmp_path / "copy").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(StoreError):
+            desk.consents.keys.put_back(tmp_path / "copy", desk.consents.log.told, desk.now)
+    (tmp_path / "copy").write_bytes(whole)
+    assert desk.consents.keys.put_back(tmp_path / "copy", desk.consents.log.told, desk.now) == 1
+
+
 # --- a restored store ---
 
 
@@ -266,3 +323,48 @@ def test_a_refused_purge_says_which_key_is_missing(desk):
     (desk.config.key_dir / "issuer.key").unlink()
     with pytest.raises(Exception, match="issuer"):
         purged(desk)
+
+
+# Whose retention does not end by itself, or ends with the one of another table that is tested above.
+ENDS_NOT = (
+    *("for good", "until removed", "until the operator", "until the creative changes", "until the next"),
+    *("as ", "by table"),
+)
+PURGED = {  # what ends by itself → the test above that shows it
+    *(
+        "pages",
+        "page_urls",
+        "events",
+        "decided",
+        "click_bounds",
+        "images",
+        "withdrawn",
+        "api_keys",
+        "token_uses",
+    ),
+    *(
+        "ended_statuses",
+        "uses_waiting",
+        "use_batches",
+        "consents",
+        "consent_events",
+        "unscrubbed",
+        "leases",
+        "holds",
+    ),
+    *(
+        "data/uses.db/uses",
+        "data/shared.db/shared_values",
+        "keys/epochs.db/epoch_keys",
+        "keys/subjects.db/subjects",
+    ),
+    "keys/subjects.db",  # its copies
+}
+
+
+def test_every_declared_retention_that_ends_is_tested_here():
+    raw = yaml.safe_load(files("privacy").joinpath("inventory.yaml").read_text("utf-8"))
+    kept = raw["kept"] | raw["beside"] | raw["files"]
+    ends = {name for name, entry in kept.items() if not entry["retention"].startswith(ENDS_NOT)}
+    ends |= {name for name, entry in kept.items() if "copies" in entry["retention"]}
+    assert ends == PURGED

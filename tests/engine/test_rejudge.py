@@ -70,7 +70,7 @@ class Story:
     def evidence(self, days: float = 1, purpose: str = SELECT, publisher: str = "daily-planet") -> bytes:
         at = (START + timedelta(days=days)).isoformat()
         question = Question(publisher, purpose, at)
-        return msgspec.json.encode(bundle(self.world.leaves, self.world.files, self.openings, question))
+        return msgspec.json.encode(bundle(self.world.leaves, self.world.log.shards, self.openings, question))
 
     def judge(self, data: bytes):
         return judge(read_bundle(data), self.world.writer.policy)

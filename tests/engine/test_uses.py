@@ -19,7 +19,6 @@ from click.testing import CliRunner, Result
 
 from engine.cli import main
 from engine.config import CONSENT_KEYS
-from engine.consent_log import receipt as receipt_of_leaf
 from engine.store.forms import KEPT
 from engine.store.sqlite import SqliteStore
 from engine.store.uses_sqlite import UseFile
@@ -166,7 +165,7 @@ def test_a_use_is_proved_to_have_been_told_and_another_is_not(world):
     world.log.step()
     seq, receipts = world.log.uses.find(wanted)
     leaf = world.leaves.read(seq, seq + 1)[0].decode()
-    told = prove_use(receipts, wanted, leaf, receipt_of_leaf(world.files, seq).encode().decode())
+    told = prove_use(receipts, wanted, leaf, world.log.shards.receipt(seq).encode().decode())
     assert verify_use(told, world.writer.policy).origin == "ads.example/log"
     assert world.log.uses.find(receipt("f" * 64, "0" * 64)) is None
     for damage in (

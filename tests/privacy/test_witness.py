@@ -7,6 +7,7 @@ import pytest
 from privacy import merkle
 from privacy.checkpoint import Checkpoint, Note, Signer, read_checkpoint, read_note, sign_note, verify_note
 from privacy.errors import LogError
+from privacy.log_policy import LogPolicy
 from privacy.witness import add_checkpoint, origin_hash, read_cosignatures, write_request
 
 ORIGIN = "ads.example/log"
@@ -15,6 +16,9 @@ LOG = Signer.ed25519(ORIGIN, b"l" * 32)
 WITNESS = Signer.ml_dsa_44("witness.example/w", b"w" * 32)
 HASHES = [merkle.leaf_hash(b"%d" % number) for number in range(20)]
 NODES = merkle.nodes_of(HASHES)
+
+
+LOGS = LogPolicy((LOG.verifier,), {}, {})
 
 
 class MemoryStore:
@@ -33,6 +37,9 @@ class MemoryStore:
         self.notes[origin] = note
         return True
 
+    def origins(self) -> list[str]:
+        return list(self.notes)
+
 
 def checkpoint(size: int, root: bytes | None = None, origin: str = ORIGIN, signer: Signer = LOG) -> Note:
     text = Checkpoint(origin, size, root or merkle.root(size, NODES)).text()
@@ -45,7 +52,7 @@ def proof(old: int, size: int) -> list[bytes]:
 
 def ask(store, old, hashes, note, now=NOW):
     body = write_request(old, hashes, note)
-    return add_checkpoint(body, {ORIGIN: [LOG.verifier]}, WITNESS, store, now)
+    return add_checkpoint(body, LOGS, WITNESS, store, now)
 
 
 @pytest.fixture
@@ -127,7 +134,7 @@ def test_a_first_checkpoint_takes_no_proof_and_an_empty_one_has_the_empty_root()
     "body", [b"", b"old 7", b"old 07\n\n", b"old 0\n\nx", b"old -1\n\n", b"\xff\n\n", b"new 0\n\n"]
 )
 def test_a_malformed_request_is_400(body):
-    assert add_checkpoint(body, {ORIGIN: [LOG.verifier]}, WITNESS, MemoryStore(), NOW).status == 400
+    assert add_checkpoint(body, LOGS, WITNESS, MemoryStore(), NOW).status == 400
 
 
 def test_an_answer_without_the_witness_own_cosignature_is_refused(store):

@@ -117,9 +117,15 @@ class FakeLog:
     """The files of a consent log, and why it is not signed."""
 
     def __init__(self, folder: Path, public: bool = False) -> None:
-        self.files = LogFiles(folder / "log", folder)
+        self.folder = folder
+        self.files = self.published(None)
         self.public = public
         self.reason: str | None = None
+        self.shards = self
+
+    def published(self, year: int | None) -> LogFiles:
+        folder = self.folder / "log"
+        return LogFiles(folder if year is None else folder / str(year), self.folder)
 
     def fault(self) -> str | None:
         return self.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -158,6 +159,40 @@ def test_a_body_that_is_no_json_is_refused(service: Service) -> None:
     headers = {"Authorization": f"Bearer {service.keys['acme']}", "Content-Type": "application/json"}
     answer = service.client.put("/v1/campaigns/k1", data=b"[" * 100_000, headers=headers)
     assert "$" in errors(answer)
+
+
+def test_no_route_takes_a_field_twice(service: Service) -> None:
+    bodies = BODIES | {
+        "decide": {"publisher": "planet", "placements": [{"id": "a"}], "page": {"title": "x"}},
+        "beacon": {"tokens": ["x"]},
+        "ethical_decision_by_server": {
+            "publisher": "planet",
+            "placements": [{"div_id": "a", "ad_type": "image"}],
+        },
+        "withdraw_consent": {"publisher": "globe", "token": "x"},
+        "export_subject": {"publisher": "globe", "rights_token": "x"},
+        "erase_subject": {"publisher": "globe", "rights_token": "x"},
+        "request_deletion": None,  # it answers what its standard says
+        "auction": None,  # OpenRTB's requests hold what each exchange likes
+    }
+    declared = service.app.extensions["tactful"].operations
+    before, tried = service.services.store.versions(), 0
+    for name, method, rule in routes(service):
+        body = bodies.get(name) if declared[name].body is not None else None
+        assert name in bodies or declared[name].body is None, name
+        if body is None:
+            continue
+        first, value = next(iter(body.items()))
+        twice = f"{json.dumps(body)[:-1]}, {json.dumps(first)}: {json.dumps(value)}}}"
+        for caller in {"operator", "globe", "acme", "compliance"} if declared[name].scopes else {None}:
+            headers = {"Authorization": f"Bearer {service.keys[caller]}"} if caller else {}
+            headers["Content-Type"] = "application/json"
+            answer = service.client.open(path_of(rule), method=method, data=twice, headers=headers)
+            if answer.status_code != 403:
+                assert errors(answer, 422)[first] == ("the field again", "each field once"), name
+                tried += 1
+    assert tried > 15
+    assert service.services.store.versions() == before
 
 
 def test_a_publisher_approves_what_it_saw(service: Service) -> None:

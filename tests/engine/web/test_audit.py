@@ -11,7 +11,9 @@ import secrets
 import shutil
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 from werkzeug.test import Client
 
 from engine.cli import main
@@ -28,9 +31,12 @@ from engine.consents import open_consents
 from engine.keys import create_key
 from engine.store import SqliteStore
 from engine.web import create_app
+from privacy.checkpoint import read_checkpoint, read_note, sign_note
 from privacy.consent_log import leaf
+from privacy.errors import LogError
 from privacy.inventory import load
 from privacy.keyring import Keyring
+from privacy.rejudge import judge, read_bundle
 from tests.engine.web.conftest import NOW, FakeServices
 from tests.rights import PLANET, SUB, grant
 
@@ -50,13 +56,14 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.store = SqliteStore(folder / "tactful.db")
+        self.time = NOW + timedelta(days=3)
         config = Config(data_dir=folder, key_dir=folder / "keys", public_url="http://ads.example")
         keys = Keyring.open(config.key_dir, CONSENT_KEYS, random=secrets.token_bytes)
         self.log = ConsentLog(
             config,
             self.store,
             keys,
-            now=lambda: NOW + timedelta(days=3),
+            now=lambda: self.time,
             monotonic=iter(range(0, 10**9, 1000)).__next__,
             random_bytes=secrets.token_bytes,
         )
@@ -94,6 +101,15 @@ class House:
         self.tiles = folder / "log" / "tile"
         self.services = services
 
+    def turn(self, year: int) -> None:
+        """Let a year begin, and 300 entries follow."""
+        self.time = datetime(year, 1, 1, 0, 0, 5, tzinfo=UTC)
+        self.log.step()
+        made = [partial(leaf, type="consent.grant", at=self.time, commit=secrets.token_bytes(32))] * 300
+        with self.store.writing() as db:
+            self.log.leaves.append(db, made)
+        self.log.step()
+
     def close(self) -> None:
         self.log.close()
         self.services.close()
@@ -128,6 +144,22 @@ def test_the_log_behind_the_page_is_for_the_compliance_scope(house: House) -> No
 
 @pytest.fixture(scope="module")
 def address(house: House) -> Iterator[str]:
+    with served(house) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Three shards."""
+    house = House(tmp_path_factory.mktemp("turned"))
+    house.turn(2027)
+    house.turn(2029)
+    yield house
+    house.close()
+
+
+@contextmanager
+def served(house: House) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, house.app, handler_class=Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -150,7 +182,19 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, address: str, house: House) -> Iterator[Any]:
+def page(browser: Any, address: str) -> Iterator[Any]:
+    with looking(browser, address) as page:
+        yield page
+
+
+@pytest.fixture
+def turned_page(browser: Any, turned: House) -> Iterator[Any]:
+    with served(turned) as address, looking(browser, address) as page:
+        yield page
+
+
+@contextmanager
+def looking(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1200, "height": 1600})
     page = context.new_page()
     page.asked = []
@@ -193,6 +237,44 @@ def test_the_page_shows_the_log_and_verifies_any_entry(page: Any, house: House) 
     assert [line[0] for line in told] == ["✓"] * 3, told
     if folder := os.environ.get("TACTFUL_SCREENSHOTS"):
         page.screenshot(path=f"{folder}/audit.png", full_page=True)
+
+
+def test_the_page_verifies_any_entry_of_any_shard_down_from_the_newest(
+    turned_page: Any, turned: House
+) -> None:
+    page, first, newest = turned_page, *(turned.log.shards.all()[place].first for place in (1, 2))
+    opened(page, turned.key)
+    size = turned.log.leaves.count()
+    assert page.text_content("#state") == f"{size} entries in 3 shards."
+    assert page.text_content("#checkpoint").count("ads.example/log") >= 3
+    for index, lines in ((0, 5), (first - 1, 5), (first, 4), (newest - 1, 4), (newest, 3), (size - 1, 3)):
+        page.fill("#index", str(index))
+        told = verdicts(page, "#verify", lines)
+        assert [line[0] for line in told] == ["✓"] * lines, told
+    told = verdicts(page, "#verify-all", 9)
+    assert [line[0] for line in told] == ["✓"] * 9, told
+    if folder := os.environ.get("TACTFUL_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/audit-shards.png", full_page=True)
+
+
+@pytest.mark.parametrize("how", ["opened again", "another first entry"])
+def test_the_page_tells_a_chain_that_is_broken(turned_page: Any, turned: House, how: str) -> None:
+    page, shard = turned_page, turned.log.shards.all()[1]
+    if how == "opened again":
+        note = turned.log.shards.files(turned.log.shards.all()[0]).checkpoint() or b""
+        text = read_checkpoint(read_note(note).text)
+        root = replace(text, root=bytes(32)).text()
+        signed = sign_note(root, turned.log.writer.keys(text.origin), 1_800_000_000).encode()
+        page.route("**/log/checkpoint", lambda route: route.fulfill(body=signed))
+    else:
+        tile = turned.tiles.parent / "2027/tile/entries/000"
+        changed = tile.read_bytes().replace(b'"size":', b'"size":1', 1).replace(b"log.begin", b"log.begi", 1)
+        page.route("**/log/2027/tile/entries/000", lambda route: route.fulfill(body=changed))
+    opened(page, turned.key)
+    page.fill("#index", "5")
+    told = verdicts(page, "#verify", 5)
+    assert any(line.startswith("✗ ads.example/log ended with") for line in told), told
+    assert shard.origin in "".join(told)
 
 
 def test_a_wrong_key_opens_nothing(page: Any) -> None:
@@ -239,6 +321,26 @@ def test_what_is_saved_is_what_the_log_holds(page: Any, house: House, tmp_path: 
     assert [json.loads(line) for line in saved("#jsonl").splitlines()] == leaves
     rows = list(csv.DictReader(io.StringIO(saved("#csv"))))
     assert [(int(row["seq"]), row["type"]) for row in rows] == [(e["seq"], e["type"]) for e in leaves]
+
+
+def test_evidence_over_shards_is_judged_offline(turned_page: Any, turned: House, tmp_path: Path) -> None:
+    page = turned_page
+    opened(page, turned.key)
+    page.fill("#publisher", "planet")
+    page.fill("#at", (NOW + timedelta(days=4)).strftime("%Y-%m-%dT%H:%M:%S"))
+    page.set_input_files("#export", turned.export)
+    evidence = read_bundle(saved_by(page, tmp_path, "#bundle").encode())
+    assert turned.log.writer is not None
+    policy = turned.log.writer.policy
+    assert judge(evidence, policy).in_force
+    for left_out in ("log.begin", "log.freeze"):
+        kept = tuple(one for one in evidence.log if f'"{left_out}"' not in one.leaf)
+        assert len(kept) == len(evidence.log) - 2
+    with pytest.raises(LogError, match="after no other one"):
+        judge(
+            structs.replace(evidence, log=tuple(e for e in evidence.log if '"log.begin"' not in e.leaf)),
+            policy,
+        )
 
 
 @pytest.mark.parametrize(

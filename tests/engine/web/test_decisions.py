@@ -147,6 +147,43 @@ def test_what_is_no_json_is_refused_with_the_field_where_one_can_be_named(
     assert field in errors(service.decide(raw=raw), 400)
 
 
+AGAIN = [
+    ('{"publisher":"planet","publisher":"globe",%s}', "publisher"),
+    ('{"publisher":"planet","publ\\u0069sher":"globe",%s}', "publisher"),  # the same name, written otherwise
+    ('{"publisher":"planet","test":true,"explain":true,"test":false,%s}', "test"),
+    ('{"publisher":"planet","regs":{"coppa":1,"gdpr":1,"coppa":0},%s}', "regs.coppa"),
+    ('{"publisher":"planet","page":{"title":"Soup"},%s}', "page"),
+    ('{"publisher":"planet","time":{"at":null,"at":null},%s}', "time.at"),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), AGAIN)
+def test_a_field_that_stands_in_a_body_twice_is_refused_by_name(
+    service: Service, body: str, field: str
+) -> None:
+    for _ in range(2):  # also where the same body comes again
+        raw = body % '"placements":[{"id":"top"}],"page":{"title":"Soup"}'
+        assert errors(service.decide(raw=raw.encode()))[field] == ("the field again", "each field once")
+    assert service.engine.asked == []
+
+
+def test_all_fields_that_stand_twice_are_named_at_once(service: Service) -> None:
+    places = '[{"id":"a"},{"id":"b","block":{"categories":[],"categories":[]},"id":"c"}]'
+    raw = f'{{"publisher":"planet","placements":{places},"page":{{"title":"x: y","title":"{JUNK}"}}}}'
+    told = errors(service.decide(raw=raw.encode()))
+    assert set(told) == {"page.title", "placements[1].block.categories", "placements[1].id"}
+    assert JUNK not in service.decide(raw=raw.encode()).text
+
+
+@pytest.mark.parametrize(
+    "signals", ['{"a":1,"a":2}', '{"signals":{"a":1,"a":2}}', "9" * 5000, "[" * 90 + "]" * 90]
+)
+def test_signals_stay_unread_without_consent(service: Service, signals: str) -> None:
+    raw = f'{{"publisher":"planet","placements":[{{"id":"a"}}],"page":{{"title":"x"}},"signals":{signals}%s}}'
+    assert service.decide(raw=(raw % "").encode()).status_code == 200
+    assert "test" in errors(service.decide(raw=(raw % ',"test":true,"test":true').encode()))
+
+
 def test_a_body_that_is_no_object_is_refused(service: Service) -> None:
     assert errors(service.decide(raw=b"[1]"))["$"] == ("array of 1", "object")
 

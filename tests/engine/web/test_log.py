@@ -34,7 +34,33 @@ def test_auditors_read_checkpoint_and_tiles_with_their_key(logged: Service) -> N
     assert logged.call("GET", "/log/tile/entries/000.p/2", key="operator").data == b"\0\1x" * 2
 
 
-@pytest.mark.parametrize("path", ["/log/checkpoint", "/log/tile/0/x001/x234/067.p/5"])
+def test_a_shard_is_read_by_its_year(logged: Service) -> None:
+    files = logged.services.consent_log.published(2027)
+    files.put_tiles([(Tile(0, 0, 5), HASHES)])
+    files.put_checkpoint(b"ads.example/log/2027\n0\n\n")
+    assert logged.call("GET", "/log/2027/checkpoint", key="compliance").data == b"ads.example/log/2027\n0\n\n"
+    answer = logged.call("GET", "/log/2027/tile/0/000.p/5", key="compliance")
+    assert (answer.data, answer.headers["Content-Type"]) == (HASHES, "application/octet-stream")
+    for path in (
+        "2028/checkpoint",
+        "2027/tile/0/001",
+        "27/checkpoint",
+        "2027/2027/checkpoint",
+        "x/checkpoint",
+    ):
+        errors(logged.call("GET", f"/log/{path}", key="compliance"), 404)
+    errors(logged.call("GET", "/log/%D9%A2%D9%A0%D9%A2%D9%A7/checkpoint", key="compliance"), 404)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/log/checkpoint",
+        "/log/tile/0/x001/x234/067.p/5",
+        "/log/2027/checkpoint",
+        "/log/2027/tile/0/000.p/5",
+    ],
+)
 def test_nobody_else_reads_a_log_that_is_for_auditors(logged: Service, path: str) -> None:
     errors(logged.client.get(path), 401)
     errors(logged.call("GET", path, key="planet"), 403)

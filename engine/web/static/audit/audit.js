@@ -1,25 +1,28 @@
-// Reads the published log (C2SP tlog-tiles) and verifies it here: RFC 6962 hashes and Ed25519 by WebCrypto.
+// Reads the published log (C2SP tlog-tiles), shard by shard, and verifies it here: RFC 6962 hashes and Ed25519 by
+// WebCrypto. Entries are numbered through all shards; each shard is a tree of its own.
 
 const WIDTH = 256; // entries, or hashes, of a full tile
 const MOST_TILES = 400; // of entries that are loaded, the latest ones
 const MOST_ROWS = 1000; // that are shown
 const STATES = ["consent.grant", "consent.refuse", "consent.withdraw", "consent.expire", "subject.erase"];
 const COLOURS = ["#2563eb", "#9ca3af", "#d97706", "#7c3aed", "#b3261e"];
-const KEYS = ["key.add", "key.retire", "policy.change", "config.change"];
+const KEYS = ["key.add", "key.retire", "policy.change", "config.change", "log.begin", "log.freeze"];
 const WORDS = {
   "consent.grant": "consent given", "consent.refuse": "consent refused", "consent.withdraw": "consent withdrawn",
   "consent.expire": "consent ran out", "subject.erase": "a reader erased", "deletion.answer": "deletion request answered", "key.add": "key in use",
   "key.retire": "key retired", "policy.change": "policy changed", "config.change": "settings changed",
   "dp.release": "noisy counts released", "decision.batch": "consented use", "sealed": "sealed",
+  "log.begin": "shard begun", "log.freeze": "shard ended",
 };
 
 const $ = (id) => document.getElementById(id);
-const log = { tiles: new Map() };
+const log = { shards: [] };
 
 // --- bytes ---
 
 const from64 = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const to64 = (bytes) => btoa(String.fromCharCode(...bytes));
+const hex = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const equal = (a, b) => a.length === b.length && a.every((byte, n) => byte === b[n]);
 const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", join(...parts)));
 
@@ -35,23 +38,23 @@ function join(...parts) {
 async function load(path) {
   const headers = log.key ? { Authorization: `Bearer ${log.key}` } : {};
   const answer = await fetch(path, { headers, credentials: "omit" });
-  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${answer.statusText}`);
+  if (!answer.ok) throw Object.assign(new Error(`${path}: ${answer.status} ${answer.statusText}`), { status: answer.status });
   return new Uint8Array(await answer.arrayBuffer());
 }
 
-function tilePath(level, number) {
+function tilePath(shard, level, number) {
   const groups = [];
   for (let n = number; groups.length === 0 || n > 0; n = Math.floor(n / 1000)) groups.unshift(String(n % 1000).padStart(3, "0"));
   const spelled = groups.map((group, n) => (n < groups.length - 1 ? `x${group}` : group)).join("/");
   const scale = level === "entries" ? 0 : level;
-  const width = Math.floor(log.size / WIDTH ** scale) - number * WIDTH;
-  return `/log/tile/${level}/${spelled}${width < WIDTH ? `.p/${width}` : ""}`;
+  const width = Math.floor(shard.size / WIDTH ** scale) - number * WIDTH;
+  return `${shard.prefix}/tile/${level}/${spelled}${width < WIDTH ? `.p/${width}` : ""}`;
 }
 
-function tile(level, number) {
-  const path = tilePath(level, number);
-  if (!log.tiles.has(path)) log.tiles.set(path, load(path));
-  return log.tiles.get(path);
+function tile(shard, level, number) {
+  const path = tilePath(shard, level, number);
+  if (!shard.tiles.has(path)) shard.tiles.set(path, load(path));
+  return shard.tiles.get(path);
 }
 
 function readNote(bytes) {
@@ -65,8 +68,8 @@ function readNote(bytes) {
   return { note, text: note.slice(0, end), origin, size: Number(size), root: from64(root), signatures };
 }
 
-async function entriesOf(number) {
-  const bytes = await tile("entries", number);
+async function entriesOf(shard, number) {
+  const bytes = await tile(shard, "entries", number);
   const found = [];
   for (let at = 0; at < bytes.length;) {
     const length = (bytes[at] << 8) | bytes[at + 1];
@@ -74,6 +77,37 @@ async function entriesOf(number) {
     at += 2 + length;
   }
   return found;
+}
+
+const leafAt = async (shard, index) => (await entriesOf(shard, Math.floor(index / WIDTH)))[index % WIDTH];
+const shardOf = (seq) => log.shards.findLast((shard) => shard.first <= seq);
+const yearIn = (origin) => { // of a shard of this log; "" for the first
+  const rest = origin.slice(log.name.length);
+  return origin.startsWith(log.name) && /^(\/[0-9]{4})?$/.test(rest) ? rest : null;
+};
+
+// Each shard that is over names the next one in its last entry.
+async function readShards() {
+  log.shards = [];
+  for (let prefix = "/log", first = 0; prefix;) {
+    let bytes;
+    try {
+      bytes = await load(`${prefix}/checkpoint`);
+    } catch (error) {
+      if (log.shards.length && error.status === 404) break; // it begins within the hour
+      throw error;
+    }
+    const note = readNote(bytes);
+    log.name ??= note.origin;
+    const shard = { prefix, first, note, size: note.size, tiles: new Map() };
+    log.shards.push(shard);
+    first += shard.size;
+    const last = shard.size ? entry(await leafAt(shard, shard.size - 1)) : {};
+    const year = last.type === "log.freeze" ? yearIn(String(last.data?.next)) : null;
+    prefix = year && `/log${year}` > prefix ? `/log${year}` : null;
+  }
+  log.newest = log.shards.at(-1);
+  log.size = log.newest.first + log.newest.size;
 }
 
 function entry(leaf, seq) {
@@ -99,27 +133,27 @@ async function rootOf(hashes) {
   return hashes[0];
 }
 
-async function subtree(start, stop) {
+async function subtree(shard, start, stop) {
   const size = stop - start;
   const level = Math.round(Math.log2(size));
   if (2 ** level !== size || start % size) {
     const split = start + below(size);
-    return nodeHash(await subtree(start, split), await subtree(split, stop));
+    return nodeHash(await subtree(shard, start, split), await subtree(shard, split, stop));
   }
   const high = Math.floor(level / 8);
   const first = start / WIDTH ** high;
   const count = size / WIDTH ** high;
-  const bytes = await tile(high, Math.floor(first / WIDTH));
+  const bytes = await tile(shard, high, Math.floor(first / WIDTH));
   const at = (first % WIDTH) * 32;
   return rootOf(Array.from({ length: count }, (_, n) => bytes.slice(at + n * 32, at + n * 32 + 32)));
 }
 
-async function inclusion(index, start, stop) {
+async function inclusion(shard, index, start, stop) {
   if (stop - start === 1) return [];
   const split = start + below(stop - start);
   return index < split
-    ? [...await inclusion(index, start, split), await subtree(split, stop)]
-    : [...await inclusion(index, split, stop), await subtree(start, split)];
+    ? [...await inclusion(shard, index, start, split), await subtree(shard, split, stop)]
+    : [...await inclusion(shard, index, split, stop), await subtree(shard, start, split)];
 }
 
 async function rootBy(index, size, hash, path) { // RFC 9162 2.1.3.2
@@ -156,13 +190,16 @@ async function rootOfLeaves(leaves) {
 
 // --- the signature ---
 
+const idOf = async (name, key) => (await sha256(new TextEncoder().encode(`${name}\n`), key)).slice(0, 4);
+
 async function signedBy(vkey, note) {
   const [name, id, encoded] = [vkey.split("+")[0], vkey.split("+")[1], vkey.split("+").slice(2).join("+")];
   const key = from64(encoded);
   if (key[0] !== 1 || key.length !== 33) throw new Error("this key is none of Ed25519");
-  const hash = (await sha256(new TextEncoder().encode(`${name}\n`), key)).slice(0, 4);
-  if ([...hash].map((b) => b.toString(16).padStart(2, "0")).join("") !== id) throw new Error("this key's id is not its own");
-  const found = note.signatures.find((s) => s.name === name && equal(s.signature.slice(0, 4), hash));
+  if (hex(await idOf(name, key)) !== id) throw new Error("this key's id is not its own");
+  if (yearIn(name) === null || yearIn(note.origin) === null) return false;
+  const own = await idOf(note.origin, key); // all shards have the log's keys, under names of their own
+  const found = note.signatures.find((s) => s.name === note.origin && equal(s.signature.slice(0, 4), own));
   if (!found) return false;
   const key_ = await crypto.subtle.importKey("raw", key.slice(1), { name: "Ed25519" }, false, ["verify"]);
   return crypto.subtle.verify({ name: "Ed25519" }, key_, found.signature.slice(4), new TextEncoder().encode(note.text));
@@ -177,38 +214,69 @@ function verdict(good, text) {
 
 async function verifySignature() {
   try {
-    verdict(await signedBy($("vkey").value.trim(), log.note), `the checkpoint of ${log.size} entries is signed by this key (Ed25519)`);
+    verdict(await signedBy($("vkey").value.trim(), log.newest.note), `the checkpoint of ${log.newest.size} entries is signed by this key (Ed25519)`);
   } catch (error) {
     verdict(false, `the signature could not be checked: ${error.message}`);
   }
 }
 
+async function leadsToRoot(shard, index, leaf) {
+  const path = await inclusion(shard, index, 0, shard.size);
+  const root = await rootBy(index, shard.size, await leafHash(leaf), path);
+  return [root !== null && equal(root, shard.note.root), path.length];
+}
+
+// A shard that is over ended as the next one says in its first entry, and so on to the one that is signed.
+async function verifyEnds(from) {
+  for (const [n, shard] of log.shards.entries()) {
+    const next = log.shards[n + 1];
+    if (!next || shard.first < from.first || !next.size) continue;
+    const text = `${shard.note.origin} ended with ${shard.size} entries as the first entry of ${next.note.origin} says`;
+    try {
+      const leaf = await leafAt(next, 0);
+      const [leads] = await leadsToRoot(next, 0, leaf);
+      const { note } = shard;
+      const after = entry(leaf).data?.after ?? {};
+      const same = after.origin === note.origin && after.size === note.size && after.root === hex(note.root)
+        && after.checkpoint === hex(await sha256(new TextEncoder().encode(note.text)));
+      verdict(leads && entry(leaf).type === "log.begin" && same, text);
+    } catch (error) {
+      verdict(false, `${text}: could not be checked: ${error.message}`);
+    }
+  }
+}
+
 async function verifyOne() {
   $("verdict").replaceChildren();
-  const index = Number($("index").value);
-  if (!Number.isInteger(index) || index < 0 || index >= log.size) return verdict(false, `there is no entry ${$("index").value}`);
+  const seq = Number($("index").value);
+  if (!Number.isInteger(seq) || seq < 0 || seq >= log.size) return verdict(false, `there is no entry ${$("index").value}`);
   await verifySignature();
+  const shard = shardOf(seq);
+  await verifyEnds(shard);
   try {
-    const leaf = (await entriesOf(Math.floor(index / WIDTH)))[index % WIDTH];
-    const path = await inclusion(index, 0, log.size);
-    const root = await rootBy(index, log.size, await leafHash(leaf), path);
-    verdict(root !== null && equal(root, log.note.root), `entry ${index} leads by ${path.length} hashes to the signed root`);
-    verdict(JSON.parse(new TextDecoder().decode(leaf)).seq === index, `the entry says that it is number ${index}`);
+    const leaf = await leafAt(shard, seq - shard.first);
+    const [leads, hashes] = await leadsToRoot(shard, seq - shard.first, leaf);
+    verdict(leads, `entry ${seq} leads by ${hashes} hashes to the ${shard === log.newest ? "signed root" : `root of ${shard.note.origin}`}`);
+    verdict(JSON.parse(new TextDecoder().decode(leaf)).seq === seq, `the entry says that it is number ${seq}`);
   } catch (error) {
-    verdict(false, `entry ${index} could not be checked: ${error.message}`);
+    verdict(false, `entry ${seq} could not be checked: ${error.message}`);
   }
 }
 
 async function verifyAll() {
   $("verdict").replaceChildren();
   await verifySignature();
-  try {
-    const leaves = [];
-    for (let n = 0; n * WIDTH < log.size; n += 1) leaves.push(...await entriesOf(n));
-    verdict(leaves.length === log.size, `${leaves.length} entries are there`);
-    verdict(equal(await rootOfLeaves(leaves), log.note.root), "their hashes, computed anew, give the signed root");
-  } catch (error) {
-    verdict(false, `the entries could not be read: ${error.message}`);
+  await verifyEnds(log.shards[0]);
+  for (const shard of log.shards) {
+    const where = log.shards.length > 1 ? ` in ${shard.note.origin}` : "";
+    try {
+      const leaves = [];
+      for (let n = 0; n * WIDTH < shard.size; n += 1) leaves.push(...await entriesOf(shard, n));
+      verdict(leaves.length === shard.size, `${leaves.length} entries are there${where}`);
+      verdict(equal(await rootOfLeaves(leaves), shard.note.root), `their hashes, computed anew, give the ${shard === log.newest ? "signed root" : "root with which it ended"}`);
+    } catch (error) {
+      verdict(false, `the entries could not be read${where}: ${error.message}`);
+    }
   }
 }
 
@@ -232,8 +300,8 @@ function showEntries() {
     [entry.seq, hour(entry), WORDS[entry.type] ?? entry.type, details(entry)].forEach((text) => cell(row, text));
     return row;
   }));
-  const [from, to] = log.skipped;
-  const left = from < to ? ` Entries ${from} to ${to - 1} were not loaded: use tactful log fsck for all.` : "";
+  const gaps = log.skipped.map(([from, to]) => `${from} to ${to - 1}`).join(", ");
+  const left = gaps ? ` Entries ${gaps} were not loaded: use tactful log fsck for all.` : "";
   $("more").textContent = `${Math.min(chosen.length, MOST_ROWS)} of ${chosen.length} entries shown.${left}`;
 }
 
@@ -249,7 +317,8 @@ function showDays() {
   const shown = [...days].sort(([a], [b]) => (a < b ? -1 : 1)).slice(-60);
   if (!shown.length) { $("days").textContent = "No entry tells of a consent, or the log is sealed."; return; }
   const most = Math.max(...shown.map(([, counts]) => counts.reduce((a, b) => a + b)));
-  const wide = Math.min(60, 900 / shown.length);
+  const years = shown[0][0].slice(0, 4) !== shown.at(-1)[0].slice(0, 4);
+  const wide = Math.min(years ? 80 : 60, 900 / shown.length);
   const bars = shown.map(([day, counts], n) => {
     let y = 130;
     const parts = counts.map((count, state) => {
@@ -257,7 +326,7 @@ function showDays() {
       y -= height;
       return `<rect x="${40 + n * wide}" y="${y}" width="${wide * 0.8}" height="${height}" fill="${COLOURS[state]}"/>`;
     });
-    const label = n % Math.ceil(shown.length / 8) ? "" : `<text x="${40 + n * wide}" y="146">${day.slice(5)}</text>`;
+    const label = n % Math.ceil(shown.length / 8) ? "" : `<text x="${40 + n * wide}" y="146">${day.slice(years ? 0 : 5)}</text>`;
     return parts.join("") + label;
   });
   const legend = STATES.map((state, n) => `<rect x="${40 + n * 150}" y="156" width="10" height="10" fill="${COLOURS[n]}"/><text x="${55 + n * 150}" y="165">${WORDS[state]}</text>`);
@@ -276,10 +345,15 @@ function showKeys() {
 }
 
 function showCheckpoint() {
+  const { note, size } = log.newest;
   const facts = {
-    Log: log.note.origin, Entries: log.size, Root: to64(log.note.root),
-    Signatures: log.note.signatures.map((s) => `${s.name} (${s.signature.length === 68 ? "Ed25519" : `${s.signature.length - 4} bytes`})`).join(", "),
+    Log: note.origin, Entries: size, Root: to64(note.root),
+    Signatures: note.signatures.map((s) => `${s.name} (${s.signature.length === 68 ? "Ed25519" : `${s.signature.length - 4} bytes`})`).join(", "),
   };
+  if (log.shards.length > 1) {
+    const ended = log.shards.slice(0, -1).map((shard) => `${shard.note.origin} (entries ${shard.first} to ${shard.first + shard.size - 1})`);
+    facts["Shards before"] = ended.join(", ");
+  }
   $("checkpoint").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => {
     const [term, text] = [document.createElement("dt"), document.createElement("dd")];
     term.textContent = name;
@@ -311,10 +385,11 @@ function toCsv() {
   return [head.join(","), ...rows, ""].join("\r\n");
 }
 
-// What privacy.rejudge reads: every part under a proof of the one checkpoint that is shown.
-async function proofOf(index) {
-  const path = await inclusion(index, 0, log.size);
-  return ["c2sp.org/tlog-proof@v1", `index ${index}`, ...path.map(to64), "", log.note.note].join("\n");
+// What privacy.rejudge reads: every part under a proof of the checkpoint of its shard.
+async function proofOf(seq) {
+  const shard = shardOf(seq);
+  const path = await inclusion(shard, seq - shard.first, 0, shard.size);
+  return ["c2sp.org/tlog-proof@v1", `index ${seq - shard.first}`, ...path.map(to64), "", shard.note.note].join("\n");
 }
 
 const named = (opening, name) => opening[`tactful:${name}`];
@@ -351,30 +426,47 @@ async function saveBundle(event) {
 
 // --- opening ---
 
+// The first keys and policy of a shard stand in its first tile, its end in its last one; of the others, the latest.
+function tilesToLoad() {
+  const chosen = new Map();
+  let left = MOST_TILES;
+  for (const shard of log.shards.toReversed()) {
+    const tiles = Math.ceil(shard.size / WIDTH);
+    const start = Math.max(1, tiles - Math.max(1, left));
+    chosen.set(shard, Array.from({ length: tiles }, (_, n) => n).filter((n) => n === 0 || n >= start));
+    left -= tiles - start;
+  }
+  return chosen;
+}
+
+async function readEntries() {
+  const chosen = tilesToLoad();
+  [log.leaves, log.entries, log.skipped] = [[], [], []];
+  for (const shard of log.shards) {
+    for (const n of chosen.get(shard)) {
+      const leaves = await entriesOf(shard, n);
+      log.entries.push(...leaves.map((leaf, k) => entry(leaf, shard.first + n * WIDTH + k)));
+      log.leaves.push(...leaves);
+    }
+    const later = chosen.get(shard).find((n) => n > 0) ?? 1;
+    if (later > 1) log.skipped.push([shard.first + WIDTH, shard.first + later * WIDTH]);
+  }
+}
+
 async function open(event) {
   event.preventDefault();
   log.key = $("key").value.trim();
-  log.tiles.clear();
   $("verdict").replaceChildren();
   $("state").textContent = "Reading…";
   try {
-    log.note = readNote(await load("/log/checkpoint"));
-    log.size = log.note.size;
-    const tiles = Math.ceil(log.size / WIDTH);
-    const start = Math.max(1, tiles - MOST_TILES);
-    log.skipped = [WIDTH, start * WIDTH];
-    log.leaves = [];
-    log.entries = [];
-    for (let n = 0; n < tiles; n = n ? n + 1 : start) { // the first keys and the first policy stand in the first tile
-      const leaves = await entriesOf(n);
-      log.entries.push(...leaves.map((leaf, k) => entry(leaf, n * WIDTH + k)));
-      log.leaves.push(...leaves);
-    }
+    delete log.name;
+    await readShards();
+    await readEntries();
     const types = [...new Set(log.entries.map((entry) => entry.type))].sort();
     $("type").replaceChildren(new Option("all entries", ""), ...types.map((type) => new Option(WORDS[type] ?? type, type)));
     for (const show of [showCheckpoint, showDays, showEntries, showKeys]) show();
     $("opened").hidden = false;
-    $("state").textContent = `${log.size} entries.`;
+    $("state").textContent = log.shards.length > 1 ? `${log.size} entries in ${log.shards.length} shards.` : `${log.size} entries.`;
   } catch (error) {
     $("opened").hidden = true;
     $("state").textContent = `The log could not be read: ${error.message}`;

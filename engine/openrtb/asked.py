@@ -1,7 +1,6 @@
-"""Between OpenRTB 2.6 and our own decisions: what a request asks for, and the bids that answer it.
+"""What a request of OpenRTB 2.6 asks for, and says of page, device, consent and the law, in our own terms.
 
-Nothing here reads the network, a store or the clock. What is bid is held to what was asked once more when the bid is
-written: no id, size, price or currency leaves that the request did not allow.
+Nothing here reads the network, a store or the clock.
 """
 
 from __future__ import annotations
@@ -13,74 +12,37 @@ from typing import Any, Literal
 
 import msgspec
 
-from contexts.context import TopicId
 from contexts.country import alpha_2
 from contexts.taxonomy import (
-    CATTAX_AD_PRODUCT_2_0,
     CATTAX_CONTENT_1_0,
     CATTAX_CONTENT_3_0,
     CATTAX_CONTENT_3_1,
     CONTENT_1_0_TIER_1,
-    Taxonomy,
 )
-from engine.assemble import adm
 from engine.campaign import Format, Publisher, StoredPlacement
-from engine.decision import Answer, Asset, CreativeAnswer, Filled, NativeNeeds, Offer, Placement
-from engine.events import TOKEN_S
-from engine.openrtb_wire import (
-    BANNER,
+from engine.decision import NativeNeeds, Placement
+from engine.openrtb.market import THOUSAND, Market
+from engine.openrtb.wire import (
     BANNER_MARKUP,
     CALL_TO_ACTION,
     DESCRIPTION,
-    IMAGE_TRACKER,
-    IMPRESSION,
     MAIN_IMAGE,
-    NATIVE,
     SPONSORED,
-    VIEWABLE_MRC_50,
     Asked,
-    AssetAnswer,
     AssetAsked,
-    Bid,
-    BidDsa,
-    BidExt,
-    BidPrebid,
-    BidResponse,
-    DataAnswer,
     DsaAsked,
-    DsaTransparency,
-    ImageAnswer,
     ImageAsked,
     Imp,
-    LinkAnswer,
-    NativeAnswer,
     NativeRequest,
-    SeatBid,
-    TitleAnswer,
-    TrackerAnswer,
-    WrappedNative,
     decode_native,
     decode_params,
-    encode,
 )
 from privacy.visit import DeviceClass, Platform
 
-# AdCOM 1.0, List: No-Bid Reason Codes.
-TECHNICAL_ERROR, INVALID_REQUEST, BLOCKED_SITE = 1, 2, 7
-# Ours: nothing that was asked for can be answered; nothing fits; no currency; the reader's refusal; no counting.
-NOTHING_ASKED, NOTHING_FITS, NO_CURRENCY, REFUSED, UNCOUNTED = 500, 501, 502, 503, 504
-
 SEAT = "tactful"  # where a request names no bidder
-EXPIRES_S = TOKEN_S - 300  # a bid may be shown so long: its impression then counts for five minutes more
-PARTS = 1_000_000  # of a unit of currency
-THOUSAND = 1000  # impressions that prices are told for
-DIGITS = 6  # of a price
-LONGEST_NAME = 100  # characters, of DSA's behalf and paid
 LONGEST = 2**15 - 1
 MOST_KEYWORDS, LONGEST_KEYWORD, MOST_CATEGORIES, MOST_SIZES = 100, 80, 50, 20
 LONGEST_URL, LONGEST_TITLE, LONGEST_DESCRIPTION, LONGEST_TEXT = 2048, 1000, 5000, 200_000
-# Content Taxonomy 2.x shares most ids of its subjects with 3.x.
-CONTENT_TAXONOMIES = (2, 5, 6, CATTAX_CONTENT_3_0, CATTAX_CONTENT_3_1)
 DEVICE_TYPES: Mapping[int, DeviceClass] = {2: "desktop", 3: "tv", 4: "phone", 5: "tablet", 7: "tv"}  # AdCOM
 PLATFORMS: Mapping[str, Platform] = {
     "android": "android",
@@ -94,85 +56,6 @@ DATA_PARTS: Mapping[int, Literal["sponsored_by", "body", "cta"]] = {
     DESCRIPTION: "body",
     CALL_TO_ACTION: "cta",
 }
-MIMES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "avif": "image/avif"}
-
-_decode_creative = msgspec.json.Decoder(CreativeAnswer).decode
-
-
-class Categories:
-    """What requests say of advertisers' categories, in whichever taxonomy, in our own: Ad Product 2.0."""
-
-    def __init__(self, products: Taxonomy, content: Taxonomy, counterparts: Mapping[TopicId, str]) -> None:
-        """`counterparts` are the products' in Content Taxonomy 1.0."""
-        self._products, self._content = products, content
-        self._by_1_0: dict[str, set[str]] = {}  # a code of Content 1.0, or what stands above it
-        self._by_tier_1: dict[TopicId, set[str]] = {}  # a first tier of Content 3.1
-        self._tier_1: dict[str, TopicId] = {}
-        for product, code in counterparts.items():
-            above = code.partition("-")[0]
-            for known in {code, above}:
-                self._by_1_0.setdefault(known, set()).add(product)
-            tier_1 = CONTENT_1_0_TIER_1.get(above)
-            if tier_1 is not None:
-                self._by_tier_1.setdefault(tier_1, set()).add(product)
-                self._tier_1[product] = tier_1
-
-    def blocked(self, categories: Iterable[str], cattax: int) -> tuple[str, ...] | None:
-        """Return all products that a request's `bcat` blocks; None where it is in a taxonomy that is not read.
-
-        What is coarser there than here blocks more, never less.
-        """
-        found: set[str] = set()
-        for category in categories:
-            if cattax == CATTAX_CONTENT_1_0:
-                found |= self._by_1_0.get(category, set())
-            elif cattax == CATTAX_AD_PRODUCT_2_0:
-                if category in self._products:
-                    found |= self._products.subtree(TopicId(category))
-            elif cattax in CONTENT_TAXONOMIES:
-                if category in self._content:
-                    found |= self._by_tier_1.get(self._content.tier_1(TopicId(category)), set())
-            else:
-                return None
-        return tuple(sorted(found))
-
-    def told(self, products: Sequence[str], cattax: int) -> tuple[tuple[str, ...], int]:
-        """Return what is advertised in the taxonomy that was asked in, and which that is: 7, 8 or 9."""
-        if cattax == CATTAX_AD_PRODUCT_2_0:
-            return tuple(products), cattax
-        topics = dict.fromkeys(self._tier_1[one] for one in products if one in self._tier_1)
-        return tuple(topics), cattax if cattax == CATTAX_CONTENT_3_0 else CATTAX_CONTENT_3_1
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """What the service is in other people's auctions."""
-
-    domain: str  # its own, for DSA
-    currency: str  # of its amounts
-    rates: Mapping[
-        str, float
-    ]  # how much one unit of it is, in each currency that may be told, itself among them
-    categories: Categories
-    secure: bool = True  # whether its addresses may stand in a page that came over https
-
-    def bids_in(self, allowed: Sequence[str]) -> str | None:
-        """Return the currency to bid in, our own if it may be; None where none may."""
-        if not allowed or self.currency in allowed:
-            return self.currency
-        return next((name for name in allowed if name in self.rates), None)
-
-    def micros(self, amount: float, currency: str) -> int | None:
-        """Return the least amount of ours that is no less, in whole micro-units; None in an unknown currency."""
-        if amount <= 0:
-            return 0
-        rate = self.rates.get(currency)
-        return None if rate is None else math.ceil(round(amount / rate * PARTS, 3))
-
-    def price(self, micros: int, currency: str) -> float:
-        """Return what a thousand events of a price are in a currency, rounded down."""
-        amount = micros * THOUSAND / PARTS * self.rates[currency]
-        return math.floor(round(amount * PARTS, 3)) / PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,29 +168,6 @@ def lots_of(imps: Sequence[Imp], request: Asked, publisher: Publisher, market: M
     return tuple(lots)
 
 
-def response_of(
-    request: Asked,
-    lots: Sequence[Lot],
-    answer: Answer,
-    offers: Sequence[Offer],
-    market: Market,
-    currency: str,
-    dsa: DsaAsked | None,
-) -> BidResponse:
-    """Return the bids of a decision, or that nothing fits."""
-    cattax = int(request.cattax or CATTAX_CONTENT_3_1)
-    seats: dict[str, list[Bid]] = {}
-    for number, (filled, offer) in enumerate(zip(answer.decisions, offers, strict=True)):
-        lot = lots[int(filled.placement)]
-        bid = _bid(f"{answer.request_id}-{number}", lot, filled, offer, market, currency, cattax, dsa)
-        if bid is not None:
-            seats.setdefault(lot.seat, []).append(bid)
-    if not seats:
-        return BidResponse(request.id, nbr=NOTHING_FITS)
-    seatbid = tuple(SeatBid(seat, tuple(bids)) for seat, bids in seats.items())
-    return BidResponse(request.id, seatbid, currency)
-
-
 def _lot(
     imp: Imp,
     name: str,
@@ -405,17 +265,17 @@ def _needs(native: NativeRequest) -> NativeNeeds | None:
             continue
         if asset.id is None:
             return None
-        name, most = _text_asked(asset)
+        name, most = text_asked(asset)
         if name is not None:
             needs[name] = min(needs.get(name, LONGEST), most)
         elif asset.img is not None and asset.img.type == MAIN_IMAGE and "image" not in needs:
-            needs["image"], needs["exact"] = _image_asked(asset.img)
+            needs["image"], needs["exact"] = image_asked(asset.img)
         else:
             return None
     return NativeNeeds(**needs)
 
 
-def _text_asked(asset: AssetAsked) -> tuple[str | None, int]:
+def text_asked(asset: AssetAsked) -> tuple[str | None, int]:
     """Return which text an asset asks for, and its length at most; None where it asks for none of ours."""
     if asset.title is not None:
         return "headline", _most(asset.title.len)
@@ -428,7 +288,7 @@ def _most(length: float | None) -> int:
     return LONGEST if not length or length < 1 else min(LONGEST, int(length))
 
 
-def _image_asked(image: ImageAsked) -> tuple[tuple[int, int], bool]:
+def image_asked(image: ImageAsked) -> tuple[tuple[int, int], bool]:
     """Return the size of a picture, and whether it is to be just that; otherwise it is the least."""
     if image.w and image.h and not (image.wmin or image.hmin):
         return (_pixels(image.w), _pixels(image.h)), True
@@ -437,119 +297,6 @@ def _image_asked(image: ImageAsked) -> tuple[tuple[int, int], bool]:
 
 def _pixels(value: float | None) -> int:
     return 0 if not value or value < 0 else min(LONGEST, math.ceil(value))
-
-
-def _bid(
-    id: str,
-    lot: Lot,
-    filled: Filled,
-    offer: Offer,
-    market: Market,
-    currency: str,
-    cattax: int,
-    dsa: DsaAsked | None,
-) -> Bid | None:
-    """Return the bid for an impression; None where it is not just what was asked for."""
-    creative = _decode_creative(filled.creative)
-    price = market.price(offer.price_micros, currency)
-    least = lot.floor * market.rates[currency] / market.rates[lot.floor_currency] if lot.floor else 0.0
-    if price <= 0 or round(price - least, DIGITS) < 0:
-        return None
-    events = filled.events
-    if creative.format == "native":
-        markup = None if lot.native is None else _native_markup(lot, lot.native, filled, creative)
-        mtype, kind, size = NATIVE, "native", None
-    else:
-        markup = adm(creative.html, events.impression if events else None)
-        mtype, kind, size = BANNER, "banner", creative.size
-        if size is None or size not in lot.placement.sizes:
-            return None
-    if markup is None:
-        return None
-    cat, told_in = market.categories.told(offer.categories, cattax)
-    return Bid(
-        id=id,
-        impid=lot.imp,
-        price=price,
-        adm=markup,
-        adomain=(_advertised(creative.landing_domain, offer.domains),),
-        cid=creative.campaign,
-        crid=creative.id,
-        mtype=mtype,
-        cattax=told_in,
-        cat=cat,
-        w=size[0] if size else None,
-        h=size[1] if size else None,
-        burl=events.impression if events else None,
-        exp=EXPIRES_S,
-        ext=BidExt(BidPrebid(kind), None if dsa is None else _dsa(dsa, filled, market)),
-    )
-
-
-def _native_markup(lot: Lot, asked: NativeRequest, filled: Filled, creative: CreativeAnswer) -> str | None:
-    """Return the native response, JSON in a string; None where something required is not there."""
-    assets: list[AssetAnswer] = []
-    for asset in asked.assets:
-        answered = None if asset.id is None else _asset(asset.id, asset, creative)
-        if answered is not None:
-            assets.append(answered)
-        elif is_on(asset.required):
-            return None
-    events = filled.events
-    urls = {} if events is None else {IMPRESSION: events.impression, VIEWABLE_MRC_50: events.viewable}
-    trackers = tuple(
-        TrackerAnswer(int(one.event), IMAGE_TRACKER, urls[int(one.event)])
-        for one in asked.eventtrackers
-        if one.event in urls and IMAGE_TRACKER in one.methods
-    )
-    answer = NativeAnswer(
-        "1.2", LinkAnswer(filled.click_url), tuple(assets), trackers, filled.why_url or None
-    )
-    return str(encode(WrappedNative(answer) if lot.wrapped else answer), "utf-8")
-
-
-def _asset(id: int, asked: AssetAsked, creative: CreativeAnswer) -> AssetAnswer | None:
-    """Return what a creative has for an asset."""
-    assets = creative.assets
-    name, most = _text_asked(asked)
-    if name is not None:
-        text: str = getattr(assets, name)
-        if not 0 < len(text) <= most:
-            return None
-        if name == "headline":
-            return AssetAnswer(id, title=TitleAnswer(text))
-        return AssetAnswer(id, data=DataAnswer(text, int(asked.data.type)))  # type: ignore[union-attr,arg-type]  # named by it
-    if asked.img is None or asked.img.type != MAIN_IMAGE or assets.image is None:
-        return None
-    if not _suits(assets.image, asked.img):
-        return None
-    return AssetAnswer(id, img=ImageAnswer(assets.image.url, assets.image.w, assets.image.h))
-
-
-def _suits(image: Asset, asked: ImageAsked) -> bool:
-    (w, h), exact = _image_asked(asked)
-    fits = (image.w, image.h) == (w, h) if exact else image.w >= w and image.h >= h
-    kind = MIMES.get(image.url.rpartition(".")[2])
-    return fits and (not asked.mimes or kind in asked.mimes)
-
-
-def _dsa(asked: DsaAsked, filled: Filled, market: Market) -> BidDsa | None:
-    """Return what the DSA asks to be told, so that just one side shows it: the publisher's where it says it will.
-
-    Every creative of ours is labelled, so that it is shown in any case.
-    """
-    told = filled.dsa
-    if told is None:
-        return None
-    transparency = (DsaTransparency(market.domain, told.params),)
-    names = told.behalf[:LONGEST_NAME], told.paid[:LONGEST_NAME]
-    return BidDsa(*names, transparency, 0 if asked.pubrender == 2 else 1)
-
-
-def _advertised(landing: str, domains: Sequence[str]) -> str:
-    """Return the advertiser's domain that a creative leads to."""
-    below = [one for one in domains if landing == one or landing.endswith("." + one)]
-    return max(below, key=len, default=landing)
 
 
 def _topics(request: Asked) -> Iterator[str]:

@@ -18,6 +18,9 @@ ICON, MAIN_IMAGE = 1, 3  # Native 1.2, Image Asset Types
 SPONSORED, DESCRIPTION, CALL_TO_ACTION = 1, 2, 12  # Native 1.2, Data Asset Types
 IMPRESSION, VIEWABLE_MRC_50 = 1, 2  # Native 1.2, Event Types; AdCOM numbers them otherwise
 IMAGE_TRACKER = 1  # Native 1.2, Event Tracking Methods
+TECHNICAL_ERROR, BLOCKED_SITE = 1, 7  # AdCOM 1.0, List: No-Bid Reason Codes
+# Ours: nothing that was asked for can be answered; nothing fits; no currency; the reader's refusal; no counting.
+NOTHING_ASKED, NOTHING_FITS, NO_CURRENCY, REFUSED, UNCOUNTED = 500, 501, 502, 503, 504
 
 Number = float  # whole or not
 Flag = bool | float | str | None
