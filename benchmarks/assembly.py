@@ -119,7 +119,7 @@ def _model(creatives: Sequence[str], parts: Parts) -> Model:
     shape = (len(components), len(columns))
     mean, variance = draw.normal(0, 0.1, shape), np.full(shape, 0.01)
     rows = [tuple(map(tuple, table.tolist())) for table in (mean, variance, np.full(shape, 0.5))]
-    return Model(VERSION, 1, 20_000, 0.005, columns, components, *rows)
+    return Model(VERSION, 1, 20_000, 0.005, columns, components, *rows, (1.0,) * len(components))
 
 
 def _assembled(engine: Engine, rounds: int) -> bool:

@@ -48,8 +48,8 @@ CAMPAIGNS = 60
 RATIO, SHARE, ACK_MS = 1.5, 0.60, 20
 _BARE = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
-    " weather, ivt, price_micros, message, propensity_ppm, weight_milli, rung)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " weather, ivt, price_micros, message, propensity_ppm, weight_milli, nearness, rung)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 

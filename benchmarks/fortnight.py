@@ -157,7 +157,7 @@ class Fortnight(Month):
         sure = ((1e-6,),) * len(components)
         known = ((1.0,),) * len(components)
         last = day_number(FIRST) + BAD_FROM - 1
-        return Model(VERSION, 0, last, BASE, ("",), components, mean, sure, known)
+        return Model(VERSION, 0, last, BASE, ("",), components, mean, sure, known, (1.0,) * len(components))
 
     def put_on_trial(self, name: str, model: Model) -> None:
         """Let a model be tried beside the one that decides."""

@@ -46,7 +46,7 @@ from engine.store import open_store
 from engine.web.app import create_app
 from privacy.release import Release, day_number, query_of
 from privacy.visit import CONDITIONS
-from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, TABLES, WHOLE, Table
+from privacy.workload import MOST_PRICE, MOST_WEIGHT, NEARNESS, SLOTS, TABLES, WHOLE, Table
 
 MONTH = "2026-10"
 FIRST, DAYS = date(2026, 10, 1), 31
@@ -422,7 +422,8 @@ def _cells(
     alone, beside = names.get(row.topic, ("", ""))
     values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside, "outcome": "shown"}
     for component in ("", *row.message.split()) if "component" in table.dims else ("",):
-        yield tuple((values | {"component": component})[dim] for dim in table.dims), 1
+        each = max(-NEARNESS, min(NEARNESS, row.nearness)) if table.kind == "nearness" else 1
+        yield tuple((values | {"component": component})[dim] for dim in table.dims), each
 
 
 def _pages(month: Month, out: Path) -> bool:

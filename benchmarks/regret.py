@@ -2,6 +2,8 @@
 
 All policies are told of a day's clicks when the day is over, and choose through the next one by what they then know.
 Ours is the product's own code: released tables with the workload's noise, `engine.learn`, the chances of its messages.
+A rival shows what can be reached: it is told every part's effect and how far a page's words carry, from the first day
+on, and nothing of facets, whose tables noise hides.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from engine.learn.explore import chances, joint
 from engine.learn.response import Responses, train
 from engine.message import PAGE_SLOPE
 from privacy.release import Axis, Key, Release, draw, keys_in
-from privacy.workload import TABLES, Table
+from privacy.workload import NEARNESS, TABLES, Table
 
 Floats = NDArray[np.float64]
 VALUES: Mapping[Facet, int] = {"topic": 6, "part": 5, "weather": 4, "device": 3}
@@ -40,6 +42,7 @@ MAIN, FACET, PAIR, MATCH = (
 TRUE = 0.6  # of what nearness promises, it keeps
 TIMES = 1.25  # of noiseless regret, that noise may cost
 DAY = 20_000
+PLAIN = "all but facets known"
 
 
 class World:
@@ -66,6 +69,7 @@ class World:
         main = draw_.normal(0, MAIN, parts)
         by_value = {f: draw_.normal(0, FACET, (n, parts)) for f, n in VALUES.items()}
         by_value["topic"] += TRUE * PAGE_SLOPE * self.near
+        self.plain = main + TRUE * PAGE_SLOPE * self.near  # (topics, parts) effects that are of no facet
         pair = draw_.normal(0, PAIR, (parts, parts))
         effect = np.zeros((len(self.contexts), len(self.flat)))
         for number, context in enumerate(self.contexts):
@@ -289,7 +293,9 @@ class Ours:
         return made
 
     def learn(self, shown: Floats, clicks: Floats, chance: Floats) -> None:
-        counts = {"impression": shown, "click": clicks}
+        near = PAGE_SLOPE * self._world.near[:, self._world.flat].sum(axis=2)
+        told = np.rint(NEARNESS * near.clip(-1, 1)).astype(int)[[c[0] for c in self._world.contexts]]
+        counts = {"impression": shown, "nearness": shown * told, "click": clicks}
         for wanted in (one for one in TABLES if one.use == "learner"):
             self._tables[wanted.name, self._day] = self._release(wanted, counts[wanted.kind])
         diet = Diet(self, lambda: self._day)
@@ -364,11 +370,23 @@ def main(argv: Sequence[str]) -> int:
     return _judge(found, days, worlds, asked.views)
 
 
+def _plain(world: World) -> Floats:
+    """Return the chances of who knows every part, and how far words carry, and no facet; with our least exploration."""
+    there, allowed = np.ones((SLOTS, EACH), bool), np.ones(len(world.messages), bool)
+    sure = np.full((SLOTS, EACH), 1e-3)
+    by_topic = [
+        joint(chances(plain.reshape(SLOTS, EACH), sure, there), world.messages, allowed)
+        for plain in world.plain
+    ]
+    return np.array([by_topic[context[0]] for context in world.contexts])
+
+
 def _policies(world: World, seed: int, *, quick: bool) -> Iterator[tuple[str, Policy]]:
     uniform = np.full(world.rates.shape, 1 / len(world.messages))
     oracle = np.zeros_like(uniform)
     oracle[np.arange(len(uniform)), world.rates.argmax(axis=1)] = 1
     yield "oracle", Fixed(oracle)
+    yield PLAIN, Fixed(_plain(world))
     yield "ours without noise", Ours(world, noise=False)
     yield "ours", Ours(world, noise=True)
     yield "uniform", Fixed(uniform)
@@ -395,7 +413,7 @@ def _judge(found: Mapping[str, Sequence[Floats]], days: int, worlds: int, views:
     for name, total in totals.items():
         if (
             ours is not None
-            and name not in ("oracle", "ours", "ours without noise")
+            and name not in ("oracle", PLAIN, "ours", "ours without noise")
             and not (ours < total).all()
         ):
             print(f"MISSED: ours without noise is not below {name} in every world")
@@ -404,6 +422,10 @@ def _judge(found: Mapping[str, Sequence[Floats]], days: int, worlds: int, views:
         ratio = totals["ours"].sum() / ours.sum()
         print(f"with noise: {ratio:.2f} × of without (bound {TIMES})")
         missed |= int(ratio > TIMES)
+        if PLAIN in totals:
+            print(
+                f"who is told all but the facets loses {totals[PLAIN].sum() / ours.sum():.2f} × from the first day on"
+            )
     return missed
 
 

@@ -49,6 +49,9 @@ class Row(NamedTuple):
     weight_milli: int = (
         0  # by how much more often the challenger would have drawn the message; 0: no challenger
     )
+    nearness: int = (
+        0  # twentieths by which the page's words made a response to the message be expected higher
+    )
     rung: str = ""  # of contexts.rungs, on which the page view was put by lot
 
 

@@ -23,7 +23,6 @@ from typing import IO, Protocol, Self, cast
 import msgspec
 import yaml
 
-from contexts.context import PageFacts
 from engine.campaign import Advertiser, Campaign, Publisher, Targeting
 from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
 from engine.check.campaign import check_campaign, check_ended, check_sold_to
@@ -39,13 +38,14 @@ from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 from engine.json_names import repeated_name
 from engine.load_csv import CsvFile
-from engine.reach import asks_of_pages, could_match
+from engine.reach import ReleasedDay, last_released, told_of
+from engine.releases import last_closed
+from privacy.budget import QueryId
 
 MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
 MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
 MAX_DEPTH = 32  # of nested values in YAML
 MAX_KEPT = 1000  # errors and warnings kept; further lines are only counted where their form is wrong
-PAGES = 500  # known pages that rules are held against
 BATCH = 1000  # creatives checked between two looks into the store
 IN_MEMORY = 2**20  # bytes of changes kept in memory before they go to a temporary file
 
@@ -69,11 +69,8 @@ class LoadStore(Protocol):
     def creatives_of(self, advertiser: str) -> Iterator[Creative]:
         """Stream every creative of an advertiser."""
 
-    def last_page(self) -> int:
-        """Return the number of the page's facts that were kept last."""
-
-    def pages_since(self, seq: int, limit: int) -> list[tuple[int, PageFacts]]:
-        """Return (number, facts) of the pages that were kept after `seq`."""
+    def released(self, query: QueryId) -> bytes | None:
+        """Return the body of a release, None where there is none."""
 
     def image_sizes(self, hashes: Sequence[str]) -> dict[str, tuple[str, int, int]]:
         """Return (media type, width, height) in pixels of the hosted pictures among these."""
@@ -288,7 +285,7 @@ class _Planner:
             "campaign": {},
         }
         self.lines: dict[Kind, dict[str, int]] = {kind: {} for kind in KINDS}
-        self._pages: list[PageFacts] | None = None
+        self._day: list[ReleasedDay | None] = []  # once it was looked for
         self._all_publishers: dict[str, Publisher] | None = None
         self.broken: set[tuple[Kind, str]] = set()  # faulty themselves: what refers to them is not told off
 
@@ -348,16 +345,15 @@ class _Planner:
                 self._add(before, entity, line)
 
     def _tell_reach(self, campaign: Campaign, found: Findings) -> None:
-        """Say how many of the pages read last a campaign's rules could match."""
+        """Say how many page groups of the last released day a campaign's rules could match."""
         said = condition_of(campaign.targeting, whole=True)
-        if found.errors or said is None or not asks_of_pages(said):
+        if found.errors or said is None:
             return
-        if self._pages is None:
-            since = max(0, self.store.last_page() - PAGES)
-            self._pages = [page for _, page in self.store.pages_since(since, PAGES)]
-        if self._pages:
-            count = could_match(said, self._pages, self.known.above)
-            found.warnings.append(f"its rules could match {count} of {len(self._pages)} known pages")
+        if not self._day:
+            self._day.append(last_released(self.store, last_closed(self.now), self.known.above))
+        told = told_of(said, self._day[0], self.known.above)
+        if told is not None:
+            found.warnings.append(told)
 
     def _publishers(self) -> dict[str, Publisher]:
         """Return all publishers as they will be."""

@@ -63,6 +63,9 @@ class Chosen:
     parts: str  # "slot/part" of each, in the order of SLOTS, with a space between; "" is the default message
     propensity: float
     weight: float | None  # by how much more often the challenger would draw it; None: there is no challenger
+    nearness: float = (
+        0.0  # by how much the page's words made a response to it be expected higher, before counts
+    )
 
 
 class Mixer:
@@ -144,7 +147,7 @@ class Mixer:
             other = None if other is None else other[kept]
         return Mixture(
             self, said, size, limits, responses.id, kept, chance, chance.cumsum(), other, speaks, named,
-            offset, learned,
+            offset, learned, expected[0],
         )  # fmt: skip
 
     def _chances(
@@ -243,6 +246,7 @@ class Mixture:
     named: NDArray[np.int64]  # (n,) masks of what copy names
     offset: NDArray[np.float64]  # (parts,)
     learned: NDArray[np.float64]  # (parts,)
+    match: NDArray[np.float64]  # (parts,) what the page's words made one expect
 
     def draw(self, chance: float) -> int:
         """Return which of the messages a number from 0 to 1 stands for; -1 is the default message."""
@@ -257,8 +261,9 @@ class Mixture:
             return Chosen("", 1.0, None if self.other is None else 1.0)
         chance = float(self.chance[drawn])
         weight = None if self.other is None else float(self.other[drawn]) / chance
-        shown = (self.mixer.components[n][1] for n in self.mixer.flat[self.kept[drawn]])
-        return Chosen(" ".join(shown), chance, weight)
+        numbers = self.mixer.flat[self.kept[drawn]]
+        shown = " ".join(self.mixer.components[n][1] for n in numbers)
+        return Chosen(shown, chance, weight, float(self.match[numbers].sum()))
 
     def answer(self, drawn: int) -> CreativeAnswer:
         """Return the creative that shows it."""

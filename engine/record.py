@@ -27,7 +27,7 @@ from engine.snapshot import Snapshot
 from engine.tickets import DAY_MS, LETTERS, WEATHERS, Moment, Ticket, Tickets, event_of, hold_until
 from privacy.event_token import RANDOM_BYTES
 from privacy.visit import DEVICE_CLASSES
-from privacy.workload import MOST_WEIGHT, SLOTS
+from privacy.workload import MOST_WEIGHT, NEARNESS, SLOTS
 
 if TYPE_CHECKING:
     from engine.scene import Choice, Scene
@@ -163,6 +163,7 @@ class Recorder:
         if creative is None:
             creative = snapshot.creative_id(shown.row)
             kept.creatives.put(shown.row, creative)
+        message, propensity, weight, nearness = _drawn(shown)
         ticket = Ticket(
             context.publisher,
             section,
@@ -175,9 +176,12 @@ class Recorder:
             visit.ivt,
             KINDS.index(entry.terms.kind),
             shown.price_micros,
-            *_drawn(shown),
+            message,
+            propensity,
+            weight,
             RUNGS.index(context.rung),
             bool(context.page.special) or not (context.page.suitability_known or context.page.topics),
+            nearness,
         )
         bounded = entry.terms.bounded and not entry.house and not visit.ivt
         return _Place(
@@ -216,13 +220,14 @@ class Recorder:
         return found[1]
 
 
-def _drawn(shown: Shown) -> tuple[str, int, int]:
-    """Return what is recorded of a draw: the message, its propensity in millionths, and what its events weigh."""
+def _drawn(shown: Shown) -> tuple[str, int, int, int]:
+    """Return what is recorded of a draw: message, propensity in millionths, what its events weigh, and nearness."""
     if shown.chosen is None:
-        return "", round(shown.share * MILLION), 0
+        return "", round(shown.share * MILLION), 0, 0
     weight = shown.chosen.weight
     milli = 0 if weight is None else max(1, min(MOST_WEIGHT, round(weight * 1000)))
-    return shown.chosen.parts, round(shown.share * shown.chosen.propensity * MILLION), milli
+    near = round(max(-1.0, min(1.0, shown.chosen.nearness)) * NEARNESS)
+    return shown.chosen.parts, round(shown.share * shown.chosen.propensity * MILLION), milli, near
 
 
 def _link(url: str) -> bytes:

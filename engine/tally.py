@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engine.errors import ReportError
 from engine.events import CONVERSION, MACHINE, VOTES
 from privacy.release import Key
-from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, WHOLE, Table
+from privacy.workload import MOST_PRICE, MOST_WEIGHT, NEARNESS, SLOTS, WHOLE, Table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -39,6 +39,7 @@ COLUMNS = {
     "price_micros": "int64",
     "message": "string",
     "weight_milli": "int64",
+    "nearness": "int64",
     "rung": "string",
 }
 # What decisions of a day were asked for, added up by section, and how much of it was filled: of each at most SLOTS.
@@ -53,6 +54,7 @@ EVENTS, DECIDED = "events", "decided"  # the tables, wherever they are
 MEMORY = "1GB"  # that DuckDB may take; beyond, it writes to its temporary folder
 THREADS = 2
 _MOST_DIMS = 4
+_EACH = {"money": "billed", "placement": "placements", "nearness": "near"}  # columns that are added up
 
 
 class Tally(Protocol):
@@ -79,6 +81,11 @@ def cells(
     impressions = counted.filter((counted["kind"] == "impression") & (counted["slot"] < SLOTS))
     rows = {
         "impression": impressions,
+        "nearness": impressions.mutate(
+            near=ibis.least(
+                ibis.greatest(impressions["nearness"], ibis.literal(-NEARNESS)), ibis.literal(NEARNESS)
+            )
+        ),
         "placement": _placements(impressions, decided.filter(decided["day"] == day)),
         "click": counted.filter((counted["kind"] == "click") & (counted["nth"] == 0)),
         "view": counted.filter((counted["kind"] == "impression") & (counted["nth"] == 0)),
@@ -142,8 +149,8 @@ def _one(table: Table, rows: ir.Table) -> ir.Table:
     each = ibis.literal(1)
     if "sum" in table.dims:
         each = rows["weight"]
-    elif table.kind in ("money", "placement"):
-        each = rows["billed" if table.kind == "money" else "placements"]
+    elif table.kind in _EACH:
+        each = rows[_EACH[table.kind]]
     told = rows.select(table=ibis.literal(table.name), **keys, each=each.cast("int64"))
     grouped = told.group_by(["table", *keys])
     return grouped.agg(n=told["each"].sum().cast("int64"))

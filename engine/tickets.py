@@ -65,6 +65,7 @@ class Ticket(Struct, frozen=True, array_like=True):
     weight_milli: int = 0  # how much more often the challenger would have drawn it; 0: there was none
     rung: int = 0  # in RUNGS
     special: bool = True  # of a page on which no consent acts: not understood, or about an Article 9 topic
+    nearness: int = 0  # twentieths by which the page's words made a response be expected higher
 
 
 class Moment(NamedTuple):
@@ -114,6 +115,7 @@ def event_of(kind: Kind, moment: Moment, ticket: Ticket, view: bytes, slot: int,
         ticket.message,
         ticket.propensity_ppm,
         ticket.weight_milli,
+        ticket.nearness,
         RUNGS[ticket.rung],
     )
     return Event(row, moment.day + moment.ahead, hold_until(moment.at_ms))

@@ -15,12 +15,13 @@ from typing import Literal
 
 from privacy.noise import Gaussian, Laplace, calibrated
 
-Kind = Literal["impression", "placement", "click", "view", "money", "vote", "conversion"]
+Kind = Literal["impression", "placement", "nearness", "click", "view", "money", "vote", "conversion"]
 Use = Literal["report", "learner", "policy", "governor", "readers", "ladder", "consented"]
 
 MOST_PARTS = 5  # of a message: each is counted beside its creative
 WHOLE = 1000  # an event in tables of weights, which are whole thousandths
 MOST_WEIGHT = 4 * WHOLE  # how much more often a challenger draws what was shown counts at most so much
+NEARNESS = 20  # how near an impression's message is to its page is told in twentieths, to one whole at most
 SLOTS = 3  # impressions of a page view that are counted; further ones are shown, paid and not counted
 OUTCOMES = ("shown", "unfilled")  # of a placement that is counted: an impression, or nothing was there for it
 MOST_PRICE = 200_000  # micro-units that are counted of what a page view was billed, all its events together
@@ -43,11 +44,11 @@ class Table:
     """A release: what it counts, by which dimensions, over how many days.
 
     `placement`: impressions, and what of the first SLOTS that a page view asked for was not filled: each lies in one
-    cell; `view`: page views that showed something; `money`: micro-units that their events were billed; `vote`: "not
-    relevant" and "too personal", as readers said of a creative; `conversion`: what consenting readers did at the
-    advertiser's. By "component" an event counts for its creative and
-    for each part of its message; by "sum" it counts WHOLE as shown, and by its clipped weight as the challenger would
-    have it.
+    cell; `nearness`: twentieths by which what impressions showed was expected to be clicked more, or less, for
+    the words of their page; `view`: page views that showed something; `money`: micro-units that their events were
+    billed; `vote`: "not relevant" and "too personal", as readers said of a creative; `conversion`: what consenting
+    readers did at the advertiser's. By "component" an event counts for its creative and for each part of its message;
+    by "sum" it counts WHOLE as shown, and by its clipped weight as the challenger would have it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Table:
         most = {
             "impression": SLOTS,
             "placement": SLOTS,
+            "nearness": SLOTS * NEARNESS,
             "click": 1,
             "view": 1,
             "money": MOST_PRICE,
@@ -112,8 +114,10 @@ TABLES: tuple[Table, ...] = (
     Table("clicks", "click", ("campaign", "creative"), 140_000),
     Table("clicks-28", "click", ("campaign", "creative"), 70_000, days=MONTH),
     # A part's clicks in all get most: beside facets they are so few that only much traffic lifts them above noise.
-    *_learner("impression", 20_000, 3_000),
-    *_learner("click", 170_000, 7_000),
+    # How near to their pages the messages were that showed a part: where it looks better for that alone, it is not.
+    *_learner("impression", 20_000, 2_000),
+    Table("component-nearness", "nearness", ("creative", "component"), 15_000, "learner"),
+    *_learner("click", 163_000, 6_000),
     Table("policy-impressions", "impression", ("sum",), 10_000, "policy"),
     Table("policy-clicks", "click", ("sum",), 40_000, "policy"),
     Table("moments", "view", ("publisher", "device", "part", "weather"), 60_000, "governor"),

@@ -17,7 +17,7 @@ from privacy.release import Release
 from privacy.workload import TABLES, Table
 
 Facet = Literal["topic", "part", "weather", "device"]
-Kind = Literal["impressions", "clicks"]
+Kind = Literal["impressions", "nearness", "clicks"]
 Component = tuple[
     str, str
 ]  # a creative, and "slot/part" of its messages; "" is the creative, whatever it showed

@@ -2,8 +2,10 @@
 
 A creative's effects are relative to all creatives, a part's to its creative, and those of a facet's value to both:
 shared terms first, then what is left to each. Effects are normal beliefs around zero, updated by released counts whose
-noise is known; a cell that is all noise leaves the belief as it was. What a page's words suggest is added when a
-message is chosen (engine.assemble), so that a part of which nothing was counted starts by its match.
+noise is known: a day weighs by how much it can tell, and a cell that is all noise leaves the belief as it was. A part
+that is shown where it is near to pages looks better for that alone; how near is released, and taken out. What a page's
+words suggest is added when a message is chosen (engine.assemble), so that a part of which nothing was counted starts by
+its match.
 """
 
 from __future__ import annotations
@@ -19,16 +21,26 @@ from numpy.typing import NDArray
 
 from engine.errors import ModelError
 from engine.learn.diet import FACETS, Component, Facet, Kind, Sheet
+from privacy.workload import NEARNESS
 
-VERSION = 1
+VERSION = 2
 DAYS = 84  # that are looked back
 HALF_LIFE = 28.0  # days after which a count weighs half: what worked then may not now
 SD_CREATIVE = 0.4  # of the belief before anything is counted: relative to the rate
 SD_PART = 0.25
 SD_FACET = 0.08
+SD_NEAR = 0.3  # of what is expected of a message for its page
+DAYS_DIFFER = 0.1  # the factor by which a creative gets more or less on a day, around 1
+SD_SLOPE = 0.5  # of how far the words of pages keep what they promise, around 1
+NOISE_TRIED = (
+    0.5  # of a doubt (its variance) that is the noise's: it makes one try long, and is settled slowly
+)
 RATE = 0.002  # clicks an impression, where nothing is known
 _LEAST = 0.2  # of a factor that effects make
-_MIXED = (0.3, 3.0)  # of the mean factor of what was shown: noise may not drive it further
+_LEAST_DOUBT = 1e-6  # of a part that is alone in its slot
+_MOST_SLOPE = 2.0
+_MOST_MEAN = 1.0  # of the mean effect of what was shown in a slot: noise may not drive it further
+_LIFTED = (0.3, 3.0)  # of the factor that all slots make
 _ROUNDS = 12  # in which parts and what they are held against are worked out in turn
 
 Floats = NDArray[np.float64]
@@ -55,6 +67,7 @@ class Model(Struct, frozen=True):
     known: tuple[
         tuple[float, ...], ...
     ]  # 0 to 1: how far counts have taken the place of what was believed before
+    slope: tuple[float, ...]  # (components,) how far a page's words keep what they promise of their creative
 
     @property
     def body(self) -> bytes:
@@ -76,12 +89,17 @@ def read_model(body: bytes) -> Model:
     width, many = len(model.columns), len(model.components)
     tables = (model.mean, model.variance, model.known)
     shapes = {len(row) for table in tables for row in table} - {width}
-    if model.v != VERSION or shapes or any(len(table) != many for table in tables):
+    if model.v != VERSION or shapes or any(len(table) != many for table in (*tables, model.slope)):
         raise ModelError(
             f"a policy: got another form, expected version {VERSION} with a row for each component"
         )
     numbers = np.array([*model.mean, *model.variance, *model.known, [model.rate] * width], float)
-    if not np.isfinite(numbers).all() or (np.array(model.variance, float) < 0).any() or model.rate <= 0:
+    if (
+        not np.isfinite(numbers).all()
+        or not np.isfinite(np.array(model.slope, float)).all()
+        or (np.array(model.variance, float) < 0).any()
+        or model.rate <= 0
+    ):
         raise ModelError("a policy: got numbers that are none, expected finite effects and variances from 0")
     return model
 
@@ -99,13 +117,15 @@ def train(
     rate = main.rate()
     columns = [""]
     age = 0.5 ** ((last_day - main.days) / half_life)
-    own, theta, doubt, told = _mains(main, age, rate)
+    own, theta, doubt, told, slope = _mains(main, age, rate)
     mean, variance, known = [theta], [doubt], [told]
-    daily = _daily(main, own)
+    daily, near = _daily(main, own), slope * main.nearness(age)
     for facet in FACETS:
         table = _Table.of(counts, facet, days).like(main)
+        # What a topic does holds what its pages' words do.
+        seen = theta if facet == "topic" else theta + near
         effect, left, told = _facet(
-            table, 0.5 ** ((last_day - table.days) / half_life), daily, main, theta, rate
+            table, 0.5 ** ((last_day - table.days) / half_life), daily, main, seen, rate
         )
         columns += [f"{facet}={value}" for value in table.values]
         mean += list(effect.T)
@@ -121,6 +141,7 @@ def train(
         tuple(tuple(row) for row in np.array(mean).T.tolist()),
         tuple(tuple(row) for row in np.array(variance).T.tolist()),
         tuple(tuple(row) for row in np.array(known).T.tolist()),
+        tuple(slope.tolist()),
     )
 
 
@@ -132,8 +153,9 @@ class _Table:
     ) -> None:
         self.components, self.values, self.days = components, values, days
         shape = (len(days), len(components), len(values))
-        self.shown, self.clicks = np.zeros(shape), np.zeros(shape)
+        self.shown, self.clicks, self.near = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self.noise_shown, self.noise_clicks = np.zeros(len(days)), np.zeros(len(days))
+        self.noise_near = np.zeros(len(days))
         place = {component: at for at, component in enumerate(components)}
         # Whose part each is, and the parts of one slot, which are neighbours: sorted by creative, then slot.
         self.whole = np.array([place[creative, ""] for creative, _ in components], np.intp)
@@ -142,11 +164,16 @@ class _Table:
         starts = [at for at, slot in enumerate(slots) if at == 0 or slot != slots[at - 1]]
         self.starts = np.array(starts, np.intp)
         self.group = np.repeat(np.arange(len(starts)), np.diff([*starts, len(slots)]))
+        firsts = [n for n, at in enumerate(starts) if n == 0 or slots[at][0] != slots[starts[n - 1]][0]]
+        self.first_groups = np.array(firsts, np.intp)  # of each creative
+        self.firsts = [starts[n] for n in firsts]
+        self.creative = np.searchsorted(self.first_groups, self.group, "right") - 1
 
     @classmethod
     def of(cls, counts: Counts, facet: Facet | None, days: int) -> _Table:
         shown = {sheet.day: sheet for sheet in counts.sheets(facet, "impressions", days)}
         clicks = {sheet.day: sheet for sheet in counts.sheets(facet, "clicks", days)}
+        near = {} if facet else {sheet.day: sheet for sheet in counts.sheets(None, "nearness", days)}
         both = sorted(shown.keys() & clicks.keys())
         named = {c for day in both for c in (*shown[day].components, *clicks[day].components)}
         components = tuple(sorted(named | {(creative, "") for creative, _ in named}))
@@ -157,10 +184,15 @@ class _Table:
             for sheet, into, noise in (
                 (shown[day], made.shown, made.noise_shown),
                 (clicks[day], made.clicks, made.noise_clicks),
+                (near.get(day), made.near, made.noise_near),
             ):
+                if sheet is None:
+                    continue
                 rows = [at[component] for component in sheet.components]
                 into[number][np.ix_(rows, [value_at[value] for value in sheet.values])] = sheet.counts
                 noise[number] = sheet.variance
+        made.near /= NEARNESS
+        made.noise_near /= NEARNESS**2
         return made
 
     def like(self, other: _Table) -> _Table:
@@ -183,30 +215,126 @@ class _Table:
         shown, clicks = self.shown[:, ~self.is_part].sum(), self.clicks[:, ~self.is_part].sum()
         return float(clicks / shown) if shown > 0 and clicks > 0 else RATE
 
-    def mixed(self, factor: Floats) -> Floats:
-        """Return (days, components, values) the mean factor of what was shown in each part's slot."""
-        above = np.add.reduceat(self.shown * factor, self.starts, axis=1)
+    def nearness(self, age: Floats) -> Floats:
+        """Return (components,) by how much more the messages with each were expected to be clicked for their pages."""
+        sums = (age[:, None, None] * self.near).sum(axis=(0, 2))
+        shown = np.maximum((age[:, None, None] * self.shown).sum(axis=(0, 2)), 0.0)
+        prior, noise = SD_NEAR**2, float((age**2 * self.noise_near).sum())
+        told = np.divide(prior * sums, prior * shown**2 + noise, out=np.zeros_like(sums), where=shown > 0)
+        near: Floats = shown * told
+        return near
+
+    def lifted(self, effect: Floats) -> tuple[Floats, Floats]:
+        """Return what the parts that were shown did to each component's creative, and what those of other slots did.
+
+        Both are (days, components, values): the factor beside a message of no effect, and what is added to 1 by the
+        parts of all slots but the component's own.
+        """
+        above = np.add.reduceat(self.shown * effect, self.starts, axis=1)
         below = np.add.reduceat(self.shown, self.starts, axis=1)
-        mixed = np.divide(above, below, out=np.ones_like(above), where=below > 0)
-        return np.clip(mixed, *_MIXED)[:, self.group]
+        mean = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+        mean = np.where(self.is_part[self.starts][:, None], np.clip(mean, -_MOST_MEAN, _MOST_MEAN), 0.0)
+        together = np.add.reduceat(mean, self.first_groups, axis=1)[:, self.creative]
+        lift: Floats = np.clip(1 + together, *_LIFTED)
+        return lift, together - mean[:, self.group]
 
 
-def _mains(main: _Table, age: Floats, rate: float) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return (components,) rates of the creatives; effects of their components, doubt of these, and how far known."""
+def _mains(main: _Table, age: Floats, rate: float) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Return (components,) rates of the creatives; effects of their components, doubt, how far known; slopes."""
     if not main.components:
         none = np.zeros(0)
-        return none, none, none, none
+        return none, none, none, none, none
     sd = np.where(main.is_part, SD_PART, SD_CREATIVE)
     theta, doubt, known = _belief(main, age, np.full(main.shown.shape, rate), sd[:, None])
     own = rate * np.maximum(_LEAST, 1 + theta[main.whole, 0])
-    daily = _daily(main, own)[:, :, None]
+    found, slope = (theta[:, 0], doubt[:, 0], known[:, 0]), np.ones(len(own))
+    for first, after in zip(main.firsts, [*main.firsts[1:], len(main.components)], strict=True):
+        if after - first > 1:
+            parts = slice(first + 1, after)
+            *columns, slope[first:after] = _parts(main, first, after, age, float(own[first]))
+            for into, column in zip(found, columns, strict=True):
+                into[parts] = column
+    return own, *found, slope
+
+
+def _parts(
+    main: _Table, first: int, after: int, age: Floats, own: float
+) -> tuple[Floats, Floats, Floats, float]:
+    """Return (parts,) effects of a creative's parts, what of their doubt is worth trying out, how far known; the slope.
+
+    Clicks of a day with a part are what its impressions would get without effects (the base), more by its own effect,
+    by the mean one of what stood in each other slot, and by how near to their pages its messages were, as far as that
+    keeps what it promises (the slope). All are linear in base and in base times effect; days differ by a factor of
+    their own. So the posterior is that of one regression over all days.
+    """
+    group = main.group[first + 1 : after] - main.group[first + 1]
+    starts = main.starts[main.group[first + 1] : main.group[after - 1] + 1] - first - 1
+    same = np.where(group[:, None] == group[None, :], np.eye(len(group)), np.nan)  # nan: of another slot
+    many = after - first + 1  # the base, the parts, and nearness
+    told, info, clear = np.zeros(many), np.zeros((many, many)), np.zeros((many, many))
+    for day in range(len(main.days)):
+        shown = main.shown[day, first:after, 0]
+        there = np.maximum(shown, 0.0)
+        share = there[1:] / np.maximum(np.add.reduceat(there[1:], starts)[group], 1.0)
+        rows = np.empty((many - 1, many))  # of the creative itself, then of each part
+        rows[:, 0], rows[:, -1] = shown, main.near[day, first:after, 0]
+        rows[0, 1:-1], rows[1:, 1:-1] = share, np.where(np.isnan(same), share, same)
+        rows[:, 1:-1] *= there[:, None]
+        likely = own * there
+        noise = main.noise_clicks[day] + own**2 * (main.noise_shown[day] + main.noise_near[day])
+        for into, doubt in ((clear, likely + 1.0), (info, likely + 1.0 + noise)):
+            weight = age[day] / doubt
+            # A day has a factor of its own: what all of its rows have in common tells that much less.
+            common = (rows * (weight * likely)[:, None]).sum(axis=0)
+            scale = 1 / (age[day] / DAYS_DIFFER**2 + (weight * likely**2).sum())
+            into += (rows[:, :, None] * rows[:, None, :] * weight[:, None, None]).sum(axis=0)
+            into -= common[:, None] * common[None, :] * scale
+        clicks = weight * main.clicks[day, first:after, 0]
+        told += (rows * clicks[:, None]).sum(axis=0) - common * (likely * clicks).sum() * scale
+    base = own
     for _ in range(_ROUNDS):
-        factor = np.where(main.is_part[:, None], np.maximum(_LEAST, 1 + theta), 1.0)
-        found, left, told = _belief(main, age, daily / main.mixed(factor[None]), sd[:, None])
-        known = np.where(main.is_part[:, None], told, known)
-        theta = np.where(main.is_part[:, None], found, theta)
-        doubt = np.where(main.is_part[:, None], left, doubt)
-    return own, theta[:, 0], doubt[:, 0], known[:, 0]
+        prior = np.full(many, 1 / (SD_PART * base) ** 2)
+        prior[0], prior[-1] = 1 / (SD_CREATIVE * base) ** 2, 1 / (SD_SLOPE * base) ** 2
+        doubts = _inverse(info + np.diag(prior))
+        expected = told.copy()
+        expected[[0, -1]] += prior[[0, -1]] * base
+        found = (doubts * expected[None, :]).sum(axis=1)
+        base = max(float(found[0]), own * _LEAST)
+    # What is chosen among is a slot's parts: doubt that they share, of how all of them do, is none between them.
+    seen = np.maximum((age[:, None] * main.shown[:, first + 1 : after, 0]).sum(axis=0), 1.0)
+    against = np.where(np.isnan(same), 0.0, (seen / np.add.reduceat(seen, starts)[group])[None, :])
+    against = np.eye(many - 2) - against
+    left, least, before = (
+        ((against[:, :, None] * one[None, :, :]).sum(axis=1) * against).sum(axis=1)
+        for one in (
+            doubts[1:-1, 1:-1] / base**2,
+            _inverse(clear + np.diag(prior))[1:-1, 1:-1] / base**2,
+            np.eye(many - 2) * SD_PART**2,
+        )
+    )
+    left, least, before = (np.maximum(one, _LEAST_DOUBT) for one in (left, least, before))
+    learned, most = 1 / left - 1 / before, 1 / least - 1 / before  # most: were there no noise
+    share = np.clip(np.divide(learned, most, out=np.ones_like(most), where=most > 0), 0.0, 1.0)
+    slope = min(max(float(found[-1]) / base, 0.0), _MOST_SLOPE)
+    return (
+        found[1:-1] / base,
+        left * (NOISE_TRIED + (1 - NOISE_TRIED) * share),
+        np.clip(1 - left / before, 0.0, 1.0),
+        slope,
+    )
+
+
+def _inverse(matrix: Floats) -> Floats:
+    """Invert a symmetric positive matrix by Gauss and Jordan, in one order everywhere, whatever the machine."""
+    many = len(matrix)
+    work = np.concatenate([matrix, np.eye(many)], axis=1)
+    for n in range(many):
+        work[n] /= work[n, n]
+        factor = work[:, n].copy()
+        factor[n] = 0.0
+        work -= factor[:, None] * work[n][None, :]
+    inverse: Floats = work[:, many:]
+    return inverse
 
 
 def _daily(main: _Table, own: Floats) -> Floats:
@@ -240,11 +368,11 @@ def _facet(
     likely = likely * np.maximum(_LEAST, 1 + shared)
     own, left, known = _belief(table, age, likely, SD_FACET, settled=False)
     likely = likely * np.maximum(_LEAST, 1 + own[table.whole])
-    factor = np.where(table.is_part, np.maximum(_LEAST, 1 + theta), 1.0)[:, None]
     effect = np.zeros_like(own)
     for _ in range(_ROUNDS):
-        mixed = table.mixed((factor * np.maximum(_LEAST, 1 + effect))[None])
-        effect, left_part, told = _belief(table, age, likely * factor / mixed, SD_FACET, settled=False)
+        lift, others = table.lifted(theta[:, None] + effect)
+        beside = table.shown * (others + theta[:, None])
+        effect, left_part, told = _belief(table, age, likely / lift, SD_FACET, beside, settled=False)
     is_part = table.is_part[:, None]
     return (
         np.where(is_part, effect, own),
@@ -254,27 +382,36 @@ def _facet(
 
 
 def _belief(
-    table: _Table, age: Floats, rates: Floats, sd: Floats | float, *, settled: bool = True
+    table: _Table,
+    age: Floats,
+    rates: Floats,
+    sd: Floats | float,
+    beside: Floats | float = 0.0,
+    *,
+    settled: bool = True,
 ) -> tuple[Floats, Floats, Floats]:
     """Return (components, values) what is believed of effects after clicks beside those expected; variance; how known.
 
-    `rates` are those clicks an impression, (days, components, values). With `settled` false the variance is only the
-    doubt that more views would settle: where noise hides an effect, to try it out would cost clicks and teach nothing.
+    `rates` are those clicks an impression, (days, components, values); `beside` are
+    impressions' worth of clicks that come of other effects. Of the
+    variance that is the noise's only a part is worth trying out, and with `settled` false nothing: where noise hides an
+    effect, that costs clicks and teaches little.
     """
     weight = age[:, None, None]
-    expected = rates * table.shown
-    mean = np.maximum((weight * expected).sum(axis=0), 0.0)
-    clicks = (weight * table.clicks).sum(axis=0)
-    drawn = np.maximum((weight**2 * expected).sum(axis=0), 0.0)
-    noise = weight**2 * (table.noise_clicks[:, None, None] + rates**2 * table.noise_shown[:, None, None])
-    doubt = drawn + noise.sum(axis=0)
-    prior = np.broadcast_to(np.asarray(sd, float) ** 2, mean.shape)
-    least = prior * mean**2 + doubt
-    known = least > 0
-    effect = np.divide((clicks - mean) * prior * mean, least, out=np.zeros_like(mean), where=known)
-    left = np.divide(prior * (doubt if settled else drawn), least, out=prior.copy(), where=known)
-    told = np.divide(prior * mean**2, least, out=np.zeros_like(mean), where=known)
-    return effect, left, told
+    mean = np.maximum(rates * table.shown, 0.0)
+    drawn = np.maximum(mean + rates * beside, mean * _LEAST)
+    doubt = drawn + table.noise_clicks[:, None, None] + rates**2 * table.noise_shown[:, None, None]
+    told = np.divide(mean, doubt, out=np.zeros_like(mean), where=doubt > 0)
+    least = np.divide(mean, drawn, out=np.zeros_like(mean), where=drawn > 0)
+    excess = (weight * told * (table.clicks - rates * (table.shown + beside))).sum(axis=0)
+    info, most = (weight * told * mean).sum(axis=0), (weight * least * mean).sum(axis=0)
+    prior = np.broadcast_to(np.asarray(sd, float) ** 2, info.shape)
+    left = prior / (1 + prior * info)
+    clear = np.divide(
+        info, most, out=np.ones_like(info), where=most > 0
+    )  # of what views tell, what noise leaves
+    tried = NOISE_TRIED + (1 - NOISE_TRIED) * clear if settled else clear
+    return left * excess, left * tried, 1 - left / prior
 
 
 class Responses:
@@ -295,10 +432,12 @@ class Responses:
         self._table[1] = SD_FACET**2
         self._table[1, 0, 0] = SD_PART**2
         self._table[2] = 1.0
+        self._slope = np.ones(rows)
         if model is not None and model.components:
             self._table[0, 1:, :-1] = model.mean
             self._table[1, 1:, :-1] = model.variance
             self._table[2, 1:, :-1] -= model.known
+            self._slope[1:] = model.slope
 
     def places(self, components: Sequence[Component]) -> NDArray[np.intp]:
         """Return (components,) where each stands; what the model does not know stands at 0."""
@@ -317,10 +456,16 @@ class Responses:
     def read(
         self, places: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return `beliefs`, and how far counts say nothing yet of the page's topic, and of the moment and the device.
+        """Return `beliefs`, and of how much worth is still what the page's words, and a preference, make one expect.
 
-        As far is what the page's words, or a preference, make one expect still of worth. All are (components,).
+        That is as far as counts say nothing yet of the page's topic, and of the moment and the device; of the words it
+        is as far as they keep what they promise, too. All are (components,).
         """
         told = self._table.take(places, axis=1).take(columns, axis=2)
         mean, variance = told[:2].sum(axis=2)
-        return mean, np.sqrt(variance), told[2, :, 1], told[2, :, 2:].sum(axis=1) / (len(columns) - 2)
+        return (
+            mean,
+            np.sqrt(variance),
+            self._slope[places] * told[2, :, 1],
+            told[2, :, 2:].sum(axis=1) / (len(columns) - 2),
+        )

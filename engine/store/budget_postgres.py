@@ -19,6 +19,12 @@ from privacy.consent_log import LeafStore, leaf
 from privacy.errors import BudgetSpent
 
 
+def body_of(server: PostgresServer, query: QueryId) -> bytes | None:
+    """Return the answer that was kept for a query, None where there is none."""
+    rows = server.rows("SELECT body FROM releases WHERE query = %s", (query,))
+    return bytes(rows[0][0]) if rows else None
+
+
 class PostgresBudget:
     """Satisfies SpendStore."""
 
@@ -50,8 +56,7 @@ class PostgresBudget:
 
     def kept(self, query: QueryId) -> bytes | None:
         """Return the answer that was kept for a query."""
-        rows = self._server.rows("SELECT body FROM releases WHERE query = %s", (query,))
-        return bytes(rows[0][0]) if rows else None
+        return body_of(self._server, query)
 
     def keeps(self, query: QueryId) -> bool:
         """Say whether an answer was kept for a query."""

@@ -20,6 +20,12 @@ from privacy.consent_log import LeafStore, leaf
 from privacy.errors import BudgetSpent
 
 
+def body_of(store: SqliteFile, query: QueryId) -> bytes | None:
+    """Return the answer that was kept for a query, None where there is none."""
+    rows = store.rows("SELECT body FROM releases WHERE query = ?", (query,))
+    return bytes(rows[0][0]) if rows else None
+
+
 class SqliteBudget:
     """Satisfies SpendStore."""
 
@@ -47,8 +53,7 @@ class SqliteBudget:
 
     def kept(self, query: QueryId) -> bytes | None:
         """Return the answer that was kept for a query."""
-        rows = self._store.rows("SELECT body FROM releases WHERE query = ?", (query,))
-        return bytes(rows[0][0]) if rows else None
+        return body_of(self._store, query)
 
     def keeps(self, query: QueryId) -> bool:
         """Say whether an answer was kept for a query."""

@@ -16,15 +16,15 @@ from engine.store.server_postgres import Connection, PostgresServer, Room
 
 _INSERT = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
-    " weather, ivt, price_micros, message, propensity_ppm, weight_milli, rung)"
+    " weather, ivt, price_micros, message, propensity_ppm, weight_milli, nearness, rung)"
     " SELECT * FROM unnest(%b::bytea[], %b::bigint[], %b::text[], %b::bigint[],"
     " %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],"
-    " %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::text[])"
+    " %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[])"
     " ON CONFLICT DO NOTHING RETURNING view, slot, kind"
 )
 
 _COPY = f"COPY events ({', '.join(Row._fields)}) FROM STDIN (FORMAT BINARY)"
-_WHOLE = {"slot", "day", "ivt", "price_micros", "propensity_ppm", "weight_milli"}
+_WHOLE = {"slot", "day", "ivt", "price_micros", "propensity_ppm", "weight_milli", "nearness"}
 _TYPES = ["bytea" if name == "view" else "int8" if name in _WHOLE else "text" for name in Row._fields]
 _VIEW, _SLOT, _KIND = (Row._fields.index(name) for name in ("view", "slot", "kind"))
 _CALM = 8  # batches without a repetition, after which events are copied

@@ -17,7 +17,7 @@ _AT_ONCE = (32, 8, 1)  # events of one statement: after each, the interpreter ma
 _ROW = f"({', '.join('?' * len(Row._fields))})"
 _INTO = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"
-    " weather, ivt, price_micros, message, propensity_ppm, weight_milli, rung) VALUES "
+    " weather, ivt, price_micros, message, propensity_ppm, weight_milli, nearness, rung) VALUES "
 )
 _NEW = " ON CONFLICT DO NOTHING"
 _INSERT = _INTO + _ROW + _NEW

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from engine.store.budget_postgres import PostgresBudget
+from engine.store.budget_postgres import PostgresBudget, body_of
 from engine.store.catalogue_postgres import PostgresCatalogue
 from engine.store.consents_postgres import PostgresConsents
 from engine.store.copy_postgres import PostgresCopies
@@ -24,6 +24,7 @@ from engine.store.reports_postgres import PostgresReportRows
 from engine.store.server_postgres import Room, hold
 from engine.store.uses_postgres import PostgresUses
 from engine.store.withdrawn_postgres import PostgresWithdrawn, forget_withdrawn
+from privacy.budget import QueryId
 from privacy.consent_log import LeafStore
 
 
@@ -82,6 +83,10 @@ class PostgresStore(
     def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> PostgresBudget:
         """Return the ledger of privacy loss, raised to what its mark says."""
         return PostgresBudget(self, mark, leaves, now)
+
+    def released(self, query: QueryId) -> bytes | None:
+        """Return the body of a release, None where there is none."""
+        return body_of(self, query)
 
     def events(self) -> PostgresEvents:
         """Return what happened to what was decided."""

@@ -17,7 +17,7 @@ BATCH = 50_000  # rows
 
 _DAY = (
     "SELECT view, slot, kind, day, publisher, section, topic, campaign, creative, device, part, weather, ivt,"
-    " price_micros, message, weight_milli, rung FROM events WHERE day = ? AND ivt != 1"
+    " price_micros, message, weight_milli, nearness, rung FROM events WHERE day = ? AND ivt != 1"
     " AND (kind != 'viewable' OR price_micros != 0)"
 )
 _DECIDED = "SELECT day, publisher, section, asked, filled FROM decided WHERE day = ?"

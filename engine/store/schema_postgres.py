@@ -204,4 +204,5 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX withdrawn_images_of ON withdrawn_images (creative)
     """,
     "ALTER TABLE events ADD COLUMN rung text COLLATE \"C\" NOT NULL DEFAULT ''",
+    "ALTER TABLE events ADD COLUMN nearness bigint NOT NULL DEFAULT 0",
 )

@@ -198,4 +198,5 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX withdrawn_images_of ON withdrawn_images (creative)
     """,
     "ALTER TABLE events ADD COLUMN rung TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE events ADD COLUMN nearness INTEGER NOT NULL DEFAULT 0",
 )

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from engine.store.budget_sqlite import SqliteBudget
+from engine.store.budget_sqlite import SqliteBudget, body_of
 from engine.store.catalogue_sqlite import SqliteCatalogue
 from engine.store.consents_sqlite import SqliteConsents
 from engine.store.copy_sqlite import SqliteCopies
@@ -23,6 +23,7 @@ from engine.store.policies_sqlite import SqlitePolicies
 from engine.store.reports_sqlite import SqliteReportRows
 from engine.store.uses_sqlite import SqliteUses
 from engine.store.withdrawn_sqlite import SqliteWithdrawn, forget_withdrawn
+from privacy.budget import QueryId
 from privacy.consent_log import LeafStore
 
 
@@ -73,6 +74,10 @@ class SqliteStore(
     def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> SqliteBudget:
         """Return the ledger of privacy loss, raised to what its mark says."""
         return SqliteBudget(self, mark, leaves, now)
+
+    def released(self, query: QueryId) -> bytes | None:
+        """Return the body of a release, None where there is none."""
+        return body_of(self, query)
 
     def events(self) -> SqliteEvents:
         """Return what happened to what was decided."""

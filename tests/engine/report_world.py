@@ -17,7 +17,7 @@ from engine.images import HostedImage
 from engine.report_keys import topics
 from engine.tally import Counts
 from privacy.release import day_number
-from privacy.workload import MOST_PRICE, MOST_WEIGHT, SLOTS, WHOLE, Table
+from privacy.workload import MOST_PRICE, MOST_WEIGHT, NEARNESS, SLOTS, WHOLE, Table
 from tests.world import World, advertiser, campaign, creative, publisher
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -87,9 +87,10 @@ def views(count: int, day: int = DAY, seed: int = 1, *, unruly: bool = False) ->
             price = draw.choice((-5, 900, MOST_PRICE // 2)) if unruly else 1000
             which = (day, publisher, section, topic, shown.rpartition("-")[0], shown, *about)
             rung = RUNGS[view[1] % len(RUNGS)]
-            drew = ("", 1_000_000, 0, rung)
+            drew = ("", 1_000_000, 0, 0, rung)
             if shown == "winter-2":
-                drew = (draw.choice(MESSAGES), 250_000, draw.choice((0, 400, 9000)), rung)
+                near = draw.choice((-3, 0, 12, 40) if unruly else (-3, 0, 12))
+                drew = (draw.choice(MESSAGES), 250_000, draw.choice((0, 400, 9000)), near, rung)
             yield Row(view, slot, "impression", *which, ivt, price, *drew)
             if unruly and draw.random() < 0.5:
                 yield Row(view, slot, "viewable", *which, ivt, draw.choice((0, 700)), *drew)
@@ -128,6 +129,7 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table], decided: Itera
         counted = {
             "impression": [row for row in impressions if row.slot < SLOTS],
             "placement": [row for row in impressions if row.slot < SLOTS],
+            "nearness": [row for row in impressions if row.slot < SLOTS],
             "click": [row for row in events if row.kind == "click"][:1],
             "view": impressions[:1],
             "money": events[:1],
@@ -145,12 +147,13 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table], decided: Itera
                     | {"vote": row.kind, "outcome": "shown"}
                     | {"topic": alone if len(table.dims) == 1 else beside}
                 )
-                each = bill if table.kind == "money" else 1
+                near = max(-NEARNESS, min(NEARNESS, row.nearness))
+                each = {"money": bill, "nearness": near}.get(table.kind, 1)
                 if "component" in table.dims:
                     for component in ("", *row.message.split()):
                         told[table.name][
                             tuple((values | {"component": component})[d] for d in table.dims)
-                        ] += 1
+                        ] += each
                 elif "sum" in table.dims:
                     if row.weight_milli > 0:
                         told[table.name][("shown",)] += WHOLE

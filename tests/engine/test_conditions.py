@@ -10,9 +10,12 @@ from engine.check.conditions import MAX_DEPTH, check_possible
 from engine.check.findings import Known, known_vocabularies
 from engine.conditions import condition_of, is_on
 from engine.errors import CatalogErrors
-from engine.load import Values, plan
+from engine.load import Values, apply, plan
+from engine.releases import last_closed
 from engine.satisfiable import is_possible
 from engine.store import open_store
+from privacy.release import Axis, day_of, draw, query_of
+from privacy.workload import OUTCOMES, table
 from tests.engine.test_targeting import some_condition, some_context
 from tests.reference import holds
 from tests.world import World, advertiser, publisher
@@ -258,32 +261,60 @@ def test_a_sense_of_unknown_or_the_same_topics_is_refused(tmp_path):
     assert fields == ["targeting.rule.senses[0].topics[1]", "targeting.rule.senses[0].other"]
 
 
-def test_loading_says_how_many_known_pages_the_rules_could_match(tmp_path):
-    from engine.load import apply
-    from tests.world import topics
+def released(day, topics=(), sections=(), moments=()):
+    """Return bodies by query: of the cells that are named some thousand page views, of others none."""
+    bodies = {}
+    for name, keys, of in (
+        ("topics", [("",), ("210",), ("483",), ("492",)], [(t,) for t in topics]),
+        ("placements", [("planet", s, o) for s in ("news", "other") for o in OUTCOMES], sections),
+        ("moments", [("planet", d, p, w) for d in ("phone", "tv") for p in ("evening", "morning")
+                     for w in ("", "rain")], moments),
+    ):  # fmt: skip
+        wanted = table(name)
+        body = json.loads(draw(wanted, day, [Axis(wanted.dims, tuple(sorted(keys)))], {}))
+        body["counts"] = [4000 if key in of else 20 for key in sorted(keys)]
+        bodies[query_of(wanted, day)] = json.dumps(body).encode()
+    return bodies
 
+
+def test_how_many_released_page_groups_a_rule_could_match_is_told_when_it_is_loaded(tmp_path, monkeypatch):
     world = World(tmp_path)
-    pages = [
-        world.page(f"page {n}", topics=topics("492" if n < 3 else "210"), language="en" if n else "de")
-        for n in range(8)
-    ]
-    world.store.put_pages(pages, NOW)
     rule = {"topics": {"include": ["483"]}, "devices": {"include": ["phone"]}}
     nested = {"rule": {"none": [{"topics": ["483"]}], "any": [{"languages": ["de"]}, {"weather": ["rain"]}]}}
+    section = {"sections": {"include": ["planet/news"]}}
     records = [
         ADVERTISER,
         {**CAMPAIGN, "id": "flat", "targeting": rule},
         {**CAMPAIGN, "id": "nested", "targeting": nested},
-        {**CAMPAIGN, "id": "hours", "targeting": {"devices": {"include": ["tv"]}}},
+        {**CAMPAIGN, "id": "section", "targeting": section},
+        {**CAMPAIGN, "id": "language", "targeting": {"languages": {"include": ["de"]}}},
     ]
-    with plan(Values(records), world.store, KNOWN, NOW) as planned:
-        apply(planned, world.store, "test", NOW)
+    day = last_closed(NOW) - 2
+    moments = [
+        ("planet", "phone", "evening", "rain"),
+        ("planet", "phone", "morning", ""),
+        ("planet", "tv", "evening", ""),
+    ]
+    bodies = released(day, ["492", "210", "483"], [("planet", "other", "shown")], moments)
+    monkeypatch.setattr(world.store, "released", bodies.get)
+    said = f"of those released for {day_of(day).isoformat()}"
+    with plan(Values(records), world.store, known_vocabularies(), NOW) as planned:
         assert planned.warnings == [
-            "campaign flat: its rules could match 3 of 8 known pages",
-            "campaign nested: its rules could match 5 of 8 known pages",
+            f"campaign flat: its rules could match 2 of 3 topics, 2 of 3 moments {said}",
+            f"campaign nested: its rules could match 1 of 3 topics, 3 of 3 moments {said}",
+            f"campaign section: its rules could match 0 of 1 sections {said}",
         ]
-    with plan(Values(records), world.store, KNOWN, NOW) as planned:
+        apply(planned, world.store, "test", NOW)
+    with plan(Values(records), world.store, known_vocabularies(), NOW) as planned:
         assert planned.warnings == []  # nothing changed
+
+
+def test_where_no_day_is_released_that_is_told(tmp_path):
+    world = World(tmp_path)
+    records = [ADVERTISER, {**CAMPAIGN, "targeting": {"devices": {"include": ["phone"]}}}]
+    with plan(Values(records), world.store, KNOWN, NOW) as planned:
+        (warning,) = planned.warnings
+        assert "no page groups were released in the last 7 days" in warning
 
 
 def test_what_a_rule_matches_somewhere_it_could_match(tmp_path):
@@ -299,5 +330,8 @@ def test_what_a_rule_matches_somewhere_it_could_match(tmp_path):
         for context in contexts:
             if holds(condition, context, frozenset(t.id for t in context.page.topics)):
                 met += 1
-                assert could_match(condition, [context.page], lambda topic: ()) == 1
+                said = {"topics": frozenset(t.id for t in context.page.topics)}
+                said["publishers"] = frozenset({context.publisher})
+                said["devices"] = frozenset({context.device.cls})
+                assert could_match(condition, said, lambda topic: ())
     assert met > 1000

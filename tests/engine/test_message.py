@@ -13,7 +13,7 @@ from engine.creative import Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
 from engine.governor import Buckets
-from engine.learn.response import Model, Responses
+from engine.learn.response import VERSION, Model, Responses
 from engine.load import Values, apply, plan
 from engine.policy import Policy
 from privacy.release import Axis, Release
@@ -360,7 +360,8 @@ def learned(world, **effects):
     )
     mean = tuple((effects.get(part.replace("/", "_"), 0.0),) for _, part in components)
     sure = tuple((1e-6,) for _ in components)
-    model = Model(1, 5, 20_000, 0.005, ("",), components, mean, sure, tuple((1.0,) for _ in components))
+    known, slope = tuple((1.0,) for _ in components), (1.0,) * len(components)
+    model = Model(VERSION, 5, 20_000, 0.005, ("",), components, mean, sure, known, slope)
     world.catalog.follow(Policy(Responses(model)))
     return model
 
@@ -380,9 +381,8 @@ def test_creatives_that_fit_alike_are_ranked_by_bid_and_response_in_worlds_whose
     world.put(creative("soup-1", "soup", headline="Soup"), creative("soup-2", "soup", headline="Soup"))
     here = site(world)
     columns, known = ("",), (("soup-1", ""), ("soup-2", ""))
-    unsure = Model(
-        1, 5, 20_000, 0.005, columns, known, ((0.1,), (0.0,)), ((0.02,), (0.02,)), ((0.0,), (0.0,))
-    )
+    mean, variance, told = ((0.1,), (0.0,)), ((0.02,), (0.02,)), ((0.0,), (0.0,))
+    unsure = Model(VERSION, 5, 20_000, 0.005, columns, known, mean, variance, told, (1.0, 1.0))
     world.catalog.follow(Policy(Responses(unsure)))
     answers = [here.ask(Placement("top"), title="Soup") for _ in range(600)]
     told = {}

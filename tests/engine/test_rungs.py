@@ -11,7 +11,7 @@ from contexts.context import Admitted
 from contexts.rungs import LOTS, put_on
 from engine.campaign import Prefer, Rule, Targeting
 from engine.decision import Placement
-from engine.learn.response import Model, Responses
+from engine.learn.response import VERSION, Model, Responses
 from engine.policy import Policy
 from tests.consent import under_consent
 from tests.world import Site, World, advertiser, campaign, creative, publisher
@@ -124,9 +124,8 @@ def test_held_out_views_are_decided_by_no_model_and_as_many_are_compared_with_th
         ("left-1", ""),
         ("right-1", ""),
     )  # what a model is certain of: the right is clicked more often
-    model = Model(
-        1, 0, 20_000, 0.002, ("",), components, ((0.0,), (1.0,)), ((1e-9,), (1e-9,)), ((1.0,), (1.0,))
-    )
+    mean, variance, known = ((0.0,), (1.0,)), ((1e-9,), (1e-9,)), ((1.0,), (1.0,))
+    model = Model(VERSION, 0, 20_000, 0.002, ("",), components, mean, variance, known, (1.0, 1.0))
     kept = Kept()
     site = Site(world, recorder=kept, holdout_percent=25)
     world.catalog.follow(Policy(Responses(model)))

@@ -45,15 +45,8 @@ def test_what_readers_agreed_to_is_charged_to_a_ledger_of_their_own():
 @pytest.mark.parametrize("one", [*TABLES, *CONSENTED], ids=lambda one: one.name)
 def test_the_noise_of_a_table_costs_what_the_ledger_is_charged(one: Table):
     noise = one.noise()
-    worst = {
-        "impression": SLOTS,
-        "placement": SLOTS,
-        "click": 1,
-        "view": 1,
-        "money": 200_000,
-        "vote": 1,
-        "conversion": 1,
-    }[one.kind]
+    most = {"impression": SLOTS, "placement": SLOTS, "nearness": 20 * SLOTS, "money": 200_000}
+    worst = most.get(one.kind, 1)
     worst *= 6 if "component" in one.dims else 1  # a creative, and five parts at most
     worst *= 5000 if "sum" in one.dims else 1  # a whole, and at most four times as much
     assert noise.loss(worst) <= one.micro_epsilon  # by OpenDP's own map

@@ -91,4 +91,4 @@ def test_only_learner_tables_are_in_the_diet(reporting):
         f"component-{facet}{kind}"
         for facet in ("", *(f"{f}-" for f in FACETS))
         for kind in ("impressions", "clicks")
-    }
+    } | {"component-nearness"}
