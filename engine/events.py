@@ -46,12 +46,8 @@ class Row(NamedTuple):
     price_micros: int
     message: str = ""  # "slot/part" of what was shown, with a space between; "": it was not put together
     propensity_ppm: int = 1_000_000  # the chance with which creative and message were drawn
-    weight_milli: int = (
-        0  # by how much more often the challenger would have drawn the message; 0: no challenger
-    )
-    nearness: int = (
-        0  # twentieths by which the page's words made a response to the message be expected higher
-    )
+    weight_milli: int = 0  # how much more often the challenger would have drawn the message; 0: no challenger
+    nearness: int = 0  # twentieths by which the page's words made more be expected of the message
     rung: str = ""  # of contexts.rungs, on which the page view was put by lot
 
 
