@@ -95,7 +95,8 @@ def _fill(folder: Path, views: int) -> None:
     changes = [Change(None, thing) for thing in things]
     store.write(changes, [], store.versions(), "bench", start_of(DAY))
     with store.writing() as db:
-        db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(Row._fields))})", rows(views))
+        columns, places = ", ".join(Row._fields), ", ".join("?" * len(Row._fields))
+        db.executemany(f"INSERT INTO events ({columns}) VALUES ({places})", rows(views))
     store.close()
 
 

@@ -42,7 +42,8 @@ def released(service: Service) -> Service:
         if number % 10 == 0:
             rows.append(Row(view, 0, "click", *which, 0, 0))
     with store.writing() as db:
-        db.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(Row._fields))})", rows)
+        columns, places = ", ".join(Row._fields), ", ".join("?" * len(Row._fields))
+        db.executemany(f"INSERT INTO events ({columns}) VALUES ({places})", rows)
     service.services.reporting.releases.of((*TABLES, *CONSENTED), draw).release(DAY)
     return service
 
