@@ -165,6 +165,7 @@ def test_no_route_takes_a_field_twice(service: Service) -> None:
     bodies = BODIES | {
         "decide": {"publisher": "planet", "placements": [{"id": "a"}], "page": {"title": "x"}},
         "beacon": {"tokens": ["x"]},
+        "handover": {"publisher": "planet", "click": "x", "consent": {"token": "x"}},
         "ethical_decision_by_server": {
             "publisher": "planet",
             "placements": [{"div_id": "a", "ad_type": "image"}],
