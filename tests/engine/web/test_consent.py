@@ -374,10 +374,16 @@ def test_nobody_else_speaks_in_the_services_name(tmp_path: Path) -> None:
     assert shop.shown(token(), signals=COHORT) == WITH
 
 
-def test_the_body_says_what_consent_and_regs_look_like(shop: Shop) -> None:
+def test_the_body_says_what_regs_look_like(shop: Shop) -> None:
     assert set(errors(shop.ask(regs={"coppa": 2, "minor": 1}))) == {"regs.coppa", "regs.minor"}
-    assert "consent.gpp_sid[0]" in errors(shop.ask("x", gpp_sid=["jane"]))
-    assert "consent.token" in errors(shop.ask(7))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("said", [{"gpp": "DBAA", "gpp_sid": ["jane"]}, {"tcf": 7}, {"nonce": ["x"]}])
+def test_consent_of_another_type_is_none_and_is_counted(shop: Shop, said: dict[str, Any]) -> None:
+    asked = shop.ask(token(), signals=COHORT, **said)
+    assert asked.status_code == 200
+    assert asked.get_json()["privacy"]["basis"] == "context"
+    assert sum(shop.denials().values()) == 1
 
 
 def test_a_view_that_only_tests_is_not_counted(shop: Shop) -> None:
