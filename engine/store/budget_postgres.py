@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from engine.store.database import Room
 from engine.store.high_water import HighWater
-from engine.store.server_postgres import Connection, PostgresServer, Room, hold
+from engine.store.server_postgres import Connection, PostgresServer, hold
 from privacy.budget import Charge, QueryId
 from privacy.canonical import canonical
 from privacy.consent_log import LeafStore, leaf

@@ -12,8 +12,9 @@ from datetime import datetime
 
 from engine.consent_row import ConsentRow, Note
 from engine.errors import StoreError
+from engine.store.database import Room
 from engine.store.forms import PAGE_WAIT_S, consent_of, findable, second
-from engine.store.server_postgres import Connection, PostgresServer, Room, hold
+from engine.store.server_postgres import Connection, PostgresServer, hold
 from engine.store.uses_postgres import forget_batches, note_use
 from privacy.consent import Standing
 from privacy.consent_log import LeafStore, Maker

@@ -11,8 +11,9 @@ import psycopg
 
 from engine.events import Asked, Event, Kept, Row, oldest_kept
 from engine.settle import Key, once
+from engine.store.database import Room
 from engine.store.money_postgres import Sheet, settle
-from engine.store.server_postgres import Connection, PostgresServer, Room
+from engine.store.server_postgres import Connection, PostgresServer
 
 _INSERT = (
     "INSERT INTO events (view, slot, kind, day, publisher, section, topic, campaign, creative, device, part,"

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from engine.errors import StoreError
 from engine.store.connections_sqlite import Connections
+from engine.store.database import Connection, Database, Room
 from engine.store.file_bytes import FileBytes
 from engine.store.forms import BUSY_TIMEOUT_S
 from engine.store.schema_sqlite import MIGRATIONS
@@ -22,8 +23,10 @@ from engine.store.scrub import rewrite, scrub
 APPLICATION_ID = 0x54414354  # "TACT": tells our files from other SQLite files
 
 
-class SqliteFile:
+class SqliteFile(Database):
     """What the stores that keep their tables in one file share: they read and write through this."""
+
+    broken = sqlite3.IntegrityError
 
     def __init__(self, path: Path) -> None:
         """Open the file, making or migrating its tables where needed. Raises StoreError."""
@@ -69,6 +72,14 @@ class SqliteFile:
             raise StoreError(
                 f"{self.path}: cannot be written ({error}): {_remedy(error, 'try again, or check the disk')}"
             ) from error
+
+    def hold(self, db: Connection, *rooms: Room) -> None:
+        """Do nothing: a write transaction has the file alone."""
+
+    def stream(self, db: Connection, sql: str, arguments: tuple[object, ...] = ()) -> Iterator[Any]:
+        """Yield rows as they are needed. Requires a transaction, whose one state they are of."""
+        for row in db.execute(sql, arguments):  # noqa: UP028 - `yield from` would close the cursor
+            yield row  # of a reader that stops, when its connection is gone
 
     def scrub(self, needles: Sequence[bytes]) -> None:
         """Rid the file of these bytes, whose rows are deleted; `()` rids it of all that no row holds.

@@ -9,7 +9,8 @@ from typing import Any
 from psycopg import OperationalError
 from psycopg.pq import TransactionStatus
 
-from engine.store.server_postgres import Connection, PostgresServer, Room, hold
+from engine.store.database import Room
+from engine.store.server_postgres import Connection, PostgresServer, hold
 from privacy.consent_log import PADDED_TO, Maker, dummy, hour_of, seal
 
 _LAST = "SELECT max(seq) FROM log_leaves"

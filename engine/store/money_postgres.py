@@ -31,8 +31,9 @@ from engine.settle import (
     slice_of,
     sums_of,
 )
+from engine.store.database import Room
 from engine.store.forms import batches, findable
-from engine.store.server_postgres import Connection, PostgresServer, Room, hold
+from engine.store.server_postgres import Connection, PostgresServer, hold
 
 
 class PostgresMoney:

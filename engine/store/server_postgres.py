@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from enum import StrEnum
 from itertools import count
 from typing import Any, TypeVar, cast
 
 import psycopg
-from psycopg.abc import Query
+from psycopg.abc import Params, QueryNoTemplate
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from engine.errors import StoreError
+from engine.store.database import Connection as AnyConnection
+from engine.store.database import Database, Room
 from engine.store.forms import BATCH, BUSY_TIMEOUT_S
 from engine.store.schema_postgres import MIGRATIONS
 
@@ -45,24 +46,30 @@ _KEY = "hashtextextended(current_schema() || '.' || %s, 0)"
 _STREAMS = count()  # names of cursors
 _T = TypeVar("_T")
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that takes "?" for a value's place as well as the driver's "%s"."""
+
+    def execute(  # type: ignore[override]  # of templates it knows nothing
+        self,
+        query: QueryNoTemplate,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Run a statement."""
+        return super().execute(_spelled(query), params, prepare=prepare, binary=binary)
+
+    def executemany(self, query: QueryNoTemplate, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once for each of the rows of its arguments."""
+        self.cursor().executemany(_spelled(query), rows)
 
 
-class Room(StrEnum):
-    """What is changed by one transaction at a time. Whoever takes two takes them in this order."""
-
-    CATALOGUE = "catalogue"  # the counters, and all that moves them
-    VECTORS = "vectors"
-    PAGES = "pages"
-    LOG = "log"  # the leaves, and all that is told of in them
-    MONEY = "money"  # which campaigns have an account, and the journal; shared by all who book
-    SCHEMA = "schema"
-    WRITER = "writer"  # held by the session of the process that publishes the log
-    HOUSE = "house"  # shared by all sessions; had alone by who copies or restores
-
-
-class PostgresServer:
+class PostgresServer(Database):
     """What the stores that keep their tables in one database share: they read and write through this."""
+
+    broken = psycopg.IntegrityError
 
     def __init__(self, url: str) -> None:
         """Open the database, making or migrating its tables where needed. Raises StoreError."""
@@ -154,6 +161,14 @@ class PostgresServer:
                 if not left or not _is_undone(error.__cause__):
                     raise
         raise AssertionError("unreachable")
+
+    def hold(self, db: AnyConnection, *rooms: Room) -> None:
+        """Keep others from changing what is in these rooms until the write transaction ends."""
+        hold(db, *rooms)
+
+    def stream(self, db: AnyConnection, sql: str, arguments: tuple[object, ...] = ()) -> Iterator[Any]:
+        """Yield rows as they are needed. Requires a transaction, whose one state they are of."""
+        return streamed(cast(Connection, db), sql, arguments)
 
     def scrub(self, needles: Sequence[bytes]) -> None:
         """Let go of deleted rows; `()` writes the tables of consents anew. Raises StoreError where they are in use.
@@ -275,7 +290,7 @@ class PostgresServer:
 
     def _connect(self) -> Connection:
         try:
-            db = psycopg.connect(**self._settings, autocommit=True)
+            db = Connection.connect(**self._settings, autocommit=True)
             try:
                 self._enter(db)
             except psycopg.Error:
@@ -375,17 +390,24 @@ class PostgresServer:
         return StoreError(f"{self.name}: cannot be read ({_told(error)}): {_remedy(error)}")
 
 
-def hold(db: Connection, *rooms: Room) -> None:
+def hold(db: AnyConnection, *rooms: Room) -> None:
     """Take the locks of rooms until the transaction ends, and with them the right to change what is there."""
     for room in rooms:
         db.execute(f"SELECT pg_advisory_xact_lock({_KEY})", (room,))
 
 
-def streamed(db: Connection, sql: Query, arguments: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+def streamed(
+    db: Connection, sql: QueryNoTemplate, arguments: Sequence[object] = ()
+) -> Iterator[tuple[Any, ...]]:
     """Yield rows as they are needed. Requires a transaction, whose one state they are of."""
     with db.cursor(f"stream-{next(_STREAMS)}") as cursor:
         cursor.itersize = BATCH
-        yield from cursor.execute(sql, arguments, binary=True)
+        yield from cursor.execute(_spelled(sql), arguments, binary=True)
+
+
+def _spelled(query: QueryNoTemplate) -> QueryNoTemplate:
+    """Put the driver's mark for a value's place where "?" stands, which is no other sign of our SQL."""
+    return query.replace("?", "%s") if isinstance(query, str) and "?" in query else query
 
 
 def _undo(db: Connection) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from engine.store.database import Room
 from engine.store.forms import KEPT
-from engine.store.server_postgres import Connection, PostgresServer, Room, hold
+from engine.store.server_postgres import Connection, PostgresServer, hold
 from privacy.consent_log import LeafStore, leaf
 from privacy.merkle import HASH_BYTES
 from privacy.use_batch import batch_root, fill

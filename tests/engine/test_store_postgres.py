@@ -22,8 +22,9 @@ psycopg = pytest.importorskip("psycopg", reason="needs the extra 'postgres'")
 from engine.change import Change  # noqa: E402 - after the skip
 from engine.errors import StoreError  # noqa: E402
 from engine.store import open_store, server_postgres  # noqa: E402
+from engine.store.database import Room  # noqa: E402
 from engine.store.postgres import PostgresStore  # noqa: E402
-from engine.store.server_postgres import Room, hold  # noqa: E402
+from engine.store.server_postgres import hold  # noqa: E402
 from tests.engine.test_store import creative, facts, fill, ids, write  # noqa: E402
 from tests.postgres import Server  # noqa: E402
 

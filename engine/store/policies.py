@@ -1,4 +1,4 @@
-"""Response models in PostgreSQL, and what was done with them."""
+"""Response models, and what was done with them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from datetime import datetime
 from typing import Any
 
 from engine.policies import Act, Acted
+from engine.store.database import Database
 from engine.store.forms import moment
-from engine.store.server_postgres import PostgresServer
 
 
-class PostgresPolicies(PostgresServer):
+class Policies(Database):
     """Satisfies PolicyStore."""
 
     def put_policy(self, id: str, body: bytes, now: datetime) -> None:
         """Keep a model."""
         with self.writing() as db:
             db.execute(
-                "INSERT INTO policies (id, body, made) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                "INSERT INTO policies (id, body, made) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (id, body, moment(now)),
             )
 
     def policy(self, id: str) -> bytes | None:
         """Return a model's bytes."""
-        rows = self.rows("SELECT body FROM policies WHERE id = %s", (id,))
+        rows = self.rows("SELECT body FROM policies WHERE id = ?", (id,))
         return bytes(rows[0][0]) if rows else None
 
     def act(
@@ -39,7 +39,7 @@ class PostgresPolicies(PostgresServer):
         with self.writing() as db:
             beside(db)
             db.execute(
-                "INSERT INTO policy_acts (at, actor, act, policy) VALUES (%s, %s, %s, %s)",
+                "INSERT INTO policy_acts (at, actor, act, policy) VALUES (?, ?, ?, ?)",
                 (moment(now), actor, act, policy),
             )
 

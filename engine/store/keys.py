@@ -1,4 +1,4 @@
-"""API keys in PostgreSQL, without their secrets."""
+"""API keys, without their secrets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import date, datetime
 import msgspec
 
 from engine.keys import ApiKey
+from engine.store.database import Database, Room
 from engine.store.forms import key_of, moment
-from engine.store.journal_postgres import bump, journal, locked
-from engine.store.server_postgres import PostgresServer
+from engine.store.journal import bump, journal, versions
 
 
-class PostgresKeys(PostgresServer):
+class Keys(Database):
     """Keeps what KeyStore asks for of keys."""
 
     def keys(self) -> list[ApiKey]:
@@ -22,18 +22,19 @@ class PostgresKeys(PostgresServer):
             "SELECT id, scope, tenant, secret_hash, created, expires, last_used_day"
             " FROM api_keys ORDER BY created, id"
         )
-        return [key_of((id, *rest)) for id, *rest in self.rows(sql)]
+        return [key_of(row) for row in self.rows(sql)]
 
     def put_keys(self, keys: Sequence[ApiKey], actor: str, now: datetime) -> None:
         """Add keys, or give those that exist another expiry, in one step."""
         with self.writing() as db:
-            catalog = locked(db).catalog
+            self.hold(db, Room.CATALOGUE)
+            catalog = versions(db).catalog
             for key in keys:
-                row = db.execute("SELECT expires FROM api_keys WHERE id = %s", (key.id,)).fetchone()
+                row = db.execute("SELECT expires FROM api_keys WHERE id = ?", (key.id,)).fetchone()
                 expires = None if key.expires is None else moment(key.expires)
                 db.execute(
                     "INSERT INTO api_keys (id, scope, tenant, secret_hash, created, expires)"
-                    " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET expires = excluded.expires",
+                    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET expires = excluded.expires",
                     (key.id, key.scope, key.tenant, key.secret_hash, moment(key.created), expires),
                 )
                 before = None if row is None else msgspec.json.encode({"expires": row[0]})
@@ -44,8 +45,7 @@ class PostgresKeys(PostgresServer):
     def touch_keys(self, ids: Iterable[str], day: date) -> None:
         """Note that keys were used on a day. Nothing finer is kept."""
         with self.writing() as db:
-            db.cursor().executemany(  # in one order, so that no two writers wait for each other
-                "UPDATE api_keys SET last_used_day = %(day)s"
-                " WHERE id = %(id)s AND (last_used_day IS NULL OR last_used_day < %(day)s)",
-                [{"day": day.isoformat(), "id": id} for id in sorted(ids)],
+            db.executemany(  # in one order, so that no two writers wait for each other
+                "UPDATE api_keys SET last_used_day = ? WHERE id = ? AND (last_used_day IS NULL OR last_used_day < ?)",
+                [(day.isoformat(), id, day.isoformat()) for id in sorted(ids)],
             )

@@ -1,17 +1,21 @@
-"""Advertisements that were deleted, in the main SQLite file: for a year the repository goes on telling of them."""
+"""Advertisements that were deleted: for a year the repository goes on telling of them."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
 from engine.change import LISTED, Withdrawn
-from engine.store.file_sqlite import SqliteFile
+from engine.store.database import Connection, Database
 from engine.store.forms import moment, withdrawn_of
 
+UNUSED = (  # of a row of images
+    "NOT EXISTS (SELECT 1 FROM creative_images AS used WHERE used.hash = images.hash)"
+    " AND NOT EXISTS (SELECT 1 FROM withdrawn_images AS used WHERE used.hash = images.hash)"
+)
 
-class SqliteWithdrawn(SqliteFile):
+
+class WithdrawnList(Database):
     """Lists what was deleted."""
 
     def withdrawn(self, after: str, limit: int, now: datetime) -> list[Withdrawn]:
@@ -24,7 +28,7 @@ class SqliteWithdrawn(SqliteFile):
         return [withdrawn_of(*row) for row in rows]
 
 
-def withdraw(db: sqlite3.Connection, creatives: Iterable[str], at: str) -> None:
+def withdraw(db: Connection, creatives: Iterable[str], at: str) -> None:
     """Keep what creatives that are about to be deleted say, who paid, and their pictures."""
     gone = [(id,) for id in creatives]
     db.executemany(
@@ -41,7 +45,7 @@ def withdraw(db: sqlite3.Connection, creatives: Iterable[str], at: str) -> None:
     )
 
 
-def forget_withdrawn(db: sqlite3.Connection, now: datetime) -> int:
+def forget_withdrawn(db: Connection, now: datetime) -> int:
     """Delete what was deleted more than a year ago, and let its pictures go; return how many."""
     before = (moment(now - LISTED),)
     hashes = db.execute(
@@ -49,9 +53,7 @@ def forget_withdrawn(db: sqlite3.Connection, now: datetime) -> int:
     ).fetchall()
     gone = db.execute("DELETE FROM withdrawn WHERE at < ?", before).rowcount
     db.executemany(
-        "UPDATE images SET unused_since = ?1 WHERE hash = ?2 AND unused_since IS NULL"
-        " AND NOT EXISTS (SELECT 1 FROM creative_images WHERE hash = ?2)"
-        " AND NOT EXISTS (SELECT 1 FROM withdrawn_images WHERE hash = ?2)",
+        f"UPDATE images SET unused_since = ? WHERE hash = ? AND unused_since IS NULL AND {UNUSED}",  # noqa: S608 - a constant
         [(moment(now), hash) for (hash,) in hashes],
     )
     return gone

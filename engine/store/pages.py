@@ -1,4 +1,4 @@
-"""What was computed from texts, in the main SQLite file: vectors of creatives, and what is known of pages."""
+"""What was computed from texts: vectors of creatives, and what is known of pages."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ import msgspec
 import numpy as np
 
 from contexts.context import PageFacts, Vector
-from engine.store.file_sqlite import SqliteFile
-from engine.store.forms import BATCH, batches, facts_of, floats, json_text, moment
+from engine.store.database import Database, Room, marks
+from engine.store.forms import BATCH, batches, facts_of, findable, floats, moment
 
 
-class SqlitePages(SqliteFile):
+class Pages(Database):
     """Satisfies PageStore, and keeps the vectors that building a snapshot needs."""
 
     # --- vectors of creatives, by the text that was encoded ---
 
     def vectors(self, encoder_id: str, hashes: Iterable[str]) -> dict[str, Vector]:
         """Return the float32 vectors, (dim,) each and read-only, that are kept for these texts."""
-        sql = (
-            "SELECT text_hash, vector FROM vectors"
-            " WHERE encoder_id = ? AND text_hash IN (SELECT value FROM json_each(?))"
-        )
         found: dict[str, Vector] = {}
-        for batch in batches(hashes, BATCH):
-            for hash, data in self.rows(sql, (encoder_id, json_text(batch))):
+        for batch in batches(findable(hashes), BATCH):
+            sql = (
+                f"SELECT text_hash, vector FROM vectors WHERE encoder_id = ? AND text_hash IN {marks(batch)}"  # noqa: S608 - marks
+            )
+            for hash, data in self.rows(sql, (encoder_id, *batch)):
                 found[hash] = np.frombuffer(data, np.float32)
         return found
 
@@ -36,8 +35,10 @@ class SqlitePages(SqliteFile):
         """Keep vectors by the hash of the text that was encoded."""
         for batch in batches(vectors.items(), 10 * BATCH):  # short transactions: others write too
             with self.writing() as db:
+                self.hold(db, Room.VECTORS)
                 db.executemany(
-                    "INSERT OR REPLACE INTO vectors (encoder_id, text_hash, vector) VALUES (?, ?, ?)",
+                    "INSERT INTO vectors (encoder_id, text_hash, vector) VALUES (?, ?, ?)"
+                    " ON CONFLICT (encoder_id, text_hash) DO UPDATE SET vector = excluded.vector",
                     ((encoder_id, hash, floats(vector)) for hash, vector in batch),
                 )
 
@@ -45,21 +46,21 @@ class SqlitePages(SqliteFile):
 
     def put_pages(self, pages: Iterable[PageFacts], now: datetime) -> None:
         """Keep the facts of pages. Later facts of the same content and encoder replace earlier ones."""
-        rows = [
-            (
-                page.content_hash,
-                page.encoder_id,
+        rows = {
+            (page.content_hash, page.encoder_id): (
                 msgspec.json.encode(replace(page, vector=None)),
                 None if page.vector is None else floats(page.vector),
                 moment(now),
             )
             for page in pages
-        ]
+        }
         with self.writing() as db:
+            # One at a time: who reads what comes after a number must miss none that commits later.
+            self.hold(db, Room.PAGES)
+            db.executemany("DELETE FROM pages WHERE content_hash = ? AND encoder_id = ?", list(rows))
             db.executemany(
-                "INSERT OR REPLACE INTO pages (content_hash, encoder_id, facts, vector, created)"
-                " VALUES (?, ?, ?, ?, ?)",
-                rows,
+                "INSERT INTO pages (content_hash, encoder_id, facts, vector, created) VALUES (?, ?, ?, ?, ?)",
+                [(*key, *kept) for key, kept in rows.items()],
             )
 
     def page_facts(self, content_hash: str) -> list[PageFacts]:
@@ -84,9 +85,11 @@ class SqlitePages(SqliteFile):
         """
         at = moment(now)
         with self.writing() as db:
+            self.hold(db, Room.PAGES)
             db.executemany(
-                "INSERT OR REPLACE INTO page_urls (publisher, url_hash, content_hash, created)"
-                " VALUES (?, ?, ?, ?)",
+                "INSERT INTO page_urls (publisher, url_hash, content_hash, created) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (publisher, url_hash) DO UPDATE SET"
+                " content_hash = excluded.content_hash, created = excluded.created",
                 ((*url, at) for url in urls),
             )
 
@@ -99,11 +102,15 @@ class SqlitePages(SqliteFile):
     def page_urls(self, since: datetime | None = None) -> Iterator[tuple[str, str, str]]:
         """Stream (publisher, URL hash, content hash) of every URL defined since then, the latest last."""
         sql = "SELECT publisher, url_hash, content_hash FROM page_urls WHERE created >= ? ORDER BY created"
+        if since is not None:  # few
+            yield from self.rows(sql, (moment(since),))
+            return
         with self.reading() as db:
-            yield from db.execute(sql, ("" if since is None else moment(since),))
+            yield from self.stream(db, sql, ("",))
 
     def forget_pages(self, before: datetime) -> None:
         """Drop page facts and URL definitions that are older."""
         with self.writing() as db:
+            self.hold(db, Room.PAGES)
             db.execute("DELETE FROM pages WHERE created < ?", (moment(before),))
             db.execute("DELETE FROM page_urls WHERE created < ?", (moment(before),))

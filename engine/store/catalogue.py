@@ -1,8 +1,7 @@
-"""The catalogue in the main SQLite file: what advertisers and publishers own, what changed, and who said what of it."""
+"""The catalogue: what advertisers and publishers own, what changed, and who said what of it."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -16,7 +15,7 @@ from engine.creative import Creative
 from engine.creative_safety import hosted_images
 from engine.errors import CatalogConflict
 from engine.images import HostedImage
-from engine.store.file_sqlite import SqliteFile
+from engine.store.database import Connection, Database, Room, marks
 from engine.store.forms import (
     BATCH,
     TABLES,
@@ -25,14 +24,19 @@ from engine.store.forms import (
     body_of,
     entity_of,
     findable,
-    json_text,
     moment,
 )
-from engine.store.journal_sqlite import bump, journal, versions
-from engine.store.withdrawn_sqlite import withdraw
+from engine.store.journal import bump, journal
+from engine.store.journal import versions as current
+from engine.store.withdrawn import UNUSED, withdraw
+
+Before = tuple[
+    datetime, Kind, str, Entity | None
+]  # when a thing was changed, its kind and id, and what it was before
+_CHANGES = "SELECT at, kind, id, before FROM journal WHERE at >= ? ORDER BY seq DESC"
 
 
-class SqliteCatalogue(SqliteFile):
+class Catalogue(Database):
     """Satisfies CatalogStore, LoadStore and ManageStore."""
 
     def versions(self) -> Versions:
@@ -51,14 +55,14 @@ class SqliteCatalogue(SqliteFile):
     def read(self) -> Iterator[CatalogReader]:
         """Open one consistent view of the catalogue, on a connection of its own, however long it is read."""
         with self.reading() as db:
-            yield CatalogReader(db)
+            yield CatalogReader(self, db)
 
     def find(self, kind: Kind, ids: Sequence[str]) -> dict[str, Entity]:
         """Return the entities of these ids that exist, by id."""
-        sql = f"SELECT id, json FROM {TABLES[kind]} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - the table name is a constant
         found: dict[str, Entity] = {}
-        for batch in batches(ids, BATCH):
-            rows = self.rows(sql, (json_text(findable(batch)),))
+        for batch in batches(findable(ids), BATCH):
+            sql = f"SELECT id, json FROM {TABLES[kind]} WHERE id IN {marks(batch)}"  # noqa: S608 - a constant, and marks
+            rows = self.rows(sql, tuple(batch))
             found.update((row[0], entity_of(kind, row[1])) for row in rows)
         return found
 
@@ -70,10 +74,10 @@ class SqliteCatalogue(SqliteFile):
         With `advertiser`, only its own campaigns and creatives, or the advertiser itself.
         """
         table = TABLES[kind]
-        own, arguments = "", [after]
+        own, arguments = "", [after.partition("\0")[0]]  # no id holds more
         if advertiser is not None:
             own = {
-                "publisher": "AND 0 = ?",
+                "publisher": "AND '' = ?",
                 "advertiser": "AND id = ?",
                 "campaign": "AND advertiser = ?",
                 "creative": "AND campaign IN (SELECT id FROM campaigns WHERE advertiser = ?)",
@@ -90,7 +94,7 @@ class SqliteCatalogue(SqliteFile):
             " WHERE campaigns.advertiser = ?"
         )
         with self.reading() as db:
-            for (data,) in db.execute(sql, (advertiser,)):
+            for (data,) in self.stream(db, sql, (advertiser,)):
                 yield cast(Creative, entity_of("creative", data))
 
     def journal(
@@ -98,8 +102,7 @@ class SqliteCatalogue(SqliteFile):
     ) -> list[tuple[int, str, str, str, str, bytes | None, bytes | None]]:
         """Return (seq, at, actor, kind, id, before, after) of the changes past `after`, oldest first."""
         sql = (
-            'SELECT seq, at, actor, kind, id, CAST(before AS BLOB), CAST("after" AS BLOB) FROM journal'
-            " WHERE seq > ? ORDER BY seq LIMIT ?"
+            'SELECT seq, at, actor, kind, id, before, "after" FROM journal WHERE seq > ? ORDER BY seq LIMIT ?'
         )
         return self.rows(sql, (after, limit))
 
@@ -108,7 +111,7 @@ class SqliteCatalogue(SqliteFile):
     ) -> list[tuple[int, str, str, str, str, bytes | None, bytes | None]]:
         """Return the same of the changes of one thing, the latest first."""
         sql = (
-            'SELECT seq, at, actor, kind, id, CAST(before AS BLOB), CAST("after" AS BLOB) FROM journal'
+            'SELECT seq, at, actor, kind, id, before, "after" FROM journal'
             " WHERE kind = ? AND id = ? ORDER BY seq DESC LIMIT ?"
         )
         return self.rows(sql, (kind, id, limit)) if findable([kind, id]) == [kind, id] else []
@@ -128,23 +131,24 @@ class SqliteCatalogue(SqliteFile):
         """
         try:
             with self.writing() as db:
-                current = versions(db)
-                if current[:2] != expected[:2]:
+                self.hold(db, Room.CATALOGUE)
+                found = current(db)
+                if found[:2] != expected[:2]:
                     raise CatalogConflict(
-                        f"the catalogue moved from version {expected[:2]} to {current[:2]}: look again"
+                        f"the catalogue moved from version {expected[:2]} to {found[:2]}: look again"
                     )
                 db.executemany(
-                    "INSERT OR IGNORE INTO images (hash, mime, w, h, data) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO images (hash, mime, w, h, data) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                     ((image.hash, image.mime, image.w, image.h, image.data) for image in images),
                 )
                 moved = live = False
                 for batch in batches(changes, BATCH):
                     only_status = all(change.is_status_only for change in batch)
                     moved, live = moved or not only_status, True
-                    _write_batch(db, batch, current.catalog + 1, actor, now)
+                    _write_batch(db, batch, found.catalog + 1, actor, now)
                 _drop_unused_images(db, now)
                 return bump(db, catalog=moved, live=live)
-        except sqlite3.IntegrityError as error:
+        except self.broken as error:
             raise CatalogConflict(f"something refers to what does not exist, or is gone: {error}") from error
 
     def approve(
@@ -156,11 +160,12 @@ class SqliteCatalogue(SqliteFile):
         """
         at = moment(now)
         with self.writing() as db:
+            self.hold(db, Room.CATALOGUE)
             for approval in approvals:
                 row = db.execute("SELECT hash FROM creatives WHERE id = ?", (approval.creative,)).fetchone()
                 if row is None or row[0] != hashes[approval.creative]:
                     raise CatalogConflict(f"creative {approval.creative} changed meanwhile: look at it again")
-            catalog = versions(db).catalog
+            catalog = current(db).catalog
             for approval in approvals:
                 key = (approval.publisher, approval.creative)
                 row = db.execute(
@@ -168,7 +173,8 @@ class SqliteCatalogue(SqliteFile):
                 ).fetchone()
                 db.execute(
                     "INSERT INTO approvals (publisher, creative, state, updated) VALUES (?, ?, ?, ?)"
-                    " ON CONFLICT DO UPDATE SET state = excluded.state, updated = excluded.updated",
+                    " ON CONFLICT (publisher, creative) DO UPDATE SET"
+                    " state = excluded.state, updated = excluded.updated",
                     (*key, approval.state, at),
                 )
                 before = None if row is None else msgspec.json.encode(row[0])
@@ -178,31 +184,31 @@ class SqliteCatalogue(SqliteFile):
 
     def approvals_of(self, publisher: str, creatives: Sequence[str]) -> dict[str, ApprovalState]:
         """Return what a publisher said of these creatives; those it said nothing of are left out."""
-        sql = (
-            "SELECT creative, state FROM approvals"
-            " WHERE publisher = ? AND creative IN (SELECT value FROM json_each(?))"
-        )
-        return dict(self.rows(sql, (publisher, json_text(findable(creatives)))))
+        found: dict[str, ApprovalState] = {}
+        for batch in batches(findable(creatives), BATCH):
+            sql = f"SELECT creative, state FROM approvals WHERE publisher = ? AND creative IN {marks(batch)}"  # noqa: S608 - marks
+            found.update(self.rows(sql, (publisher, *batch)))
+        return found
 
     def pass_by(self, versions: Versions) -> None:
         """Set the counters above these and their own, so that whoever polls them looks anew."""
         with self.writing() as db:
-            db.execute(
-                "UPDATE versions SET catalog = max(catalog, ?) + 1, live = max(live, ?) + 1,"
-                " keys = max(keys, ?) + 1",
-                versions,
-            )
+            self.hold(db, Room.CATALOGUE)
+            ours = current(db)
+            above = [max(pair) + 1 for pair in zip(ours, versions, strict=True)]
+            db.execute("UPDATE versions SET catalog = ?, live = ?, keys = ?", above)
 
 
 class CatalogReader:
     """One consistent view of the catalogue. Streams in the order of ids, in tuples of at most 1,000."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
+    def __init__(self, database: Database, db: Connection) -> None:
+        self._database = database
+        self._db = db
 
     def versions(self) -> Versions:
         """Return the counters of what is being read."""
-        return versions(self.db)
+        return current(self._db)
 
     def publishers(self) -> Iterator[tuple[Publisher, ...]]:
         """Stream the publishers."""
@@ -222,16 +228,15 @@ class CatalogReader:
 
     def approvals(self) -> Iterator[tuple[Approval, ...]]:
         """Stream what publishers said of creatives, by publisher and creative."""
-        rows = self.db.execute(
-            "SELECT publisher, creative, state FROM approvals ORDER BY publisher, creative"
-        )
+        sql = "SELECT publisher, creative, state FROM approvals ORDER BY publisher, creative"
+        rows = self._database.stream(self._db, sql)
         for batch in batches(rows, BATCH):
             yield tuple(Approval(*row) for row in batch)
 
     def paused(self) -> tuple[frozenset[str], frozenset[str]]:
         """Return the ids of paused campaigns and of paused creatives: small, read when `live` moves."""
-        campaigns = self.db.execute("SELECT id FROM campaigns WHERE status = 'paused'")
-        creatives = self.db.execute("SELECT id FROM creatives WHERE status = 'paused'")
+        campaigns = self._db.execute("SELECT id FROM campaigns WHERE status = 'paused'")
+        creatives = self._db.execute("SELECT id FROM creatives WHERE status = 'paused'")
         return frozenset(row[0] for row in campaigns), frozenset(row[0] for row in creatives)
 
     def changed_since(self, catalog: int) -> list[tuple[Kind, str]]:
@@ -240,17 +245,29 @@ class CatalogReader:
             "SELECT DISTINCT kind, id FROM journal"
             " WHERE catalog > ? AND kind IN ('publisher', 'advertiser', 'campaign', 'creative')"
         )
-        return self.db.execute(sql, (catalog,)).fetchall()
+        return [(kind, id) for kind, id in self._db.execute(sql, (catalog,))]
 
     def _stream(self, kind: Kind) -> Iterator[tuple[Entity, ...]]:
-        rows = self.db.execute(f"SELECT json FROM {TABLES[kind]} ORDER BY id")  # noqa: S608 - a constant
+        rows = self._database.stream(self._db, f"SELECT json FROM {TABLES[kind]} ORDER BY id")  # noqa: S608 - a constant
         for batch in batches(rows, BATCH):
             yield tuple(entity_of(kind, row[0]) for row in batch)
 
 
-def _write_batch(
-    db: sqlite3.Connection, changes: Sequence[Change], catalog: int, actor: str, now: datetime
-) -> None:
+@contextmanager
+def catalog_since(database: Database, since: datetime) -> Iterator[tuple[CatalogReader, Iterator[Before]]]:
+    """Open the catalogue as it stands, with what was changed since then, newest first."""
+    with database.reading() as db:
+        yield CatalogReader(database, db), _before(database.stream(db, _CHANGES, (moment(since),)))
+
+
+def _before(rows: Iterator[tuple[str, Kind, str, bytes | None]]) -> Iterator[Before]:
+    for at, kind, id, before in rows:
+        if kind in KINDS:
+            entity = None if before is None else msgspec.json.decode(before, type=KINDS[kind])
+            yield datetime.fromisoformat(at), kind, id, entity
+
+
+def _write_batch(db: Connection, changes: Sequence[Change], catalog: int, actor: str, now: datetime) -> None:
     at = moment(now)
     entries = []
     for change in changes:
@@ -292,7 +309,7 @@ def _write_batch(
     _rewire_creatives(db, changes, at)
 
 
-def _rewire_creatives(db: sqlite3.Connection, changes: Sequence[Change], at: str) -> None:
+def _rewire_creatives(db: Connection, changes: Sequence[Change], at: str) -> None:
     """End the approvals of changed creatives, and keep count of who uses which picture."""
     changed = [
         change
@@ -319,14 +336,12 @@ def _rewire_creatives(db: sqlite3.Connection, changes: Sequence[Change], at: str
         for hash in hosted_images(change.before)
     }
     db.executemany(
-        "UPDATE images SET unused_since = ?1 WHERE hash = ?2"
-        " AND NOT EXISTS (SELECT 1 FROM creative_images WHERE hash = ?2)"
-        " AND NOT EXISTS (SELECT 1 FROM withdrawn_images WHERE hash = ?2)",
+        f"UPDATE images SET unused_since = ? WHERE hash = ? AND {UNUSED}",  # noqa: S608 - a constant
         [(at, hash) for hash in sorted(dropped)],
     )
 
 
-def _drop_unused_images(db: sqlite3.Connection, now: datetime) -> None:
+def _drop_unused_images(db: Connection, now: datetime) -> None:
     db.execute(
         "DELETE FROM images WHERE unused_since < ?", (moment(now - timedelta(days=UNUSED_IMAGE_DAYS)),)
     )
