@@ -121,7 +121,7 @@ class SqliteCopies(SqliteFile):
         """Take in the uses of tokens that stand beside the store yet. Raises StoreError."""
         with closing(UseFile(self)) as uses:
             if uses.path.exists():
-                uses.move()
+                uses.settle()
 
     @contextmanager
     def dump(self) -> Iterator[Iterator[Rows]]:

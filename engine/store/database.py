@@ -57,8 +57,8 @@ class Database(ABC):
     broken: ClassVar[type[Exception]]  # raised where rows refer to what does not exist
 
     @abstractmethod
-    def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
-        """Return the rows of one statement that only reads. Raises StoreError."""
+    def rows(self, sql: str, arguments: tuple[object, ...] = (), wait_s: float = BUSY_TIMEOUT_S) -> list[Any]:
+        """Return the rows of one statement that only reads; a page view waits `wait_s` at most. Raises StoreError."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Connection]:
@@ -72,8 +72,19 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def is_writing(self, db: Connection) -> bool:
+        """Say whether a connection is within a transaction."""
+
+    @abstractmethod
     def hold(self, db: Connection, *rooms: Room) -> None:
         """Keep others from changing what is in these rooms until the write transaction ends."""
+
+    @abstractmethod
+    def scrub(self, needles: Sequence[bytes]) -> None:
+        """Rid the database of these bytes, whose rows are deleted; `()` rids it of all that no row holds.
+
+        Raises StoreError where that cannot be done now.
+        """
 
     @abstractmethod
     def stream(self, db: Connection, sql: str, arguments: tuple[object, ...] = ()) -> Iterator[Any]:

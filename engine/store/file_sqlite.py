@@ -35,8 +35,8 @@ class SqliteFile(Database):
         self._bytes = FileBytes(path)
         self.migrated_from = self._prepare()
 
-    def rows(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
-        """Return the rows of one statement that only reads. Raises StoreError."""
+    def rows(self, sql: str, arguments: tuple[object, ...] = (), wait_s: float = BUSY_TIMEOUT_S) -> list[Any]:
+        """Return the rows of one statement that only reads: it waits for nobody. Raises StoreError."""
         try:
             with self._connections.lent() as db:
                 return db.execute(sql, arguments).fetchall()
@@ -72,6 +72,10 @@ class SqliteFile(Database):
             raise StoreError(
                 f"{self.path}: cannot be written ({error}): {_remedy(error, 'try again, or check the disk')}"
             ) from error
+
+    def is_writing(self, db: Connection) -> bool:
+        """Say whether a connection is within a transaction."""
+        return cast(sqlite3.Connection, db).in_transaction
 
     def hold(self, db: Connection, *rooms: Room) -> None:
         """Do nothing: a write transaction has the file alone."""

@@ -6,21 +6,23 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from engine.store.budget_postgres import PostgresBudget, body_of
+from engine.store.budget import KeptBudget, body_of
 from engine.store.catalogue import Catalogue
-from engine.store.consents_postgres import PostgresConsents
+from engine.store.consents import KeptConsents
 from engine.store.copy_postgres import PostgresCopies
 from engine.store.events_postgres import PostgresEvents
 from engine.store.images import Images
 from engine.store.keys import Keys
-from engine.store.log_postgres import PostgresLeaves, PostgresWriterLock
+from engine.store.leaves import KeptLeaves
 from engine.store.money_postgres import PostgresMoney
 from engine.store.pages import Pages
 from engine.store.policies import Policies
 from engine.store.reports_postgres import PostgresReportRows
 from engine.store.settings import Settings
-from engine.store.uses_postgres import PostgresUses
+from engine.store.uses import KeptUses
+from engine.store.uses_postgres import PostgresTokenUses
 from engine.store.withdrawn import WithdrawnList
+from engine.store.writer_lock_postgres import PostgresWriterLock
 from privacy.budget import QueryId
 from privacy.consent_log import LeafStore
 
@@ -30,25 +32,25 @@ class PostgresStore(Catalogue, Pages, Keys, Images, Policies, WithdrawnList, Set
 
     # --- the stores beside, which keep their tables in the same database ---
 
-    def leaves(self, random: Callable[[int], bytes] | None = None) -> PostgresLeaves:
+    def leaves(self, random: Callable[[int], bytes] | None = None) -> KeptLeaves:
         """Return the leaves of the consent log; with `random`, of one that everybody may read."""
-        return PostgresLeaves(self, random)
+        return KeptLeaves(self, random)
 
-    def uses(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> PostgresUses:
+    def uses(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> KeptUses:
         """Return the receipts of consented uses."""
-        return PostgresUses(self, leaves, random_bytes)
+        return KeptUses(self, leaves, random_bytes, PostgresTokenUses(self))
 
     def writer_lock(self) -> PostgresWriterLock:
         """Return the right to write the log, which one process on all machines has."""
         return PostgresWriterLock(self)
 
-    def consents(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> PostgresConsents:
+    def consents(self, leaves: LeafStore, random_bytes: Callable[[int], bytes]) -> KeptConsents:
         """Return the consents."""
-        return PostgresConsents(self, leaves, random_bytes)
+        return KeptConsents(self, leaves, random_bytes, PostgresTokenUses(self))
 
-    def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> PostgresBudget:
+    def budget(self, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> KeptBudget:
         """Return the ledger of privacy loss, raised to what its mark says."""
-        return PostgresBudget(self, mark, leaves, now)
+        return KeptBudget(self, mark, leaves, now)
 
     def released(self, query: QueryId) -> bytes | None:
         """Return the body of a release, None where there is none."""

@@ -162,6 +162,10 @@ class PostgresServer(Database):
                     raise
         raise AssertionError("unreachable")
 
+    def is_writing(self, db: AnyConnection) -> bool:
+        """Say whether a connection is within a transaction."""
+        return cast(Connection, db).info.transaction_status == TransactionStatus.INTRANS
+
     def hold(self, db: AnyConnection, *rooms: Room) -> None:
         """Keep others from changing what is in these rooms until the write transaction ends."""
         hold(db, *rooms)

@@ -12,7 +12,7 @@ from engine.policies import standing
 from engine.policy_gate import evaluate, promote, roll_back
 from engine.releases import start_of
 from engine.reporting import Reporting
-from engine.store.log_sqlite import SqliteLeaves
+from engine.store.leaves import KeptLeaves
 from privacy.release import Axis, Release
 from tests.engine.report_world import DAY, NOW, ReportWorld, views
 
@@ -48,7 +48,7 @@ def tell(leaves):
 
 
 def test_a_challenger_is_promoted_where_its_lower_bound_beats_the_live_one_and_the_log_tells(world):
-    leaves, id = SqliteLeaves(world.store), tried(world)
+    leaves, id = KeptLeaves(world.store), tried(world)
     evidence = promote(world.store, Sums(500, 800), DAY, "ann", NOW, tell(leaves))
     assert evidence.days == 7 and evidence.rate.low > evidence.live_rate.value == pytest.approx(0.005)
     assert standing(world.store.acts()) == (id, "")
@@ -58,7 +58,7 @@ def test_a_challenger_is_promoted_where_its_lower_bound_beats_the_live_one_and_t
 
 @pytest.mark.parametrize(("sums"), [Sums(500, 400), Sums(500, 505), Sums(500, 800, noise=1e7)])
 def test_a_bad_policy_or_too_little_evidence_is_refused_and_nothing_changes(world, sums):
-    leaves = SqliteLeaves(world.store)
+    leaves = KeptLeaves(world.store)
     id = tried(world)
     with pytest.raises(PolicyRefused, match="expected more than"):
         promote(world.store, sums, DAY, "ann", NOW, tell(leaves))
@@ -75,7 +75,7 @@ def test_days_before_the_trial_are_no_evidence(world):
 
 
 def test_what_decided_before_decides_again_and_the_log_tells(world):
-    leaves = SqliteLeaves(world.store)
+    leaves = KeptLeaves(world.store)
     for id in ("a" * 16, "b" * 16):
         tried(world, id)
         promote(world.store, Sums(500, 800), DAY, "ann", NOW, tell(leaves))
@@ -89,7 +89,7 @@ def test_what_decided_before_decides_again_and_the_log_tells(world):
 def test_a_model_is_learned_from_released_tables_and_its_trial_is_read_from_them(world, tmp_path):
     world.add(views(2000))
     config = Config(data_dir=tmp_path, key_dir=tmp_path)
-    leaves = SqliteLeaves(world.store)
+    leaves = KeptLeaves(world.store)
     reporting = Reporting(config, world.store, leaves, lambda: NOW)
     reporting.releases.release(DAY)
     model, again = reporting.learn(3), reporting.learn(3)

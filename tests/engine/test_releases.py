@@ -19,8 +19,8 @@ from engine.report_keys import keys_of, topics
 from engine.report_show import facts
 from engine.reporting import SINCE, Reporting
 from engine.store import SqliteStore
-from engine.store.budget_sqlite import SqliteBudget
-from engine.store.log_sqlite import SqliteLeaves
+from engine.store.budget import KeptBudget
+from engine.store.leaves import KeptLeaves
 from engine.store.reports_sqlite import SqliteReportRows
 from engine.tally import DuckTally
 from privacy.budget import Charge, QueryId
@@ -38,9 +38,9 @@ class Office:
 
     def __init__(self, folder, tally=None):
         self.world = ReportWorld(folder)
-        self.leaves = SqliteLeaves(self.world.store)
+        self.leaves = KeptLeaves(self.world.store)
         self.rows = SqliteReportRows(self.world.store)
-        self.budget = SqliteBudget(
+        self.budget = KeptBudget(
             self.world.store, folder / "ledger-high.txt", self.leaves, lambda: self.world.now
         )
         self.tally = tally or DuckTally(self.rows, topics())

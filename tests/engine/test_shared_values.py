@@ -9,9 +9,9 @@ import pytest
 from contexts.first_party import FirstParty
 from engine.shared_values import LATE, MOST_VALUES, K, SharedValues
 from engine.store import SqliteStore
-from engine.store.budget_sqlite import SqliteBudget
+from engine.store.budget import KeptBudget
 from engine.store.epochs_sqlite import SqliteEpochKeys
-from engine.store.log_sqlite import SqliteLeaves
+from engine.store.leaves import KeptLeaves
 from engine.store.shared_sqlite import SqliteSharedRows
 from privacy.errors import NoiseError
 from privacy.pseudonym import epoch_of, epoch_start, id_secret
@@ -28,8 +28,8 @@ class House:
 
     def __init__(self, folder):
         self.store = SqliteStore(folder / "tactful.db")
-        self.leaves = SqliteLeaves(self.store)
-        self.budget = SqliteBudget(self.store, folder / "high.txt", self.leaves, lambda: NEXT)
+        self.leaves = KeptLeaves(self.store)
+        self.budget = KeptBudget(self.store, folder / "high.txt", self.leaves, lambda: NEXT)
         self.keys = SqliteEpochKeys(folder / "epochs.db", secrets.token_bytes)
         self.rows = SqliteSharedRows(folder / "shared.db")
         self.values = SharedValues(self.rows, self.keys, self.budget)

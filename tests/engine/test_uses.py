@@ -86,7 +86,7 @@ def test_a_replayed_use_is_told_once(world):
         consents.use("planet", "a" * 64, "b" * 64, until, 50)
     for _ in range(2):
         if isinstance(world.store, SqliteStore):
-            UseFile(world.store).move()
+            UseFile(world.store).settle()
         assert world.store.rows("SELECT count(*) FROM uses_waiting") == [(1,)]
 
 
@@ -112,7 +112,7 @@ def test_uses_of_both_files_count_against_a_token_and_a_copy_of_the_store_knows_
     consents = world.store.consents(world.leaves, bytes)
     until = world.time + timedelta(hours=1)
     assert [consents.use("planet", "a" * 64, f"{n:064x}", until, 4) for n in range(2)] == [True, True]
-    UseFile(world.store).move()
+    UseFile(world.store).settle()
     assert consents.use("planet", "a" * 64, f"{2:064x}", until, 4)
     world.store.path.with_name("uses.db").unlink()
     again = world.store.consents(world.leaves, bytes)

@@ -10,7 +10,7 @@ from engine.config import Config
 from engine.errors import StoreError
 from engine.shared_values import LATE, K
 from engine.store import SqliteStore
-from engine.store.log_sqlite import SqliteLeaves
+from engine.store.leaves import KeptLeaves
 from engine.weeks import Weeks
 from privacy.pseudonym import destroyed_at, epoch_of, epoch_start
 from tests.world import NOW, publisher
@@ -34,7 +34,7 @@ def store(config):
 
 
 def opened(config, store):
-    leaves = SqliteLeaves(store)
+    leaves = KeptLeaves(store)
     return Weeks.open(config, store, leaves, now=lambda: NOW, random_bytes=secrets.token_bytes)
 
 

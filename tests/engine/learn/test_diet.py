@@ -10,7 +10,7 @@ from engine.consent_log import consent_settings
 from engine.learn.diet import FACETS
 from engine.log_record import record_state
 from engine.reporting import Reporting
-from engine.store.log_sqlite import SqliteLeaves
+from engine.store.leaves import KeptLeaves
 from privacy.rejudge import POLICY
 from privacy.workload import TABLES, table
 from tests.engine.report_world import DAY, NOW, ReportWorld, truth, views
@@ -25,7 +25,7 @@ def reporting(tmp_path):
         counts: Reporting(
             Config(data_dir=tmp_path, key_dir=tmp_path, learner_counts=counts),
             world.store,
-            SqliteLeaves(world.store),
+            KeptLeaves(world.store),
             lambda: NOW,
         )
         for counts in ("released", "exact")
@@ -73,7 +73,7 @@ def test_exact_counts_are_the_truth_and_off(reporting):
 
 def test_switching_exact_counts_on_is_an_entry_in_the_log(tmp_path):
     world = ReportWorld(tmp_path)
-    leaves, config = SqliteLeaves(world.store), Config()
+    leaves, config = KeptLeaves(world.store), Config()
     assert "learner_counts" in CONSENT_SETTINGS
     for settings in (config, config, replace(config, learner_counts="exact")):
         record_state(world.store, leaves, (), consent_settings(settings), POLICY, NOW)

@@ -35,7 +35,7 @@ from engine.reporting import Reporting
 from engine.status_list import StatusList
 from engine.store import SqliteStore
 from engine.store.events_sqlite import SqliteEvents
-from engine.store.log_sqlite import SqliteLeaves
+from engine.store.leaves import KeptLeaves
 from engine.store.money_sqlite import SqliteMoney
 from engine.tickets import Tickets
 from engine.today import Today
@@ -177,7 +177,7 @@ class FakeServices:
         self.engine = FakeEngine()
         self.consent_log = FakeLog(store.path.parent)
         self.time = NOW
-        self.leaves = SqliteLeaves(store)
+        self.leaves = KeptLeaves(store)
         config = Config(key_dir=store.path.parent / "consent-keys", public_url="https://ads.example")
         consents = open_consents(
             config,

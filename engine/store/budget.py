@@ -1,4 +1,4 @@
-"""The ledger of privacy loss in the catalogue's SQLite file, with a high-water mark beside the keys.
+"""The ledger of privacy loss, with a high-water mark beside the keys of each machine.
 
 A charge, the answer it paid for and the log's leaf about them commit together. What was spent is written to
 the mark before an answer is given: a ledger restored from an older backup is raised to it.
@@ -7,12 +7,11 @@ the mark before an answer is given: a ledger restored from an older backup is ra
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine.store.file_sqlite import SqliteFile
+from engine.store.database import Connection, Database, Room
 from engine.store.high_water import HighWater
 from privacy.budget import Charge, QueryId
 from privacy.canonical import canonical
@@ -20,16 +19,16 @@ from privacy.consent_log import LeafStore, leaf
 from privacy.errors import BudgetSpent
 
 
-def body_of(store: SqliteFile, query: QueryId) -> bytes | None:
+def body_of(store: Database, query: QueryId) -> bytes | None:
     """Return the answer that was kept for a query, None where there is none."""
     rows = store.rows("SELECT body FROM releases WHERE query = ?", (query,))
     return bytes(rows[0][0]) if rows else None
 
 
-class SqliteBudget:
+class KeptBudget:
     """Satisfies SpendStore."""
 
-    def __init__(self, store: SqliteFile, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Database, mark: Path, leaves: LeafStore, now: Callable[[], datetime]) -> None:
         """Take the store, the file of the high-water mark and the log. Raises StoreError."""
         self._store, self._leaves, self._now = store, leaves, now
         self._mark = HighWater(mark)
@@ -42,13 +41,15 @@ class SqliteBudget:
         low = {scope: most for scope, most in high.items() if spent.get(scope, 0) < most}
         if low:
             with self._store.writing() as db:
+                self._store.hold(db, Room.LOG)
                 db.executemany(
-                    "INSERT INTO budget (scope, cap, spent) VALUES (?1, ?2, ?2) ON CONFLICT (scope)"
-                    " DO UPDATE SET cap = max(cap, ?2), spent = max(spent, ?2)",
-                    low.items(),
+                    "INSERT INTO budget (scope, cap, spent) VALUES (?, ?, ?) ON CONFLICT (scope) DO UPDATE SET"
+                    " cap = CASE WHEN budget.cap < excluded.cap THEN excluded.cap ELSE budget.cap END,"
+                    " spent = CASE WHEN budget.spent < excluded.spent THEN excluded.spent ELSE budget.spent END",
+                    [(scope, most, most) for scope, most in low.items()],
                 )
         behind = {scope: amount for scope, amount in spent.items() if amount > high.get(scope, 0)}
-        if behind:  # killed between commit and mark
+        if behind:  # killed between commit and mark, or spent by another machine
             self._mark.write(behind)
 
     def kept(self, query: QueryId) -> bytes | None:
@@ -65,6 +66,7 @@ class SqliteBudget:
         `compute` runs inside the write transaction: it must be short and must not use this store. Raises BudgetSpent.
         """
         with self._store.writing() as db:
+            self._store.hold(db, Room.LOG)
             row = db.execute("SELECT body FROM releases WHERE query = ?", (query,)).fetchone()
             if row is not None:
                 return bytes(row[0])
@@ -87,8 +89,8 @@ class SqliteBudget:
         return int(rows[0][0]) if rows else 0
 
 
-def _charge(db: sqlite3.Connection, charges: Sequence[Charge]) -> dict[str, int]:
-    """Check every scope, then charge every scope; return what each has spent then."""
+def _charge(db: Connection, charges: Sequence[Charge]) -> dict[str, int]:
+    """Check every scope, then charge every scope; return what each has spent then. Requires the log's room."""
     spent: dict[str, int] = {}
     for charge in charges:
         row = db.execute("SELECT spent FROM budget WHERE scope = ?", (charge.scope,)).fetchone()
@@ -98,8 +100,8 @@ def _charge(db: sqlite3.Connection, charges: Sequence[Charge]) -> dict[str, int]
         spent[charge.scope] = before + charge.micro_epsilon
     for charge in charges:
         db.execute(
-            "INSERT INTO budget (scope, cap, spent) VALUES (?1, ?2, ?3) ON CONFLICT (scope)"
-            " DO UPDATE SET cap = ?2, spent = ?3",
+            "INSERT INTO budget (scope, cap, spent) VALUES (?, ?, ?)"
+            " ON CONFLICT (scope) DO UPDATE SET cap = excluded.cap, spent = excluded.spent",
             (charge.scope, charge.cap, spent[charge.scope]),
         )
     return spent
