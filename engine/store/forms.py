@@ -102,6 +102,11 @@ def facts_of(facts: bytes, vector: bytes | None) -> PageFacts:
     return page if vector is None else replace(page, vector=np.frombuffer(vector, np.float32))
 
 
+def bytes_of(value: bytes | str) -> bytes:
+    """Give the bytes of a column of bytes, in which SQLite keeps text where somebody wrote some."""
+    return value.encode() if isinstance(value, str) else value
+
+
 def floats(vector: Vector) -> bytes:
     """Give a vector as float32 bytes."""
     return np.ascontiguousarray(vector, dtype=np.float32).tobytes()

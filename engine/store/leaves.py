@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 
 from engine.store.database import Connection, Database, Room
+from engine.store.forms import bytes_of
 from privacy.consent_log import PADDED_TO, Maker, dummy, hour_of, seal
 
 _LAST = "SELECT max(seq) FROM log_leaves"
@@ -48,7 +49,7 @@ class KeptLeaves:
     def read(self, start: int, stop: int) -> list[bytes]:
         """Return the leaves from `start` to before `stop`, fewer where the log ends."""
         sql = "SELECT leaf FROM log_leaves WHERE seq >= ? AND seq < ? ORDER BY seq"
-        return [row[0] for row in self._store.rows(sql, (start, stop))]
+        return [bytes_of(row[0]) for row in self._store.rows(sql, (start, stop))]
 
     def close_hour(self, hour: int) -> int | None:
         """Pad what came before this hour (counted from 1970) to a multiple of 64; return how many leaves that makes.
