@@ -91,7 +91,7 @@ def _count(url: str, folder: Path) -> dict[str, dict[tuple[str, ...], int]]:
         for name in (EVENTS, DECIDED):
             engine.read_parquet(str(folder / name), table_name=name)
         opened = time.perf_counter()
-        counts = counted_by(engine, topics(), DAY, TABLES)
+        counts = dict(counted_by(engine, topics(), DAY, TABLES))
         taken = opened - started, time.perf_counter() - opened
         print(f"{url.partition(':')[0]}: opened in {taken[0]:.1f} s, counted in {taken[1]:.1f} s")
         return {name: {key: n for key, n in cells.items() if n} for name, cells in counts.items()}

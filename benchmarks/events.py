@@ -3,7 +3,8 @@
 Over HTTP: CPU (user and system, all processes) of a beacon that is new, kept and settled before it is answered,
 beside an empty Flask view under the same server settings that reads the same body; the two take turns on one core.
 The writer: events a second that it keeps and settles in batches of 1,000, beside a bare batched INSERT of the same
-decoded events into the same table of a store of its own, with the same settings, in turns.
+decoded events into the same table of a store of its own, with the same settings, in turns. On PostgreSQL the same,
+beside a bare COPY, too: on a server that is started for it, as the tests start one, but that syncs its files.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import secrets
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ from engine.store.sqlite import SqliteStore
 from engine.tickets import LETTERS, Ticket, Tickets
 from privacy.event_token import RANDOM_BYTES, Sealer
 from privacy.keyring import Keyring
+from tests.postgres import Server as PostgresServer
+from tests.postgres import binaries
 
 CONNECTIONS = (
     128  # beacons come from many readers at once; with fewer, a server that waits for its disk is never busy
@@ -59,12 +63,15 @@ def main(argv: Sequence[str]) -> int:
     add_folder(parser)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default 3)")
-    parser.add_argument("--database", help="URL of an empty PostgreSQL database: its writer is measured, too")
+    parser.add_argument(
+        "--database", help="URL of an empty PostgreSQL database (default: a server of its own)"
+    )
     options = parser.parse_args(argv)
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores")
     held = _writer(options.rounds)
-    if options.database:
-        held &= _writer_of(options.database, options.rounds)
+    with _database(options.database) as url:
+        if url is not None:
+            held &= _writer_of(url, options.rounds)
     held &= _http(prepare(options.folder, 1000), options.rounds, options.seconds)
     return 0 if held else 1
 
@@ -133,6 +140,25 @@ def _timed_ours(path: Path, events: Sequence[Event]) -> float:
     if kept != len(events):
         raise RuntimeError(f"{kept} of {len(events)} events were kept")
     return len(events) / taken
+
+
+@contextmanager
+def _database(url: str | None) -> Iterator[str | None]:
+    """Give the URL of an empty database: the one that was named, or one on a server that ends with this."""
+    programs = binaries()
+    if url is not None:
+        yield url
+    elif programs is None or find_spec("psycopg") is None:
+        lacks = "the extra 'postgres'" if programs else "a server's programs (Debian's postgresql)"
+        print(f"writer over PostgreSQL: NOT MEASURED, this needs {lacks} or --database")
+        yield None
+    else:
+        server = PostgresServer(programs, fsync="on")
+        try:
+            with server.database() as made:
+                yield made
+        finally:
+            server.close()
 
 
 def _writer_of(url: str, rounds: int) -> bool:

@@ -146,7 +146,7 @@ def _coverage(folder: Path) -> list[tuple[str, float, int]]:
     """Compare each table's margins with the counts before noise."""
     store, reporting = _open(folder)
     daily = [one for one in TABLES if one.days == 1]
-    true = store.reports().tally(topics())(DAY, daily)
+    true = dict(store.reports().tally(topics())(DAY, daily))
     found = []
     for one in daily:
         release = Release.read(reporting.budget.kept(query_of(one, DAY)) or b"")

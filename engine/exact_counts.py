@@ -25,7 +25,7 @@ class ExactCounts:
         """Return the true counts of a day."""
         first = period_of(wanted, day)[0]
         keys = keys_of(self._days, start_of(first), start_of(first + 1))
-        counts = self._tally(first, [wanted])[wanted.name]
+        ((_, counts),) = self._tally(first, [wanted])
         axes = keys.axes(wanted)
         exact = tuple(counts.get(key, 0) for key in keys_in(axes))
         return Release(wanted.name, first, wanted.days, 0, "discrete Laplace", 0.0, 0.0, 0, axes, exact)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from engine.events import oldest_kept
 from engine.report_keys import CatalogDays, keys_of
-from engine.tally import Counts, Tally
+from engine.tally import Cells, Tally
 from privacy.budget import SpendStore
 from privacy.errors import BudgetSpent, ReleaseError
 from privacy.release import Axis, Key, charges, day_number, day_of, draw, period_of, query_of, rest_of
@@ -120,14 +120,15 @@ class Releases:
         for table in tables:
             table.noise()  # without noise nothing need be counted
         period = rest_of(tables[0], wanted[0][1])
-        counts = self._counts(period, tables)
         keys = keys_of(self._days, start_of(period[0]), start_of(period[-1] + 1))
+        firsts = {table.name: (table, first) for table, first in wanted}
+        drawn: list[tuple[Table, int, Future[bytes]]] = []
         with ThreadPoolExecutor(DRAWN_AT_ONCE) as drawers:  # noise is drawn outside the interpreter
-            drawn = [
-                drawers.submit(self._draw, table, first, keys.axes(table), counts[table.name])
-                for table, first in wanted
-            ]
-            for (table, first), body in zip(wanted, drawn, strict=True):
+            for name, counts in self._counts(period, tables):  # of a table while the next is counted
+                table, first = firsts[name]
+                body = drawers.submit(self._draw, table, first, keys.axes(table), counts)
+                drawn.append((table, first, body))
+            for table, first, body in drawn:
                 self._release_one(table, first, body, done)
 
     def _release_one(self, table: Table, first: int, body: Future[bytes], done: Done) -> None:
@@ -142,11 +143,12 @@ class Releases:
             log.error("release: %s", error)
             done.failed.append((table.name, first, str(error)))
 
-    def _counts(self, period: range, tables: Sequence[Table]) -> Counts:
+    def _counts(self, period: range, tables: Sequence[Table]) -> Iterator[tuple[str, Cells]]:
         if len(period) == 1:
-            return self._tally(period[0], tables)
-        sums: dict[str, Counter[tuple[str, ...]]] = {table.name: Counter() for table in tables}
+            yield from self._tally(period[0], tables)
+            return
+        sums: dict[str, Counter[Key]] = {table.name: Counter() for table in tables}
         for day in period:
-            for name, cells in self._tally(day, tables).items():
+            for name, cells in self._tally(day, tables):
                 sums[name].update(cells)
-        return {name: dict(cells) for name, cells in sums.items()}
+        yield from sums.items()

@@ -7,7 +7,7 @@ on other page views would let one of them change the counts of many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +19,8 @@ from privacy.workload import MOST_PRICE, MOST_WEIGHT, NEARNESS, SLOTS, WHOLE, Ta
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
-Counts = dict[str, dict[Key, int]]  # table → key → count
+Cells = dict[Key, int]  # key → count
+Counts = dict[str, Cells]  # table → its cells
 Topics = Mapping[str, tuple[str, str]]  # topic → as what it is told alone, and beside another dimension
 # What is read of an event, with its type in every engine. Dimensions of tables are columns of their names.
 COLUMNS = {
@@ -51,49 +52,56 @@ DECIDED_COLUMNS = {
     "filled": "int64",
 }
 EVENTS, DECIDED = "events", "decided"  # the tables, wherever they are
+BETWEEN = "\x1f"  # the columns of a row that is read as text; ids hold neither it nor line feeds
 MEMORY = "1GB"  # that DuckDB may take; beyond, it writes to its temporary folder
 THREADS = 2
-_MOST_DIMS = 4
 _EACH = {"money": "billed", "placement": "placements", "nearness": "near"}  # columns that are added up
 
 
 class Tally(Protocol):
     """Counts a day's events on some engine."""
 
-    def __call__(self, day: int, tables: Sequence[Table]) -> Counts:
-        """Return the true counts of the cells that are not empty. Never to be told: noise comes next."""
+    def __call__(self, day: int, tables: Sequence[Table]) -> Iterator[tuple[str, Cells]]:
+        """Yield each table's name, in this order, with the true counts of its cells that are not empty.
+
+        Never to be told: noise comes next. Each is counted when it is asked for, so that noise may be drawn meanwhile.
+        """
 
 
-def cells(
-    events: ir.Table, decided: ir.Table, topics: ir.Table, day: int, tables: Sequence[Table]
-) -> ir.Table:
-    """Give the expression: rows of (table, k0, k1, k2, k3, n), those keys that a table has not as ''.
+def cells(events: ir.Table, decided: ir.Table, topics: ir.Table, day: int, table: Table) -> ir.Table:
+    """Give the expression: rows of a table's dimensions, as k0, k1, and so on, and their count n.
 
     `topics` says of each topic (column `id`) as what it is told where it stands alone (`alone`) and beside another
-    dimension (`beside`).
+    dimension (`beside`). A table at a time: engines that are asked for all of them at once keep what they have in
+    common in a copy, which takes them longer than to read it again.
     """
     import ibis
 
     counted = events.filter((events["day"] == day) & (events["ivt"] != MACHINE) & (events["slot"] >= 0))
     counted = counted.left_join(topics, counted["topic"] == topics["id"])
-    within = ibis.window(group_by=[counted["view"], counted["kind"]], order_by=[counted["slot"]])
-    counted = counted.mutate(nth=ibis.row_number().over(within))
-    impressions = counted.filter((counted["kind"] == "impression") & (counted["slot"] < SLOTS))
+    impressions = counted.filter(counted["kind"] == "impression")
+    placed = impressions.filter(impressions["slot"] < SLOTS)
     rows = {
-        "impression": impressions,
-        "nearness": impressions.mutate(
+        "impression": lambda: placed,
+        "nearness": lambda: placed.mutate(
             near=ibis.least(
-                ibis.greatest(impressions["nearness"], ibis.literal(-NEARNESS)), ibis.literal(NEARNESS)
+                ibis.greatest(placed["nearness"], ibis.literal(-NEARNESS)), ibis.literal(NEARNESS)
             )
         ),
-        "placement": _placements(impressions, decided.filter(decided["day"] == day)),
-        "click": counted.filter((counted["kind"] == "click") & (counted["nth"] == 0)),
-        "view": counted.filter((counted["kind"] == "impression") & (counted["nth"] == 0)),
-        "money": _billed(counted),
-        "vote": _votes(counted),
-        "conversion": counted.filter(counted["kind"] == CONVERSION),
+        "placement": lambda: _placements(placed, decided.filter(decided["day"] == day)),
+        "click": lambda: _first(counted.filter(counted["kind"] == "click"), table),
+        "view": lambda: _first(impressions, table),
+        "money": lambda: _billed(counted),
+        "vote": lambda: _votes(counted),
+        "conversion": lambda: counted.filter(counted["kind"] == CONVERSION),
     }
-    return ibis.union(*(_one(table, rows[table.kind]) for table in tables), distinct=False)
+    return _one(table, rows[table.kind]())
+
+
+def _first(rows: ir.Table, table: Table) -> ir.Table:
+    """Give one row for each page view: of its events of one kind the one in the first slot."""
+    columns = {"alone", "beside", "message", "weight_milli", *table.dims} & set(rows.columns)
+    return rows.group_by("view").agg(**{name: rows[name].argmin(rows["slot"]) for name in sorted(columns)})
 
 
 def _placements(impressions: ir.Table, decided: ir.Table) -> ir.Table:
@@ -143,17 +151,17 @@ def _one(table: Table, rows: ir.Table) -> ir.Table:
         rows = _sums(rows)
     if "rung" in table.dims:
         rows = rows.filter(rows["rung"].fill_null("") != "")  # others were put on none
-    columns = [rows[topic if dim == "topic" else dim].fill_null("") for dim in table.dims]
-    columns += [ibis.literal("")] * (_MOST_DIMS - len(columns))
-    keys = {f"k{number}": column for number, column in enumerate(columns)}
+    keys = {
+        f"k{number}": rows[topic if dim == "topic" else dim].fill_null("")
+        for number, dim in enumerate(table.dims)
+    }
     each = ibis.literal(1)
     if "sum" in table.dims:
         each = rows["weight"]
     elif table.kind in _EACH:
         each = rows[_EACH[table.kind]]
-    told = rows.select(table=ibis.literal(table.name), **keys, each=each.cast("int64"))
-    grouped = told.group_by(["table", *keys])
-    return grouped.agg(n=told["each"].sum().cast("int64"))
+    told = rows.select(**keys, each=each.cast("int64"))
+    return told.group_by(list(keys)).agg(n=told["each"].sum().cast("int64"))
 
 
 def _components(rows: ir.Table) -> ir.Table:
@@ -182,8 +190,11 @@ def _sums(rows: ir.Table) -> ir.Table:
 class Rows(Protocol):
     """The events of the embedded store."""
 
-    def batches(self, day: int) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield a day's rows, in the order of COLUMNS, as one consistent state."""
+    def lines(self, day: int) -> Iterator[bytes]:
+        """Yield a day's rows in blocks of lines, as one consistent state.
+
+        A line has the values in the order of COLUMNS, without the day, with BETWEEN between them; a view in hex.
+        """
 
     def decided(self, day: int) -> list[tuple[Any, ...]]:
         """Return what a day's decisions were asked, in the order of DECIDED_COLUMNS."""
@@ -195,43 +206,64 @@ class DuckTally:
     def __init__(self, rows: Rows, topics: Topics) -> None:
         self._rows, self._topics = rows, topics
 
-    def __call__(self, day: int, tables: Sequence[Table]) -> Counts:
-        """Return the counts."""
+    def __call__(self, day: int, tables: Sequence[Table]) -> Iterator[tuple[str, Cells]]:
+        """Yield the counts. Raises ReportError where a row cannot be read."""
         ibis, pyarrow = _libraries()
         engine = ibis.duckdb.connect(":memory:", memory_limit=MEMORY, threads=THREADS)
         try:
             engine.raw_sql("ATTACH ':memory:' AS day (COMPRESS)")
             engine.raw_sql("USE day")
-            for name, columns, batches in (
-                (EVENTS, COLUMNS, self._rows.batches(day)),
-                (DECIDED, DECIDED_COLUMNS, iter([self._rows.decided(day)])),
-            ):
-                types = [pyarrow.field(n, getattr(pyarrow, _ARROW[kind])()) for n, kind in columns.items()]
+            for name, columns in ((EVENTS, _LOADED), (DECIDED, DECIDED_COLUMNS)):
                 engine.create_table(name, schema=ibis.schema(columns))
-                _fill(engine, name, pyarrow.schema(types), filter(None, batches))
-            return counted_by(engine, self._topics, day, tables)
+            _load(engine, day, self._rows.lines(day))
+            if decided := self._rows.decided(day):
+                told = (list(column) for column in zip(*decided, strict=True))
+                _insert(engine, DECIDED, pyarrow.table(dict(zip(DECIDED_COLUMNS, told, strict=True))))
+            yield from counted_by(engine, self._topics, day, tables)
         finally:
             engine.disconnect()
 
 
-def _fill(engine: Any, name: str, schema: Any, batches: Iterable[list[tuple[Any, ...]]]) -> None:
-    """Insert rows into a table; while some are inserted, the next are read."""
-    _, pyarrow = _libraries()
+# Of the embedded store's values no Python objects are made: some fifty million would take most of the time.
+_LOADED = {
+    "day": "int64",
+    **{n: "string" if n == "view" else kind for n, kind in COLUMNS.items() if n != "day"},
+}
+
+
+def _load(engine: Any, day: int, blocks: Iterator[bytes]) -> None:
+    """Insert lines of a day; while some are inserted, the next are read."""
     with ThreadPoolExecutor(1) as inserter:
         inserted: Future[None] | None = None
-        for rows in batches:
-            columns = [list(column) for column in zip(*rows, strict=True)]
-            batch = pyarrow.table(columns, schema=schema)
+        for block in blocks:
             if inserted is not None:
                 inserted.result()
-            inserted = inserter.submit(_insert, engine, name, batch)
+            inserted = inserter.submit(_insert_lines, engine, day, block)
         if inserted is not None:
             inserted.result()
 
 
+def _insert_lines(engine: Any, day: int, block: bytes) -> None:
+    import pyarrow.csv
+
+    names = [name for name in _LOADED if name != "day"]
+    types = {name: getattr(pyarrow, _LOADED[name])() for name in names}
+    try:
+        rows = pyarrow.csv.read_csv(
+            pyarrow.BufferReader(block),
+            pyarrow.csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+            pyarrow.csv.ParseOptions(delimiter=BETWEEN, quote_char=False),
+            pyarrow.csv.ConvertOptions(column_types=types),
+        )
+    except pyarrow.ArrowInvalid as error:
+        raise ReportError("a kept event cannot be read: check the database") from error
+    days = pyarrow.repeat(pyarrow.scalar(day, pyarrow.int64()), len(rows))
+    _insert(engine, EVENTS, rows.add_column(0, "day", days))
+
+
 def _insert(engine: Any, name: str, batch: Any) -> None:
     engine.con.register("batch", batch)
-    engine.raw_sql(f"INSERT INTO {name} SELECT * FROM batch")  # noqa: S608 - a constant
+    engine.raw_sql(f"INSERT INTO {name} BY NAME SELECT * FROM batch")  # noqa: S608 - a constant
     engine.con.unregister("batch")
 
 
@@ -241,41 +273,32 @@ class EngineTally:
     def __init__(self, url: str, topics: Topics) -> None:
         self._url, self._topics = url, topics
 
-    def __call__(self, day: int, tables: Sequence[Table]) -> Counts:
-        """Return the counts. Raises ReportError where the engine cannot be reached or has no such table."""
+    def __call__(self, day: int, tables: Sequence[Table]) -> Iterator[tuple[str, Cells]]:
+        """Yield the counts. Raises ReportError where the engine cannot be reached or has no such table."""
         ibis, _ = _libraries()
         try:
             engine = ibis.connect(self._url)
         except Exception as error:  # each engine has errors of its own
             raise ReportError(f"the engine cannot be reached: {type(error).__name__}") from error
         try:
-            return counted_by(engine, self._topics, day, tables)
+            yield from counted_by(engine, self._topics, day, tables)
         finally:
             engine.disconnect()
 
 
-def counted_by(engine: Any, topics: Topics, day: int, tables: Sequence[Table]) -> Counts:
-    """Return the counts that an Ibis backend gives, which has both tables. Raises ReportError."""
-    found: Counts = {table.name: {} for table in tables}
-    dims = {table.name: len(table.dims) for table in tables}
+def counted_by(engine: Any, topics: Topics, day: int, tables: Sequence[Table]) -> Iterator[tuple[str, Cells]]:
+    """Yield the counts that an Ibis backend gives, which has both tables. Raises ReportError."""
     ibis, pyarrow = _libraries()
     names = ("id", "alone", "beside")
     columns = zip(*((topic, *told) for topic, told in topics.items()), strict=True)
     told = ibis.memtable(pyarrow.table(dict(zip(names, map(list, columns), strict=True))))
-    try:
-        result = engine.to_pyarrow(cells(engine.table(EVENTS), engine.table(DECIDED), told, day, tables))
-    except Exception as error:
-        raise ReportError(f"the engine does not count: {type(error).__name__}") from error
-    for rows in result.to_batches(max_chunksize=100_000):
-        for name, *keys, count in zip(*(rows.column(name).to_pylist() for name in _TOLD), strict=True):
-            found[name][tuple(keys[: dims[name]])] = int(count)
-    return found
-
-
-_TOLD = ("table", *(f"k{i}" for i in range(_MOST_DIMS)), "n")
-
-
-_ARROW = {"binary": "binary", "string": "string", "int64": "int64"}
+    for table in tables:
+        try:
+            found = engine.to_pyarrow(cells(engine.table(EVENTS), engine.table(DECIDED), told, day, table))
+        except Exception as error:
+            raise ReportError(f"the engine does not count: {type(error).__name__}") from error
+        keys = zip(*(found.column(f"k{i}").to_pylist() for i in range(len(table.dims))), strict=True)
+        yield table.name, dict(zip(keys, map(int, found.column("n").to_pylist()), strict=True))
 
 
 def _libraries() -> tuple[Any, Any]:

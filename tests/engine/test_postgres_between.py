@@ -92,7 +92,7 @@ def test_the_url_says_how_the_connection_is_encrypted(tmp_path: Path):
             ((on,),) = store.rows("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
             assert on
             # The engine that counts goes there by the same URL.
-            assert store.reports().tally(topics())(20_000, TABLES[:1]) == {TABLES[0].name: {}}
+            assert dict(store.reports().tally(topics())(20_000, TABLES[:1])) == {TABLES[0].name: {}}
         (tmp_path / "other").mkdir()
         other, _ = certificate(tmp_path / "other")
         with pytest.raises(StoreError, match="certificate verify failed"):

@@ -64,8 +64,8 @@ def test_released_rows_are_the_same_bytes_and_counts_before_noise_are_equal(tmp_
                 assert first.status_code == 200 and first.data == second.data, first.text
         here, there = (store.reports() for store in (world.store, moved))
         for day in (DAY, TODAY):
-            counts = there.tally(topics())(day, TABLES)
-            assert counts == here.tally(topics())(day, TABLES)
+            counts = dict(there.tally(topics())(day, TABLES))
+            assert counts == dict(here.tally(topics())(day, TABLES))
             true = truth(rows, day, TABLES, asked)
             assert {name: {k: n for k, n in cells.items() if n} for name, cells in counts.items()} == {
                 name: {k: n for k, n in cells.items() if n} for name, cells in true.items()

@@ -6,6 +6,7 @@ import pytest
 from engine.errors import ReportError
 from engine.events import Row
 from engine.report_keys import topics
+from engine.store import reports_sqlite
 from engine.store.reports_sqlite import SqliteReportRows
 from engine.tally import COLUMNS, DECIDED_COLUMNS, DuckTally, EngineTally
 from privacy.workload import CONSENTED, SLOTS, TABLES
@@ -30,7 +31,7 @@ def without_zeros(counts):
 
 
 def test_the_embedded_store_is_counted_like_the_slow_twin(world):
-    counted = DuckTally(SqliteReportRows(world.store), topics())(DAY, EVERY)
+    counted = dict(DuckTally(SqliteReportRows(world.store), topics())(DAY, EVERY))
     assert without_zeros(counted) == without_zeros(truth(ROWS, DAY, EVERY, ASKED))
     assert counted["placements"]["planet", "sport", "unfilled"] > 0
     assert all(counted[table.name] for table in EVERY)
@@ -46,7 +47,7 @@ def test_a_postgresql_server_counts_the_same_by_the_same_expression(postgres):
                 told = [tuple(row._asdict()[name] for name in held) for row in rows]
                 db.cursor().executemany(f"INSERT INTO {name} VALUES ({marks})", told)
         for day in (DAY, DAY - 1):
-            counted = EngineTally(url, topics())(day, EVERY)
+            counted = dict(EngineTally(url, topics())(day, EVERY))
             assert without_zeros(counted) == without_zeros(truth(ROWS, day, EVERY, ASKED))
 
 
@@ -63,13 +64,13 @@ def test_no_page_view_whatever_changes_a_table_by_more_than_its_l1(world, table)
 
 
 def test_a_day_without_events_counts_nothing(world):
-    counted = DuckTally(SqliteReportRows(world.store), topics())(DAY - 20, TABLES)
+    counted = dict(DuckTally(SqliteReportRows(world.store), topics())(DAY - 20, TABLES))
     assert counted == {table.name: {} for table in TABLES}
 
 
 def test_an_engine_that_is_not_there_is_told_of_without_its_address():
     with pytest.raises(ReportError) as told:
-        EngineTally("postgresql://somebody:secret@127.0.0.1:1/nothing", topics())(DAY, TABLES)
+        dict(EngineTally("postgresql://somebody:secret@127.0.0.1:1/nothing", topics())(DAY, TABLES))
     assert "secret" not in str(told.value)
 
 
@@ -79,3 +80,25 @@ def test_the_rows_of_the_test_break_every_rule_that_is_enforced():
     clicks = [row.view for row in ROWS if row.kind == "click"]
     assert len(clicks) > len(set(clicks))
     assert tuple(name for name in Row._fields if name in COLUMNS) == tuple(COLUMNS)
+
+
+def test_a_day_is_read_in_blocks_without_a_row_lost_or_read_twice(world, monkeypatch):
+    monkeypatch.setattr(reports_sqlite, "_DAY", reports_sqlite._DAY.replace(str(reports_sqlite.BATCH), "7"))
+    counted = dict(DuckTally(SqliteReportRows(world.store), topics())(DAY, EVERY))
+    assert without_zeros(counted) == without_zeros(truth(ROWS, DAY, EVERY, ASKED))
+
+
+def test_a_kept_event_that_is_damaged_is_told_of_and_nothing_is_counted(tmp_path):
+    other = ReportWorld(tmp_path)
+    (row,) = [row for row in views(1) if row.slot == 0 and row.kind == "impression"]
+    other.add([row, row._replace(slot=1, section="sport\nplanet")])
+    with pytest.raises(ReportError, match="cannot be read"):
+        dict(DuckTally(SqliteReportRows(other.store), topics())(DAY, TABLES))
+    other.store.close()
+
+
+def test_each_table_is_told_before_the_next_is_counted(world):
+    counted = DuckTally(SqliteReportRows(world.store), topics())(DAY, TABLES)
+    names = [next(counted)[0], next(counted)[0]]
+    counted.close()
+    assert names == [table.name for table in TABLES[:2]]

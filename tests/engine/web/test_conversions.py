@@ -226,7 +226,7 @@ def test_they_are_told_with_noise_of_readers_days_from_a_ledger_of_their_own(des
     desk.conversions()
     day = day_of(desk.services.time)
     rows = desk.services.reporting._rows
-    counts = DuckTally(rows, topics())(day, (*CONSENTED, *TABLES))
+    counts = dict(DuckTally(rows, topics())(day, (*CONSENTED, *TABLES)))
     assert counts["conversions"] == {("spring", "spring-1"): 1}
     assert counts["clicks"] == {("spring", "spring-1"): 1}
     assert sum(counts["creatives"].values()) == 0
