@@ -56,7 +56,9 @@ WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # what a registered word looks 
 Stated = Annotated[
     str, Meta(min_length=1, max_length=LONGEST)
 ]  # checked in words of its own: `engine.check.publisher`
-Word = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)")]
+Word = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)", description="a lower-case name, 1-64 characters")
+]
 
 
 class FirstParty(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from html import escape, unescape
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from contexts.extract import read_html
 from engine.campaign import Advertiser, Campaign, Size
 from engine.creative import SIZES, Creative, Image
@@ -139,19 +141,20 @@ def notice_words(political: PoliticalAnswer) -> str:
 
 
 def _html(creative: Creative, assets: Assets, size: Size | None) -> str:
-    style = ""
+    kind, style = f"tactful-{creative.format}", ""
     if creative.format == "native":
-        inside = _picture(assets.image, None) + _texts(assets)
+        inside = _picture(assets.image, None) + "".join(_texts(assets))
     elif creative.parts is not None and size is not None:
         inside, style = _laid_out(assets, size)
+        kind += " tactful-wide" if _is_wide(size) else " tactful-tall"
     else:
         inside = _picture(assets.image, size)
-    link = f'<a class="tactful-{creative.format}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank"'
+    link = f'<a class="{kind}" href="{escape(creative.landing_url)}" rel="{REL}" target="_blank"'
     return f"{link}{style}>{inside}</a>"
 
 
-def _texts(assets: Assets) -> str:
-    return "".join(
+def _texts(assets: Assets) -> list[str]:
+    return [
         f'<{tag} class="tactful-{name}">{escape(text)}</{tag}>'
         for tag, name, text in (
             ("strong", "headline", assets.headline),
@@ -161,34 +164,42 @@ def _texts(assets: Assets) -> str:
             ("small", "sponsor", assets.sponsored_by),
         )
         if text
-    )
+    ]
 
 
 _THUMB = 0.35  # of a wide banner's width that its picture takes at most
-_HEAD = 0.5  # of another's height
+_HEAD = 0.42  # of another's height
+_SMALL = 100  # pixels of height up to which letters are smaller
+_LABEL = 18  # pixels of a line of its label, to which they are left
+_LINES = ((150, 4), (200, 3), (300, 2))  # of the label, below widths
+
+
+def _is_wide(size: Size) -> bool:
+    return size[0] > 2 * size[1]
 
 
 def _laid_out(assets: Assets, size: Size) -> tuple[str, str]:
-    """Return a banner's insides, and the attributes that hold it to its size: side by side where it is wide."""
-    w, h = size
-    lengths = SIZES[size]
-    wide = w > 2 * h
+    """Return a banner's insides, and the attributes that hold it to its size: side by side where it is wide.
+
+    The same is in creative.css, for the tag's frame, whose policy forbids styles in attributes.
+    """
+    w, h = size[0], size[1] - _LABEL * next((lines for width, lines in _LINES if size[0] < width), 1)
     picture = ""
     if assets.image is not None:
-        room = (int(w * _THUMB), h) if wide else (w, int(h * _HEAD))
+        room = (int(w * _THUMB), h) if _is_wide(size) else (w, int(h * _HEAD))
         scale = min(room[0] / max(assets.image.w, 1), room[1] / max(assets.image.h, 1))
         shown = max(1, int(assets.image.w * scale)), max(1, int(assets.image.h * scale))
         picture = _picture(assets.image, shown)
-    shorter = assets if lengths.body else Assets(
-        assets.headline, "", assets.cta, assets.sponsored_by, assets.image, assets.offer
-    )  # fmt: skip
-    direction = "row" if wide else "column"
+    body = assets.body if SIZES[size].body else ""
+    sponsor = "" if size[1] <= _SMALL else assets.sponsored_by  # the label names who advertises
+    texts = " ".join(_texts(replace(assets, body=body, sponsored_by=sponsor)))
+    texts = texts.replace("<strong ", '<strong style="display:block" ')
     style = (
-        f"display:flex;flex-direction:{direction};align-items:center;gap:4px;box-sizing:border-box;"
-        f"width:{w}px;height:{h}px;overflow:hidden;font:{'12px' if h < 100 else '14px'}/1.2 sans-serif"
+        f"display:flex;flex-direction:{'row' if _is_wide(size) else 'column'};align-items:center;gap:4px;"
+        f"box-sizing:border-box;width:{w}px;height:{h}px;overflow:hidden;color:inherit;text-decoration:none;"
+        f"font:{'12px/1.15' if size[1] <= _SMALL else '14px/1.2'} sans-serif"
     )
-    said = f'<span class="tactful-copy">{_texts(shorter)}</span>'
-    return picture + said, f' style="{style}"'
+    return f'{picture}<span class="tactful-copy">{texts}</span>', f' style="{style}"'
 
 
 def _picture(image: Asset | None, size: tuple[int, int] | None) -> str:

@@ -23,7 +23,10 @@ Size = tuple[Annotated[int, Meta(ge=1, le=10000)], Annotated[int, Meta(ge=1, le=
 Format = Literal["native", "banner"]
 TimeOfDay = Annotated[
     str,
-    Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$(?!\n)", description="hours and minutes, '06:30'"),
+    Meta(
+        pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$(?!\n)",
+        description="hours and minutes, '06:30', from 00:00 to 24:00",
+    ),
 ]
 Conditions = Annotated[tuple["Condition", ...], Meta(max_length=50)]
 PRICES = (
@@ -277,13 +280,21 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a site: the pages whose path is `prefix`, or lies below it."""
 
     id: Id
-    prefix: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^/")]
+    prefix: Annotated[
+        str, Meta(min_length=1, max_length=200, pattern=r"^/", description="a path, which begins with '/'")
+    ]
 
 
 class StoredPlacement(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A place on a publisher's pages that header bidding names by its id; it narrows what a request asks for."""
 
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,63}$(?!\n)")]
+    id: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,63}$(?!\n)",
+            description="letters, digits and _.:/- (1-64 characters, the first a letter, a digit or _)",
+        ),
+    ]
     formats: Annotated[tuple[Format, ...], Meta(min_length=1, max_length=2)] = ("native", "banner")
     sizes: Annotated[tuple[Size, ...], Meta(max_length=20)] = ()  # none: those that the request names
     floor_micros: Micros = 0  # for a thousand impressions

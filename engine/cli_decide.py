@@ -61,8 +61,11 @@ def decide(deadline_ms: int) -> None:
 @click.option(
     "--most", type=click.IntRange(1, 1000), default=10, show_default=True, help="Candidates to print."
 )
+@click.option("--creative", help="Id of the one creative to explain, with the messages that it would show.")
 @as_json
-def explain(target: str, as_json: bool, most: int, publisher: str | None, **stated: Any) -> None:
+def explain(
+    target: str, as_json: bool, most: int, publisher: str | None, creative: str | None, **stated: Any
+) -> None:
     """Print what is understood of a page, and which creatives fit it or are kept out, and why.
 
     A URL stands for what the service knows of that page; a file or standard input (-) is text or HTML.
@@ -74,7 +77,9 @@ def explain(target: str, as_json: bool, most: int, publisher: str | None, **stat
     stated_page = _page_fields(target)
     with opened_services(read_config()) as services:
         visit = _visit(stated_page, publisher or _only(services.publishers()), **stated)
-        told = explain_visit(services.engine, visit, services.monotonic() + 30.0, most=most)
+        told = explain_visit(
+            services.engine, visit, services.monotonic() + 30.0, most=most, creative=creative
+        )
     show_struct(told, as_json)
     if "url" in stated_page and told.page.topics == ():
         click.echo(

@@ -72,8 +72,22 @@ class Offer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
     start: Annotated[datetime, Meta(tz=True)] | None = None  # inclusive
     end: Annotated[datetime, Meta(tz=True)] | None = None  # exclusive
-    price: Annotated[str, Meta(pattern=r"^[0-9]{1,9}([.][0-9]{1,3})?$(?!\n)")] | None = None
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="ISO 4217")] | None = None
+    price: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[0-9]{1,9}([.][0-9]{1,3})?$(?!\n)",
+                description="a number as text, with up to three digits behind a point: '12.50'",
+            ),
+        ]
+        | None
+    ) = None
+    currency: (
+        Annotated[
+            str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="three upper-case letters, 'EUR' (ISO 4217)")
+        ]
+        | None
+    ) = None
     stock: Annotated[int, Meta(ge=0, le=10**9)] | None = None  # None: not counted
 
 
@@ -189,7 +203,10 @@ class Creative(
     image: Image | None = None
     html: Annotated[str, Meta(max_length=100_000)] | None = None
     size: Size | None = None  # of a banner
-    language: Annotated[str, Meta(pattern=r"^[a-z]{2}$(?!\n)")] | None = None
+    language: (
+        Annotated[str, Meta(pattern=r"^[a-z]{2}$(?!\n)", description="two lower-case letters (ISO 639-1)")]
+        | None
+    ) = None
     status: Literal["active", "paused"] = "active"
     keywords: Annotated[tuple[Word, ...], Meta(max_length=100)] = ()
     targeting: Targeting = Targeting()  # ANDed with the campaign's

@@ -13,22 +13,35 @@ from msgspec import Struct
 from contexts.context import Context
 from engine.catalog import View
 from engine.decide import Engine
-from engine.decision import PageAnswer, Placement, Ranked, Reason
+from engine.decision import MessageAnswer, PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
 from engine.index import Eligible, Rows, Words
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import NESTED, eligible, predicates, retrieve
 from engine.scene import Scene, Tier
+from engine.sections import OTHER
 from engine.snapshot import Snapshot
 from engine.targeting import conjunction
 from privacy.visit import Visit
 
 ANYWHERE = Placement("any")
 MOST_PAGES = 1000  # that a diagnosis looks at
+MOST_MESSAGES = 5  # that are told of a creative
 MOST_ROWS = 20  # of a campaign's creatives whose nested rules it looks into
 
 
-class Considered(Struct, frozen=True):
+class Likely(Struct, frozen=True):
+    """A message that a creative may show here, and the chance that it does."""
+
+    chance: float
+    headline: str
+    body: str
+    cta: str
+    offer: str
+    message: MessageAnswer
+
+
+class Considered(Struct, frozen=True, omit_defaults=True):
     """A creative, how well it fits, and the rules that keep it out: with none of them it competes."""
 
     creative: str
@@ -38,6 +51,7 @@ class Considered(Struct, frozen=True):
     value: float  # score × bid in micro-units
     reasons: tuple[Reason, ...]
     excluded_by: tuple[str, ...]
+    messages: tuple[Likely, ...] = ()  # of the one creative that was asked for: its likeliest
 
 
 class Explanation(Struct, frozen=True):
@@ -78,9 +92,17 @@ class FacetQuality(Struct, frozen=True):
 
 
 def explain(
-    engine: Engine, visit: Visit, deadline: float, placement: Placement = ANYWHERE, most: int = 20
+    engine: Engine,
+    visit: Visit,
+    deadline: float,
+    placement: Placement = ANYWHERE,
+    most: int = 20,
+    creative: str | None = None,
 ) -> Explanation:
-    """Explain one page view: the `most` best creatives of the whole catalogue, with what excludes each."""
+    """Explain one page view: the `most` best creatives of the whole catalogue, with what excludes each.
+
+    With `creative` that one alone, however well it fits, and what it would say. Raises NotFound.
+    """
     scene = engine.scene(visit, deadline)
     view, snapshot = scene.view, scene.view.snapshot
     topics, senses = engine.gatherer.topics(scene.context.page), engine.gatherer.senses
@@ -94,7 +116,8 @@ def explain(
         else None
     )
     everyone = Eligible.from_mask(np.ones(snapshot.rows, bool))
-    found = retrieve(view, engine.matcher.soft(scene), everyone, most)
+    asked = everyone if creative is None else _only(snapshot, creative)
+    found = retrieve(view, engine.matcher.soft(scene), asked, most)
     considered = []
     for row, match in zip(found.rows.tolist(), found.matches.tolist(), strict=True):
         about = nearest_topic(snapshot, scene.context.page, engine.topics, row)
@@ -113,6 +136,7 @@ def explain(
                     *(name for name, words in told if not _holds(words, row)),
                     *(() if met is None else nested.unmet(row, met)),
                 ),
+                messages=() if creative is None else _messages(engine, scene, placement, row),
             )
         )
     passing = eligible(view, rules, everyone.words)
@@ -125,6 +149,29 @@ def explain(
         creatives=snapshot.rows,
         candidates=tuple(considered),
     )
+
+
+def _only(snapshot: Snapshot, creative: str) -> Eligible:
+    row = snapshot.row_of(creative)
+    if row is None:
+        raise NotFound(f"creative {creative}: not in the catalogue, expected the id of a creative")
+    mask = np.zeros(snapshot.rows, bool)
+    mask[row] = True
+    return Eligible.from_mask(mask)
+
+
+def _messages(engine: Engine, scene: Scene, placement: Placement, row: int) -> tuple[Likely, ...]:
+    """Return the likeliest messages of a creative that is put together from parts."""
+    mixture = engine.messages.mixture(scene, placement, row, scene.context.section or OTHER)
+    if mixture is None:
+        return ()
+    likeliest = np.argsort(-mixture.chance, kind="stable")[:MOST_MESSAGES].tolist()
+    told = []
+    for drawn in likeliest or [-1]:  # where none may be shown, the default message
+        says = mixture.answer(drawn).assets
+        chance = round(mixture.chosen(drawn).propensity, 6)
+        told.append(Likely(chance, says.headline, says.body, says.cta, says.offer, mixture.explained(drawn)))
+    return tuple(told)
 
 
 def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Diagnosis:

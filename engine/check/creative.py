@@ -35,7 +35,7 @@ def check_creative(
         with found.collecting():
             check_text(getattr(creative, name), name, found.line)
     image = creative.image and check_image(creative.image, pictures, found)
-    parts = creative.parts and check_parts(creative, creative.parts, pictures, found)
+    parts = creative.parts and check_parts(creative, creative.parts, pictures, known, found)
     _check_copy(creative, found)
     html = creative.html
     if html is not None:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from contexts.context import TopicId
+from contexts.errors import FactError
+from contexts.place import Atlas
 from contexts.taxonomy import ad_products, content_taxonomy
 from engine.errors import CatalogError
+from privacy.visit import PlaceInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +22,22 @@ class Known:
     topics: Container[str]  # ids of IAB Content Taxonomy 3.1
     products: Container[str]  # ids of IAB Ad Product Taxonomy 2.0
     above: Callable[[str], tuple[str, ...]] = lambda topic: ()  # the topics above one
+    is_place: Callable[[str], bool] = lambda code: True  # "DE" (ISO 3166-1) or "DE-BE" (ISO 3166-2)
 
 
 def known_vocabularies() -> Known:
     """Return the IAB's taxonomies."""
-    topics = content_taxonomy()
-    return Known(topics, ad_products(), lambda topic: topics.ancestors(TopicId(topic)))
+    topics, atlas = content_taxonomy(), Atlas.load()
+
+    def is_place(code: str) -> bool:
+        country, _, region = code.partition("-")
+        try:
+            atlas.facts(PlaceInput(country, region or None))
+        except FactError:
+            return False
+        return True
+
+    return Known(topics, ad_products(), lambda topic: topics.ancestors(TopicId(topic)), is_place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Mapping
+from functools import cache
 
 import msgspec
 from msgspec.structs import fields
@@ -15,6 +18,7 @@ from engine.field_types import item_of, options_of, struct_of
 _DECODER = msgspec.json.Decoder(Entity)
 _AT = re.compile(r" - at `(key in )?\$(.*)`$")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
+_PATTERN = re.compile(r"`str` matching regex (['\"].*['\"])")
 _KINDS = re.compile(r"`([a-z |]+)`")
 _WORDS = {
     "str": "text",
@@ -107,11 +111,29 @@ def _fault(message: str, value: object, expected: object, path: str, line: int) 
     return CatalogError(path, shown(value), wanted, line)
 
 
+@cache
+def _forms() -> Mapping[str, str]:
+    """Return what the patterns of fields mean, as their descriptions say it."""
+    found: dict[str, str] = {}
+    waiting: list[object] = [msgspec.json.schema_components(tuple(KINDS.values()))]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("pattern"), str) and "description" in part:
+                found[part["pattern"]] = part["description"]
+            waiting += part.values()
+        elif isinstance(part, (list, tuple)):
+            waiting += part
+    return found
+
+
 def _in_words(message: str) -> str:
     """Say what msgspec expected as those say it who write catalogues and no Python."""
     wanted = message.partition(", got `")[0].removeprefix("Expected ")
     if wanted == "Invalid RFC3339 encoded datetime":
         return "a date and time with an offset, such as 2026-11-23T18:00:00+01:00"
+    if form := _PATTERN.fullmatch(wanted):
+        return _forms().get(ast.literal_eval(form[1]), wanted)
     return _KINDS.sub(
         lambda named: " or ".join(_WORDS.get(one, one) for one in named[1].split(" | ")), wanted
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from contexts.context import PARTS_OF_DAY, SEASONS, WEEKDAYS
-from engine.check.findings import Findings, Pictures
+from engine.check.findings import Findings, Known, Pictures
 from engine.check.pictures import check_image
-from engine.check.values import COUNTRY, WEATHER, check_prefer, check_shape, check_word
+from engine.check.values import WEATHER, check_country, check_prefer, check_word
 from engine.creative import (
     MOST_MESSAGES,
     NATIVE,
@@ -28,7 +28,7 @@ from engine.wording import has_words, read, renderings
 from privacy.visit import DEVICE_CLASSES
 
 
-def check_parts(creative: Creative, parts: Parts, pictures: Pictures, found: Findings) -> Parts:
+def check_parts(creative: Creative, parts: Parts, pictures: Pictures, known: Known, found: Findings) -> Parts:
     """Return the parts with their pictures hosted."""
     if creative.html is not None:
         found.refuse("parts", "parts beside html", "one of the two")
@@ -47,7 +47,7 @@ def check_parts(creative: Creative, parts: Parts, pictures: Pictures, found: Fin
             if part.id in seen:
                 found.refuse(f"{path}.id", part.id, f"an id once: {seen[part.id]} has it, too")
             seen[part.id] = path
-            _check_only(part.only, f"{path}.only", found)
+            _check_only(part.only, f"{path}.only", known, found)
             check_prefer(part.prefer, found, f"{path}.prefer")
             if isinstance(part, ImagePart):
                 part = replace(part, image=check_image(part.image, pictures, found, f"{path}.image"))
@@ -116,7 +116,7 @@ def _check_length(text: str, path: str, field: str, limits: dict[str, Lengths], 
             return
 
 
-def _check_only(only: Only, path: str, found: Findings) -> None:
+def _check_only(only: Only, path: str, known: Known, found: Findings) -> None:
     for name, words in (
         ("devices", DEVICE_CLASSES),
         ("parts_of_day", PARTS_OF_DAY),
@@ -127,9 +127,7 @@ def _check_only(only: Only, path: str, found: Findings) -> None:
         for number, value in enumerate(getattr(only, name)):
             check_word(value, f"{path}.{name}[{number}]", words, found)
     for number, country in enumerate(only.countries):
-        check_shape(
-            country, f"{path}.countries[{number}]", COUNTRY, "two upper-case letters (ISO 3166-1)", found
-        )
+        check_country(country, f"{path}.countries[{number}]", known, found)
 
 
 def _check_rules(parts: Parts, seen: dict[str, str], found: Findings) -> None:

@@ -10,7 +10,14 @@ from msgspec.structs import replace
 from contexts.first_party import MOST_KEYS, WORD, FirstParty
 from engine.campaign import Advertiser, Jwks, PartyKeys, Publisher, Section
 from engine.check.findings import Findings, Known, shown
-from engine.check.values import COUNTRY, REGION, check_product, check_shape, check_topic, check_zone
+from engine.check.values import (
+    check_country,
+    check_product,
+    check_region,
+    check_shape,
+    check_topic,
+    check_zone,
+)
 from engine.cohorts import centre_of
 from engine.creative_safety import check_text, domain, host_name
 from engine.errors import CatalogError
@@ -39,9 +46,9 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
             hosts.append(host)
     check_zone(publisher.timezone, "timezone", found)
     if publisher.country is not None:
-        check_shape(publisher.country, "country", COUNTRY, "two upper-case letters (ISO 3166-1)", found)
+        check_country(publisher.country, "country", known, found)
     if publisher.region is not None:
-        check_shape(publisher.region, "region", REGION, "such as 'DE-BE' (ISO 3166-2)", found)
+        check_region(publisher.region, "region", known, found)
         if publisher.country is not None and not publisher.region.startswith(publisher.country + "-"):
             found.refuse("region", publisher.region, f"a region of {publisher.country}")
     if len(publisher.categories) > 2000:

@@ -14,10 +14,10 @@ from engine.campaign import Format, Rule, Targeting
 from engine.check.conditions import check_condition, check_hours, check_possible, check_range
 from engine.check.findings import Findings, Known
 from engine.check.values import (
-    COUNTRY,
     ID,
-    REGION,
     WEATHER,
+    check_country,
+    check_region,
     check_shape,
     check_topic,
     check_word,
@@ -49,8 +49,8 @@ def check_targeting(targeting: Targeting, known: Known, found: Findings) -> Targ
         "parts_of_day": one_of(PARTS_OF_DAY),
         "weekdays": one_of(WEEKDAYS),
         "weather": one_of(WEATHER),
-        "countries": lambda v, p: shape(v, p, COUNTRY, "two upper-case letters (ISO 3166-1)"),
-        "regions": lambda v, p: shape(v, p, REGION, "such as 'DE-BE' (ISO 3166-2)"),
+        "countries": lambda value, path: check_country(value, path, known, found),
+        "regions": lambda value, path: check_region(value, path, known, found),
         "publishers": lambda v, p: shape(v, p, ID, "a publisher's id"),
         "sections": lambda v, p: shape(v, p, _SECTION, "'publisher/section', two ids"),
         "page_cohorts": lambda v, p: shape(v, p, _SECTION, "'publisher/cohort', two ids"),

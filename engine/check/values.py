@@ -44,6 +44,18 @@ def check_shape(value: str, path: str, form: re.Pattern[str], expected: str, fou
         found.refuse(path, value, expected)
 
 
+def check_country(value: str, path: str, known: Known, found: Findings) -> None:
+    """Refuse what is no country."""
+    if not COUNTRY.fullmatch(value) or not known.is_place(value):
+        found.refuse(path, value, "the two capitals of a country, such as 'GB' (ISO 3166-1)")
+
+
+def check_region(value: str, path: str, known: Known, found: Findings) -> None:
+    """Refuse what is no region of a country."""
+    if not REGION.fullmatch(value) or not known.is_place(value):
+        found.refuse(path, value, "a country and its region, such as 'DE-BE' (ISO 3166-2)")
+
+
 def check_zone(name: str, path: str, found: Findings) -> None:
     """Refuse what is no time zone."""
     try:

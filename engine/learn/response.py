@@ -31,6 +31,7 @@ SD_PART = 0.25
 SD_FACET = 0.08
 SD_NEAR = 0.3  # of what is expected of a message for its page
 DAYS_DIFFER = 0.1  # the factor by which a creative gets more or less on a day, around 1
+DAYS_ALIKE = 3.0  # degrees of freedom of that factor: the fewer, the sooner a day is another kind of day
 SD_SLOPE = 0.5  # of how far the words of pages keep what they promise, around 1
 NOISE_TRIED = (
     0.5  # of a doubt (its variance) that is the noise's: it makes one try long, and is settled slowly
@@ -265,13 +266,14 @@ def _parts(
     Clicks of a day with a part are what its impressions would get without effects (the base), more by its own effect,
     by the mean one of what stood in each other slot, and by how near to their pages its messages were, as far as that
     keeps what it promises (the slope). All are linear in base and in base times effect; days differ by a factor of
-    their own. So the posterior is that of one regression over all days.
+    their own. So the posterior is that of one regression over all days, worked out in turn with how far each day may
+    differ: a sale's day takes its clicks out of what parts are held against.
     """
     group = main.group[first + 1 : after] - main.group[first + 1]
     starts = main.starts[main.group[first + 1] : main.group[after - 1] + 1] - first - 1
     same = np.where(group[:, None] == group[None, :], np.eye(len(group)), np.nan)  # nan: of another slot
     many = after - first + 1  # the base, the parts, and nearness
-    told, info, clear = np.zeros(many), np.zeros((many, many)), np.zeros((many, many))
+    sums, clear = _Sums(many, age), _Sums(many, age)
     for day in range(len(main.days)):
         shown = main.shown[day, first:after, 0]
         there = np.maximum(shown, 0.0)
@@ -280,26 +282,19 @@ def _parts(
         rows[:, 0], rows[:, -1] = shown, main.near[day, first:after, 0]
         rows[0, 1:-1], rows[1:, 1:-1] = share, np.where(np.isnan(same), share, same)
         rows[:, 1:-1] *= there[:, None]
-        likely = own * there
         noise = main.noise_clicks[day] + own**2 * (main.noise_shown[day] + main.noise_near[day])
-        for into, doubt in ((clear, likely + 1.0), (info, likely + 1.0 + noise)):
-            weight = age[day] / doubt
-            # A day has a factor of its own: what all of its rows have in common tells that much less.
-            common = (rows * (weight * likely)[:, None]).sum(axis=0)
-            scale = 1 / (age[day] / DAYS_DIFFER**2 + (weight * likely**2).sum())
-            into += (rows[:, :, None] * rows[:, None, :] * weight[:, None, None]).sum(axis=0)
-            into -= common[:, None] * common[None, :] * scale
-        clicks = weight * main.clicks[day, first:after, 0]
-        told += (rows * clicks[:, None]).sum(axis=0) - common * (likely * clicks).sum() * scale
-    base = own
+        for into, hidden in ((clear, 0.0), (sums, float(noise))):
+            into.add(day, rows, own * there, main.clicks[day, first:after, 0], hidden)
+    base, differ = own, np.full(len(main.days), DAYS_DIFFER**2)
     for _ in range(_ROUNDS):
         prior = np.full(many, 1 / (SD_PART * base) ** 2)
         prior[0], prior[-1] = 1 / (SD_CREATIVE * base) ** 2, 1 / (SD_SLOPE * base) ** 2
+        info, expected = sums.over(differ)
         doubts = _inverse(info + np.diag(prior))
-        expected = told.copy()
         expected[[0, -1]] += prior[[0, -1]] * base
         found = (doubts * expected[None, :]).sum(axis=1)
         base = max(float(found[0]), own * _LEAST)
+        differ = sums.differing(found, differ)
     # What is chosen among is a slot's parts: doubt that they share, of how all of them do, is none between them.
     seen = np.maximum((age[:, None] * main.shown[:, first + 1 : after, 0]).sum(axis=0), 1.0)
     against = np.where(np.isnan(same), 0.0, (seen / np.add.reduceat(seen, starts)[group])[None, :])
@@ -308,7 +303,7 @@ def _parts(
         ((against[:, :, None] * one[None, :, :]).sum(axis=1) * against).sum(axis=1)
         for one in (
             doubts[1:-1, 1:-1] / base**2,
-            _inverse(clear + np.diag(prior))[1:-1, 1:-1] / base**2,
+            _inverse(clear.over(differ)[0] + np.diag(prior))[1:-1, 1:-1] / base**2,
             np.eye(many - 2) * SD_PART**2,
         )
     )
@@ -322,6 +317,49 @@ def _parts(
         np.clip(1 - left / before, 0.0, 1.0),
         slope,
     )
+
+
+class _Sums:
+    """What the days tell a creative's regression, kept by day, as each of them has a factor of its own."""
+
+    def __init__(self, many: int, age: Floats) -> None:
+        days = len(age)
+        self._age = age
+        self._info, self._told = np.zeros((days, many, many)), np.zeros((days, many))
+        self._common, self._weight = np.zeros((days, many)), np.zeros(days)
+        self._clicks, self._drawn = np.zeros(days), np.zeros(days)
+
+    def add(self, day: int, rows: Floats, likely: Floats, clicks: Floats, noise: float) -> None:
+        """Take a day's rows of the regression, the clicks that they may get and got, and the noise in each."""
+        weight = self._age[day] / (likely + 1.0 + noise)
+        self._info[day] = (rows[:, :, None] * rows[:, None, :] * weight[:, None, None]).sum(axis=0)
+        self._told[day] = (rows * (weight * clicks)[:, None]).sum(axis=0)
+        # What all rows have in common: how the day was, whatever was shown.
+        self._common[day] = (rows * (weight * likely)[:, None]).sum(axis=0)
+        self._weight[day], self._clicks[day] = (weight * likely**2).sum(), (weight * likely * clicks).sum()
+        self._drawn[day] = likely[0]
+
+    def over(self, differ: Floats) -> tuple[Floats, Floats]:
+        """Return information and what was told, over all days; each differs by a factor of such a variance."""
+        scale = 1 / (self._age / differ + self._weight)
+        info = self._info - self._common[:, :, None] * self._common[:, None, :] * scale[:, None, None]
+        told = self._told - self._common * (self._clicks * scale)[:, None]
+        return info.sum(axis=0), told.sum(axis=0)
+
+    def differing(self, found: Floats, differ: Floats) -> Floats:
+        """Return (days,) variances of the days' factors after what was found, from those held before.
+
+        Factors have Student's distribution around 1: most days are much alike, and one that is not may be far off.
+        """
+        off = self._clicks - (self._common * found[None, :]).sum(axis=1)
+        off = np.divide(off, self._weight, out=np.zeros_like(off), where=self._weight > 0)
+        # Rows of one day count the same clicks in several slots: their chance is counted once.
+        doubt = self._age / np.maximum(self._weight, 1e-12) + 1 / (self._drawn + 1.0)
+        share = differ / (differ + doubt)
+        variances: Floats = (DAYS_ALIKE * DAYS_DIFFER**2 + (share * off) ** 2 + share * doubt) / (
+            DAYS_ALIKE + 1
+        )
+        return variances
 
 
 def _inverse(matrix: Floats) -> Floats:

@@ -302,6 +302,8 @@ def test_how_many_released_page_groups_a_rule_could_match_is_told_when_it_is_loa
         assert planned.warnings == [
             f"campaign flat: its rules could match 2 of 3 topics, 2 of 3 moments {said}",
             f"campaign nested: its rules could match 1 of 3 topics, 3 of 3 moments {said}",
+            "campaign section: section 'planet/news': nobody registered it: "
+            "what asks for it can never match until somebody does",
             f"campaign section: its rules could match 0 of 1 sections {said}",
         ]
         apply(planned, world.store, "test", NOW)

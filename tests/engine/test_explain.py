@@ -5,6 +5,7 @@ import pytest
 from contexts.facets import FACETS
 from engine import explain as explain_module
 from engine.campaign import Flight, Prefer, Rule, Targeting
+from engine.creative import Parts, TextPart
 from engine.decision import Placement
 from engine.errors import NotFound
 from engine.explain import ANYWHERE, diagnose, explain, quality
@@ -47,6 +48,31 @@ def test_what_is_not_excluded_is_what_a_decision_shows(world):
     site = Site(world)
     passing = {c.creative for c in explained(site, text=TEXT).candidates if not c.excluded_by}
     assert passing == set(site.shown(text=TEXT))
+
+
+def test_any_one_creative_is_explained_however_far_down_it_stands_with_the_messages_that_it_would_show(world):
+    parts = Parts(
+        (TextPart("sky", "For a {{ weather | long }} day"), TextPart("plain", "Made by hand")), (), (), (), ()
+    )
+    world.put(
+        campaign("far", "other", cpm_micros=1), creative("far-1", "far", headline="A spade", parts=parts)
+    )
+    site = Site(world)
+    visit = site.visit(text=TEXT, condition="rain")
+    (best,) = explain(site.engine, visit, site.ticker.now + 1, most=1).candidates
+    assert best.creative != "far-1" and best.messages == ()
+    (told,) = explain(site.engine, visit, site.ticker.now + 1, most=1, creative="far-1").candidates
+    assert told.creative == "far-1" and told.excluded_by == ()
+    assert {one.headline for one in told.messages} == {"For a rainy day", "Made by hand"}
+    assert sum(one.chance for one in told.messages) == pytest.approx(1, abs=1e-5)
+    chances = [one.chance for one in told.messages]
+    assert chances == sorted(chances, reverse=True)
+    bits = {one.headline: one.message.specificity_bits for one in told.messages}
+    assert bits["For a rainy day"] > bits["Made by hand"] == 0
+    (plain,) = explain(site.engine, visit, site.ticker.now + 1, creative="rival-1").candidates
+    assert plain.messages == ()
+    with pytest.raises(NotFound, match="none-such"):
+        explain(site.engine, visit, site.ticker.now + 1, creative="none-such")
 
 
 def test_the_shares_of_a_candidate_sum_to_its_score(world):

@@ -14,10 +14,10 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
-from engine import load
+from engine import load, load_yaml
 from engine.campaign import Advertiser, Campaign
 from engine.change import Change
-from engine.check.findings import Known
+from engine.check.findings import Known, known_vocabularies
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors
 from engine.images import hosted_image
@@ -525,7 +525,7 @@ def test_yaml_that_is_broken_or_hostile_is_refused_by_line(
 
 
 def test_yaml_that_is_too_large_is_to_come_as_ndjson(store: SqliteStore, folder: Path, monkeypatch):
-    monkeypatch.setattr(load, "MAX_YAML", 10)
+    monkeypatch.setattr(load_yaml, "MAX_YAML", 10)
     (error,) = errors_of(store, yaml_file(folder, YAML))
     assert error.field == "file" and "NDJSON" in error.expected
 
@@ -540,3 +540,76 @@ def test_a_file_of_another_kind_or_none_is_refused(folder: Path):
 def test_values_at_hand_may_name_no_files(store: SqliteStore):
     with pytest.raises(CatalogErrors, match=r"image\.file"):
         plan(Values([ADVERTISER, CAMPAIGN, BANNER]), store, KNOWN, NOW)
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "expected"),
+    [
+        (CAMPAIGN | {"id": "Ride"}, "id", "lower-case id, 1-64 characters"),
+        (
+            CAMPAIGN | {"targeting": {"hours": [{"start": "9:00", "end": "12:00"}]}},
+            "targeting.hours[0].start",
+            "hours and minutes, '06:30', from 00:00 to 24:00",
+        ),
+        (
+            NATIVE | {"offer": {"price": "5,00", "currency": "EUR"}},
+            "offer.price",
+            "a number as text, with up to three digits behind a point: '12.50'",
+        ),
+    ],
+)
+def test_a_form_that_is_missed_is_told_in_words_and_not_as_a_pattern(empty, folder, record, field, expected):
+    told = {error.field: error.expected for error in errors_of(empty, ndjson(folder, record))}
+    assert told[field] == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "field"),
+    [
+        (CAMPAIGN | {"targeting": {"countries": {"include": ["UK"]}}}, "targeting.countries.include[0]"),
+        (CAMPAIGN | {"targeting": {"regions": {"exclude": ["DE-ZZ"]}}}, "targeting.regions.exclude[0]"),
+        (
+            CAMPAIGN | {"targeting": {"rule": {"none": [{"countries": ["XX"]}]}}},
+            "targeting.rule.none[0].countries[0]",
+        ),
+        (
+            NATIVE | {"parts": {"headlines": [{"id": "a", "text": "A", "only": {"countries": ["UK"]}}]}},
+            "parts.headlines[0].only.countries[0]",
+        ),
+        (PUBLISHER | {"country": "UK"}, "country"),
+        (PUBLISHER | {"country": "DE", "region": "DE-ZZ"}, "region"),
+    ],
+)
+def test_countries_and_regions_that_there_are_not_are_refused(empty, folder, record, field):
+    source = open_source(ndjson(folder, ADVERTISER, record))
+    with pytest.raises(CatalogErrors) as caught, plan(source, empty, known_vocabularies(), NOW):
+        pass
+    assert [error.field for error in caught.value.errors if error.field != "campaign"] == [field]
+
+
+def test_names_that_no_publisher_registered_are_told(store, folder):
+    site = PUBLISHER | {
+        "sections": [{"id": "sport", "prefix": "/sport"}],
+        "first_party": {"cohorts": ["cooks"], "loyalty_tiers": ["gold"]},
+    }
+    rule = {"any": [{"sections": ["daily/sport"]}, {"none": [{"page_cohorts": ["daily/soups"]}]}]}
+    campaign = CAMPAIGN | {
+        "targeting": {
+            "publishers": {"include": ["daily", "dayly"]},
+            "cohorts": {"exclude": ["cooks", "bakers"]},
+        }
+    }
+    creative = NATIVE | {"targeting": {"rule": rule, "loyalty_tiers": {"include": ["gold", "silver"]}}}
+    with plan(
+        open_source(ndjson(folder, ADVERTISER, campaign, creative, site)), store, KNOWN, NOW
+    ) as planned:
+        told = [one.partition(": nobody registered it")[0] for one in planned.warnings if "nobody" in one]
+        apply(planned, store, "me", NOW)
+    assert sorted(told) == [
+        "line 2: campaign ride: cohort 'bakers'",
+        "line 2: campaign ride: publisher 'dayly'",
+        "line 3: creative n1: cohort of pages 'daily/soups'",
+        "line 3: creative n1: loyalty tier 'silver'",
+    ]
+    with plan(open_source(ndjson(folder, campaign, creative)), store, KNOWN, NOW) as again:
+        assert again.warnings == []
