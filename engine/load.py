@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +20,6 @@ from types import TracebackType
 from typing import IO, Protocol, Self, cast
 
 import msgspec
-import yaml
 
 from engine.campaign import Advertiser, Campaign, Publisher, Targeting
 from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
@@ -37,21 +35,14 @@ from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 from engine.json_names import repeated_name
-from engine.load_csv import CsvFile
+from engine.load_files import Source
 from engine.reach import ReleasedDay, last_released, told_of
 from engine.releases import last_closed
 from privacy.budget import QueryId
 
-MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
-MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
-MAX_DEPTH = 32  # of nested values in YAML
 MAX_KEPT = 1000  # errors and warnings kept; further lines are only counted where their form is wrong
 BATCH = 1000  # creatives checked between two looks into the store
 IN_MEMORY = 2**20  # bytes of changes kept in memory before they go to a temporary file
-
-_NDJSON = (".ndjson", ".jsonl", ".json")
-_YAML = (".yaml", ".yml")
-_CSV = ".csv"
 
 
 class LoadStore(Protocol):
@@ -84,93 +75,6 @@ class LoadStore(Protocol):
         now: datetime,
     ) -> Versions:
         """Apply all in one transaction, or raise CatalogConflict where the counters moved."""
-
-
-class Source(Protocol):
-    """Objects with the lines on which they start. Read twice."""
-
-    @property
-    def folder(self) -> Path | None:
-        """Return where the pictures that they name lie; None: they may name no files."""
-
-    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
-        """Yield (line, JSON bytes or plain values); a CatalogError stands for what could not be read."""
-
-
-def open_source(path: Path) -> Source:
-    """Return the objects of an NDJSON, YAML or CSV file, by its name's ending. Raises CatalogErrors."""
-    ending = path.suffix.lower()
-    if not path.is_file():
-        raise CatalogErrors([CatalogError("file", ascii(str(path)), "a file that exists")], 1)
-    if ending in _NDJSON:
-        return NdjsonFile(path)
-    if ending in _YAML:
-        return YamlFile(path)
-    if ending == _CSV:
-        return CsvFile(path)
-    expected = f"a name ending in {', '.join((*_NDJSON, *_YAML, _CSV))}"
-    raise CatalogErrors([CatalogError("file", ascii(path.name), expected)], 1)
-
-
-class NdjsonFile:
-    """One JSON object a line, streamed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folder: Path | None = path.parent
-
-    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
-        """Yield each line that is not blank."""
-        with self.path.open("rb") as file:
-            line = 0
-            while data := file.readline(MAX_LINE + 1):
-                line += 1
-                if len(data) > MAX_LINE:
-                    yield line, CatalogError("(line)", f"over {MAX_LINE} bytes", "a shorter line", line)
-                    while data and not data.endswith(b"\n"):
-                        data = file.readline(MAX_LINE)
-                    continue
-                data = data.removeprefix(b"\xef\xbb\xbf").strip() if line == 1 else data.strip()
-                if data:
-                    yield line, data
-
-
-class YamlFile:
-    """YAML documents, each an object or a list of objects. Scalars as in JSON: `NO` is a country."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folder: Path | None = path.parent
-
-    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
-        """Yield each object; the rest of a file that breaks off cannot be read."""
-        if self.path.stat().st_size > MAX_YAML:
-            size = f"{self.path.stat().st_size} bytes"
-            yield 1, CatalogError("file", size, f"at most {MAX_YAML} bytes of YAML, or NDJSON", 1)
-            return
-        data = self.path.read_bytes()
-        try:
-            _refuse_bombs(data)
-            yield from _yaml_records(data)
-        except CatalogError as error:
-            yield error.line, error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = mark.line + 1 if mark else 1
-            problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
-            yield line, CatalogError("(line)", f"no YAML: {problem}", "YAML in UTF-8", line)
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Objects that are at hand already."""
-
-    values: Sequence[object]
-    folder: Path | None = None
-
-    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
-        """Yield each with line 0: there is no file."""
-        return iter([(0, value) for value in self.values])
 
 
 @dataclass(slots=True)
@@ -526,77 +430,3 @@ def _quiet_json(data: bytes) -> object:
         return msgspec.json.decode(data)
     except (ValueError, RecursionError):
         return None
-
-
-# --- YAML ---
-
-
-def _scalars() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """Return what plain scalars may mean, by their first character: null, true, false and numbers."""
-    forms = (
-        ("null", r"(?:null|~|)", ["n", "~", ""]),
-        ("bool", r"(?:true|false)", ["t", "f"]),
-        ("int", r"-?(?:0|[1-9][0-9]{0,18})", list("-0123456789")),
-        ("float", r"-?[0-9]+\.[0-9]+", list("-0123456789")),
-    )
-    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-    for name, form, starts in forms:
-        for start in starts:
-            found.setdefault(start, []).append((f"tag:yaml.org,2002:{name}", re.compile(rf"^{form}\Z")))
-    return found
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # either is a SafeLoader
-    """Safe YAML whose plain scalars mean what they mean in JSON; all others are strings."""
-
-    yaml_implicit_resolvers = _scalars()
-
-
-def _refuse_bombs(data: bytes) -> None:
-    """Refuse aliases (a short file could stand for gigabytes) and deep nesting, before anything is built."""
-    depth = 0
-    for event in yaml.parse(data, Loader=_Loader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if isinstance(event, yaml.AliasEvent):
-            raise CatalogError("(line)", f"the alias *{ascii(event.anchor)[:40]}", "values written out", line)
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise CatalogError("(line)", f"over {MAX_DEPTH} levels of nesting", "an object", line)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
-def _yaml_records(data: bytes) -> Iterator[tuple[int, object]]:
-    loader = _Loader(data)
-    try:
-        while loader.check_node():
-            node = loader.get_node()
-            nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-            for part in nodes:
-                line = part.start_mark.line + 1
-                try:
-                    _refuse_duplicate_keys(part)
-                    value = loader.construct_document(part)
-                except CatalogError as error:
-                    yield line, error
-                    continue
-                if value is not None:
-                    yield line, value
-    finally:
-        loader.dispose()
-
-
-def _refuse_duplicate_keys(node: yaml.Node) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    line = key.start_mark.line + 1
-                    raise CatalogError(key.value[:80], "the field again", "each field once", line)
-                seen.add(key.value)
-            _refuse_duplicate_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_duplicate_keys(value)

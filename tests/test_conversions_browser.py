@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -63,9 +64,13 @@ class Place:
             "notice": {"text_sha256": notice, "language": "en", "version": "1"},
         }
         url = self.live.url.replace(ADS, "127.0.0.1")
-        answer = httpx.post(
-            f"{url}/v1/consents", json=body, headers={"Authorization": f"Bearer {self._key}"}, trust_env=False
-        )
+        headers = {"Authorization": f"Bearer {self._key}"}
+        deadline = time.monotonic() + 30
+        while True:  # a service knows a key that was just made some seconds later
+            answer = httpx.post(f"{url}/v1/consents", json=body, headers=headers, trust_env=False)
+            if answer.status_code != 401 or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
         assert answer.status_code in (200, 201), answer.text
         return str(answer.json()["token"])
 
