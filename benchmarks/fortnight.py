@@ -31,7 +31,8 @@ from engine.demo.magazine import ASSEMBLED
 from engine.errors import PolicyRefused
 from engine.learn.diet import Component
 from engine.learn.response import VERSION, Model, Responses
-from engine.load import apply, open_source, plan
+from engine.load import apply, plan
+from engine.load_files import open_source
 from engine.policy_gate import Evidence, evaluate, promote
 from engine.store import open_store
 from engine.tickets import WEATHERS, Ticket

@@ -41,7 +41,8 @@ def load(file: Path, dry_run: bool, actor: str, as_json: bool) -> None:
     """
     from engine.check.findings import known_vocabularies
     from engine.errors import CatalogConflict
-    from engine.load import apply, open_source, plan
+    from engine.load import apply, plan
+    from engine.load_files import open_source
 
     known = known_vocabularies()
     with initialised(read_config()) as store:

@@ -35,21 +35,15 @@ from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 from engine.json_names import repeated_name
-from engine.load_csv import CsvFile
-from engine.load_yaml import YamlFile
+from engine.load_files import Source
 from engine.reach import ReleasedDay, last_released, told_of
 from engine.registered import names_in, unregistered
 from engine.releases import last_closed
 from privacy.budget import QueryId
 
-MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
 MAX_KEPT = 1000  # errors and warnings kept; further lines are only counted where their form is wrong
 BATCH = 1000  # creatives checked between two looks into the store
 IN_MEMORY = 2**20  # bytes of changes kept in memory before they go to a temporary file
-
-_NDJSON = (".ndjson", ".jsonl", ".json")
-_YAML = (".yaml", ".yml")
-_CSV = ".csv"
 
 
 class LoadStore(Protocol):
@@ -82,67 +76,6 @@ class LoadStore(Protocol):
         now: datetime,
     ) -> Versions:
         """Apply all in one transaction, or raise CatalogConflict where the counters moved."""
-
-
-class Source(Protocol):
-    """Objects with the lines on which they start. Read twice."""
-
-    @property
-    def folder(self) -> Path | None:
-        """Return where the pictures that they name lie; None: they may name no files."""
-
-    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
-        """Yield (line, JSON bytes or plain values); a CatalogError stands for what could not be read."""
-
-
-def open_source(path: Path) -> Source:
-    """Return the objects of an NDJSON, YAML or CSV file, by its name's ending. Raises CatalogErrors."""
-    ending = path.suffix.lower()
-    if not path.is_file():
-        raise CatalogErrors([CatalogError("file", ascii(str(path)), "a file that exists")], 1)
-    if ending in _NDJSON:
-        return NdjsonFile(path)
-    if ending in _YAML:
-        return YamlFile(path)
-    if ending == _CSV:
-        return CsvFile(path)
-    expected = f"a name ending in {', '.join((*_NDJSON, *_YAML, _CSV))}"
-    raise CatalogErrors([CatalogError("file", ascii(path.name), expected)], 1)
-
-
-class NdjsonFile:
-    """One JSON object a line, streamed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folder: Path | None = path.parent
-
-    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
-        """Yield each line that is not blank."""
-        with self.path.open("rb") as file:
-            line = 0
-            while data := file.readline(MAX_LINE + 1):
-                line += 1
-                if len(data) > MAX_LINE:
-                    yield line, CatalogError("(line)", f"over {MAX_LINE} bytes", "a shorter line", line)
-                    while data and not data.endswith(b"\n"):
-                        data = file.readline(MAX_LINE)
-                    continue
-                data = data.removeprefix(b"\xef\xbb\xbf").strip() if line == 1 else data.strip()
-                if data:
-                    yield line, data
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Objects that are at hand already."""
-
-    values: Sequence[object]
-    folder: Path | None = None
-
-    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
-        """Yield each with line 0: there is no file."""
-        return iter([(0, value) for value in self.values])
 
 
 @dataclass(slots=True)

@@ -23,7 +23,8 @@ from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound, Overtaken
 from engine.json_names import repeated_name
 from engine.keys import Caller
-from engine.load import LoadStore, Values, apply, plan
+from engine.load import LoadStore, apply, plan
+from engine.load_files import Values
 
 TRIES = 5  # how often a change is planned anew when another one came between
 OPERATORS_FIELDS = ("domains", "rate_per_s", "fetch")  # of a publisher

@@ -44,6 +44,7 @@ AGENT = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
 )
 SITE, ADS = "www.planet.example", "ads.tactful.example"
+COATS = "https://nord.example/coats"
 ARTICLE = (
     "Slice three leeks and let them go slowly soft in butter. Add potatoes, stock and a little cream, and simmer the "
     "soup until it is thick. Serve it with bread on a wet evening. "
@@ -71,7 +72,10 @@ def browser() -> Iterator[Any]:
 class Live:
     """The service, with all that is real of it. `mode` spoils its decisions: hang, error or garbage."""
 
-    def __init__(self, folder: Path, models: Path, host: str = ADS) -> None:
+    def __init__(
+        self, folder: Path, models: Path, host: str = ADS, coats: str = COATS, **settings: Any
+    ) -> None:
+        """Take the landing page of the coats, and settings besides the usual ones."""
         data = folder / "data"
         data.mkdir(parents=True)
         (data / "models").symlink_to(models, target_is_directory=True)
@@ -82,9 +86,14 @@ class Live:
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         self.url = f"http://{host}:{self._server.port}"
         self.config = Config(
-            data_dir=data, key_dir=folder / "keys", weather="none", public_url=self.url, deadline_ms=2000
+            data_dir=data,
+            key_dir=folder / "keys",
+            weather="none",
+            public_url=self.url,
+            deadline_ms=2000,
+            **settings,
         )
-        fill(self.config)
+        fill(self.config, coats)
         self.services = Services(self.config)
         self.services.start()
         self.services.warm_up()
@@ -129,7 +138,7 @@ class Live:
         self.services.close()
 
 
-def fill(config: Config) -> None:
+def fill(config: Config, coats: str = COATS) -> None:
     """Register a site, and creatives that fit it, each size with a picture or in words."""
     store = open_store(config.store_url)
     everywhere = Suitability(avoid=(), accept_unknown=True)
@@ -178,7 +187,7 @@ def fill(config: Config) -> None:
             id="coats-words",
             campaign="coats",
             format="native",
-            landing_url="https://nord.example/coats",
+            landing_url=coats,
             headline="A coat for a long winter",
             body="Wool, lined with cotton, and sewn to be mended.",
             cta="See the coats",
@@ -191,14 +200,14 @@ def fill(config: Config) -> None:
 
 
 class Pages:
-    """A publisher's site: HTML by path, each with its headers."""
+    """A publisher's site, or another's: HTML by path, each with its headers."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = SITE) -> None:
         self.pages: dict[str, tuple[str, dict[str, str]]] = {}
         self.reached: list[str] = []
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://{SITE}:{self._server.port}"
+        self.url = f"http://{host}:{self._server.port}"
 
     @Request.application
     def _answer(self, request: Request) -> Response:

@@ -70,7 +70,7 @@ OWNERS = {
     "trafilatura": ["contexts/extract.py", "contexts/fetch.py"],
     "transformers": ["contexts/encode_torch.py"],
     "werkzeug": ["engine/web/*.py"],
-    "yaml": ["engine/demo/magazine.py", "engine/load.py", "engine/web/*.py", "privacy/inventory.py"],
+    "yaml": ["engine/demo/magazine.py", "engine/load_files.py", "engine/web/*.py", "privacy/inventory.py"],
 }
 READS_ENVIRONMENT = {"engine/config.py"}
 WRITES_ENVIRONMENT = {

@@ -17,7 +17,8 @@ from engine.config import KEY_PURPOSES, Config, make_folder
 from engine.demo.magazine import CATALOG, HERE
 from engine.demo.readers import make_readers
 from engine.errors import CatalogConflict, StoreError
-from engine.load import apply, open_source, plan
+from engine.load import apply, plan
+from engine.load_files import open_source
 from engine.serve import serve
 from engine.store import open_store
 from privacy.errors import PrivacyError

@@ -10,7 +10,8 @@ from engine.check.conditions import MAX_DEPTH, check_possible
 from engine.check.findings import Known, known_vocabularies
 from engine.conditions import condition_of, is_on
 from engine.errors import CatalogErrors
-from engine.load import Values, apply, plan
+from engine.load import apply, plan
+from engine.load_files import Values
 from engine.releases import last_closed
 from engine.satisfiable import is_possible
 from engine.store import open_store

@@ -20,7 +20,8 @@ from engine.demo.canvas import PALETTES
 from engine.demo.magazine import ASSEMBLED, read_articles, read_catalog
 from engine.demo.scenes import CAMPAIGNS as SCENES
 from engine.demo.scenes import PART_SCENES
-from engine.load import open_source, plan
+from engine.load import plan
+from engine.load_files import open_source
 from engine.store.sqlite import SqliteStore
 from privacy.visit import DEVICE_CLASSES, PLATFORMS
 

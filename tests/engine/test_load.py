@@ -14,14 +14,15 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
-from engine import load, load_yaml
+from engine import load, load_files
 from engine.campaign import Advertiser, Campaign
 from engine.change import Change
 from engine.check.findings import Known, known_vocabularies
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors
 from engine.images import hosted_image
-from engine.load import Values, apply, open_source, plan
+from engine.load import apply, plan
+from engine.load_files import Values, open_source
 from engine.store import SqliteStore, open_store
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -349,7 +350,7 @@ def test_more_errors_than_anyone_reads_are_counted(store: SqliteStore, folder: P
 
 
 def test_a_line_without_end_is_refused_and_the_next_is_read(store: SqliteStore, folder: Path, monkeypatch):
-    monkeypatch.setattr(load, "MAX_LINE", 1000)
+    monkeypatch.setattr(load_files, "MAX_LINE", 1000)
     errors = errors_of(store, ndjson(folder, {**NATIVE, "body": "x" * 5000}, b"{"))
     assert [(error.line, error.field) for error in errors] == [(1, "(line)"), (2, "(line)")]
     assert "1000 bytes" in errors[0].got
@@ -525,7 +526,7 @@ def test_yaml_that_is_broken_or_hostile_is_refused_by_line(
 
 
 def test_yaml_that_is_too_large_is_to_come_as_ndjson(store: SqliteStore, folder: Path, monkeypatch):
-    monkeypatch.setattr(load_yaml, "MAX_YAML", 10)
+    monkeypatch.setattr(load_files, "MAX_YAML", 10)
     (error,) = errors_of(store, yaml_file(folder, YAML))
     assert error.field == "file" and "NDJSON" in error.expected
 

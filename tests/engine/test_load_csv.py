@@ -4,7 +4,8 @@ import pytest
 
 from engine.check.findings import known_vocabularies
 from engine.errors import CatalogErrors
-from engine.load import open_source, plan
+from engine.load import plan
+from engine.load_files import open_source
 from engine.store import open_store
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -19,7 +19,8 @@ from engine.check.findings import Known
 from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogErrors, Forbidden, NotFound
 from engine.keys import Caller
-from engine.load import Values, apply, plan
+from engine.load import apply, plan
+from engine.load_files import Values
 from engine.manage import Put, approve, delete, get, list_page, put, review
 from engine.store import SqliteStore, open_store
 

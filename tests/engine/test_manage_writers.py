@@ -13,7 +13,8 @@ import pytest
 
 from engine.campaign import Campaign
 from engine.errors import Overtaken
-from engine.load import Values, apply, plan
+from engine.load import apply, plan
+from engine.load_files import Values
 from engine.manage import ManageStore, Over, edit, get, plain, put
 from engine.store import open_store
 from tests.engine.test_manage import BIKES, KNOWN, NOW, campaign

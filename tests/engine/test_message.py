@@ -14,7 +14,8 @@ from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
 from engine.governor import Buckets
 from engine.learn.response import VERSION, Model, Responses
-from engine.load import Values, apply, plan
+from engine.load import apply, plan
+from engine.load_files import Values
 from engine.policy import Policy
 from privacy.release import Axis, Release
 from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher

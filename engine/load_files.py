@@ -1,17 +1,74 @@
-"""YAML as objects of the catalogue. Scalars mean what they mean in JSON; aliases and deep nesting are refused."""
+"""Files of a catalogue as objects with the lines on which they start: NDJSON, YAML, CSV, or what is at hand."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import yaml
 
-from engine.errors import CatalogError
+from engine.errors import CatalogError, CatalogErrors
+from engine.load_csv import CsvFile
 
-MAX_YAML = 4 * 2**20  # bytes of a file, which is read whole; what is larger comes as NDJSON
-MAX_DEPTH = 32  # of nested values
+MAX_LINE = 12 * 2**20  # bytes of one NDJSON line: room for a picture of 5 MiB in base64, escapes included
+MAX_YAML = 4 * 2**20  # bytes of a YAML file, which is read whole; what is larger comes as NDJSON
+MAX_DEPTH = 32  # of nested values in YAML
+
+_NDJSON = (".ndjson", ".jsonl", ".json")
+_YAML = (".yaml", ".yml")
+_CSV = ".csv"
+
+
+class Source(Protocol):
+    """Objects with the lines on which they start. Read twice."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Return where the pictures that they name lie; None: they may name no files."""
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
+        """Yield (line, JSON bytes or plain values); a CatalogError stands for what could not be read."""
+
+
+def open_source(path: Path) -> Source:
+    """Return the objects of an NDJSON, YAML or CSV file, by its name's ending. Raises CatalogErrors."""
+    ending = path.suffix.lower()
+    if not path.is_file():
+        raise CatalogErrors([CatalogError("file", ascii(str(path)), "a file that exists")], 1)
+    if ending in _NDJSON:
+        return NdjsonFile(path)
+    if ending in _YAML:
+        return YamlFile(path)
+    if ending == _CSV:
+        return CsvFile(path)
+    expected = f"a name ending in {', '.join((*_NDJSON, *_YAML, _CSV))}"
+    raise CatalogErrors([CatalogError("file", ascii(path.name), expected)], 1)
+
+
+class NdjsonFile:
+    """One JSON object a line, streamed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder: Path | None = path.parent
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
+        """Yield each line that is not blank."""
+        with self.path.open("rb") as file:
+            line = 0
+            while data := file.readline(MAX_LINE + 1):
+                line += 1
+                if len(data) > MAX_LINE:
+                    yield line, CatalogError("(line)", f"over {MAX_LINE} bytes", "a shorter line", line)
+                    while data and not data.endswith(b"\n"):
+                        data = file.readline(MAX_LINE)
+                    continue
+                data = data.removeprefix(b"\xef\xbb\xbf").strip() if line == 1 else data.strip()
+                if data:
+                    yield line, data
 
 
 class YamlFile:
@@ -38,6 +95,18 @@ class YamlFile:
             line = mark.line + 1 if mark else 1
             problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
             yield line, CatalogError("(line)", f"no YAML: {problem}", "YAML in UTF-8", line)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Objects that are at hand already."""
+
+    values: Sequence[object]
+    folder: Path | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, bytes | object]]:
+        """Yield each with line 0: there is no file."""
+        return iter([(0, value) for value in self.values])
 
 
 def _scalars() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
