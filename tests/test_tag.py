@@ -29,7 +29,7 @@ RELEASED = {
     SCRIPT: "sha384-T6bSha87bj9YiykCjf856TIDRU6ccSQhYZObwsuAA/qH2TLZay2tz1ox0UEVnyoT",
     STYLE: "sha384-o5SSkJ6F/8wm+CHVC2ZuqHtgmyQBZDJJp9FlnvSe/yA/IlHcbRXn2sObktAUq2Ku",
     SLOT_STYLE: "sha384-cslt/03pRrFITXle0gh5JpNv20XS234YyGOJLLaF9ME/2qXgVnPi4z7lM4q25gFU",
-    CREATIVE_STYLE: "sha384-pCzFnlBap/9VsL4GM49dCwB2Nm0E/Xuf6GHMqTk3r6Vpw/s8CrDtwdp/7NC+q2t1",
+    CREATIVE_STYLE: "sha384-7rJfI95TRykrE3EC69D0wNvK54CIgMJTydBEyvsV03NE9YdKA9/BIZleTEZzn75P",
 }
 LD_JSON = """<script type="application/ld+json">{"@context":"https://schema.org","@graph":[{"@type":"Article",
 "articleSection":["Recipes"],"keywords":"leeks, soup"}]}</script>"""
