@@ -1,8 +1,9 @@
-"""A bounded map for what can be computed again; when full it forgets the oldest quarter."""
+"""What can be computed again: a bounded map that forgets the oldest, and a memory of what comes again at all."""
 
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Hashable
 from itertools import islice
 from typing import Generic, TypeVar
@@ -13,6 +14,8 @@ V = TypeVar("V")
 
 class Bounded(Generic[K, V]):
     """Reading takes no lock; writing takes one."""
+
+    __slots__ = ("_items", "_writing", "get", "most")
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -40,3 +43,25 @@ class Bounded(Generic[K, V]):
         """Return what is kept, oldest first."""
         with self._writing:
             return list(self._items.values())
+
+
+class Returning:
+    """Says which keys come again, so that what comes but once is not kept.
+
+    It remembers hashes alone, each in its one place, until another key takes that. What is never kept is freed at once,
+    and its memory used again while it is warm: that costs less than to keep it and forget it later.
+    """
+
+    def __init__(self, places: int) -> None:
+        """`places` is a power of two."""
+        self._last = places - 1
+        self._hashes = array("q", range(-1, -places - 1, -1))  # none of them is of its place
+
+    def again(self, key: Hashable) -> bool:
+        """Say whether a key was asked for before, lately; it was, from now on."""
+        told = hash(key)
+        at = told & self._last
+        if self._hashes[at] == told:
+            return True
+        self._hashes[at] = told
+        return False

@@ -128,16 +128,16 @@ class Engine:
             section_of(snapshot.publishers[visit.publisher], visit.page.url) if snapshot.mixes else OTHER
         )
         key = (tuple(placements), explain, section, world)
-        choice, late = scene.settled.choices.get(key), False
+        choice, late, usual = scene.settled.choices.get(key), False, is_usual(placements)
         if choice is None:
             ranked, late = self.matcher.rank(scene, placements, deadline)
             choice = self._choice(
                 scene, placements, ranked, section, None if late else world, explain=explain
             )
-            if not late and is_usual(placements):
+            if not late and usual:
                 scene.settled.choices.put(key, choice)
         if choice.mixtures:
-            choice = self.messages.put_together(scene, key, choice, keep=is_usual(placements) and not late)
+            choice = self.messages.put_together(scene, key, choice, keep=usual and not late)
         filled = choice.filled
         if self._recorder is not None and not test:
             filled = self._recorder.record(scene, visit, choice, strict=strict)
@@ -181,8 +181,12 @@ class Engine:
         key = (context.page, scene_key(view, context))
         settled = kept.scenes.get(key)
         if settled is None:
-            settled = Settled()
-            kept.scenes.put(key, settled)
+            before = kept.choices.get(key)
+            settled = Settled(before)
+            if before is None:
+                kept.choices.put(key, settled.choices)
+            else:
+                kept.scenes.put(key, settled)
         return Scene(kept, context, key, settled)
 
     def _choice(
@@ -266,7 +270,7 @@ class Engine:
             why = reasons(
                 snapshot, scene.context, self.matcher.soft(scene), pick, self._about(scene, pick.row)
             )
-            trace = trace_of(scene.context, snapshot.creative_id(pick.row), entry, why)
+            trace = trace_of(scene.context, record.id, entry, why)
             why_url = self._why_links.url(trace)
             found = Filled(
                 placement=placement,
@@ -288,7 +292,8 @@ class Engine:
         found = kept.get((page, row))
         if found is None:
             found = nearest_topic(scene.view.snapshot, page, self.topics, row)
-            kept.put((page, row), found)
+            if scene.settled.lasting:
+                kept.put((page, row), found)
         return found
 
 

@@ -16,6 +16,7 @@ lists   The rows are clustered into lists; a 4-bit product quantizer's codes are
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ CODES_A_ROW = 8.0  # codes that can be scanned in the time that one row takes to
 SCAN_ROWS = 800  # rows that can be scored exactly in the time that a scan takes before its first code
 UNSEEN_WEIGHT = 32.0  # rows that the even spread counts for beside those drawn, in estimating a list's share
 TINY = np.float32(1e-12)
+STEPS = 64  # of a sigma, in which the share of rows above is tabled
+FARTHEST = 16  # sigmas that are tabled
 
 
 def single_thread() -> None:
@@ -88,10 +91,10 @@ class FaissIndex:
         if len(eligible.words) != -(-self.size // 64):
             got, expected = len(eligible.words), -(-self.size // 64)
             raise ValueError(f"eligible: got {got} words, expected {expected} for {self.size} rows")
-        query = _aligned(query)
         k = min(k, eligible.count)
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
+        query = _rooms.aligned(query)
         if self._lists is None or eligible.count <= max(EXACT_ROWS, EXACT_A_LIST * self.shape.lists, 4 * k):
             return self._best(query, k, eligible.rows)
         return self._by_lists(query, k, eligible)
@@ -103,7 +106,7 @@ class FaissIndex:
 
     def scores(self, query: Vector, rows: Rows) -> Vector:
         """Return the exact score of each of these rows."""
-        return inner_products(self._padded, _aligned(query), rows)
+        return inner_products(self._padded, _rooms.aligned(query), rows)
 
     def _by_lists(self, query: Vector, k: int, eligible: Eligible) -> tuple[Rows, Vector]:
         frame = self.frame
@@ -112,7 +115,7 @@ class FaissIndex:
         part = frame.spread @ asked
         variance = part @ part + frame.rest * (asked @ asked)
         sigma = frame.scatter * (HEAVY_TAILS * math.sqrt(variance)) + TINY
-        selector = self._selector(eligible)
+        parameters = _rooms.every if eligible.count == self.size else _rooms.among(eligible)
         permuted = query[frame.order]
         rows, list_of = np.empty(0, np.int64), np.empty(0, np.int32)
         counted = eligible.count <= COUNTED_ROWS
@@ -125,7 +128,7 @@ class FaissIndex:
             """Return the eligible rows of these lists that may be best with scores by codes; of sparse lists, all."""
             if not counted:
                 return self._scan(
-                    permuted, _shortlist(k, expected, self._sizes[lists].sum()), lists, centre, selector
+                    permuted, _shortlist(k, expected, self._sizes[lists].sum()), lists, centre, parameters
                 )
             sizes, eligible_there = self._sizes[lists], held[lists]
             dense = sizes <= CODES_A_ROW * eligible_there
@@ -138,7 +141,7 @@ class FaissIndex:
             if not dense.any():
                 return found, scores
             most = _shortlist(k, expected, sizes[dense].sum())
-            coded, near = self._scan(permuted, most, lists[dense], centre, selector)
+            coded, near = self._scan(permuted, most, lists[dense], centre, parameters)
             return np.concatenate((found, coded)), np.concatenate((scores, near))
 
         # First the lists where the best rows are expected; then, with a score to beat, all that may beat it.
@@ -171,12 +174,6 @@ class FaissIndex:
         best, scores = self._best(query, k, found)
         return (best, scores) if len(best) == k else self._best(query, k, eligible.rows)
 
-    def _selector(self, eligible: Eligible) -> Any | None:
-        if eligible.count == self.size:
-            return None
-        bits = eligible.words.view(np.uint8)
-        return faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-
     def _counted(self, eligible: Eligible) -> tuple[Rows, NDArray[np.int32], Vector]:
         """Return the eligible rows, the list of each, and how many each list holds."""
         rows = eligible.rows
@@ -202,13 +199,10 @@ class FaissIndex:
         return held
 
     def _scan(
-        self, permuted: Vector, most: int, lists: Rows, centre: Vector, selector: Any | None
+        self, permuted: Vector, most: int, lists: Rows, centre: Vector, parameters: Any
     ) -> tuple[Rows, Vector]:
         """Return the best `most` eligible rows of the lists, judged by their codes, with those scores."""
-        parameters = faiss.SearchParametersIVF()
         parameters.nprobe = len(lists)
-        if selector is not None:
-            parameters.sel = selector
         rows = np.empty(most, np.int64)
         near = np.empty(most, np.float32)
         bias = centre[lists]
@@ -237,15 +231,6 @@ class FaissIndex:
         return rows[order], scores[order]
 
 
-def _aligned(query: Vector) -> Vector:
-    """Return the query, padded as rows are, at the start of a cache line."""
-    room = np.zeros(padded(len(query)) + LINE, np.float32)
-    start = -(room.__array_interface__["data"][0] // room.itemsize) % LINE
-    aligned = room[start : start + padded(len(query))]
-    aligned[: len(query)] = query
-    return aligned
-
-
 def _worth_scanning(hits: Vector, k: int) -> Rows:
     """Return the lists to scan, given the hits that each is expected to hold; the most first."""
     order = hits.argsort()
@@ -258,13 +243,51 @@ def _shortlist(k: int, expected: float, scanned: float) -> int:
     return int(3 * min(k, expected) + 80 + scanned / CODES_A_CANDIDATE)
 
 
-def _share_above(z: Vector) -> Vector:
-    """Return the share of a list's rows above z sigmas; a half where z < 0."""
-    near = np.maximum(z, np.float32(0))
-    return _normal_above(near) + np.float32(OUTLIERS) * _normal_above(near * np.float32(1 / FARTHER))
-
-
 def _normal_above(z: Vector) -> Vector:
     """Return the share of a normal distribution above z >= 0 sigmas, to a few per cent."""
     share: Vector = np.float32(0.5) * np.exp(-z * (np.float32(0.717) + np.float32(0.416) * z))
     return share
+
+
+def _share_above(z: Vector) -> Vector:
+    """Return the share of a list's rows above z sigmas, to a step of the table; a half where z < 0."""
+    steps = z * np.float32(STEPS)
+    np.minimum(np.maximum(steps, np.float32(0), out=steps), np.float32(len(_SHARES) - 1), out=steps)
+    share: Vector = _SHARES[steps.astype(np.intp)]
+    return share
+
+
+_SIGMAS: Vector = np.arange(FARTHEST * STEPS, dtype=np.float32) / np.float32(STEPS)
+_SHARES = _normal_above(_SIGMAS) + np.float32(OUTLIERS) * _normal_above(_SIGMAS * np.float32(1 / FARTHER))
+
+
+class _Rooms(threading.local):
+    """What a thread lends to each of its searches, one after the other: no search makes these anew."""
+
+    def __init__(self) -> None:
+        self._room = np.zeros(0, np.float32)
+        self._words = np.zeros(0, np.uint64)
+        self.every: Any = faiss.SearchParametersIVF()
+        self._some: Any = faiss.SearchParametersIVF()
+
+    def aligned(self, query: Vector) -> Vector:
+        """Return the query, padded as rows are, at the start of a cache line; until the thread's next."""
+        if len(self._room) != padded(len(query)):
+            room = np.zeros(padded(len(query)) + LINE, np.float32)
+            start = -(room.__array_interface__["data"][0] // room.itemsize) % LINE
+            self._room = room[start : start + padded(len(query))]
+        self._room[: len(query)] = query
+        self._room[len(query) :] = 0
+        return self._room
+
+    def among(self, eligible: Eligible) -> Any:
+        """Return parameters that let the eligible rows through; until the thread's next."""
+        if len(self._words) != len(eligible.words):
+            self._words = np.empty(len(eligible.words), np.uint64)
+            bits = self._words.view(np.uint8)
+            self._some.sel = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        self._words[:] = eligible.words
+        return self._some
+
+
+_rooms = _Rooms()

@@ -68,9 +68,10 @@ class Matcher:
             ]
             listed = self._page_list(scene) if tier == "paid" else None
             candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
+            usual = is_usual(placements)
             for at, best in zip(missing, candidates, strict=True):
                 made = found[at] = Shortlist(view.snapshot, best)
-                if is_usual(placements):
+                if usual:
                     kept.put(keys[at], made)
         return found  # type: ignore[return-value]  # none is missing any more
 
@@ -122,7 +123,8 @@ class Matcher:
             if conditions:
                 met = conditions.met(scene.context, self._gatherer.topics(page), self._gatherer.senses)
                 np.bitwise_and(found, conditions.passing(met), out=found)
-            kept.grounds.put(scene.key, found)
+            if scene.settled.lasting:
+                kept.grounds.put(scene.key, found)
         return found
 
     def _page_list(self, scene: Scene) -> PageList | None:

@@ -487,9 +487,8 @@ def _confidence(words: str) -> float:
 
 def _hash(*parts: str) -> str:
     """Return 32 hex digits over the parts; where one ends and the next begins is part of it."""
-    digest = hashlib.blake2b(digest_size=16)
+    told: list[bytes] = []
     for part in parts:
-        data = part.encode(errors="surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.hexdigest()
+        data = part.encode("utf-8", "surrogatepass")
+        told += (len(data).to_bytes(8, "little"), data)
+    return hashlib.blake2b(b"".join(told), digest_size=16).hexdigest()

@@ -40,7 +40,6 @@ PIXEL = ".gif"
 QUARTER_MS = 900_000
 MILLION = 1_000_000
 PLANS = 4096
-CREATIVES = 65_536
 _LINK_END = b'\\"'
 
 
@@ -83,7 +82,6 @@ class _Kept(NamedTuple):
 
     snapshot: Snapshot
     plans: Bounded[tuple[int, str, bool], tuple[Choice, tuple[_Place, ...]]]
-    creatives: Bounded[int, str]  # row → its id
 
 
 class Recorder:
@@ -139,7 +137,7 @@ class Recorder:
         """Return what the placements are recorded with; made once for one choice."""
         snapshot, kept = scene.view.snapshot, self._kept
         if kept is None or kept.snapshot is not snapshot:
-            kept = self._kept = _Kept(snapshot, Bounded(PLANS), Bounded(CREATIVES))
+            kept = self._kept = _Kept(snapshot, Bounded(PLANS))
         key = (id(choice), section, visit.ivt)
         found = kept.plans.get(key)
         if found is None:
@@ -150,7 +148,8 @@ class Recorder:
                     for one in zip(choice.filled, choice.shown, strict=True)
                 ),
             )
-            kept.plans.put(key, found)
+            if scene.settled.lasting:
+                kept.plans.put(key, found)
         return found[1]
 
     def _place(
@@ -159,17 +158,13 @@ class Recorder:
         snapshot, context = kept.snapshot, scene.context
         entry = snapshot.entry(shown.row)
         condition = None if context.weather is None else context.weather.condition
-        creative = kept.creatives.get(shown.row)
-        if creative is None:
-            creative = snapshot.creative_id(shown.row)
-            kept.creatives.put(shown.row, creative)
         message, propensity, weight, nearness = _drawn(shown)
         ticket = Ticket(
             context.publisher,
             section,
             str(context.page.topics[0].id) if context.page.topics else "",
             entry.id,
-            creative,
+            snapshot.creative_id(shown.row),
             DEVICE_CLASSES.index(context.device.cls),
             PARTS_OF_DAY.index(context.clock.part),
             WEATHERS.index(condition or ""),

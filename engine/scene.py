@@ -33,15 +33,21 @@ class Choice:
 
 
 class Settled:
-    """What was worked out for one scene, to be found again."""
+    """What was worked out for one scene, to be found again: where it is `lasting`, by other requests, too.
 
-    __slots__ = ("answers", "choices", "mixtures", "shortlists", "soft", "worlds")
+    Most scenes of a busy site come but once. Of those the choices alone are kept; all else is freed at once, and its
+    memory used again while it is warm: that costs less than to keep it and forget it later.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("answers", "choices", "lasting", "mixtures", "shortlists", "soft", "worlds")
+
+    def __init__(self, choices: Bounded[Key, Choice] | None = None) -> None:
+        """`choices` are those of the scene when it came before; None: it is new."""
+        self.lasting = choices is not None
         self.soft: Soft | None = None
         self.shortlists: Bounded[Key, Shortlist] = Bounded(16)
         self.answers: Bounded[Key, Filled] = Bounded(64)
-        self.choices: Bounded[Key, Choice] = Bounded(64)
+        self.choices: Bounded[Key, Choice] = Bounded(64) if choices is None else choices
         self.mixtures: Bounded[Key, Mixture] = Bounded(64)
         self.worlds: Bounded[Key, Worlds] = Bounded(4)  # by placements
 
@@ -52,7 +58,8 @@ class Kept:
     def __init__(self, view: View) -> None:
         self.view = view
         self.moods = Moods(view.snapshot)
-        self.scenes: Bounded[Key, Settled] = Bounded(2048)
+        self.scenes: Bounded[Key, Settled] = Bounded(2048)  # that came twice
+        self.choices: Bounded[Key, Bounded[Key, Choice]] = Bounded(2048)  # of every scene
         self.grounds: Bounded[Key, Words] = Bounded(256)
         self.clauses: Bounded[PageFacts, tuple[tuple[int, ...], ...]] = Bounded(4096)
         self.focused: Bounded[PageFacts, Vector] = Bounded(4096)

@@ -13,7 +13,7 @@ from flask import Request, Response, request
 
 from contexts.context import Admitted, PageFacts
 from contexts.errors import FactError
-from engine.cache import Bounded
+from engine.cache import Bounded, Returning
 from engine.campaign import Publisher
 from engine.decide import Admit
 from engine.decision import Answer, CreativeAnswer, Placement, PrivacyAnswer, is_usual
@@ -160,7 +160,8 @@ class Decisions:
         self._deadline_s = deadline_ms / 1000
         self._body: Body[DecisionBody] = Body(DecisionBody, MEDIA)
         self._secret = secret
-        self._asked: Bounded[tuple[bytes, Arrival], Asked] = Bounded(KNOWN_BODIES)
+        self._asked: Bounded[tuple[bytes, Arrival], Asked] = Bounded(KNOWN_BODIES)  # what came twice
+        self._returning = Returning(2 * KNOWN_BODIES)
 
     def decide(self) -> Ready:
         """Choose creatives that fit a page view."""
@@ -185,7 +186,8 @@ class Decisions:
                 if self._refused(tcf=said.tcf, gpp=said.gpp, gdpr=body.regs.gdpr):
                     asked = asked._replace(refused=True)
                 answer, failed = self._answer(asked, started + self._deadline_s)
-                if asked.claim is None and not failed and is_usual(asked.placements):
+                keep = asked.claim is None and not failed and is_usual(asked.placements)
+                if keep and self._returning.again(key):
                     self._asked.put(key, asked._replace(visit=without_words(asked.visit)))
         except Refused as refused:
             refused.headers |= dict(cors(arrival.origin))

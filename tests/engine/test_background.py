@@ -5,7 +5,7 @@ import weakref
 import pytest
 
 from engine.background import Background
-from engine.cache import Bounded
+from engine.cache import Bounded, Returning
 
 
 class Ticker:
@@ -98,3 +98,18 @@ def test_a_job_whose_time_is_up_is_let_go_with_what_it_holds(queue):
     gc.collect()
     assert gone() is None
     assert jobs.dropped == 1
+
+
+def test_a_key_returns_from_its_second_time_on_until_another_takes_its_place():
+    keys = Returning(8)
+    assert not keys.again(3)
+    assert keys.again(3)
+    assert keys.again(3)
+    assert not keys.again(11)  # of eight places, the same
+    assert not keys.again(3)
+
+
+def test_a_key_that_hashes_to_nothing_is_new_the_first_time():
+    keys = Returning(8)
+    assert not keys.again(0)
+    assert keys.again(0)

@@ -160,6 +160,22 @@ def test_past_the_deadline_what_was_found_before_is_still_served(world):
     assert not late.degraded
 
 
+def test_of_a_scene_that_comes_once_the_choices_alone_are_kept(world, monkeypatch):
+    twins(world, dry=Prefer(), wet=Prefer())
+    site, ranked = Site(world), []
+    shortlist = matcher.Shortlist
+    monkeypatch.setattr(matcher, "Shortlist", lambda *args: ranked.append(args) or shortlist(*args))
+
+    def ask(*places):
+        site.ask(*(Placement(place, floor_micros=len(place)) for place in places), text=TEXT)
+        return len(ranked)
+
+    assert ask("top") == 1
+    assert ask("top") == 1  # chosen before
+    assert ask("top", "aside") == 3  # the scene comes again: what is worked out from now on is kept
+    assert ask("aside") == 3
+
+
 def test_the_vector_that_came_too_late_for_one_view_serves_the_next(world):
     world.put(campaign("c", "a0"), creative("coat", "c", headline="a warm dry coat on a day"))
     world.put(campaign("d", "a1"), creative("else", "d", headline="piano lessons"))
