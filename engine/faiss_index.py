@@ -269,6 +269,7 @@ class _Rooms(threading.local):
         self._words = np.zeros(0, np.uint64)
         self.every: Any = faiss.SearchParametersIVF()
         self._some: Any = faiss.SearchParametersIVF()
+        self._selector: Any = None
 
     def aligned(self, query: Vector) -> Vector:
         """Return the query, padded as rows are, at the start of a cache line; until the thread's next."""
@@ -285,7 +286,8 @@ class _Rooms(threading.local):
         if len(self._words) != len(eligible.words):
             self._words = np.empty(len(eligible.words), np.uint64)
             bits = self._words.view(np.uint8)
-            self._some.sel = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+            self._selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+            self._some.sel = self._selector  # held here, too: not every FAISS keeps it
         self._words[:] = eligible.words
         return self._some
 
