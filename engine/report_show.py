@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from html import escape
+from itertools import groupby
 from typing import Literal
 
 from contexts.taxonomy import content_taxonomy
 from engine.report import DAY, FLOOR, Answer, Ratio, Report, Row
 from privacy.noise import MICRO
-from privacy.release import GROUPS, day_of
+from privacy.release import GROUPS, day_number, day_of
 from privacy.workload import UNIT
 
 MOST_BARS = 25  # of a chart: the table has all rows
@@ -179,31 +181,49 @@ def _bars(answer: Answer, measure: int, name: str, title: str) -> str:
 
 
 def _over_days(answer: Answer, measure: int, name: str, title: str) -> str:
-    rows = [row for row in answer.rows if row.key[0] is not None]
+    """Draw a line over the days of the period, which ends at days that are not told by themselves and begins anew."""
+    told = {
+        day_number(date.fromisoformat(row.key[0])): row.values[measure] for row in answer.rows if row.key[0]
+    }
+    first, last = answer.query.first, answer.query.last
     height, room = 220, _WIDE - 120
-    most = max(1, *(row.values[measure].value + row.values[measure].margin95 for row in rows)) if rows else 1
-    step = room / max(1, len(rows) - 1)
+    most = max(1, *(v.value + v.margin95 for v in told.values())) if told else 1
 
-    def at(place: int, value: float) -> str:
-        return f"{90 + place * step:.1f},{_TOP + height - height * max(0.0, value) / most:.1f}"
+    def at(day: int, value: float) -> tuple[str, str]:
+        along = (day - first) / (last - first) if last > first else 0.5
+        return f"{90 + room * along:.1f}", f"{_TOP + height - height * max(0.0, value) / most:.1f}"
 
-    values = [row.values[measure] for row in rows]
-    upper = [at(i, v.value + v.margin95) for i, v in enumerate(values)]
-    lower = [at(i, v.value - v.margin95) for i, v in enumerate(values)]
-    shapes = [
-        f'<polygon points="{" ".join(upper + lower[::-1])}" fill="{_BAND}"/>',
-        f'<polyline points="{" ".join(at(i, v.value) for i, v in enumerate(values))}" fill="none" '
-        f'stroke="{_FILL}" stroke-width="2"/>',
+    shapes = []
+    for run in _runs(sorted(told)):
+        line = [at(day, told[day].value) for day in run]
+        upper = [at(day, told[day].value + told[day].margin95) for day in run]
+        lower = [at(day, told[day].value - told[day].margin95) for day in reversed(run)]
+        shapes += [
+            f'<polygon points="{_points(upper + lower)}" fill="{_BAND}" stroke="{_BAND}" stroke-width="3"/>',
+            f'<polyline points="{_points(line)}" fill="none" stroke="{_FILL}" stroke-width="2"/>',
+            *(f'<circle cx="{x}" cy="{y}" r="2.5" fill="{_FILL}"/>' for x, y in line),
+        ]
+    shapes += [
         _text(82, _TOP + 6, number(name, most), _SOFT, "end"),
         _text(82, _TOP + height, "0", _SOFT, "end"),
         _rect(90, _TOP + height, room, 1, _SOFT),
+        _text(90, _TOP + height + 18, day_of(first).isoformat(), _SOFT, "start"),
+        _text(90 + room, _TOP + height + 18, day_of(last).isoformat(), _SOFT, "end"),
     ]
-    if rows:
-        shapes += [
-            _text(90, _TOP + height + 18, rows[0].key[0] or "", _SOFT, "start"),
-            _text(90 + room, _TOP + height + 18, rows[-1].key[0] or "", _SOFT, "end"),
-        ]
+    if len(told) <= last - first:
+        missing = "days without a mark are not told by themselves"
+        shapes.append(_text(90 + room / 2, _TOP + height + 18, missing, _SOFT, "middle"))
     return _svg(title, _TOP + height + 30, shapes)
+
+
+def _runs(days: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the runs of days that follow each other."""
+    for _, run in groupby(enumerate(days), key=lambda numbered: numbered[1] - numbered[0]):
+        yield [day for _, day in run]
+
+
+def _points(places: Sequence[tuple[str, str]]) -> str:
+    return " ".join(map(",".join, places))
 
 
 def _svg(title: str, height: float, shapes: Sequence[str]) -> str:

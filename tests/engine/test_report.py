@@ -11,7 +11,7 @@ import pytest
 from engine.errors import QueryRefused
 from engine.events import VOTES
 from engine.releases import start_of
-from engine.report import FLOOR, REPORTS, Released, answer, ask
+from engine.report import FLOOR, REPORTS, Answer, Released, Row, Value, answer, ask
 from engine.report_files import csv_of, parquet_of
 from engine.report_keys import keys_of
 from engine.report_show import WHY_NOISY, chart, facts, lines
@@ -309,6 +309,18 @@ def test_every_chart_is_well_formed_and_shows_margins(months, name, by):
     assert root.find("{http://www.w3.org/2000/svg}title") is not None
     assert "style=" not in picture
     assert ("<polygon" in picture) == (by == ["day"])
+
+
+def test_a_chart_over_days_has_each_day_in_its_place_and_a_gap_where_one_is_not_told():
+    def places(*days):
+        rows = tuple(Row((day_of(FIRST + day).isoformat(),), (Value(100, 10),)) for day in days)
+        query = ask("topics", FIRST, FIRST + 4, by=["day"])
+        root = ElementTree.fromstring(chart(Answer(query, rows, None, 0, 1, (), 0.0, ())))
+        lines = root.findall("{http://www.w3.org/2000/svg}polyline")
+        return [[float(point.split(",")[0]) for point in line.get("points", "").split()] for line in lines]
+
+    ((first, *_, last),) = places(0, 1, 2, 3, 4)
+    assert places(0, 1, 4) == [[first, first + (last - first) / 4], [last]]
 
 
 def test_an_empty_chart_says_so():
