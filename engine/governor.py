@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from contexts.context import PARTS_OF_DAY, Context
 from contexts.lexicon import our_lexicon
 from contexts.taxonomy import content_taxonomy
+from engine.cache import Bounded
 from engine.wording import words_of
 from privacy.release import Release
 from privacy.special_categories import SPECIAL_CATEGORIES
@@ -122,6 +123,7 @@ class Buckets:
         self.day = None if release is None else release.first
         self._k = k
         self._sums: dict[tuple[str, str | None, str | None, str | None], int] = {}
+        self._limits: Bounded[tuple[object, ...], Limits] = Bounded(4096)
         for (publisher, device, part, weather), count in release.cells() if release else ():
             for some in product((device, None), (part, None), (weather, None)):
                 key = (publisher, *some)
@@ -134,6 +136,14 @@ class Buckets:
         of its values counts as likely as the next.
         """
         weather = context.weather.condition if context.weather else None
+        key = (context.publisher, context.device.cls, context.clock.part, weather, budget)
+        found = self._limits.get(key)
+        if found is None:
+            found = self._worked_out(context, weather, budget)
+            self._limits.put(key, found)
+        return found
+
+    def _worked_out(self, context: Context, weather: str | None, budget: float) -> Limits:
         whole = self._sums.get((context.publisher, None, None, None), 0)
         bits: list[float | None] = [0.0]
         for named in range(1, 2 ** len(NAMED)):

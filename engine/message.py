@@ -108,6 +108,12 @@ class Mixer:
         ]
         self.counts = np.bincount(self.places[0], minlength=self.shape[0])[:, None]
         self.topics = [topics_named(said) for said in self.says]
+        self.offers = [
+            (n, part)
+            for n, part in enumerate(self.parts)
+            if isinstance(part, OfferPart) and (part.start is not None or part.end is not None)
+        ]
+        self._placed: tuple[Responses, NDArray[np.intp]] | None = None
         self.bound = [n for n, part in enumerate(self.parts) if part.only != Only()]
         self.prefers = [
             (n, prefer_blocks(p.prefer.devices, p.prefer.times, p.prefer.weather))
@@ -160,7 +166,7 @@ class Mixer:
         wish: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return the chances of the messages, and of each part what it is believed to do before and after counts."""
-        places, columns = responses.places(self.components), responses.columns(facets)
+        places, columns = self._places_in(responses), responses.columns(facets)
         learned, sd, page, moment = responses.read(places, columns)
         offset = match * page + wish * moment
         # A part that stands in no message that is allowed takes nothing from the others of its slot.
@@ -171,6 +177,13 @@ class Mixer:
         mean, width, here = np.zeros(self.shape), np.ones(self.shape), np.zeros(self.shape, bool)
         mean[self.places], width[self.places], here[self.places] = learned + offset, sd, there & useful
         return joint(chances(mean, width, here), self.messages, allowed), offset, learned
+
+    def _places_in(self, responses: Responses) -> NDArray[np.intp]:
+        """Return where the parts stand in a model; of the one that was asked for last it is known."""
+        placed = self._placed
+        if placed is None or placed[0] is not responses:
+            placed = self._placed = responses, responses.places(self.components)
+        return placed[1]
 
     def _match(self, context: Context) -> NDArray[np.float64]:
         """Return (parts,) by how much the page's words make each part's response differ from its slot's."""
@@ -216,10 +229,9 @@ class Mixer:
         there = np.ones(len(self.parts), bool)
         for n in self.bound:
             there[n] = _met(self.parts[n].only, context, section)
-        for n, part in enumerate(self.parts):
-            if isinstance(part, OfferPart):
-                begun = part.start is None or part.start <= now
-                there[n] &= begun and (part.end is None or now < part.end)
+        for n, part in self.offers:
+            begun = part.start is None or part.start <= now
+            there[n] &= begun and (part.end is None or now < part.end)
         if context.page.special:
             for n, topics in enumerate(self.topics):
                 there[n] &= not topics & context.page.special
