@@ -497,7 +497,7 @@ def test_a_reader_who_is_in_the_creative_by_keyboard_stays_there(visit: Open, li
     frame(window)
     window.page.keyboard.press("Tab")
     active = "document.querySelector('contextual-ad').shadowRoot.activeElement?.tagName"
-    assert window.page.evaluate(active) == "IFRAME"
+    assert until(lambda: window.page.evaluate(active) == "IFRAME")  # a frame is a process of its own
     focused = frame(window).locator(":focus")  # waits for so long and no longer
     assert focused.evaluate("it => getComputedStyle(it).outlineStyle") == "solid"
     window.page.evaluate("document.querySelector('contextual-ad').setAttribute('placement', 'side')")
