@@ -20,7 +20,7 @@ from contexts.facets import SOFT_FACETS, prefer_blocks
 from contexts.rungs import blocks_of, page_vector, reads_moment, reads_page, weather_of
 from engine.assemble import answered
 from engine.campaign import Size
-from engine.creative import Creative, ImagePart, Messages, OfferPart, Only, Part, messages
+from engine.creative import Creative, ImagePart, OfferPart, Only, Part, messages
 from engine.decision import Asset, Assets, CreativeAnswer, MessageAnswer, PoliticalAnswer
 from engine.governor import DEVICE, HOUR, PLACE, WEATHER, Limits, in_words, mentions, names, topics_named
 from engine.learn.diet import Facet
@@ -78,15 +78,18 @@ class Mixer:
             raise ValueError(f"creative {kit.creative.id}: got no parts, expected some")
         self.kit = kit
         self.parts: tuple[Part, ...] = tuple(parts)
-        self.messages: Messages = messages(parts)
+        # By columns: a slot's part of each message.
+        self.messages: NDArray[np.intp] = np.asfortranarray(messages(parts), np.intp)
         sizes = [len(some) for _, some in parts.lists]
         self.slots = tuple(slot for slot, _ in parts.lists)
         starts = np.cumsum([0, *sizes[:-1]])
-        self.flat = self.messages.astype(np.intp) + starts  # (messages, slots) numbers of parts
+        self.flat = np.ascontiguousarray(self.messages + starts)  # (messages, slots) numbers of parts
         # Part n stands in (slot, place): slots are padded to one width, so that all are worked on at once.
         self.places = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(n) for n in sizes])
         self.shape = (len(sizes), max(sizes))
-        self.vectors = vectors
+        # Of each part its words less the mean of its slot's: what tells it from the others there.
+        slot_of = self.places[0][:, None] == self.places[0]
+        self.apart = vectors - (slot_of / slot_of.sum(axis=1, keepdims=True)).astype(vectors.dtype) @ vectors
         named = [(slot, part.id) for slot, some in parts.lists for part in some]
         self.components = [(kit.creative.id, f"{slot}/{id}") for slot, id in named]
         self.wordings: list[Wording | None] = [
@@ -106,7 +109,6 @@ class Mixer:
             for n, wording in enumerate(self.wordings)
             if wording is not None and any(piece.token for piece in wording)
         ]
-        self.counts = np.bincount(self.places[0], minlength=self.shape[0])[:, None]
         self.topics = [topics_named(said) for said in self.says]
         self.offers = [
             (n, part)
@@ -190,9 +192,8 @@ class Mixer:
         page = page_vector(context)
         if page is None:
             return np.zeros(len(self.parts))
-        near = np.zeros(self.shape)
-        near[self.places] = (self.vectors @ page) * PAGE_SLOPE * context.page.confidence
-        match: NDArray[np.float64] = (near - near.sum(axis=1, keepdims=True) / self.counts)[self.places]
+        match: NDArray[np.float64] = (self.apart @ page).astype(np.float64)
+        match *= PAGE_SLOPE * context.page.confidence
         return match
 
     def _loud(self, said: Said) -> NDArray[np.int64]:

@@ -25,7 +25,8 @@ def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_], floor: float = F
     `mean` and `sd` are (slots, parts), sd above 0; `there` says which places hold a part that may be chosen. A slot
     without one has zeros.
     """
-    if not there.all():
+    whole = bool(there.all())
+    if not whole:
         mean = np.where(there, mean, -_FAR)  # never the best, and no hindrance to the others
     x = mean[:, :, None] + sd[:, :, None] * _NODES  # (slots, parts, nodes)
     z = x[:, :, None, :] - mean[:, None, :, None]
@@ -39,7 +40,11 @@ def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_], floor: float = F
     below += 1.0
     others = np.arange(mean.shape[1])
     below[:, others, others, :] = 2.0
-    best = below.prod(axis=2) @ _WEIGHTS * there
+    best = below.prod(axis=2) @ _WEIGHTS
+    if whole:
+        shares: Floats = best * ((1 - floor) / best.sum(axis=1, keepdims=True)) + floor / mean.shape[1]
+        return shares
+    best *= there
     total = best.sum(axis=1, keepdims=True)
     many = there.sum(axis=1, keepdims=True)
     even = np.divide(there, many, out=np.zeros(there.shape), where=many > 0)
@@ -48,7 +53,7 @@ def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_], floor: float = F
     return shared
 
 
-def joint(slots: Floats, messages: NDArray[np.uint8], allowed: NDArray[np.bool_]) -> Floats:
+def joint(slots: Floats, messages: NDArray[np.integer[Any]], allowed: NDArray[np.bool_]) -> Floats:
     """Return (messages,) the chance of each: the product of its parts', among the allowed; all 0 where none is.
 
     `messages` is (messages, slots): which part of each slot it shows.
