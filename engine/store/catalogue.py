@@ -30,9 +30,8 @@ from engine.store.journal import bump, journal
 from engine.store.journal import versions as current
 from engine.store.withdrawn import UNUSED, withdraw
 
-Before = tuple[
-    datetime, Kind, str, Entity | None
-]  # when a thing was changed, its kind and id, and what it was before
+# When a thing was changed, its kind and id, and what it was before.
+Before = tuple[datetime, Kind, str, Entity | None]
 _CHANGES = "SELECT at, kind, id, before FROM journal WHERE at >= ? ORDER BY seq DESC"
 
 

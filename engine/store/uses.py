@@ -53,11 +53,13 @@ class KeptUses:
         """
         self._noted.settle()
         hour = int(now.timestamp()) // 3600
-        if not self._store.rows("SELECT 1 FROM uses_waiting LIMIT 1"):
-            return None
+        told = "SELECT max(hour) FROM use_batches"
+        last = self._store.rows(told)[0][0]
+        if (last is not None and hour <= last) or not self._store.rows("SELECT 1 FROM uses_waiting LIMIT 1"):
+            return None  # most often: no other writer waits for that
         with self._store.writing() as db:
             self._store.hold(db, Room.LOG)
-            last = db.execute("SELECT max(hour) FROM use_batches").fetchall()[0][0]
+            last = db.execute(told).fetchall()[0][0]
             if last is not None and hour <= last:  # another process may have been faster
                 return None
             # What commits meanwhile is not seen here, and stays for the next batch.

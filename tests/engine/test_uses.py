@@ -79,6 +79,23 @@ def test_uses_of_an_hour_are_told_in_one_leaf_that_tells_no_number(world):
     assert len(batches(world)) == 2
 
 
+def test_uses_that_wait_for_the_next_hour_make_no_writer_wait(world, monkeypatch):
+    use(world, 1)
+    world.log.step()
+    use(world, 2)
+    world.log.step()
+    held = []
+    hold = type(world.store).hold
+    monkeypatch.setattr(type(world.store), "hold", lambda *args: held.append(args) or hold(*args))
+    for _ in range(3):
+        assert world.log.uses.batch(world.time) is None
+    assert held == []
+    assert len(batches(world)) == 1
+    world.later(HOUR)
+    assert world.log.uses.batch(world.time) is not None
+    assert held
+
+
 def test_a_replayed_use_is_told_once(world):
     consents = world.store.consents(world.leaves, bytes)
     until = world.time + timedelta(hours=1)
