@@ -4,8 +4,8 @@ CPU a request is user and system time of all of the server's processes, divided 
 take turns on one core, the load comes from another one over keep-alive connections. Both get the same bodies: three
 placements, explained. `text`: a page's 500 words again; `url`: a page that the publisher's server told of
 before; `unlisted`: so many known pages, devices, hours and weathers in turn that nothing found for one request is
-still there for another, and the index is searched for each placement. Then both serve an open loop at half of
-what each can serve at most.
+still there for another, and the index is searched; each run begins where the last one ended. Then both serve an
+open loop at half of what each can serve at most.
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ class Case:
     ours_rate: list[float] = field(default_factory=list)
     p95_ratios: list[float] = field(default_factory=list)
     p95_ms: list[tuple[float, float]] = field(default_factory=list)
+
+    def begin_after(self, answers: int) -> None:
+        """Let the next run begin where one of so many answers ended, so that it meets nothing which that left."""
+        at = answers % len(self.requests)
+        self.requests = self.requests[at:] + self.requests[:at]
 
     @property
     def ratio(self) -> float:
@@ -181,7 +186,13 @@ def _measure(config: Config, cases: list[Case], rounds: int, seconds: float, *, 
         ours = stack.enter_context(service(config, server_core))
         _tell(ours.port, key)
         for case in cases:
-            closed_loop(ours.port, case.requests[:KNOWN], 1, 1.0)
+            asked = 0
+            while asked < min(PAGES, len(case.requests)):  # a worker reads what is known of a page once
+                outcome = closed_loop(ours.port, case.requests, CONNECTIONS, 1.0)
+                case.begin_after(outcome.answers)
+                if outcome.errors:
+                    raise RuntimeError(f"{outcome.errors} calls of the case {case.name} failed")
+                asked += outcome.answers
         ours.wait_until_quiet()
         answer = Path(folder) / "answer"
         answer.write_bytes(_answer(ours.port, cases[0].requests[0]))
@@ -190,6 +201,7 @@ def _measure(config: Config, cases: list[Case], rounds: int, seconds: float, *, 
             for case in cases:
                 measured = [_closed(server, case.requests, seconds) for server in (floor, ours)]
                 (floor_us, floor_run), (ours_us, ours_run) = measured
+                case.begin_after(ours_run.answers)
                 if number:
                     case.floor_us.append(floor_us)
                     case.ours_us.append(ours_us)
@@ -217,6 +229,7 @@ def _half_load(case: Case, floor: Server, ours: Server, rounds: int, seconds: fl
             p95.append(statistics.quantiles(outcome.latencies, n=20)[18] * 1e3)
             if server is ours:
                 _add(total, outcome)
+                case.begin_after(outcome.answers)
         case.p95_ms.append((p95[0], p95[1]))
         case.p95_ratios.append(p95[1] / p95[0])
 
