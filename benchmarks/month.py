@@ -333,10 +333,15 @@ def _bills(month: Month) -> bool:
     """Compare the invoices of all campaigns with what their events cost."""
     money, span = month.services.store.money(), month_of(MONTH)
     campaigns = [one for one in month.services.reporting.campaigns(None) if not one.house]
-    truth: Counter[str] = Counter()
+    days: Counter[tuple[str, int]] = Counter()
     for row, billing_day, _ in month.truth.values():
         if span.first <= billing_day <= span.last:
-            truth[row.campaign] += row.price_micros
+            days[row.campaign, billing_day] += row.price_micros
+    truth: Counter[str] = Counter()
+    most = {one.id: one.flight.daily_budget_micros for one in campaigns}
+    for (id, _), micros in days.items():  # beyond a day's budget nothing is billed, whatever was shown
+        cap = most.get(id)
+        truth[id] += micros if cap is None else min(micros, cap)
     billed = {one.id: invoice(money, one, span, month.config.currency, month.now).micros for one in campaigns}
     apart = {id: (micros, truth[id]) for id, micros in billed.items() if micros != truth[id]}
     print(
