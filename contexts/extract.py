@@ -110,6 +110,8 @@ def read_html(source: str) -> PageText:
     if beyond_parsing(source):
         return _sealed(_strip(source))
     tree = HTMLTree.parse(source)
+    if "</" in (tree.title or ""):  # it was never closed, and has swallowed the page
+        tree = HTMLTree.parse(_TITLE.sub(r"\g<0></title>", source))
     if tree.document is None or tree.head is None or tree.body is None:
         return _sealed(_strip(source))
     metas = _metas(tree.document)

@@ -213,6 +213,15 @@ def test_menus_and_comments_are_left_out_where_the_rest_says_enough() -> None:
     assert "sprockets" in read_html(f"<body>{menu}{forum}</body>").text
 
 
+@pytest.mark.parametrize("end", ["<title>", "", "</titel>"])
+def test_a_title_that_is_never_closed_swallows_no_page(end: str) -> None:
+    page = read_html(
+        f"<html><head><title>Tomatoes on a balcony{end}</head><body><p>Water them daily.</p></body>"
+    )
+    assert (page.title, page.text) == ("Tomatoes on a balcony", "Water them daily.")
+    assert read_html("<title>What &lt;/b&gt; means</title><p>It ends bold.").title == "What </b> means"
+
+
 def linked(*things: object, body: str = '<div id="root">Loading…</div>') -> PageText:
     data = json.dumps(things[0] if len(things) == 1 else list(things))
     return read_html(
