@@ -36,6 +36,7 @@ _MAX_METAS = 400
 _MAX_JSON_LD_CHARS = 100_000
 _MAX_JSON_LD_BLOCKS = 8
 _MAX_JSON_LD_NODES = 400
+_MAX_JSON_LD_DEPTH = 4  # of a recipe's sections and their steps
 
 # What asks for consent stands before the page's own words, and is not what it is about. Not any "cookie": there are
 # recipes for them.
@@ -43,6 +44,8 @@ _ASKING = ("banner", "bar", "notice", "popup", "modal", "message", "overlay", "l
 _ASKERS = ("consent", "gdpr", "onetrust", "didomi", "usercentrics", "sp_message", "qc-cmp", "cybotcookiebot")
 _ASKS = (*(f"cookie{mark}{what}" for mark in ("", "-", "_") for what in _ASKING), *_ASKERS)
 _CONSENT = ", ".join(f'[{name}*="{what}" i]' for name in ("id", "class") for what in _ASKS)
+# What a reader does not see: what waits to be opened, or is written for machines. AMP asks for consent in its own tag.
+_UNSEEN = '[hidden], [style*="display:none" i], [style*="display: none" i], amp-consent'
 _WITHIN = 'a[href^="#"]'  # "Skip to content", notes' numbers, buttons: they lead nowhere else
 _FURNITURE = 'nav, footer, [role="navigation"], [id*="comment" i], [class*="comment" i], #disqus_thread'
 _ENOUGH = (200, 80, 1)  # characters: with so many there is no need to take more of the page
@@ -56,6 +59,11 @@ _UNREAD = re.compile(
 _TITLE = re.compile(r"<title\b[^>]{0,500}>([^<]{0,2000})", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>?")
 _SPACE = re.compile(r"\s+")
+# What schema.org calls things that pages have besides what they are about. All else with a name is of the page itself.
+_BESIDES = re.compile(
+    r".*(Organization|Corporation|WebSite|Person|Brand|Offer|Action|List|ListItem|Element|ImageObject)"
+)
+_BODIES = ("articleBody", "text", "recipeIngredient", "recipeInstructions", "step", "acceptedAnswer")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
@@ -102,6 +110,8 @@ def read_html(source: str) -> PageText:
     if beyond_parsing(source):
         return _sealed(_strip(source))
     tree = HTMLTree.parse(source)
+    if "</" in (tree.title or ""):  # it was never closed, and has swallowed the page
+        tree = HTMLTree.parse(_TITLE.sub(r"\g<0></title>", source))
     if tree.document is None or tree.head is None or tree.body is None:
         return _sealed(_strip(source))
     metas = _metas(tree.document)
@@ -109,12 +119,19 @@ def read_html(source: str) -> PageText:
     root = tree.document.query_selector("html")
     lowered = source.lower()
     asks = [_CONSENT] if any(word in lowered for word in ("cookie", *_ASKERS)) else []
-    for whole in (root, tree.body):  # their classes often say that readers were asked
-        if asks and whole is not None:
-            whole.setattr("class", "")
-            whole.setattr("id", "")
-    asks.append(_WITHIN)
+    # The classes of the whole often say that readers were asked; its style, that scripts will show it.
+    marks = ("class", "id", "style", "hidden") if asks else ("style", "hidden")
+    for whole in filter(None, (root, tree.body)):
+        for mark in filter(whole.hasattr, marks):
+            whole.delattr(mark)
+    asks += [_UNSEEN, _WITHIN]
     text = _clean(_extract(tree, asks, main_content=True, comments=False), MAX_TEXT_CHARS)
+    title = metas.get("og:title") or tree.title or facts.get("headline") or _heading(tree)
+    if len(text) < _ENOUGH[0]:
+        # Scripts put the page together: what they will show stands in its JSON-LD, too.
+        named = "" if facts.get("headline") == title else facts.get("headline")
+        told = ". ".join(part for part in (named, facts.get("body")) if part)
+        text = max(text, _clean(told, MAX_TEXT_CHARS), key=len)
     for skipped, enough in zip(([*asks, _FURNITURE], asks, []), _ENOUGH, strict=True):
         if len(text) >= enough:
             break
@@ -122,10 +139,7 @@ def read_html(source: str) -> PageText:
         text = max(text, _clean(_extract(tree, skipped), MAX_TEXT_CHARS), key=len)
     return _sealed(
         PageText(
-            title=_clean(
-                metas.get("og:title") or tree.title or facts.get("headline") or _heading(tree),
-                MAX_TITLE_CHARS,
-            ),
+            title=_clean(title, MAX_TITLE_CHARS),
             description=_clean(
                 metas.get("description") or metas.get("og:description") or facts.get("description"),
                 MAX_DESCRIPTION_CHARS,
@@ -241,9 +255,13 @@ def _metas(document: Any) -> dict[str, str]:
 
 
 def _json_ld(document: Any) -> dict[str, str]:
-    """Return what schema.org articles say of themselves; lists as one string with commas."""
+    """Return what schema.org says of the page: articles first, then things; lists as one string with commas.
+
+    "body" is what it says at length.
+    """
     wanted = ("headline", "description", "articleSection", "keywords", "inLanguage")
-    found: dict[str, str] = {}
+    articles: list[dict[str, Any]] = []
+    things: list[dict[str, Any]] = []
     scripts = document.query_selector_all('script[type="application/ld+json"]')
     for script in scripts[:_MAX_JSON_LD_BLOCKS]:
         source = script.text
@@ -253,18 +271,40 @@ def _json_ld(document: Any) -> dict[str, str]:
             data = json.loads(source)
         except (ValueError, RecursionError):
             continue
-        for node in _objects(data):
-            for key in wanted:
-                value = node.get(key)
-                if isinstance(value, list):
-                    value = ",".join(v for v in value if isinstance(v, str))
-                if isinstance(value, str) and value and key not in found:
-                    found[key] = value
+        for node, is_article in _objects(data):
+            (articles if is_article else things).append(node)
+    found: dict[str, str] = {}
+    for node in articles:
+        for key in wanted:
+            value = node.get(key)
+            if isinstance(value, list):
+                value = ",".join(v for v in value if isinstance(v, str))
+            if isinstance(value, str) and value and key not in found:
+                found[key] = html.unescape(value)
+    for node in [] if articles else things:
+        for key, named in (("headline", "name"), ("description", "description")):
+            value = node.get(named)
+            if isinstance(value, str) and value and key not in found:
+                found[key] = html.unescape(value)
+    found["body"] = _words([node.get(key) for node in articles or things for key in _BODIES])
     return found
 
 
-def _objects(data: Any) -> Iterator[dict[str, Any]]:
-    """Walk the articles of a JSON-LD document: its top, its lists and its @graph; not what they refer to."""
+def _words(value: Any, depth: int = 0) -> str:
+    """Return the words of a text, or of lists of steps and answers, as one; without tags, which some put there."""
+    if isinstance(value, dict):
+        value = value.get("text") or value.get("itemListElement") or value.get("name")
+    if isinstance(value, list) and depth < _MAX_JSON_LD_DEPTH:
+        parts = (_words(part, depth + 1).strip().rstrip(".") for part in value[:_MAX_JSON_LD_NODES])
+        return ". ".join(part for part in parts if part)[: MAX_TEXT_CHARS * 4]
+    return _ANY_TAG.sub(" ", html.unescape(value[: MAX_TEXT_CHARS * 4])) if isinstance(value, str) else ""
+
+
+def _objects(data: Any) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Walk a JSON-LD document: its top, its lists, its @graph and what a page is mainly of; yield what is an article.
+
+    And, marked False, what else has a name or says something: recipes, products, questions, the page itself.
+    """
     queue = [data]
     for seen, item in enumerate(queue):  # grows while it is read
         if seen >= _MAX_JSON_LD_NODES:
@@ -273,9 +313,11 @@ def _objects(data: Any) -> Iterator[dict[str, Any]]:
             queue.extend(item[:_MAX_JSON_LD_NODES])
         elif isinstance(item, dict):
             queue.append(item.get("@graph"))
-            if (
-                "Article" in str(item.get("@type"))
-                or "Posting" in str(item.get("@type"))
-                or "headline" in item
+            queue.append(item.get("mainEntity"))
+            kind = item.get("@type")
+            if "Article" in str(kind) or "Posting" in str(kind) or "headline" in item:
+                yield item, True
+            elif kind and not any(
+                _BESIDES.fullmatch(str(k)) for k in (kind if isinstance(kind, list) else [kind])
             ):
-                yield item
+                yield item, False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ from engine.check.campaign import check_campaign, check_ended, check_sold_to
 from engine.check.conditions import check_possible
 from engine.check.creative import check_creative
 from engine.check.findings import Findings, Known, Picture
-from engine.check.form import parse
+from engine.check.form import parse, rest_of
 from engine.check.publisher import check_advertiser, check_publisher
 from engine.conditions import condition_of
 from engine.creative import Creative
@@ -172,6 +173,11 @@ def apply(plan: Plan, store: LoadStore, actor: str, now: datetime) -> Versions:
     return store.write(plan.changes(), plan.images(), plan.expected, actor, now)
 
 
+_FIELD = re.compile(
+    r"[.\[ ]"
+)  # what ends a field's own name in "targeting.topics", "domains[0]", "html <img>"
+
+
 class _Planner:
     """One reading of a source against a store."""
 
@@ -213,21 +219,38 @@ class _Planner:
                 self._note_broken(data)
             elif errors:
                 self._note_broken(_quiet_json(cast(bytes, data)))
+            if errors and not self.is_full:
+                entity, wrong = rest_of(data)
+                if entity is not None and not isinstance(entity, Creative):
+                    found = Findings(line)
+                    self._checked(entity, found)
+                    self._tell_rest(found, wrong)
+                continue
             if entity is None or isinstance(entity, Creative) or not self._is_first(entity, line):
                 continue
             if self.is_full:
                 continue
             found = Findings(line)
             kind = kind_of(entity)
-            if isinstance(entity, Publisher):
-                entity = check_publisher(entity, self.known, found)
-            elif isinstance(entity, Advertiser):
-                entity = check_advertiser(entity, found)
-            else:
-                entity = check_campaign(entity, self.known, found)
+            entity = self._checked(entity, found)
             self._tell(kind, entity.id, found)
             if not found.errors:
                 self.owners[kind][entity.id] = (entity, line)
+
+    def _checked(
+        self, entity: Publisher | Advertiser | Campaign, found: Findings
+    ) -> Publisher | Advertiser | Campaign:
+        if isinstance(entity, Publisher):
+            return check_publisher(entity, self.known, found)
+        if isinstance(entity, Advertiser):
+            return check_advertiser(entity, found)
+        return check_campaign(entity, self.known, found)
+
+    def _tell_rest(self, found: Findings, wrong: frozenset[str]) -> None:
+        """Tell what is wrong in the fields that are well-formed, of an object in which others (`wrong`) are not."""
+        for error in found.errors:
+            if _FIELD.split(error.field, maxsplit=1)[0] not in wrong:
+                self._refuse(error)
 
     def _add_owners(self) -> None:
         campaigns = cast("dict[str, tuple[Campaign, int]]", self.owners["campaign"])
@@ -292,7 +315,8 @@ class _Planner:
             expected = f"{before.advertiser!r}: a campaign keeps its advertiser; make a new one"
             self._refuse(CatalogError("advertiser", ascii(owner), expected, line))
 
-    def _read_creatives(self) -> Iterator[tuple[Creative, int]]:
+    def _read_creatives(self) -> Iterator[tuple[Creative, int, frozenset[str]]]:
+        """Yield each creative with its line and the names of its malformed fields, which are told and left out."""
         for line, data in self.source:
             if isinstance(data, CatalogError):
                 self._refuse(data)
@@ -303,22 +327,25 @@ class _Planner:
                 errors = [CatalogError(ascii(name)[1:-1][:80], "the field again", "each field once", line)]
             for error in errors:
                 self._refuse(error)
-            if isinstance(entity, Creative) and self._is_first(entity, line) and not full:
-                yield entity, line
+            wrong: frozenset[str] = frozenset()
+            if entity is None and not full:
+                entity, wrong = rest_of(data)
+            if isinstance(entity, Creative) and (wrong or self._is_first(entity, line)) and not full:
+                yield entity, line, wrong
 
-    def _add_creatives(self, batch: list[tuple[Creative, int]]) -> None:
+    def _add_creatives(self, batch: list[tuple[Creative, int, frozenset[str]]]) -> None:
         own = cast("dict[str, tuple[Campaign, int]]", self.owners["campaign"])
-        wanted = sorted({creative.campaign for creative, _ in batch} - own.keys())
+        wanted = sorted({creative.campaign for creative, *_ in batch} - own.keys())
         campaigns = cast("dict[str, Campaign]", self.store.find("campaign", wanted))
         campaigns |= {
-            creative.campaign: own[creative.campaign][0] for creative, _ in batch if creative.campaign in own
+            creative.campaign: own[creative.campaign][0] for creative, *_ in batch if creative.campaign in own
         }
         named = {campaign.advertiser for campaign in campaigns.values()}
         advertisers = cast("dict[str, Advertiser]", self.store.find("advertiser", sorted(named)))
         loaded = cast("dict[str, tuple[Advertiser, int]]", self.owners["advertiser"])
         advertisers |= {id: loaded[id][0] for id in named if id in loaded}
-        stored = self.store.find("creative", [creative.id for creative, _ in batch])
-        for creative, line in batch:
+        stored = self.store.find("creative", [creative.id for creative, *_ in batch])
+        for creative, line, wrong in batch:
             campaign = campaigns.get(creative.campaign)
             if campaign is None:
                 if ("campaign", creative.campaign) not in self.broken:
@@ -328,6 +355,9 @@ class _Planner:
             domains = None if owner is None else owner.domains  # None: that was told above, or at the owner
             found = Findings(line)
             creative = check_creative(creative, domains, self.pictures, self.known, found)
+            if wrong:
+                self._tell_rest(found, wrong)
+                continue
             if campaign is not None and not found.errors and creative.targeting != Targeting():
                 check_possible(campaign.targeting, creative.targeting, self.known.above, found.refuse)
                 if stored.get(creative.id) != creative:

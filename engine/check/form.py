@@ -65,6 +65,37 @@ def parse(
     return None, faults or [CatalogError("(line)", first, f"a {kind}", line)]
 
 
+def rest_of(data: bytes | object) -> tuple[Entity | None, frozenset[str]]:
+    """Return what is left of a faulty object without its malformed fields, and their names.
+
+    None where that is nothing whole: a field that it needs is malformed or missing.
+    """
+    try:
+        value = msgspec.json.decode(data) if isinstance(data, bytes) else data
+    except (ValueError, RecursionError):
+        return None, frozenset()
+    kind = value.get("kind") if isinstance(value, dict) else None
+    cls = KINDS.get(kind) if isinstance(kind, str) else None  # type: ignore[call-overload]  # any string
+    if cls is None or not isinstance(value, dict):
+        return None, frozenset()
+    types = {info.encode_name: info.type for info in fields(cls)} | {"kind": str}
+    wrong = frozenset(name for name, part in value.items() if not _is_formed(part, types.get(name)))
+    try:
+        return msgspec.convert({n: v for n, v in value.items() if n not in wrong}, Entity), wrong
+    except (msgspec.ValidationError, RecursionError):
+        return None, wrong
+
+
+def _is_formed(value: object, expected: object) -> bool:
+    if expected is None:
+        return False
+    try:
+        msgspec.convert(value, expected)
+    except (msgspec.ValidationError, RecursionError):
+        return False
+    return True
+
+
 def _faults(cls: type[msgspec.Struct], value: dict[str, object], path: str, line: int) -> list[CatalogError]:
     known = {info.encode_name: info for info in fields(cls)}
     found = []

@@ -128,6 +128,7 @@ class Catalogue(Database):
         Raises CatalogConflict if the catalogue is no longer at `expected` (keys aside), or if a campaign or
         creative would refer to something that does not exist.
         """
+        deleted: list[str] = []
         try:
             with self.writing() as db:
                 self.hold(db, Room.CATALOGUE)
@@ -144,11 +145,16 @@ class Catalogue(Database):
                 for batch in batches(changes, BATCH):
                     only_status = all(change.is_status_only for change in batch)
                     moved, live = moved or not only_status, True
+                    deleted += [change.id for change in batch if change.after is None]
                     _write_batch(db, batch, found.catalog + 1, actor, now)
                 _drop_unused_images(db, now)
                 return bump(db, catalog=moved, live=live)
         except self.broken as error:
-            raise CatalogConflict(f"something refers to what does not exist, or is gone: {error}") from error
+            # What the database says would tell whoever deletes a thing of its tables.
+            wrong = f"{', '.join(deleted[:5])}: delete first what belongs to it" if deleted else "look again"
+            raise CatalogConflict(
+                f"something would refer to what does not exist, or is gone: {wrong}"
+            ) from error
 
     def approve(
         self, approvals: Sequence[Approval], hashes: Mapping[str, str], actor: str, now: datetime

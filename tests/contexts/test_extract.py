@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contexts.extract import MAX_TEXT_CHARS, beyond_parsing, read, read_html
+from contexts.extract import MAX_TEXT_CHARS, PageText, beyond_parsing, read, read_html
 from privacy.visit import PageInput
 
 BODY = "<p>The cyclists climbed the pass at dawn and rested by the lake before the long way down.</p>" * 6
@@ -210,3 +211,100 @@ def test_menus_and_comments_are_left_out_where_the_rest_says_enough() -> None:
         assert "tulips" in text and "shot" not in text and "Obituaries" not in text
     forum = "<div class='comment'><p>My chain skips on the small sprockets.</p></div>"
     assert "sprockets" in read_html(f"<body>{menu}{forum}</body>").text
+
+
+@pytest.mark.parametrize("end", ["<title>", "", "</titel>"])
+def test_a_title_that_is_never_closed_swallows_no_page(end: str) -> None:
+    page = read_html(
+        f"<html><head><title>Tomatoes on a balcony{end}</head><body><p>Water them daily.</p></body>"
+    )
+    assert (page.title, page.text) == ("Tomatoes on a balcony", "Water them daily.")
+    assert read_html("<title>What &lt;/b&gt; means</title><p>It ends bold.").title == "What </b> means"
+
+
+def linked(*things: object, body: str = '<div id="root">Loading…</div>') -> PageText:
+    data = json.dumps(things[0] if len(things) == 1 else list(things))
+    return read_html(
+        f"<html><head><title>Shop</title><script type='application/ld+json'>{data}</script></head><body>{body}"
+    )
+
+
+def test_what_scripts_will_show_is_read_from_the_articles_json_ld() -> None:
+    article = {
+        "@type": "NewsArticle",
+        "headline": "Wildfires in Andalusia",
+        "articleBody": "<p>Thousands &amp; more were evacuated.</p><p>Four people died.</p>",
+    }
+    page = linked({"@graph": [{"@type": "WebSite", "name": "The Herald"}, article]})
+    assert page.text == "Wildfires in Andalusia. Thousands & more were evacuated. Four people died"
+    words = "What stands on the page itself is surer than what it says of itself. " * 4
+    assert linked(article, body=f"<article><p>{words}</p></article>").text == words.strip()
+
+
+@pytest.mark.parametrize(
+    ("thing", "expected"),
+    [
+        (
+            {"@type": "Product", "name": "Espresso machine", "description": "With a grinder."},
+            ("Espresso machine", "With a grinder."),
+        ),
+        (
+            {
+                "@type": ["Recipe"],
+                "name": "Green curry",
+                "recipeIngredient": ["400 ml coconut milk", "500 g chicken."],
+                "recipeInstructions": [
+                    {"@type": "HowToSection", "itemListElement": [{"@type": "HowToStep", "text": "Simmer."}]}
+                ],
+            },
+            ("Green curry. 400 ml coconut milk. 500 g chicken. Simmer", ""),
+        ),
+        (
+            {
+                "@type": "QAPage",
+                "mainEntity": {
+                    "@type": "Question",
+                    "name": "Why does my tap drip?",
+                    "text": "It does since May.",
+                    "acceptedAnswer": {"@type": "Answer", "text": "Its washer is worn."},
+                },
+            },
+            ("Why does my tap drip?. It does since May. Its washer is worn", ""),
+        ),
+        ({"@type": "Organization", "name": "The Herald", "description": "Who we are."}, ("Loading…", "")),
+        ({"@type": "https://schema.org/WebSite", "name": "The Herald"}, ("Loading…", "")),
+        ({"@type": "BreadcrumbList", "name": "Home > Shop"}, ("Loading…", "")),
+    ],
+)
+def test_things_are_read_from_json_ld_as_articles_are(thing: object, expected: tuple[str, str]) -> None:
+    page = linked({"@type": "BreadcrumbList", "name": "Home"}, thing)
+    assert (page.text, page.description) == expected
+
+
+def test_nested_steps_of_json_ld_end() -> None:
+    steps: object = "stir"
+    for _ in range(200):
+        steps = [steps, {"itemListElement": [steps]}][:1]
+    assert linked({"@type": "Recipe", "name": "Soup", "recipeInstructions": steps}).text == "Loading…"
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        "<div hidden>casino bonus</div>",
+        '<div style="color:red; display:none">casino bonus</div>',
+        '<div style="DISPLAY: none">casino bonus</div>',
+        "<amp-consent id=c><div>We and our 846 partners: casino bonus</div></amp-consent>",
+    ],
+)
+def test_what_no_reader_sees_is_no_text_of_a_page(unseen: str) -> None:
+    bulbs = "<p>Plant daffodil bulbs now, and prune the roses.</p>"
+    assert read_html(f"<body>{unseen}{bulbs}</body>").text == "Plant daffodil bulbs now, and prune the roses."
+
+
+def test_a_page_that_scripts_will_show_is_read() -> None:
+    page = read_html(
+        '<html hidden><body style="display:none" class="cookie-bar"><p>Plant bulbs now.</p></body>'
+    )
+    assert page.text == "Plant bulbs now."
+    assert read_html("<body><main hidden><p>Plant bulbs now.</p></main></body>").text == "Plant bulbs now."

@@ -64,6 +64,21 @@ def first_tier(found: PageFacts) -> str | None:
     return next((t.name for t in found.topics if not taxonomy.ancestors(t.id)), None)
 
 
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [
+        ("How to fix a leaking tap: close the stopcock and replace the rubber.", "280"),
+        ("Free spins without a deposit, and this week's bookmakers.", "181"),
+        ("A cancelled flight and one cabin bag: what your boarding pass still gets you.", "672"),
+        ("Knitting a first jumper: yarn, needles, purl rows.", "253"),
+        ("Chain free, offers over 325,000: three-bedroom house with a garage.", "451"),
+    ],
+)
+def test_tips_shops_and_small_ads_are_known_by_their_words(model: TopicModel, text: str, topic: str) -> None:
+    cues = model.cues(read(PageInput(text=text)), model.vocabulary([]), english=True)
+    assert cues.topics.get(topic, 0.0) >= 2.0  # two of them are strong, or a strong one is repeated
+
+
 def test_a_page_has_its_topics_best_first_with_their_first_tier(model: TopicModel) -> None:
     found = facts(
         model,

@@ -199,6 +199,29 @@ def test_errors_of_meaning_are_told_all_at_once(store: SqliteStore, folder: Path
     assert [error.field for error in errors_of(store, path)] == ["landing_url", "headline", "cta"]
 
 
+def test_a_malformed_field_hides_no_error_of_meaning(store: SqliteStore, folder: Path):
+    path = ndjson(
+        folder,
+        PUBLISHER | {"domains": ["*"], "colour": "red", "timezone": 5},
+        CAMPAIGN | {"cpm_micros": 1, "status": 7, "targeting": {"topics": {"include": ["nowhere"]}}},
+        ADVERTISER,
+        NATIVE | {"body": 5, "headline": "a < b", "landing_url": "http://bikes.example/", "size": "big"},
+        NATIVE | {"id": 5, "headline": "a < b"},
+    )
+    assert [(error.line, error.field) for error in errors_of(store, path)] == [
+        (1, "domains[0]"),
+        (1, "(object)"),
+        (1, "timezone"),
+        (2, "targeting.topics.include[0]"),
+        (2, "status"),
+        (4, "body"),
+        (4, "size"),
+        (4, "landing_url"),
+        (4, "headline"),
+        (5, "id"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("record", "field"),
     [

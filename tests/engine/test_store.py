@@ -130,8 +130,12 @@ def test_a_writer_that_looked_at_an_older_state_is_refused(store: Store):
 def test_a_hanging_reference_undoes_the_whole_change(store: Store, changes: list[Change]):
     fill(store)
     before = store.versions()
-    with pytest.raises(CatalogConflict):
+    with pytest.raises(CatalogConflict) as refused:
         write(store, Change(None, creative("first")), *changes)
+    assert "constraint" not in str(refused.value).lower()  # the database's own words
+    assert [change.id for change in changes if change.after is None] == [
+        id for id in ("ride", "bikes") if f"{id}: delete first what belongs to it" in str(refused.value)
+    ]
     assert store.versions() == before
     assert ids(store) == ["c000000", "c000001", "c000002"]
     assert len(store.journal()) == 6
