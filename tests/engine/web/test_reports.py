@@ -107,7 +107,7 @@ def test_a_publisher_reads_its_sections_and_their_revenue(released):
     ],
 )  # fmt: skip
 def test_no_question_breaks_the_service_or_is_echoed(released, query):
-    for name in ("creatives", "topics", "sections", "moments", "contexts"):
+    for name in REPORTS:
         for key in ("operator", "acme", "planet"):
             answer = released.call("GET", f"/v1/reports/{name}?{query}", key=key)
             assert answer.status_code in (200, 404, 409, 422), (query, answer.text)
