@@ -53,7 +53,7 @@ class Plan:
 def plan(impressions: int, ctr: float, lift: float) -> Plan:
     """Work it out. Raises QueryRefused for numbers that cannot be."""
     if not 1 <= impressions <= 10**12:
-        raise QueryRefused("impressions", "a number out of range", "1 or more a day")
+        raise QueryRefused("impressions", "a number out of range", "from 1 to 1,000,000,000,000 a day")
     if not LEAST <= ctr < 1:
         raise QueryRefused("ctr", "a number out of range", "more than 0, less than 1, such as 0.005")
     if not LEAST <= lift <= 100:
