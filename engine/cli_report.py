@@ -115,7 +115,7 @@ def report_show(
     from engine.keys import Caller
     from engine.report import REPORTS
     from engine.report_files import csv_of, parquet_of
-    from engine.report_show import chart, lines
+    from engine.report_show import amount, chart, lines
     from privacy.release import day_number, period_of
     from privacy.workload import table
 
@@ -138,9 +138,10 @@ def report_show(
         return
     show(None, False, lines(told))
     for invoice in invoices:
+        back = f", {amount(invoice.refunded_micros)} given back" if invoice.refunded_micros else ""
         click.echo(
             f"invoice {invoice.campaign} {invoice.month} ({invoice.timezone}): "
-            f"{invoice.micros / 1e6:,.6f} {invoice.currency} for {invoice.events:,} events, exactly"
+            f"{amount(invoice.micros)} {invoice.currency} for {invoice.events:,} events, exactly{back}"
         )
 
 
@@ -157,11 +158,12 @@ def report_plan(impressions: int, ctr: float, lift: float, as_json: bool) -> Non
     from dataclasses import asdict
 
     from engine.report_plan import plan
+    from engine.report_show import percent
 
     told = plan(impressions, ctr, lift)
     lines = [
-        f"{h.days:3} days: impressions ± {h.margin95:,} ({100 * h.relative_margin:.2g} %); "
-        f"smallest lift of the CTR that is found: {100 * h.smallest_lift:.2g} %"
+        f"{h.days:3} days: impressions ± {h.margin95:,} ({percent(h.relative_margin)}); "
+        f"smallest lift of the CTR that is found: {percent(h.smallest_lift)}"
         for h in told.horizons
     ]
     needed = "not within ten years" if told.days_needed is None else f"{told.days_needed} days"

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
 from engine.errors import QueryRefused
 from privacy.budget import QueryId, SpendStore
 from privacy.margins import Drawn, margin
-from privacy.release import Key, Release, charges, day_of, period_of, query_of
+from privacy.release import Key, Release, charges, day_number, day_of, period_of, query_of
 from privacy.workload import CONSENTED, TABLES, Table, table, total
 
 FLOOR = 50  # a noisy count below is not told by itself
 MOST_DAYS = 400  # of one report
 MOST_RELEASES = 256  # that a process keeps in memory
+FIRST, LAST = 0, day_number(date(9998, 12, 31))  # days that may be asked for: others have no whole periods
 DAY = "day"  # a dimension of every report, whose values are dates
 BONFERRONI = 0.025  # of each part of a ratio, so that both hold in 95 of 100
 
@@ -204,6 +206,8 @@ def ask(
         raise QueryRefused("to", "a day before the first", f"{day_of(first)} or later")
     if last - first >= MOST_DAYS:
         raise QueryRefused("to", f"{last - first + 1} days", f"at most {MOST_DAYS} days")
+    if first < FIRST or last > LAST:
+        raise QueryRefused("from", "days out of range", f"days from {day_of(FIRST)} to {day_of(LAST)}")
     ordered = tuple(dim for dim in (DAY, *known.dims) if dim in asked)  # spellings share one question
     return Query(known, first, last, ordered, wanted)
 

@@ -22,6 +22,7 @@ from privacy.workload import MONTH, table
 LEVEL, POWER = 0.05, 0.8  # of the comparison of two creatives
 HORIZONS = (1, 7, 14, 28, 56, 84)  # days
 MOST_DAYS = 3650  # beyond, no campaign waits
+LEAST = 1e-15  # of a CTR and a lift: smaller ones lead out of what can be computed with
 LAG = 0.9  # of what was due so far: below, a campaign is behind
 LOOKED_BACK = 28  # days of a forecast
 
@@ -52,11 +53,11 @@ class Plan:
 def plan(impressions: int, ctr: float, lift: float) -> Plan:
     """Work it out. Raises QueryRefused for numbers that cannot be."""
     if not 1 <= impressions <= 10**12:
-        raise QueryRefused("impressions", "a number out of range", "1 or more a day")
-    if not 0 < ctr < 1:
+        raise QueryRefused("impressions", "a number out of range", "from 1 to 1,000,000,000,000 a day")
+    if not LEAST <= ctr < 1:
         raise QueryRefused("ctr", "a number out of range", "more than 0, less than 1, such as 0.005")
-    if not 0 < lift <= 100:
-        raise QueryRefused("lift", "a number out of range", "more than 0, such as 0.2")
+    if not LEAST <= lift <= 100:
+        raise QueryRefused("lift", "a number out of range", "more than 0, at most 100, such as 0.2")
     told = []
     for days in HORIZONS:
         wide = margin(_drawn("creatives", "creatives-28", days))

@@ -113,7 +113,14 @@ def interval(ratio: Ratio | None) -> str:
 
 def percent(value: float) -> str:
     """Write a ratio."""
-    return f"{100 * value:.3g} %"
+    hundredths = 100 * value
+    return f"{hundredths:,.0f} %" if hundredths >= 100 else f"{hundredths:.3g} %"
+
+
+def amount(micros: int) -> str:
+    """Write money in units of the currency, to the micro-unit."""
+    sign, units, rest = "-" if micros < 0 else "", *divmod(abs(micros), MICRO)
+    return f"{sign}{units:,}.{rest:06}"
 
 
 def lines(answer: Answer) -> Iterator[str]:

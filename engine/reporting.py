@@ -150,14 +150,16 @@ class Reporting:
             after = page[-1].id
 
     def invoices(self, told: Answer) -> Iterator[Invoice]:
-        """Yield the exact totals of the campaigns in a report, for the billing months of its days that are over.
+        """Yield the exact totals of the campaigns of a report, for the billing months of its days that are over.
 
-        Of a month that still runs nothing is told: from one look to the next it would tell what was shown between.
+        They are those that it is narrowed to, below the floor or not, or else those that it has rows of. Of a month
+        that still runs nothing is told: from one look to the next it would tell what was shown between.
         """
-        if "campaign" not in told.query.by:
-            return
-        place = told.query.by.index("campaign")
-        ids = sorted({row.key[place] or "" for row in told.rows} - {""})[:MOST_INVOICES]
+        wanted: Iterable[str] = told.query.where.get("campaign", ())
+        if not wanted and "campaign" in told.query.by:
+            place = told.query.by.index("campaign")
+            wanted = {row.key[place] or "" for row in told.rows} - {""}
+        ids = sorted(wanted)[:MOST_INVOICES]
         found = self._store.find("campaign", ids)
         for id in ids:
             campaign = found.get(id)

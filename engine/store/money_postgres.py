@@ -165,9 +165,20 @@ _UNWRITTEN = (
     "SELECT campaign, day, utc_day, events, micros FROM ledger WHERE utc_day < %s"  # noqa: S608 - a constant
     f" AND NOT EXISTS (SELECT 1 FROM money_journal WHERE key = {_KEY})"
 )
+# What is booked on a line after it was written, because a clock went back, is written beside it at once. The line of
+# the ledger is held by who books: nobody else writes beside it meanwhile.
+_LATE = (
+    "INSERT INTO money_journal (key, at, actor, kind, campaign, day, micros, note)"
+    " SELECT key || '+' || (SELECT count(*) FROM money_journal AS told WHERE told.key > line || '+'"
+    " AND told.key < line || ','), at, actor, kind, campaign, day, late.micros, late.events || ' events, later'"
+    " FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS late (line, events, micros)"
+    " JOIN money_journal ON key = line WHERE late.micros <> 0"
+)
 _OTHERWISE = (
-    "SELECT ledger.campaign, ledger.utc_day, ledger.micros, money_journal.micros"  # noqa: S608 - a constant
-    f" FROM ledger JOIN money_journal ON key = {_KEY} WHERE ledger.micros <> money_journal.micros"
+    "SELECT campaign, utc_day, micros, told FROM (SELECT ledger.campaign, ledger.utc_day, ledger.micros,"  # noqa: S608
+    " sum(money_journal.micros)::bigint AS told FROM ledger"
+    f" JOIN money_journal ON key = {_KEY} OR (key > {_KEY} || '+' AND key < {_KEY} || ',')"
+    " GROUP BY ledger.campaign, ledger.day, ledger.utc_day) AS lines WHERE micros <> told"
 )
 
 
@@ -234,6 +245,7 @@ def _book(db: Connection, sums: Sums) -> None:
         " micros = ledger.micros + excluded.micros",
         _columns([(*key, *sums[key]) for key in sorted(sums)]),
     )
+    db.execute(_LATE, _columns([(settled(*key), *sums[key]) for key in sorted(sums)]))
 
 
 def _count_shown(db: Connection, sheet: Sheet) -> Iterable[tuple[Any, ...]]:

@@ -175,10 +175,18 @@ _UNWRITTEN = (
     " SELECT 1 FROM money_journal"
     " WHERE key = 'settled/' || ledger.campaign || '/' || ledger.day || '/' || ledger.utc_day)"
 )
+# What is booked on a line after it was written, because a clock went back, is written beside it at once.
+_LATE = (
+    "INSERT INTO money_journal (key, at, actor, kind, campaign, day, micros, note)"
+    " SELECT key || '+' || (SELECT count(*) FROM money_journal AS told WHERE told.key > money_journal.key || '+'"
+    " AND told.key < money_journal.key || ','), at, actor, kind, campaign, day, ?3, ?2 || ' events, later'"
+    " FROM money_journal WHERE key = ?1 AND ?3 != 0"
+)
 _OTHERWISE = (
-    "SELECT ledger.campaign, ledger.utc_day, ledger.micros, money_journal.micros FROM ledger JOIN money_journal"
-    " ON key = 'settled/' || ledger.campaign || '/' || ledger.day || '/' || ledger.utc_day"
-    " WHERE ledger.micros != money_journal.micros"
+    "SELECT campaign, utc_day, micros, told FROM (SELECT ledger.campaign, ledger.utc_day, ledger.micros,"
+    " sum(money_journal.micros) AS told FROM (SELECT *, 'settled/' || campaign || '/' || day || '/' || utc_day AS line"
+    " FROM ledger) AS ledger JOIN money_journal ON key = line OR (key > line || '+' AND key < line || ',')"
+    " GROUP BY line) WHERE micros != told"
 )
 
 
@@ -229,6 +237,7 @@ def settle(db: sqlite3.Connection, events: Sequence[Event]) -> Sequence[Event]:
         " ON CONFLICT DO UPDATE SET events = events + excluded.events, micros = micros + excluded.micros",
         [(*key, *line) for key, line in sums.items()],
     )
+    db.executemany(_LATE, [(settled(*key), line[0], line[1]) for key, line in sums.items()])
     db.executemany(
         "UPDATE accounts SET spent = spent + ? WHERE campaign = ?",
         [(line[1], key[0]) for key, line in sums.items() if key[0] in accounts],

@@ -170,7 +170,10 @@ class EventRoutes:
     def _tokens(self, sent: Sent) -> Sequence[str]:
         data = self._body.read_bytes(sent)
         if sent.environ.get("CONTENT_TYPE") == "text/plain" and not data.lstrip().startswith(b"{"):
-            found: Sequence[str] = data.decode("utf-8", "replace").split()[:MOST]
+            found: Sequence[str] = data.decode("utf-8", "replace").split(maxsplit=MOST)
+            if len(found) > MOST:  # what is answered for is counted: all of it or nothing
+                fault = Fault("tokens", "more", f"at most {MOST}, with spaces between")
+                raise Refused(422, "Invalid body", None, (fault,))
         else:
             found = self._body.decoded(data).tokens
         return [text.rpartition("/")[2].removesuffix(PIXEL) for text in found]

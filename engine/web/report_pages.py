@@ -20,12 +20,14 @@ from engine.report import DAY, FLOOR, REPORTS, Answer
 from engine.report_plan import forecast, plan
 from engine.report_show import (
     WHY_NOISY,
+    amount,
     chart,
     facts,
     interval,
     labels,
     measure_title,
     number,
+    percent,
     ratios,
     title_of,
 )
@@ -57,6 +59,7 @@ def add_report_pages(
 ) -> None:
     """Add the pages. `root` is the path under which the service is reached."""
     pages = Environment(loader=PackageLoader("engine", "web/templates/reports"), autoescape=True)
+    pages.filters["amount"] = amount
     style = files("engine").joinpath("web", "static", "reports", "reports.css").read_text("utf-8")
 
     def page(name: str, status: int = 200, **values: Any) -> Response:
@@ -100,7 +103,15 @@ def add_report_pages(
                 fault = _sentence(refused)
             except Refused as refused:
                 fault = refused.problem.detail
-        return page("plan.html", 422 if fault else 200, title="Plan", form=form, fault=fault, told=told)
+        return page(
+            "plan.html",
+            422 if fault else 200,
+            title="Plan",
+            form=form,
+            fault=fault,
+            told=told,
+            percent=percent,
+        )
 
     @api.raw(
         "/reports",

@@ -215,6 +215,21 @@ def test_a_closed_day_is_written_into_the_journal_once(desk):
     assert desk.faults() == []
 
 
+def test_what_is_booked_on_a_closed_day_by_a_clock_that_went_back_is_in_the_journal_too(desk):
+    desk.events.keep([event(1, price=10), event(2, price=7)])
+    desk.money.close(TODAY + 1, NOW)
+    desk.events.keep([event(3, price=5), event(4, price=5)])
+    desk.events.keep([event(5, price=1)])
+    assert desk.money.close(TODAY + 1, NOW) == 0
+    assert desk.spent() == 28
+    assert desk.faults() == []
+    told = [row[0] for row in desk.store.rows("SELECT micros FROM money_journal ORDER BY seq")]
+    assert told == [17, 10, 1]
+    with desk.store.writing() as db:
+        db.execute("UPDATE money_journal SET micros = micros + 1 WHERE micros = 1")
+    assert any("the journal" in found for found in desk.faults())
+
+
 @pytest.mark.parametrize(
     ("tampering", "fault"),
     [

@@ -1,7 +1,9 @@
 """What a plan promises holds in simulation; states are coarse; forecasts hold the days that come."""
 
+import itertools
+from dataclasses import astuple
 from datetime import timedelta
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from engine.errors import QueryRefused
 from engine.releases import start_of
 from engine.report import Released
-from engine.report_plan import Spent, forecast, plan, state_of
+from engine.report_plan import LEAST, Spent, forecast, plan, state_of
 from privacy.release import day_of
 from privacy.workload import table
 from tests.engine.report_world import DAY
@@ -48,12 +50,19 @@ def test_more_days_and_more_impressions_tell_more():
 
 @pytest.mark.parametrize(
     ("numbers", "field"), [((0, 0.1, 0.2), "impressions"), ((9, 1.0, 0.2), "ctr"), ((9, 0.1, 0.0), "lift"),
-                           ((9, float("nan"), 0.2), "ctr"), ((9, 0.1, float("nan")), "lift")]
+                           ((9, float("nan"), 0.2), "ctr"), ((9, 0.1, float("nan")), "lift"),
+                           ((9, 5e-324, 0.2), "ctr"), ((9, 0.1, 5e-324), "lift")]
 )  # fmt: skip
 def test_numbers_that_cannot_be_are_refused(numbers, field):
     with pytest.raises(QueryRefused) as refused:
         plan(*numbers)
     assert refused.value.field == field
+
+
+def test_the_least_and_the_most_that_may_be_planned_has_finite_numbers():
+    for numbers in itertools.product((1, 10**12), (LEAST, 1 - LEAST), (LEAST, 100)):
+        told = plan(*numbers)
+        assert all(isfinite(number) for one in told.horizons for number in astuple(one))
 
 
 NOON = start_of(DAY + 1) + timedelta(hours=12)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ from tests.live import browser as chromium
 
 needs_axe()
 HOST = "https://ads.example"
+LINES = """all => all.map(one => {
+  const range = document.createRange();
+  range.selectNodeContents(one);
+  return [one.innerText, range.getClientRects().length];
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -32,24 +39,30 @@ def browser() -> Iterator[Any]:
 def check(browser: Any, client: Client, answer: TestResponse) -> None:
     """Show an answer in both colour schemes, with what it loads from the service, and hold it to the rules."""
     for scheme, width in (("light", 1280), ("dark", 1280), ("light", 360)):
-        window = browser.new_context(
-            color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True
-        )
-        page = window.new_page()
+        with opened(browser, client, answer, scheme, width) as page:
+            found = faults(page)
+            assert not found, f"{scheme}, {width} px:\n" + "\n".join(found)
 
-        def give(route: Any) -> None:
-            path = route.request.url.removeprefix(HOST)
-            given = answer if path == "/shown" else client.get(path)
-            headers = {name.lower(): value for name, value in given.headers.items()}
-            route.fulfill(status=given.status_code, headers=headers, body=given.data)
 
-        page.route("**/*", give)
-        page.goto(f"{HOST}/shown")
-        page.wait_for_load_state("networkidle")
-        assert page.title()
-        found = faults(page)
-        assert not found, f"{scheme}, {width} px:\n" + "\n".join(found)
-        window.close()
+@contextmanager
+def opened(browser: Any, client: Client, answer: TestResponse, scheme: str, width: int) -> Iterator[Any]:
+    window = browser.new_context(
+        color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True
+    )
+    page = window.new_page()
+
+    def give(route: Any) -> None:
+        path = route.request.url.removeprefix(HOST)
+        given = answer if path == "/shown" else client.get(path)
+        headers = {name.lower(): value for name, value in given.headers.items()}
+        route.fulfill(status=given.status_code, headers=headers, body=given.data)
+
+    page.route("**/*", give)
+    page.goto(f"{HOST}/shown")
+    page.wait_for_load_state("networkidle")
+    assert page.title()
+    yield page
+    window.close()
 
 
 REPORTS: dict[str, Callable[[Service], TestResponse]] = {
@@ -90,6 +103,18 @@ def manage(service: Service, who: str, do: str, **fields: Any) -> TestResponse:
 @pytest.mark.parametrize("name", REPORTS)
 def test_reports(browser: Any, released: Service, name: str) -> None:  # noqa: F811
     check(browser, released.client, REPORTS[name](released))
+
+
+@pytest.mark.parametrize("who, report", [("acme", "creatives"), ("planet", "sections")])
+def test_a_report_is_read_on_a_phone(browser: Any, released: Service, who: str, report: str) -> None:  # noqa: F811
+    with opened(browser, released.client, show(released, who, report), "light", 360) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        for text, lines in page.locator("tbody th").evaluate_all(LINES):
+            assert lines <= len(re.split("[ -]", text)), text  # no word is broken
+        texts = page.locator("figure text").evaluate_all(
+            "all => all.map(one => one.getBoundingClientRect().height)"
+        )
+        assert min(texts) >= 11
 
 
 @pytest.mark.parametrize("name", OTHERS)

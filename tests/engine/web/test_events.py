@@ -20,6 +20,7 @@ from engine.event_writer import EventWriter
 from engine.keys import create_key
 from engine.record import Recorder
 from engine.web import create_app
+from engine.web.events import MOST
 from tests import world
 from tests.engine.web.conftest import DECIDE, FakeServices
 from tests.world import NOW, Site, World, campaign, creative
@@ -372,6 +373,14 @@ def test_a_full_queue_refuses_beacons_and_lets_clicks_pass(shop: Shop) -> None:
 )
 def test_a_body_that_is_none_is_refused(shop: Shop, data: str, media: str, status: int) -> None:
     assert shop.beacon(data, media=media).status_code == status
+
+
+def test_no_event_is_answered_for_and_left_out(shop: Shop) -> None:
+    tokens = [token_of(shop.shown()["events"]["impression"]) for _ in range(MOST + 1)]
+    assert shop.beacon("\n".join(tokens)).status_code == 422
+    assert shop.rows() == []
+    assert shop.beacon(" ".join(tokens[:MOST]) + "\n").status_code == 204
+    assert len(shop.rows()) == MOST
 
 
 def test_beacons_come_from_any_page_and_a_registered_one_may_read_the_answer(shop: Shop) -> None:

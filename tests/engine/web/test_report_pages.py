@@ -1,14 +1,17 @@
 """The pages of the reports: plain HTML that stands without scripts, with a table beside each chart."""
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
+from engine.events import Event, Row
+from engine.money import Entry
 from engine.web.report_pages import HEADERS
 from tests.engine.web.conftest import Service
-from tests.engine.web.test_reports import DATE, TODAY, get, released  # noqa: F401 - a fixture
+from tests.engine.web.test_reports import DATE, DAY, NEXT, TODAY, get, released  # noqa: F401 - a fixture
 
 VOID = {"meta", "link", "input", "br", "img"}
 
@@ -113,9 +116,21 @@ def test_what_cannot_be_shown_is_told_in_the_page(released, key, report, first, 
     assert any(given.get("role") == "alert" for _, given in checked(answer).seen)
 
 
+def test_what_was_billed_and_given_back_stands_beside_a_report(released):  # noqa: F811
+    store, at = released.services.store, NEXT + timedelta(days=30)
+    released.services.time = at
+    which = (DAY, "planet", "sport", "483", "k1", "c1", "phone", "evening", "rain")
+    store.events().keep([Event(Row(b"v" * 16, 0, "impression", *which, 0, 1_234_567_891), DAY, 0)])
+    store.money().refund(Entry("refund/k1/a", at, "test", "refund", "k1", DAY, 200_000), DAY, DAY)
+    text = show(released, "acme", "creatives").text
+    assert ">1,234.567891 EUR</td>" in text and ">0.200000 EUR</td>" in text
+
+
 def test_a_plan_is_shown_with_the_days_that_it_needs(service):
     answer = get(service, "/reports/plan", impressions=5000, ctr=0.005, lift=0.2)
     assert checked(answer) and "days</strong>" in answer.text
+    assert '± 112</td><td class="number">2.24 %</td><td class="number">179 %' in answer.text
+    assert "e+" not in get(service, "/reports/plan", impressions=1, ctr=0.000001, lift=100).text
     for query in ({"impressions": "x"}, {"impressions": 5, "ctr": 2}, {"impressions": 5, "ctr": "nan"}):
         wrong = get(service, "/reports/plan", **query)
         assert wrong.status_code == 422 and "alert" in wrong.text

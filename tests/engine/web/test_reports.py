@@ -9,7 +9,7 @@ from datetime import timedelta
 import pyarrow.parquet
 import pytest
 
-from engine.campaign import Section
+from engine.campaign import Campaign, Section
 from engine.change import Change
 from engine.events import Row
 from engine.report import REPORTS
@@ -48,6 +48,11 @@ def released(service: Service) -> Service:
     return service
 
 
+def put(service: Service, *entities) -> None:
+    store = service.services.store
+    store.write([Change(None, one) for one in entities], [], store.versions(), "test", NOW)
+
+
 def get(service: Service, path: str, key: str = "operator", **query):
     asked = "&".join(f"{name.rstrip('_')}={value}" for name, value in query.items())
     return service.call("GET", f"{path}?{asked}", key=key)
@@ -83,6 +88,23 @@ def test_another_tenants_campaigns_and_sections_are_not_told(released):
     assert "k1" not in get(released, "/v1/reports/contexts", "rival", from_=DATE).text
 
 
+@pytest.mark.parametrize("by", ["campaign,creative", "creative", "day", ""])
+def test_the_exact_totals_stand_beside_a_report_however_it_is_cut(released, by):
+    released.services.time = NEXT + timedelta(days=30)
+    put(released, Campaign("quiet", "acme", "Quiet"))  # in no released table, and so in no row
+    told = get(released, "/v1/reports/creatives", "acme", from_=DATE, by=by).json
+    assert [(one["campaign"], one["month"]) for one in told["invoices"]] == [
+        ("k1", "2026-11"),
+        ("quiet", "2026-11"),
+    ]
+    told = get(released, "/v1/reports/creatives", "acme", from_=DATE, by=by, campaign="quiet").json
+    assert told["rows"] == [] and [one["campaign"] for one in told["invoices"]] == ["quiet"]
+    assert (
+        get(released, "/v1/reports/creatives", "rival", from_=DATE, by=by, campaign="k1").json["invoices"]
+        == []
+    )
+
+
 def test_a_report_of_another_scope_is_like_one_that_does_not_exist(released):
     unknown = errors(get(released, "/v1/reports/nothing", "planet", from_=DATE), 404)
     other = errors(get(released, "/v1/reports/creatives", "planet", from_=DATE), 404)
@@ -107,7 +129,7 @@ def test_a_publisher_reads_its_sections_and_their_revenue(released):
     ],
 )  # fmt: skip
 def test_no_question_breaks_the_service_or_is_echoed(released, query):
-    for name in ("creatives", "topics", "sections", "moments", "contexts"):
+    for name in REPORTS:
         for key in ("operator", "acme", "planet"):
             answer = released.call("GET", f"/v1/reports/{name}?{query}", key=key)
             assert answer.status_code in (200, 404, 409, 422), (query, answer.text)
