@@ -9,9 +9,10 @@ and a publisher says how many it allows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import unescape
 from itertools import product
 from math import log2
 from typing import Literal
@@ -23,6 +24,7 @@ from contexts.context import PARTS_OF_DAY, Context
 from contexts.lexicon import our_lexicon
 from contexts.taxonomy import content_taxonomy
 from engine.cache import Bounded
+from engine.creative import Creative
 from engine.wording import words_of
 from privacy.release import Release
 from privacy.special_categories import SPECIAL_CATEGORIES
@@ -35,6 +37,8 @@ MOST_BITS = 8.0  # of a message, where a publisher says nothing else
 PLACE, WEATHER, HOUR, DEVICE = (1 << at for at in range(len(NAMED)))
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_SIGNS = re.compile(r"[-_.]+")  # that join the words of a group's name
+_TAG = re.compile(r"<[^>]*>")
 _WEATHER_WORDS = (
     "rain rains rainy raining rainfall wet drizzle drizzly snow snowy snowing snowfall fog foggy mist misty sun sunny "
     "sunshine cloudy clouds overcast storm stormy thunder thunderstorm windy wind frost frosty freezing icy chilly "
@@ -88,12 +92,29 @@ def topics_named(text: str) -> frozenset[str]:
 
 def mentions(text: str, signals: Iterable[str]) -> bool:
     """Say whether copy holds the words of a consented signal, such as "cohort:viewed-pricing"."""
-    said = " ".join(word.casefold() for word in _WORD.findall(text.replace("-", " ").replace("_", " ")))
-    for signal in signals:
-        name = re.sub(r"[-_.]+", " ", signal.rpartition(":")[2]).casefold().strip()
-        if name and re.search(rf"\b{re.escape(name)}\b", said):
-            return True
-    return False
+    return bool(groups_named(text, frozenset(map(group_words, signals))))
+
+
+def groups_named(text: str, groups: Collection[str]) -> frozenset[str]:
+    """Return those of groups, each as `group_words` writes it, whose words copy holds."""
+    words = [word.casefold() for word in _WORD.findall(_SIGNS.sub(" ", text))]
+    most = max((group.count(" ") + 1 for group in groups), default=0)
+    return frozenset(
+        said
+        for start, length in product(range(len(words)), range(1, most + 1))
+        if start + length <= len(words) and (said := " ".join(words[start : start + length])) in groups
+    )
+
+
+def group_words(signal: str) -> str:
+    """Return a consented signal's value in words: "viewed pricing" of "cohort:viewed-pricing"."""
+    return " ".join(_SIGNS.sub(" ", signal.rpartition(":")[2]).casefold().split())
+
+
+def copy_of(creative: Creative) -> str:
+    """Return what a reader can read of a creative's own copy, that of its HTML, too."""
+    shown = unescape(_TAG.sub(" ", creative.html or ""))
+    return ". ".join(text for text in (creative.headline, creative.body, creative.cta, shown) if text.strip())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

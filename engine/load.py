@@ -25,19 +25,20 @@ from engine.campaign import Advertiser, Campaign, Publisher, Targeting
 from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
 from engine.check.campaign import check_campaign, check_ended, check_sold_to
 from engine.check.conditions import check_possible
-from engine.check.creative import check_creative
+from engine.check.creative import check_beside, check_creative
 from engine.check.findings import Findings, Known, Picture
 from engine.check.form import parse
+from engine.check.offers import tell_over
 from engine.check.publisher import check_advertiser, check_publisher
 from engine.conditions import condition_of
-from engine.creative import Creative
+from engine.creative import Creative, Parts
 from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 from engine.json_names import repeated_name
 from engine.load_files import Source
 from engine.reach import ReleasedDay, last_released, told_of
-from engine.registered import names_in, unregistered
+from engine.registered import names_in, names_in_parts, unregistered
 from engine.releases import last_closed
 from privacy.budget import QueryId
 
@@ -250,12 +251,12 @@ class _Planner:
                     self._tell(kind, id, found)
                 self._add(before, entity, line)
 
-    def _tell_names(self, targeting: Targeting, found: Findings) -> None:
-        """Say which names of rules no publisher registered."""
+    def _tell_names(self, targeting: Targeting, found: Findings, parts: Parts | None = None) -> None:
+        """Say which names of rules, and of what parts of messages are bound to, no publisher registered."""
         said = condition_of(targeting, whole=True)
-        named = names_in(said) if said is not None else []
+        named = [*(names_in(said) if said is not None else ()), *(names_in_parts(parts) if parts else ())]
         if named and not found.errors:
-            found.warnings += unregistered(named, self._publishers().values())
+            found.warnings += unregistered(named, list(self._publishers().values()), self.now.year)
 
     def _tell_reach(self, campaign: Campaign, found: Findings) -> None:
         """Say how many page groups of the last released day a campaign's rules could match."""
@@ -328,10 +329,13 @@ class _Planner:
             domains = None if owner is None else owner.domains  # None: that was told above, or at the owner
             found = Findings(line)
             creative = check_creative(creative, domains, self.pictures, self.known, found)
+            if campaign is not None:
+                check_beside(creative, campaign, found)
             if campaign is not None and not found.errors and creative.targeting != Targeting():
                 check_possible(campaign.targeting, creative.targeting, self.known.above, found.refuse)
-                if stored.get(creative.id) != creative:
-                    self._tell_names(creative.targeting, found)
+            if stored.get(creative.id) != creative:
+                self._tell_names(creative.targeting, found, creative.parts)
+                tell_over(creative, self.now, found)
             self._tell("creative", creative.id, found)
             if domains is not None and not found.errors:
                 self._add(stored.get(creative.id), creative, line)
