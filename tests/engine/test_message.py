@@ -18,7 +18,7 @@ from engine.check.findings import Known
 from engine.creative import Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
-from engine.governor import Buckets
+from engine.governor import Buckets, in_words, names
 from engine.learn.response import VERSION, Model, Responses
 from engine.load import apply, plan
 from engine.load_files import Values
@@ -358,6 +358,25 @@ def test_copy_does_not_name_the_topic_of_a_page_that_touches_article_9(world):
     assert [mixture.answer(n).assets.headline for n in range(len(mixture.kept))] == ["Soup"]
     free = here.engine.scene_of(world.view, world.context(TEXT, weather=WeatherFacts("rain")))
     assert len(here.engine.messages.mixture(free, Placement("top"), row, "other").kept) == 2
+
+
+@pytest.mark.parametrize(
+    ("copy", "named"),
+    [
+        ("A rainy evening in New York", ("place", "weather", "hour")),
+        ("Snowed in, in Chicago?", ("place", "weather")),
+        ("Good morning, Londoners", ("place", "hour")),
+        ("A cold and wet day on your iPhones", ("weather", "device")),
+        ("Order by 7 am, at 5 °C", ("weather", "hour")),
+        ("Weather this bad needs a smart TV", ("weather", "device")),
+        ("Ein regnerischer Abend um 20 Uhr in Nürnberg", ("place", "weather", "hour")),
+        ("Une soirée pluvieuse à Lyon", ("place", "weather")),
+        ("Hot soup, cold beer, 24:7 and 16:9", ()),
+        ("Hailed by critics, in a nutshell", ("weather",)),  # too much rather than too little
+    ],
+)
+def test_copy_names_places_weather_and_hours_also_in_several_words(copy, named):
+    assert in_words(names(copy)) == named
 
 
 def test_html_and_what_a_picture_shows_are_copy_too(world):
