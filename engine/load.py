@@ -202,6 +202,7 @@ class _Planner:
         while batch := list(islice(creatives, BATCH)):
             self._add_creatives(batch)
         self._check_dropped_domains()
+        self._check_kept_creatives()
         if self.total:
             raise CatalogErrors(sorted(self.errors, key=lambda error: error.line), self.total)
 
@@ -363,6 +364,28 @@ class _Planner:
                     expected = f"a domain for {astray[0]}, to which creative {creative.id} leads"
                     self._refuse(CatalogError("domains", ascii(list(after.domains)), expected, line))
                     break
+
+    def _check_kept_creatives(self) -> None:
+        """Refuse to change a campaign so that a creative outside this file can never run, or must not, beside it."""
+        own = cast("dict[str, tuple[Campaign, int]]", self.owners["campaign"])
+        stored = cast("dict[str, Campaign]", self.store.find("campaign", list(own)))
+        changed = {
+            id
+            for id, before in stored.items()
+            if (before.targeting, before.political) != (own[id][0].targeting, own[id][0].political)
+        }
+        for advertiser in sorted({own[id][0].advertiser for id in changed}):
+            for creative in self.store.creatives_of(advertiser):
+                if creative.campaign not in changed or creative.id in self.lines["creative"]:
+                    continue
+                campaign, line = own[creative.campaign]
+                found = Findings(line)
+                check_beside(creative, campaign, found)
+                if not found.errors and creative.targeting != Targeting():
+                    check_possible(campaign.targeting, creative.targeting, self.known.above, found.refuse)
+                for error in found.errors:
+                    got = f"what creative {creative.id} does not go with: its {error.field}, {error.got}"
+                    self._refuse(CatalogError("targeting", got, error.expected, line))
 
     def _is_first(self, entity: Entity, line: int) -> bool:
         lines = self.lines[kind_of(entity)]

@@ -648,3 +648,22 @@ def test_what_parts_are_bound_to_and_nobody_registered_is_told(store, folder):
     ) as planned:
         told = [one.partition(": nobody")[0] for one in planned.warnings if "nobody" in one]
     assert told == ["line 3: creative n1: publisher 'dayly'", "line 3: creative n1: section 'spott'"]
+
+
+def test_a_campaign_is_not_changed_so_that_a_creative_that_stays_can_never_run(store, folder):
+    phones = NATIVE | {"targeting": {"devices": {"include": ["phone"]}}}
+    plain = NATIVE | {"id": "n2", "headline": "For cooks"}
+    with plan(open_source(ndjson(folder, ADVERTISER, CAMPAIGN, phones, plain)), store, KNOWN, NOW) as planned:
+        apply(planned, store, "me", NOW)
+    no_phones = CAMPAIGN | {"targeting": {"devices": {"exclude": ["phone"]}}}
+    cooks = CAMPAIGN | {"targeting": {"cohorts": {"include": ["cooks"]}}}
+    for changed, creative, part in (
+        (no_phones, "n1", "its targeting, 'rules that contradict those of the campaign'"),
+        (cooks, "n2", "its headline, 'For cooks'"),
+    ):
+        with pytest.raises(CatalogErrors) as caught, plan(Values([changed]), store, KNOWN, NOW):
+            pass
+        said = [(error.field, error.got) for error in caught.value.errors]
+        assert said == [("targeting", f"what creative {creative} does not go with: {part}")]
+    with plan(Values([no_phones, NATIVE]), store, KNOWN, NOW) as planned:  # beside the creative as it will be
+        assert planned.changed == {"campaign": 1, "creative": 1}
