@@ -6,8 +6,10 @@ An instant becomes local time, never the other way round: no hour is missing or 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 import holidays
@@ -37,6 +39,8 @@ _BEGINNINGS: tuple[tuple[int, PartOfDay], ...] = (
     (18, "evening"),
     (23, "night"),
 )
+# Of feasts that go by the moon: on the day itself, as far as it can be told beforehand.
+_ESTIMATED = re.compile(r"(?: \(estimated\)|(?<=observed), estimated)")
 _CACHED = 10_000  # minutes of zones and places; forgotten all at once
 
 log = logging.getLogger(__name__)
@@ -59,7 +63,7 @@ class Clock:
         Takes up to 0.2 s a country: call it at start and once in a while, never on the request path.
         Elsewhere and in other years no holiday is known.
         """
-        years = range(now.year - 1, now.year + 2)
+        years = _years_around(now.year)
         known: dict[PlaceCode, dict[date, str]] = {}
         for place in places:
             for code in codes(place):
@@ -115,6 +119,23 @@ class Clock:
         )
 
 
+def names_of(holiday: str) -> tuple[str, ...]:
+    """Return the names of what a day is called after: two on one day are two, an estimated one is also what it is."""
+    found: list[str] = []
+    for name in holiday.split(";"):
+        found.append(name.strip())
+        if (plain := _ESTIMATED.sub("", name).strip()) != name.strip():
+            found.append(plain)
+    return tuple(found)
+
+
+@cache
+def holidays_near(code: PlaceCode, year: int) -> frozenset[str]:
+    """Return the names of a place's public holidays of last year, this and the next, as a `Clock` is prepared."""
+    days = _public_holidays(code, _years_around(year)) or {}
+    return frozenset(name for holiday in days.values() for name in names_of(holiday))
+
+
 def part_of_day(hour: int) -> PartOfDay:
     """Return the part of day of a local hour, 0 to 23."""
     return next((part for start, part in reversed(_BEGINNINGS) if hour >= start), "night")
@@ -136,6 +157,10 @@ def daylight(at: datetime, point: Point) -> Daylight:
     if degrees > -0.833:  # its upper edge stands above the horizon
         return "golden"
     return "twilight" if degrees > -6 else "night"
+
+
+def _years_around(year: int) -> range:
+    return range(year - 1, year + 2)
 
 
 def _public_holidays(code: PlaceCode, years: Iterable[int]) -> dict[date, str] | None:

@@ -27,12 +27,12 @@ from engine import faiss_build
 from engine.assemble import asset_of, creative_answer, political_answer, text_of
 from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
 from engine.change import Approval, Kind, Versions
-from engine.conditions import both, condition_of, walk
+from engine.conditions import asks_consent, both, condition_of, walk
 from engine.creative import Creative, Offer
 from engine.decision import Assets
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
-from engine.governor import topics_named
+from engine.governor import copy_of, group_words, groups_named, topics_named
 from engine.message import Kit, default_names, words_of
 from engine.pricing import terms_of, value_of
 from engine.snapshot import (
@@ -49,7 +49,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 6  # of the files; a newer program makes its own
+FORMAT = 7  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -138,7 +138,7 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
         publishers = tuple(chain.from_iterable(reader.publishers()))
         advertisers = list(chain.from_iterable(reader.advertisers()))
         campaigns = list(chain.from_iterable(reader.campaigns()))
-        rows = _Rows(advertisers, campaigns, recipe.image_url)
+        rows = _Rows(advertisers, campaigns, publishers, recipe.image_url)
         for creative in chain.from_iterable(reader.creatives()):
             rows.add(creative)
 
@@ -222,8 +222,11 @@ class _Rows:
         self,
         advertisers: Sequence[Advertiser],
         campaigns: Sequence[Campaign],
+        publishers: Sequence[Publisher],
         image_url: Callable[[str], str],
     ) -> None:
+        signals = (value for one in publishers for _, value in one.first_party.pairs(()))
+        self._groups = frozenset(map(group_words, signals))
         self._advertisers = {a.id: (at, a) for at, a in enumerate(advertisers)}
         self._campaigns = {c.id: (at, c) for at, c in enumerate(campaigns)}
         self._image_url = image_url
@@ -257,6 +260,7 @@ class _Rows:
         self.kinds: list[tuple[str, ...]] = []  # "native", or the sizes of a banner
         self.named: list[int] = []  # masks of what its own copy names
         self.topics: list[frozenset[str]] = []  # Article 9 categories whose topic its own copy names
+        self.groups: list[frozenset[str]] = []  # groups of consenting readers whose name its own copy holds
         self.rules: list[RuleSet] = []
         self.rule: list[int] = []
         self.conditions: dict[Condition, int] = {}  # nested rules, by what they say
@@ -299,11 +303,14 @@ class _Rows:
         ends = [int(at.timestamp()) for at in (flight.end, offer.end) if at is not None]
         self.start.append(max(starts, default=0))
         self.end.append(min(ends, default=FOREVER))
-        self.allowed.append(_own_kind_allowed(creative, rules) and offer.stock != 0)
+        asks = campaign.political and asks_consent(campaign.targeting, creative.targeting)
+        self.allowed.append(_own_kind_allowed(creative, rules) and offer.stock != 0 and not asks)
         self.house.append(campaign.house)
         self.kinds.append(_kinds(creative))
         self.named.append(default_names(creative))
-        self.topics.append(topics_named(f"{creative.headline}. {creative.body}. {creative.cta}"))
+        copy = copy_of(creative)
+        self.topics.append(topics_named(f"{copy}. {creative.image.alt if creative.image else ''}"))
+        self.groups.append(groups_named(copy, self._groups))
         self.rule.append(self._rule_at[rules])
         said = both(campaign.targeting, creative.targeting)
         self.condition.append(-1 if said is None else self.conditions.setdefault(said, len(self.conditions)))
@@ -346,6 +353,8 @@ class _Rows:
             masks[f"names:{named}"] = np.array([mask == named for mask in self.named], bool)
         for category in sorted(frozenset().union(*self.topics)):
             masks[f"speaks:{category}"] = np.array([category in topics for topics in self.topics], bool)
+        for group in sorted(frozenset().union(*self.groups)):
+            masks[f"mentions:{group}"] = np.array([group in groups for groups in self.groups], bool)
         campaign = np.array(self.campaign, np.int32)
         for name, entries in (
             ("political", [entry.political for entry in self.entries]),

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from contexts.clock import part_of_day
+from contexts.clock import names_of, part_of_day
 from contexts.context import WEEKDAYS, Context, PageFacts, TopicId
 from contexts.keyphrases import listed
 from contexts.rungs import reads_cohort
@@ -48,6 +48,7 @@ VALUES = {
     "loyalty_tiers": "loyalty tier",
     "sensitive": "page about",
 }
+CONSENTED = ("cohorts", "journey_stages", "loyalty_tiers")  # known under a reader's consent alone
 ZONED = ("parts_of_day", "weekdays")
 RANGES = {"temperature_c": "temperature", "wind_ms": "wind"}
 UNITS = {"temperature_c": "°C", "wind_ms": "m/s"}
@@ -132,6 +133,20 @@ def walk(condition: Condition) -> Iterator[Condition]:
             yield from walk(part)
 
 
+def asks_consent(*rules: Targeting) -> bool:
+    """Say whether rules name anything that is known under a reader's consent alone."""
+    said = [condition_of(one, whole=True) for one in rules]
+    return any(getattr(part, f) for one in said if one is not None for part in walk(one) for f in CONSENTED)
+
+
+def groups_asked(condition: Condition) -> Iterator[str]:
+    """Yield the groups of consenting readers that a condition asks for; what is in `none` it does not."""
+    for field in CONSENTED:
+        yield from getattr(condition, field)
+    for part in (*condition.all, *condition.any):
+        yield from groups_asked(part)
+
+
 def is_on(hours: Hours, minute: int) -> bool:
     """Say whether a daypart is on at a minute of the local week, from Monday 00:00."""
     day, now = divmod(minute, DAY_MIN)
@@ -197,7 +212,7 @@ def said_of(context: Context, topics: Iterable[str]) -> Iterator[tuple[str, str]
             yield field, one
     if clock.holiday is not None:
         yield "holidays", "any"
-        for name in clock.holiday.split(";"):  # two on one day
+        for name in names_of(clock.holiday):
             yield "holidays", listed(name)
 
 

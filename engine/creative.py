@@ -14,6 +14,7 @@ from engine.campaign import Format, Id, Prefer, Size, Targeting, Word
 
 Slot = Literal["headline", "body", "image", "cta", "offer"]
 SLOTS: tuple[Slot, ...] = ("headline", "body", "image", "cta", "offer")
+LISTS: Mapping[Slot, str] = {slot: f"{slot}s" for slot in SLOTS} | {"body": "bodies"}  # as files name them
 MOST_MESSAGES = 4096  # combinations of a creative's parts, before its rules
 PartId = Annotated[
     str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,23}$(?!\n)", description="lower-case id, 1-24 characters")
@@ -67,28 +68,27 @@ class Image(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         return f"{self.hash}.{self.ext}" if self.hash and self.ext else None
 
 
+Price = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,9}([.][0-9]{1,3})?$(?!\n)",
+        description="a number as text, with up to three digits behind a point: '12.50'",
+    ),
+]
+Currency = Annotated[
+    str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="three upper-case letters, 'EUR' (ISO 4217)")
+]
+Stock = Annotated[int, Meta(ge=0, le=10**9)]
+
+
 class Offer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a creative offers, as an advertiser's feed says it: outside of its dates, or sold out, it never renders."""
 
     start: Annotated[datetime, Meta(tz=True)] | None = None  # inclusive
     end: Annotated[datetime, Meta(tz=True)] | None = None  # exclusive
-    price: (
-        Annotated[
-            str,
-            Meta(
-                pattern=r"^[0-9]{1,9}([.][0-9]{1,3})?$(?!\n)",
-                description="a number as text, with up to three digits behind a point: '12.50'",
-            ),
-        ]
-        | None
-    ) = None
-    currency: (
-        Annotated[
-            str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", description="three upper-case letters, 'EUR' (ISO 4217)")
-        ]
-        | None
-    ) = None
-    stock: Annotated[int, Meta(ge=0, le=10**9)] | None = None  # None: not counted
+    price: Price | None = None
+    currency: Currency | None = None
+    stock: Stock | None = None  # None: not counted
 
 
 class Only(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -125,12 +125,15 @@ class ImagePart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
 
 class OfferPart(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A line that holds from `start` (inclusive) to `end` (exclusive), both with an offset from UTC."""
+    """A line that holds from `start` (inclusive) to `end` (exclusive), with an offset from UTC, while in stock."""
 
     id: PartId
     text: Annotated[str, Meta(min_length=1, max_length=400)]
     start: Annotated[datetime, Meta(tz=True)] | None = None
     end: Annotated[datetime, Meta(tz=True)] | None = None
+    price: Price | None = None
+    currency: Currency | None = None
+    stock: Stock | None = None  # None: not counted
     only: Only = Only()
     prefer: Prefer = Prefer()
 

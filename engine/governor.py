@@ -9,9 +9,10 @@ and a publisher says how many it allows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import unescape
 from itertools import product
 from math import log2
 from typing import Literal
@@ -23,6 +24,7 @@ from contexts.context import PARTS_OF_DAY, Context
 from contexts.lexicon import our_lexicon
 from contexts.taxonomy import content_taxonomy
 from engine.cache import Bounded
+from engine.creative import Creative
 from engine.wording import words_of
 from privacy.release import Release
 from privacy.special_categories import SPECIAL_CATEGORIES
@@ -35,6 +37,8 @@ MOST_BITS = 8.0  # of a message, where a publisher says nothing else
 PLACE, WEATHER, HOUR, DEVICE = (1 << at for at in range(len(NAMED)))
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_SIGNS = re.compile(r"[-_.]+")  # that join the words of a group's name
+_TAG = re.compile(r"<[^>]*>")
 _WEATHER_WORDS = (
     "rain rains rainy raining rainfall wet drizzle drizzly snow snowy snowing snowfall fog foggy mist misty sun sunny "
     "sunshine cloudy clouds overcast storm stormy thunder thunderstorm windy wind frost frosty freezing icy chilly "
@@ -57,13 +61,45 @@ _PLACE_WORDS = (
     "österreich schweiz frankreich italien spanien niederlande belgien dänemark polen bayern sachsen hessen thüringen "
     "brandenburg niedersachsen saarland berlin hamburg bremen münchen munich vienna wien paris london madrid rome "
     "london's dublin amsterdam brussels bruxelles lisbon lisboa warsaw prague zürich zurich geneva barcelona milan "
-    "manchester birmingham cologne köln frankfurt stuttgart dresden leipzig españa francia allemagne alemania"
+    "manchester birmingham cologne köln frankfurt stuttgart dresden leipzig españa francia allemagne alemania "
+    "argentina australia britain bulgaria chile colombia croatia cyprus czechia egypt estonia hungary iceland "
+    "indonesia israel kenya latvia lithuania malaysia malta morocco nigeria pakistan peru philippines romania "
+    "russia serbia singapore slovakia slovenia taiwan thailand tunisia ukraine uruguay usa venezuela vietnam "
+    "bavaria saxony california catalonia florida texas tuscany provence antwerp athens basel beijing belfast bern "
+    "boston brisbane bristol bucharest budapest cairo cardiff chicago copenhagen dallas delhi denver detroit dubai "
+    "edinburgh ghent glasgow graz hannover helsinki houston istanbul jakarta johannesburg krakow lagos leeds linz "
+    "liverpool lyon marseille melbourne miami montreal moscow mumbai naples nuremberg nürnberg oslo perth "
+    "philadelphia porto riga rotterdam salzburg seattle seoul seville shanghai sheffield stockholm sydney tallinn "
+    "tokyo toronto turin valencia vancouver venice vilnius zagreb "
+    "londoners berliners parisians viennese"
 )
-_NEARBY = re.compile(
-    r"\b(?:near you|nearby|around the corner|in your (?:area|town|city|region|neighbou?rhood)|your local"
-    r"|in deiner nähe|in ihrer nähe|près de chez vous|cerca de ti)\b",
-    re.IGNORECASE,
-)
+# What takes more than a word to name: places of several, clock times, and weather by how it feels.
+_SAID: Mapping[int, str] = {
+    PLACE: (
+        r"near you|nearby|around the corner|in your (?:area|town|city|region|neighbou?rhood)|your local"
+        r"|in deiner nähe|in ihrer nähe|près de chez vous|cerca de ti|new york(?:ers?)?|new orleans|new zealand"
+        r"|los angeles|las vegas|san (?:francisco|diego)|washington,? d\.?c\b|united (?:states|kingdom|arab emirates)"
+        r"|great britain|northern ireland|czech republic|(?:north|south) korea|south africa|cape town|hong kong"
+        r"|tel aviv|buenos aires|rio de janeiro|s[ãa]o paulo|mexico city|saudi arabia|puerto rico|costa rica|sri lanka"
+        r"|kuala lumpur"
+    ),
+    WEATHER: (
+        r"(?:hot|cold|warm|cool|mild|wet|dry|dull|gr[ae]y|muggy) (?:and [a-z]+ )?(?:spring |summer |autumn |winter )?"
+        r"(?:days?|mornings?|middays?|noons?|afternoons?|evenings?|nights?|weather|outside|spell)"
+        r"|(?:this|such|bad|good|nasty|foul|fine|lovely) weather|cold snap|heat ?waves?|pouring down|minus \d+ degrees"
+        r"|weather (?:this|so)|-?\d+ ?°(?: ?[cf])?|sleet|(?:hail|sleet|snow)(?:s|ed|ing|storms?)"
+        r"|(?:rain|thunder)storms?|downpours?|blizzards?|drizzl(?:es|ing)"
+        r"|(?:regnerisch|sonnig|neblig|windig|frostig|eisig|bewölkt|wolkig|verschneit|stürmisch|gewittrig)(?:e[rsnm]?)"
+        r"|(?:heiß|kalt|warm|kühl)e[rsnm]? (?:tag|morgen|mittag|abend|nacht)e?|bei (?:diesem|dem) wetter"
+        r"|pluvieuses?|neigeuses?|ensoleillées?|orageu(?:x|ses?)|lluviosas?|soleadas?"
+    ),
+    HOUR: (
+        r"\d{1,2}(?::[0-5]\d)? ?(?:[ap]\.?m\b|uhr)|(?:[01]?\d|2[0-3]):[0-5]\d|\d{1,2} o['’]clock"
+        r"|sunrise|sunset|nightfall|(?:after|before) dark"
+    ),
+    DEVICE: r"smart ?tvs?|tvs? screen|macbooks?|computers?|smartphones|laptops|desktops|iphones|ipads|handhelds?",
+}
+_PATTERNS = {bit: re.compile(rf"(?<!\w)(?:{said})(?!\w)", re.IGNORECASE) for bit, said in _SAID.items()}
 
 
 def names(text: str) -> int:
@@ -71,7 +107,7 @@ def names(text: str) -> int:
     found = {word.casefold() for word in _WORD.findall(text)}
     found |= {part for word in found for part in word.split("-")}
     mask = sum(bit if not words.isdisjoint(found) else 0 for bit, words in _named_words().items())
-    return mask | (PLACE if _NEARBY.search(text) else 0)
+    return mask | sum(bit for bit, said in _PATTERNS.items() if not mask & bit and said.search(text))
 
 
 def topics_named(text: str) -> frozenset[str]:
@@ -88,12 +124,29 @@ def topics_named(text: str) -> frozenset[str]:
 
 def mentions(text: str, signals: Iterable[str]) -> bool:
     """Say whether copy holds the words of a consented signal, such as "cohort:viewed-pricing"."""
-    said = " ".join(word.casefold() for word in _WORD.findall(text.replace("-", " ").replace("_", " ")))
-    for signal in signals:
-        name = re.sub(r"[-_.]+", " ", signal.rpartition(":")[2]).casefold().strip()
-        if name and re.search(rf"\b{re.escape(name)}\b", said):
-            return True
-    return False
+    return bool(groups_named(text, frozenset(map(group_words, signals))))
+
+
+def groups_named(text: str, groups: Collection[str]) -> frozenset[str]:
+    """Return those of groups, each as `group_words` writes it, whose words copy holds."""
+    words = [word.casefold() for word in _WORD.findall(_SIGNS.sub(" ", text))]
+    most = max((group.count(" ") + 1 for group in groups), default=0)
+    return frozenset(
+        said
+        for start, length in product(range(len(words)), range(1, most + 1))
+        if start + length <= len(words) and (said := " ".join(words[start : start + length])) in groups
+    )
+
+
+def group_words(signal: str) -> str:
+    """Return a consented signal's value in words: "viewed pricing" of "cohort:viewed-pricing"."""
+    return " ".join(_SIGNS.sub(" ", signal.rpartition(":")[2]).casefold().split())
+
+
+def copy_of(creative: Creative) -> str:
+    """Return what a reader can read of a creative's own copy, that of its HTML, too."""
+    shown = unescape(_TAG.sub(" ", creative.html or ""))
+    return ". ".join(text for text in (creative.headline, creative.body, creative.cta, shown) if text.strip())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -225,8 +225,14 @@ def simulated(seed: int, views: int, days: int, world: World) -> tuple[Count, ..
     totals = {name: np.zeros(2) for name in policy}
     for day in range(days):
         each = views / truth[0].size
+        believed = {name: _learned(told[name], day) for name in ("none", "segment", "context")} if day else {}
+        for name, many in (("cohort", COHORTS), ("consented", STAGES)) if day else ():
+            count = told[name].shape[1]
+            topics, within = np.arange(count) // many, np.arange(count) % many
+            above = believed["context"][topics]
+            believed[name] = _learned(told[name], day, above * _shared(told[name], day, above, within))
         for name, of in policy.items() if day else ():
-            chosen = _learned(told[name.removesuffix(" beside") if name in groups else "context"], day)[of]
+            chosen = believed[name if name in groups else "context"].argmax(axis=1)[of]
             seen = rng.poisson(each * shares[name], places)
             clicked = rng.binomial(seen, np.take_along_axis(truth, chosen[None], 0)[0])
             totals[name] += seen.sum(), clicked.sum()
@@ -248,16 +254,42 @@ def simulated(seed: int, views: int, days: int, world: World) -> tuple[Count, ..
     )
 
 
-def _learned(told: NDArray[np.float64], days: int) -> NDArray[np.int64]:
-    """Return the creative that each group is shown, from noisy (views and clicks, groups, creatives).
+def _shared(
+    told: NDArray[np.float64], days: int, above: NDArray[np.float64], within: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return (groups, creatives) by how much what a group knows more changes a creative's rate, whatever its topic.
 
-    Each group's rate is drawn to the creative's rate over all groups by as much as its noise exceeds what groups differ
-    by (empirical Bayes), so that what tells nothing changes nothing.
+    `above` are the rates without it, `within` numbers what is known more. Drawn to 1 as groups are to what is above.
+    """
+    count = int(within.max()) + 1
+    expected, clicked, cells = (
+        np.zeros((count, told.shape[2])),
+        np.zeros((count, told.shape[2])),
+        np.zeros(count),
+    )
+    np.add.at(expected, within, np.maximum(told[0], 0.0) * np.maximum(above, 0.0))
+    np.add.at(clicked, within, told[1])
+    np.add.at(cells, within, 1.0)
+    expected = np.maximum(expected, 1.0)
+    ratio = clicked / expected
+    error = (expected + 2 * days * SCALE**2 * cells[:, None]) / expected**2
+    between = np.maximum(((ratio - 1.0) ** 2 - error).mean(axis=0), 0.0)
+    shared: NDArray[np.float64] = 1.0 + between / (between + error) * (ratio - 1.0)
+    return shared[within]
+
+
+def _learned(
+    told: NDArray[np.float64], days: int, above: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return what each group is believed to click for each creative, from noisy (views and clicks, groups, creatives).
+
+    Each group's rate is drawn to that of the group `above` it, (groups, creatives), or to the creative's over all
+    groups, by as much as its noise exceeds what groups differ by (empirical Bayes): what tells nothing changes nothing.
     """
     seen = np.maximum(told[0], 1.0)
-    whole = np.maximum(told[1].sum(axis=0), 1.0) / seen.sum(axis=0)
+    whole = np.maximum(told[1].sum(axis=0), 1.0) / seen.sum(axis=0) if above is None else above
     rates = told[1] / seen
-    error = (whole * seen + 2 * days * SCALE**2) / seen**2
+    error = (np.maximum(whole, 0.0) * seen + 2 * days * SCALE**2) / seen**2
     between = np.maximum(((rates - whole) ** 2 - error).mean(axis=0), 0.0)
-    drawn = whole + between / (between + error) * (rates - whole)
-    return np.asarray(drawn.argmax(axis=1))
+    believed: NDArray[np.float64] = whole + between / (between + error) * (rates - whole)
+    return believed

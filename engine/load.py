@@ -26,19 +26,20 @@ from engine.campaign import Advertiser, Campaign, Publisher, Targeting
 from engine.change import KINDS, Change, Entity, Kind, Versions, kind_of
 from engine.check.campaign import check_campaign, check_ended, check_sold_to
 from engine.check.conditions import check_possible
-from engine.check.creative import check_creative
+from engine.check.creative import check_beside, check_creative
 from engine.check.findings import Findings, Known, Picture
 from engine.check.form import parse, rest_of
+from engine.check.offers import tell_over
 from engine.check.publisher import check_advertiser, check_publisher
 from engine.conditions import condition_of
-from engine.creative import Creative
+from engine.creative import Creative, Parts
 from engine.creative_safety import is_below, linked_hosts
 from engine.errors import CatalogError, CatalogErrors
 from engine.images import EXTENSIONS, MAX_BYTES, HostedImage, clean_image
 from engine.json_names import repeated_name
 from engine.load_files import Source
 from engine.reach import ReleasedDay, last_released, told_of
-from engine.registered import names_in, unregistered
+from engine.registered import names_in, names_in_parts, unregistered
 from engine.releases import last_closed
 from privacy.budget import QueryId
 
@@ -207,6 +208,7 @@ class _Planner:
         while batch := list(islice(creatives, BATCH)):
             self._add_creatives(batch)
         self._check_dropped_domains()
+        self._check_kept_creatives()
         if self.total:
             raise CatalogErrors(sorted(self.errors, key=lambda error: error.line), self.total)
 
@@ -273,12 +275,12 @@ class _Planner:
                     self._tell(kind, id, found)
                 self._add(before, entity, line)
 
-    def _tell_names(self, targeting: Targeting, found: Findings) -> None:
-        """Say which names of rules no publisher registered."""
+    def _tell_names(self, targeting: Targeting, found: Findings, parts: Parts | None = None) -> None:
+        """Say which names of rules, and of what parts of messages are bound to, no publisher registered."""
         said = condition_of(targeting, whole=True)
-        named = names_in(said) if said is not None else []
+        named = [*(names_in(said) if said is not None else ()), *(names_in_parts(parts) if parts else ())]
         if named and not found.errors:
-            found.warnings += unregistered(named, self._publishers().values())
+            found.warnings += unregistered(named, list(self._publishers().values()), self.now.year)
 
     def _tell_reach(self, campaign: Campaign, found: Findings) -> None:
         """Say how many page groups of the last released day a campaign's rules could match."""
@@ -355,13 +357,16 @@ class _Planner:
             domains = None if owner is None else owner.domains  # None: that was told above, or at the owner
             found = Findings(line)
             creative = check_creative(creative, domains, self.pictures, self.known, found)
+            if campaign is not None:
+                check_beside(creative, campaign, found)
             if wrong:
                 self._tell_rest(found, wrong)
                 continue
             if campaign is not None and not found.errors and creative.targeting != Targeting():
                 check_possible(campaign.targeting, creative.targeting, self.known.above, found.refuse)
-                if stored.get(creative.id) != creative:
-                    self._tell_names(creative.targeting, found)
+            if stored.get(creative.id) != creative:
+                self._tell_names(creative.targeting, found, creative.parts)
+                tell_over(creative, self.now, found)
             self._tell("creative", creative.id, found)
             if domains is not None and not found.errors:
                 self._add(stored.get(creative.id), creative, line)
@@ -389,6 +394,28 @@ class _Planner:
                     expected = f"a domain for {astray[0]}, to which creative {creative.id} leads"
                     self._refuse(CatalogError("domains", ascii(list(after.domains)), expected, line))
                     break
+
+    def _check_kept_creatives(self) -> None:
+        """Refuse to change a campaign so that a creative outside this file can never run, or must not, beside it."""
+        own = cast("dict[str, tuple[Campaign, int]]", self.owners["campaign"])
+        stored = cast("dict[str, Campaign]", self.store.find("campaign", list(own)))
+        changed = {
+            id
+            for id, before in stored.items()
+            if (before.targeting, before.political) != (own[id][0].targeting, own[id][0].political)
+        }
+        for advertiser in sorted({own[id][0].advertiser for id in changed}):
+            for creative in self.store.creatives_of(advertiser):
+                if creative.campaign not in changed or creative.id in self.lines["creative"]:
+                    continue
+                campaign, line = own[creative.campaign]
+                found = Findings(line)
+                check_beside(creative, campaign, found)
+                if not found.errors and creative.targeting != Targeting():
+                    check_possible(campaign.targeting, creative.targeting, self.known.above, found.refuse)
+                for error in found.errors:
+                    got = f"what creative {creative.id} does not go with: its {error.field}, {error.got}"
+                    self._refuse(CatalogError("targeting", got, error.expected, line))
 
     def _is_first(self, entity: Entity, line: int) -> bool:
         lines = self.lines[kind_of(entity)]

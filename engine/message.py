@@ -22,7 +22,18 @@ from engine.assemble import answered
 from engine.campaign import Size
 from engine.creative import Creative, ImagePart, OfferPart, Only, Part, messages
 from engine.decision import Asset, Assets, CreativeAnswer, MessageAnswer, PoliticalAnswer
-from engine.governor import DEVICE, HOUR, PLACE, WEATHER, Limits, in_words, mentions, names, topics_named
+from engine.governor import (
+    DEVICE,
+    HOUR,
+    PLACE,
+    WEATHER,
+    Limits,
+    copy_of,
+    in_words,
+    mentions,
+    names,
+    topics_named,
+)
 from engine.learn.diet import Facet
 from engine.learn.explore import chances, joint
 from engine.learn.response import Responses
@@ -113,7 +124,7 @@ class Mixer:
         self.offers = [
             (n, part)
             for n, part in enumerate(self.parts)
-            if isinstance(part, OfferPart) and (part.start is not None or part.end is not None)
+            if isinstance(part, OfferPart) and (part.start, part.end, part.stock) != (None, None, None)
         ]
         self._placed: tuple[Responses, NDArray[np.intp]] | None = None
         self.bound = [n for n, part in enumerate(self.parts) if part.only != Only()]
@@ -232,7 +243,7 @@ class Mixer:
             there[n] = _met(self.parts[n].only, context, section)
         for n, part in self.offers:
             begun = part.start is None or part.start <= now
-            there[n] &= begun and (part.end is None or now < part.end)
+            there[n] &= begun and (part.end is None or now < part.end) and part.stock != 0
         if context.page.special:
             for n, topics in enumerate(self.topics):
                 there[n] &= not topics & context.page.special
@@ -341,7 +352,7 @@ def said_in(context: Context, section: str) -> Said:
 
 def default_names(creative: Creative) -> int:
     """Return a mask of what a creative's own copy names, whatever its parts say."""
-    return names(f"{creative.headline} {creative.body} {creative.cta}")
+    return names(copy_of(creative))
 
 
 def _implied(only: Only) -> int:

@@ -26,7 +26,7 @@ from engine.cache import Bounded
 from engine.campaign import Publisher
 from engine.catalog import View
 from engine.decision import NativeNeeds, Placement
-from engine.governor import Limits, in_words
+from engine.governor import Limits, group_words, in_words
 from engine.index import Eligible, Rows, Words
 from engine.snapshot import NATIVE, Snapshot
 from engine.targeting import Predicate, conjunction, page_clauses, resolved, surrounding_clauses
@@ -243,6 +243,11 @@ def _copy_rules(view: View, context: Context) -> list[Predicate]:
         (f"copy that does not name a page's topic of {category}", ~words)
         for category in sorted(context.page.special)
         if (words := bitmaps.get(f"speaks:{category}")) is not None
+    ]
+    found += [
+        (f"copy that does not mention {signal}, which the reader agreed to be known by", ~words)
+        for signal in context.told.used
+        if (words := bitmaps.get(f"mentions:{group_words(signal)}")) is not None
     ]
     if view.snapshot.naming:
         limits = limits_of(view, context)

@@ -6,15 +6,18 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
+from engine.campaign import Campaign
 from engine.check.findings import Findings, Known, Pictures
+from engine.check.offers import check_offer
 from engine.check.parts import check_parts
 from engine.check.pictures import check_image
 from engine.check.targeting import check_targeting
 from engine.check.values import check_prefer, tidy_words
-from engine.creative import Creative, Image, Offer
+from engine.conditions import asks_consent, condition_of, groups_asked
+from engine.creative import LISTS, Creative, Image, ImagePart
 from engine.creative_safety import OWN_PICTURE, check_text, clean_html, landing_url
 from engine.errors import CatalogError
-from engine.governor import in_words, mentions, names
+from engine.governor import copy_of, group_words, groups_named, in_words, names
 from engine.images import NAME
 from engine.wording import plain
 
@@ -44,7 +47,7 @@ def check_creative(
     if creative.prefer is not None:
         check_prefer(creative.prefer, found)
     if creative.offer is not None:
-        _check_offer(creative.offer, found)
+        check_offer(creative.offer, "offer", found)
     return replace(
         creative,
         landing_url=url,
@@ -56,13 +59,26 @@ def check_creative(
     )
 
 
-def _check_offer(offer: Offer, found: Findings) -> None:
-    if offer.start is not None and offer.end is not None and offer.start >= offer.end:
-        expected = f"a time after the start, {offer.start.isoformat()}"
-        found.refuse("offer.end", offer.end.isoformat(), expected)
-    if (offer.price is None) != (offer.currency is None):
-        missing = "currency" if offer.currency is None else "price"
-        found.refuse(f"offer.{missing}", None, "a price with its currency, or neither")
+def check_beside(creative: Creative, campaign: Campaign, found: Findings) -> None:
+    """Hold a creative against its campaign: what is asked for by consent is not named, nor asked for in politics."""
+    if campaign.political and asks_consent(creative.targeting):
+        expected = "nothing known under consent: political advertisements use no consented signal"
+        found.refuse("targeting", "a rule over readers", expected)
+    both = (campaign.targeting, creative.targeting)
+    said = [one for one in (condition_of(rules, whole=True) for rules in both) if one is not None]
+    groups = frozenset(group_words(group) for one in said for group in groups_asked(one))
+    if not groups:
+        return
+    texts = [(name, getattr(creative, name)) for name in ("headline", "body", "cta", "sponsored_by")]
+    texts.append(("html", copy_of(replace(creative, headline="", body="", cta=""))))
+    if creative.parts is not None:
+        for slot, parts in creative.parts.lists:
+            shown = [part.image.alt if isinstance(part, ImagePart) else part.text for part in parts]
+            ends = "image.alt" if slot == "image" else "text"
+            texts += [(f"parts.{LISTS[slot]}[{n}].{ends}", text) for n, text in enumerate(shown)]
+    for path, text in texts:
+        if groups_named(text, groups):
+            found.refuse(path, text, "copy that does not name the group of readers that it is shown to")
 
 
 def _check_format(creative: Creative, image: Image | None, found: Findings) -> None:
@@ -88,15 +104,11 @@ def _check_format(creative: Creative, image: Image | None, found: Findings) -> N
 
 
 def _check_copy(creative: Creative, found: Findings) -> None:
-    """Look at what is shown as it is: no tokens, and no words of what a reader agreed to be known by."""
-    told = (*creative.targeting.cohorts.include, *creative.targeting.loyalty_tiers.include)
+    """Look at what is shown as it is: no tokens, and of what is near to a reader one thing alone."""
     for name in ("headline", "body", "cta", "sponsored_by"):
-        text = getattr(creative, name)
         with found.collecting():
-            plain(text, name, found.line)
-        if mentions(text, told):
-            found.refuse(name, text, "copy that does not name the group of readers that it is shown to")
-    named = in_words(names(f"{creative.headline} {creative.body} {creative.cta}"))
+            plain(getattr(creative, name), name, found.line)
+    named = in_words(names(copy_of(creative)))
     if len(named) > 1:
         what = " and ".join(named)
         if creative.parts is not None:

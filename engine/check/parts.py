@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from contexts.context import PARTS_OF_DAY, SEASONS, WEEKDAYS
 from engine.check.findings import Findings, Known, Pictures
+from engine.check.offers import check_offer
 from engine.check.pictures import check_image
 from engine.check.values import WEATHER, check_country, check_prefer, check_word
 from engine.creative import (
@@ -23,7 +24,6 @@ from engine.creative import (
 )
 from engine.creative_safety import check_text
 from engine.errors import CatalogError
-from engine.governor import mentions
 from engine.wording import has_words, read, renderings
 from privacy.visit import DEVICE_CLASSES
 
@@ -53,8 +53,8 @@ def check_parts(creative: Creative, parts: Parts, pictures: Pictures, known: Kno
                 part = replace(part, image=check_image(part.image, pictures, found, f"{path}.image"))
             else:
                 _check_wording(creative, part.text, f"{path}.text", name, limits, found)
-            if isinstance(part, OfferPart) and part.start and part.end and part.start >= part.end:
-                found.refuse(f"{path}.end", part.end.isoformat(), f"a time after {part.start.isoformat()}")
+            if isinstance(part, OfferPart):
+                check_offer(part, path, found)
             checked.append(part)
         changed[name] = tuple(checked)
     _check_rules(parts, seen, found)
@@ -98,8 +98,6 @@ def _check_wording(
     if not shown[0].strip():
         found.refuse(path, text, "words that can be seen")
     _check_length(max(shown, key=len), path, field, limits, found)
-    if mentions(text, (*creative.targeting.cohorts.include, *creative.targeting.loyalty_tiers.include)):
-        found.refuse(path, text, "copy that does not name the group of readers that it is shown to")
     for token in {piece.token for piece in wording if piece.token}:
         if not has_words(token, language):
             found.warnings.append(

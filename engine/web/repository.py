@@ -28,6 +28,7 @@ from engine.creative import Creative
 from engine.errors import QueryRefused
 from engine.keys import Caller
 from engine.manage import ManageStore
+from engine.message import words_of
 from engine.report import Value
 from engine.reporting import Reporting
 from engine.web.api import Api
@@ -75,6 +76,7 @@ class ListedAd(Struct, frozen=True):
     paid: str
     format: str
     says: str
+    parts: tuple[str, ...]  # other lines that may stand in it, and what its other pictures show
     picture: ListedPicture | None
     landing_url: str
     starts: str | None
@@ -178,6 +180,7 @@ class Repository:
             paid=campaign.paid_by or advertiser.name,
             format=creative.format,
             says=" · ".join(filter(None, said)),
+            parts=tuple(dict.fromkeys(map(words_of, creative.parts or ()))),
             picture=picture,
             landing_url=creative.landing_url,
             starts=None if flight.start is None else flight.start.isoformat(),

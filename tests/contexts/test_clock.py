@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contexts.clock import Clock, daylight, part_of_day, season
+from contexts.clock import Clock, daylight, holidays_near, names_of, part_of_day, season
 from contexts.context import DAYLIGHTS, WEEKDAYS, PlaceFacts
 from contexts.errors import FactError
-from contexts.place import Atlas, Point
+from contexts.place import Atlas, PlaceCode, Point
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 BERLIN = PlaceFacts("DE", "DE-BE")
@@ -191,3 +191,14 @@ def test_facts_agree_with_the_calendar_of_the_standard_library(clock, when, zone
     assert facts.weekday == WEEKDAYS[local.weekday()]
     assert facts.part == part_of_day(local.hour)
     assert facts.at == local.replace(second=0, microsecond=0)
+
+
+def test_a_feast_whose_day_is_estimated_is_found_by_its_plain_name_and_an_observed_day_is_not():
+    assert names_of("Eid al-Fitr (estimated); Labor Day") == (
+        "Eid al-Fitr (estimated)",
+        "Eid al-Fitr",
+        "Labor Day",
+    )
+    assert names_of("Eid al-Adha (observed, estimated)")[1:] == ("Eid al-Adha (observed)",)
+    assert names_of("Christmas Day (observed)") == ("Christmas Day (observed)",)
+    assert "Eid al-Fitr" in holidays_near(PlaceCode("AE"), 2026)

@@ -19,6 +19,14 @@ def test_the_right_rung_is_named_where_the_truth_is_known(world, right):
     assert named[right] >= 10
 
 
+def test_what_readers_agreed_to_is_learned_beside_the_topic_and_so_from_fewer_views():
+    named = Counter(climb(simulated(seed, 10_000_000, 14, "people")).stop_at for seed in range(1, 13))
+    assert named["consented"] >= 9  # 6 where each topic and stage is learned for itself
+    assert (
+        climb(simulated(1, 10_000_000, 14, "topics")).rungs[3].lift > -0.02
+    )  # a cohort that tells nothing costs little
+
+
 def test_too_few_page_views_let_nobody_climb():
     named = Counter(climb(simulated(seed, 20_000, 7, "topics")).stop_at for seed in range(12))
     assert named["none"] >= 10

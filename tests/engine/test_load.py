@@ -637,3 +637,56 @@ def test_names_that_no_publisher_registered_are_told(store, folder):
     ]
     with plan(open_source(ndjson(folder, campaign, creative)), store, KNOWN, NOW) as again:
         assert again.warnings == []
+
+
+def test_holidays_that_no_publishers_country_has_are_told_with_the_nearest(store, folder):
+    site = PUBLISHER | {"country": "DE", "region": "DE-BY"}
+    rules = {
+        "holidays": {
+            "include": ["Chrismas Day", "christmas  day", "any"],
+            "exclude": ["epiphany", "thanksgiving day"],
+        }
+    }
+    campaign = CAMPAIGN | {"targeting": rules}
+    with plan(open_source(ndjson(folder, ADVERTISER, campaign, site)), store, KNOWN, NOW) as planned:
+        told = [one for one in planned.warnings if "holiday" in one]
+    said = "no public holiday of a country of the publishers is called so in 2025 to 2027"
+    assert told[0] == (
+        f"line 2: campaign ride: holiday 'chrismas day': {said}; the nearest is 'christmas day': "
+        "what asks for it can never match"
+    )
+    assert [one.partition(": no public")[0] for one in told[1:]] == [
+        "line 2: campaign ride: holiday 'thanksgiving day'"
+    ]
+    with plan(open_source(ndjson(folder, ADVERTISER, campaign, PUBLISHER)), store, KNOWN, NOW) as planned:
+        assert sum("which state no country" in one for one in planned.warnings) == 5
+
+
+def test_what_parts_are_bound_to_and_nobody_registered_is_told(store, folder):
+    site = PUBLISHER | {"sections": [{"id": "sport", "prefix": "/sport"}]}
+    only = {"publishers": ["daily", "dayly"], "sections": ["sport", "other", "spott"]}
+    creative = NATIVE | {"parts": {"headlines": [{"id": "a", "text": "Ride", "only": only}]}}
+    with plan(
+        open_source(ndjson(folder, ADVERTISER, CAMPAIGN, creative, site)), store, KNOWN, NOW
+    ) as planned:
+        told = [one.partition(": nobody")[0] for one in planned.warnings if "nobody" in one]
+    assert told == ["line 3: creative n1: publisher 'dayly'", "line 3: creative n1: section 'spott'"]
+
+
+def test_a_campaign_is_not_changed_so_that_a_creative_that_stays_can_never_run(store, folder):
+    phones = NATIVE | {"targeting": {"devices": {"include": ["phone"]}}}
+    plain = NATIVE | {"id": "n2", "headline": "For cooks"}
+    with plan(open_source(ndjson(folder, ADVERTISER, CAMPAIGN, phones, plain)), store, KNOWN, NOW) as planned:
+        apply(planned, store, "me", NOW)
+    no_phones = CAMPAIGN | {"targeting": {"devices": {"exclude": ["phone"]}}}
+    cooks = CAMPAIGN | {"targeting": {"cohorts": {"include": ["cooks"]}}}
+    for changed, creative, part in (
+        (no_phones, "n1", "its targeting, 'rules that contradict those of the campaign'"),
+        (cooks, "n2", "its headline, 'For cooks'"),
+    ):
+        with pytest.raises(CatalogErrors) as caught, plan(Values([changed]), store, KNOWN, NOW):
+            pass
+        said = [(error.field, error.got) for error in caught.value.errors]
+        assert said == [("targeting", f"what creative {creative} does not go with: {part}")]
+    with plan(Values([no_phones, NATIVE]), store, KNOWN, NOW) as planned:  # beside the creative as it will be
+        assert planned.changed == {"campaign": 1, "creative": 1}

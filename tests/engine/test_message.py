@@ -1,26 +1,34 @@
 """Messages put together from parts: what is refused, what may stand together, what is drawn and how it is told."""
 
+import io
+from base64 import b64encode
 from datetime import timedelta
 
 import msgspec
 import numpy as np
+import PIL.Image
 import pytest
+from msgspec import convert
 
-from contexts.context import WeatherFacts
+from contexts.context import Admitted, WeatherFacts
+from contexts.first_party import FirstParty
+from engine.campaign import PoliticalNotice, Targeting
 from engine.change import KINDS
 from engine.check.findings import Known
 from engine.creative import Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
-from engine.governor import Buckets
+from engine.governor import Buckets, in_words, names
 from engine.learn.response import VERSION, Model, Responses
 from engine.load import apply, plan
 from engine.load_files import Values
 from engine.policy import Policy
 from privacy.release import Axis, Release
+from tests.consent import under_consent
 from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher
 
 TEXT = "leek soup with potatoes"
+NOTICE = PoliticalNotice("A, Road 1", "", "1 EUR", "an election", "https://acme.example/notice")
 PARTS = {
     "headlines": [
         {"id": "h1", "text": "Soup for a {{ weather | long }} day"},
@@ -350,6 +358,109 @@ def test_copy_does_not_name_the_topic_of_a_page_that_touches_article_9(world):
     assert [mixture.answer(n).assets.headline for n in range(len(mixture.kept))] == ["Soup"]
     free = here.engine.scene_of(world.view, world.context(TEXT, weather=WeatherFacts("rain")))
     assert len(here.engine.messages.mixture(free, Placement("top"), row, "other").kept) == 2
+
+
+@pytest.mark.parametrize(
+    ("copy", "named"),
+    [
+        ("A rainy evening in New York", ("place", "weather", "hour")),
+        ("Snowed in, in Chicago?", ("place", "weather")),
+        ("Good morning, Londoners", ("place", "hour")),
+        ("A cold and wet day on your iPhones", ("weather", "device")),
+        ("Order by 7 am, at 5 °C", ("weather", "hour")),
+        ("Weather this bad needs a smart TV", ("weather", "device")),
+        ("Ein regnerischer Abend um 20 Uhr in Nürnberg", ("place", "weather", "hour")),
+        ("Une soirée pluvieuse à Lyon", ("place", "weather")),
+        ("Hot soup, cold beer, 24:7 and 16:9", ()),
+        ("Hailed by critics, in a nutshell", ("weather",)),  # too much rather than too little
+    ],
+)
+def test_copy_names_places_weather_and_hours_also_in_several_words(copy, named):
+    assert in_words(names(copy)) == named
+
+
+def test_html_and_what_a_picture_shows_are_copy_too(world):
+    page = world.page(TEXT, special=frozenset({"health"}))
+    html = '<p>Help <b>for</b> <a href="https://acme.example/">depression</a></p>'
+    world.put(
+        creative("banner", "soup", format="banner", size=(300, 250), html=html),
+        creative("plain", "soup", format="banner", size=(300, 250), html="<p>depress</p>"),
+    )
+    picture = io.BytesIO()
+    PIL.Image.new("RGB", (9, 9)).save(picture, "PNG")
+    image = {"alt": "A man with depression", "data": b64encode(picture.getvalue()).decode()}
+    load(world, id="seen", image=image, parts=None)
+    scene = site(world).engine.scene_of(world.view, world.context(page=page))
+    matcher, snapshot = site(world).engine.matcher, world.view.snapshot
+    for placement, ids in (
+        (Placement("top", formats=("banner",), sizes=((300, 250),)), {"plain"}),
+        (Placement("top", formats=("native",)), set()),
+    ):
+        assert {snapshot.creative_id(one.row) for one in matcher.shortlist(scene, placement)} == ids
+
+
+def test_copy_does_not_mention_what_the_reader_agreed_to_be_known_by(world):
+    world.put(publisher(first_party=FirstParty(cohorts=("home-cooks",))))
+    load(world, parts={"headlines": [{"id": "h1", "text": "Home cooks, here"}, {"id": "h2", "text": "Soup"}]})
+    world.put(
+        creative("fixed", "soup", headline="For home cooks"), creative("other", "soup", headline="For cooks")
+    )
+    here, snapshot = site(world), world.view.snapshot
+    told = under_consent(Admitted(cohorts=("home-cooks",), used=("cohort:home-cooks",)))
+    for consented, ids, copy in (
+        (told, {"soup-1", "other"}, ["Soup"]),
+        (None, {"soup-1", "other", "fixed"}, ["Home cooks, here", "Soup"]),
+    ):
+        scene = here.engine.scene_of(world.view, world.context(TEXT, consented=consented))
+        rows = [one.row for one in here.engine.matcher.shortlist(scene, Placement("top"))]
+        assert {snapshot.creative_id(row) for row in rows} == ids
+        mixture = here.engine.messages.mixture(scene, Placement("top"), snapshot.row_of("soup-1"), "other")
+        assert [mixture.answer(n).assets.headline for n in range(len(mixture.kept))] == copy
+
+
+@pytest.mark.parametrize("level", ["campaign", "creative", "nested"])
+def test_copy_that_names_the_group_that_is_asked_for_is_refused_wherever_it_is_asked_for(world, level):
+    rules = {"cohorts": {"include": ["home-cooks"]}}
+    nested = {"rule": {"any": [{"cohorts": ["home-cooks"]}, {"devices": ["tv"]}]}}
+    world.put(campaign("soup", targeting=convert(rules if level == "campaign" else {}, Targeting)))
+    own = {"targeting": {"campaign": {}, "creative": rules, "nested": nested}[level]}
+    faulty = {"id": "h1", "text": "For home cooks"}
+    said = faults(
+        world, body="Home-cooks know", **with_parts(headlines=[faulty, PARTS["headlines"][1]]), **own
+    )
+    assert set(said) == {"body", "parts.headlines[0].text"}
+    world.put(campaign("soup"))
+    not_them = {"targeting": {"rule": {"none": [{"cohorts": ["home-cooks"]}]}}}
+    load(world, headline="For home cooks", **not_them)
+
+
+def test_a_political_advertisement_asks_for_no_consented_signal_by_its_creative_either(world):
+    rules = {"loyalty_tiers": {"exclude": ["gold"]}}
+    load(world, targeting=rules)
+    world.put(publisher(political=True), campaign("soup", political=True, political_notice=NOTICE))
+    assert site(world).shown(title=TEXT) == []  # what was loaded before the campaign was political
+    world.put(creative("soup-2", "soup"))
+    assert site(world).shown(title=TEXT) == ["soup-2"]
+    assert list(faults(world, headline="New", targeting=rules)) == ["targeting"]
+
+
+def test_a_line_of_an_offer_that_is_sold_out_or_over_is_told_and_not_shown(world):
+    end = (NOW - timedelta(days=1)).isoformat()
+    offers = [
+        {"id": "o1", "text": "Two for one", "price": "12.50", "currency": "EUR", "stock": 0},
+        {"id": "o2", "text": "Last week's", "end": end},
+    ]
+    assert load(world, parts={"offers": offers}) == [
+        "creative soup-1: parts.offers[0]: it is sold out and does not render",
+        f"creative soup-1: parts.offers[1]: it ended at {end} and never renders",
+    ]
+    here = site(world)
+    assert drawn(here, 1)[1][0].assets.offer == ""
+    load(world, parts={"offers": [offers[0] | {"stock": 3}, offers[1]]})
+    assert drawn(site(world), 1)[1][0].assets.offer == "Two for one"
+    assert "parts.offers[0].currency" in faults(
+        world, parts={"offers": [{"id": "o1", "text": "x", "price": "1"}]}
+    )
 
 
 # --- a model ---

@@ -208,6 +208,18 @@ def test_a_publisher_answers_the_queue(service: Service):
     send(service, "globe", "rejected", 409, creative="c1", hash="0" * 64)
 
 
+def test_a_publisher_sees_every_line_that_a_message_may_show_before_it_answers(service: Service):
+    creative = stored(service, "creative", "c1")
+    parts = {
+        "headlines": [{"id": "a", "text": "Boots & more"}],
+        "ctas": [{"id": "b", "text": "Try them on"}],
+    }
+    body = {name: value for name, value in creative.items() if name not in ("kind", "id")} | {"parts": parts}
+    assert service.call("PUT", "/v1/creatives/c1", key="acme", body=body).status_code == 200
+    opened = send(service, "globe").text
+    assert "Boots &amp; more" in opened and "Try them on" in opened
+
+
 def test_a_publisher_stops_all_or_one_advertiser(service: Service):
     send(service, "globe", "block", advertiser="acme")
     assert stored(service, "publisher", "globe")["block_advertisers"] == ["acme"]

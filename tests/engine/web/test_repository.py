@@ -13,6 +13,7 @@ from werkzeug.test import Client
 from engine.campaign import Flight, PoliticalNotice, Prefer, Rule, Targeting
 from engine.change import Change
 from engine.config import Config
+from engine.creative import Parts, TextPart
 from engine.reporting import Reporting
 from engine.web import create_app
 from tests.engine.report_world import DAY, NOW, ReportWorld, views
@@ -145,3 +146,11 @@ def test_the_list_goes_on_where_it_ended(place: Place) -> None:
     assert [item["creative"] for item in first["items"]] == ["rivalry-1", "spring-1"]
     assert place.ids(f"?limit=2&after={first['next']}") == ["spring-2"]
     assert place.client.get("/v1/repository?limit=0").status_code == 422
+
+
+def test_every_line_that_a_message_may_show_is_listed(place: Place) -> None:
+    lines = (TextPart("a", "A {{ weather | fine }} day"), TextPart("b", "Spring on"))
+    place.world.put(creative("spring-1", "spring", parts=Parts(headlines=lines)))
+    listed = {item["creative"]: item["parts"] for item in place.list()["items"]}
+    assert listed["spring-1"] == ["A fine day", "Spring on"] and listed["spring-2"] == []
+    assert "A fine day · Spring on" in place.client.get("/repository").text
