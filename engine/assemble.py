@@ -78,7 +78,13 @@ def answered(
         advertiser=advertiser,
         format=creative.format,
         assets=assets,
-        html=labelled(html or _html(creative, assets, size), behalf, paid_by, political),
+        html=labelled(
+            html or _html(creative, assets, size),
+            behalf,
+            paid_by,
+            political,
+            small=not html and creative.parts is not None and size is not None,
+        ),
         landing_domain=urlsplit(creative.landing_url).hostname or "",
         size=size,
         political=political,
@@ -92,8 +98,12 @@ def adm(html: str, impression_url: str | None) -> str:
     return f'{html}<img src="{escape(impression_url)}" width="1" height="1" alt="" hidden>'
 
 
-def labelled(html: str, behalf: str, paid_by: str = "", political: PoliticalAnswer | None = None) -> str:
+def labelled(
+    html: str, behalf: str, paid_by: str = "", political: PoliticalAnswer | None = None, *, small: bool = False
+) -> str:
     """Label a creative's HTML as advertising of `behalf`, with a link to why it is shown (DSA Article 26).
+
+    A `small` label has letters of its own, whatever those of the page are, and fits the lines that are left to it.
 
     Of political advertising the label says more (Regulation (EU) 2024/900, article 11).
 
@@ -104,8 +114,9 @@ def labelled(html: str, behalf: str, paid_by: str = "", political: PoliticalAnsw
     if political is not None:  # links first: in a small box the words behind them are scrolled to
         kind, link = " tactful-political", f"{notice_link(political)} "
         notice = f" {notice_words(political)}"
+    style = f' style="{_LABEL_FONT}"' if small else ""
     return (
-        f'{html}<small class="tactful-label{kind}">{"Political advertisement" if kind else "Advertisement"}'
+        f'{html}<small class="tactful-label{kind}"{style}>{"Political advertisement" if kind else "Advertisement"}'
         f'<span class="tactful-who">: {who}</span> {link}'
         f'<a class="tactful-why" href="{WHY}" rel="noopener noreferrer" target="_blank">Why this ad?</a>'
         f"{notice}</small>"
@@ -171,6 +182,7 @@ _THUMB = 0.35  # of a wide banner's width that its picture takes at most
 _HEAD = 0.42  # of another's height
 _SMALL = 100  # pixels of height up to which letters are smaller
 _LABEL = 18  # pixels of a line of its label, to which they are left
+_LABEL_FONT = "display:block;font:10px/16px sans-serif"
 _LINES = ((150, 4), (200, 3), (300, 2))  # of the label, below widths
 
 

@@ -61,7 +61,8 @@ class Shop:
             ("loyalty_tiers", "gold"),
         ):
             rule = Targeting(**{dimension: Rule(include=(value,))})
-            self.world.put(campaign(value, targeting=rule), creative(f"{value}-1", value))
+            # Its copy must not name the group: then it would never run beside the signal.
+            self.world.put(campaign(value, targeting=rule), creative(f"{value}-1", value, headline="Coats"))
         self.site = Site(self.world)
         self.standings = admitting.pop("standings", None) or MemoryStandings()
         self.values = admitting.pop("values", None) or MemoryValues()
