@@ -99,7 +99,12 @@ def adm(html: str, impression_url: str | None) -> str:
 
 
 def labelled(
-    html: str, behalf: str, paid_by: str = "", political: PoliticalAnswer | None = None, *, small: bool = False
+    html: str,
+    behalf: str,
+    paid_by: str = "",
+    political: PoliticalAnswer | None = None,
+    *,
+    small: bool = False,
 ) -> str:
     """Label a creative's HTML as advertising of `behalf`, with a link to why it is shown (DSA Article 26).
 
