@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from math import sqrt
 from xml.etree import ElementTree
 
 import pyarrow.parquet
@@ -137,6 +138,11 @@ def test_slices_and_spellings_are_the_same_question(months):
     assert {row.key[0] for row in result.rows} == {"spring"}
 
 
+def least_held(tried):
+    """Return how many of so many intervals of 95 % hold at least, but for one run in a thousand: noise is drawn anew."""
+    return 0.95 * tried - 3.1 * sqrt(0.05 * 0.95 * tried)
+
+
 def test_ctr_comes_with_an_interval_that_holds_the_truth(months):
     released, told = months
     held = tried = 0
@@ -149,7 +155,7 @@ def test_ctr_comes_with_an_interval_that_holds_the_truth(months):
             held += row.ctr.low <= clicked / shown <= row.ctr.high
             tried += 1
     assert tried > 60
-    assert held / tried >= 0.95
+    assert held >= least_held(tried)
 
 
 def test_fill_comes_with_an_interval_that_holds_the_truth(months):
@@ -166,7 +172,7 @@ def test_fill_comes_with_an_interval_that_holds_the_truth(months):
             held += row.fill.low <= shown / (shown + empty) <= row.fill.high
             tried += 1
     assert tried >= 35
-    assert held / tried >= 0.95
+    assert held >= least_held(tried)
 
 
 def test_a_section_that_nothing_fills_is_told_and_not_below_the_floor():
