@@ -139,7 +139,7 @@ def test_slices_and_spellings_are_the_same_question(months):
 
 
 def least_held(tried):
-    """Return how many of so many intervals of 95 % hold at least, but for one run in a thousand: noise is drawn anew."""
+    """Return how many of so many intervals of 95 % hold, but for one run in a thousand: noise is drawn anew."""
     return 0.95 * tried - 3.1 * sqrt(0.05 * 0.95 * tried)
 
 
