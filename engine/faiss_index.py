@@ -44,7 +44,7 @@ SPARSE = 5.0  # rows scanned for each eligible one
 COUNTED_ROWS = 16_384  # up to here, lists' eligible rows are counted, not estimated
 CODES_A_ROW = 8.0  # codes that can be scanned in the time that one row takes to be scored exactly
 SCAN_ROWS = 800  # rows that can be scored exactly in the time that a scan takes before its first code
-UNSEEN_WEIGHT = 32.0  # rows that the even spread counts for beside those drawn, in estimating a list's share
+UNSEEN = 1.0  # rows drawn of a list that the share among all counts for, in estimating the list's
 TINY = np.float32(1e-12)
 STEPS = 64  # of a sigma, in which the share of rows above is tabled
 FARTHEST = 16  # sigmas that are tabled
@@ -192,10 +192,11 @@ class FaissIndex:
         drawn = eligible.words[words]
         places = np.unpackbits(drawn.view(np.uint8), bitorder="little").view(bool).nonzero()[0]
         rows = (words[places >> 6] << 6) | (places & 63)
-        seen = np.bincount(self._list_of[rows], minlength=lists)
-        # What was not seen is thought to be spread like all rows, with the weight of a list's mean share.
-        prior = self._sizes * (UNSEEN_WEIGHT / self.size)
-        held: Vector = (seen + prior) * np.float32(eligible.count / (len(rows) + UNSEEN_WEIGHT))
+        seen = np.bincount(self._list_of[rows], minlength=lists).astype(np.float32)
+        # A list of which little was drawn is thought to hold the share that all rows do, not nothing.
+        drawn_there = self._sizes * np.float32(64 * len(words) / self.size)
+        usual = np.float32(eligible.count / self.size * UNSEEN)
+        held: Vector = self._sizes * (seen + usual) / (drawn_there + np.float32(UNSEEN))
         return held
 
     def _scan(

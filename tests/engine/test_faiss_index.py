@@ -118,6 +118,28 @@ def test_each_way_through_the_lists_finds_nearly_all(
     assert share_found(FaissIndex.open(built), ExactIndex(vectors), 10, eligible) >= 0.99
 
 
+def test_a_list_of_which_nothing_was_drawn_is_not_taken_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_index, "COUNTED_ROWS", 0)
+    chance = np.random.default_rng(5)
+    directions = chance.standard_normal((TOPICS, DIM))
+    size, few = 8, 80  # the rows of a small topic stand together, so that a draw meets all or none
+    topic = np.concatenate((np.repeat(np.arange(few), size), chance.integers(few, TOPICS, ROWS - few * size)))
+    vectors = directions[topic] + 0.3 * chance.standard_normal((ROWS, DIM))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    build(vectors, tmp_path)
+    index, twin = FaissIndex.open(tmp_path), ExactIndex(vectors)
+    index._drawn = index._drawn[:24]  # as few as of a large catalogue
+    eligible = Eligible.from_mask((topic < few) | (topic < few + 8))
+    found = []
+    for _ in range(100):  # of half of the small topics a little: none stands out
+        query = directions[chance.choice(few, few // 2, replace=False)].mean(axis=0).astype(np.float32)
+        rows, _ = index.search(query, 10, eligible)
+        found.append(np.isin(twin.search(query, 10, eligible)[0], rows).mean())
+    assert np.mean(found) >= 0.99
+
+
 @pytest.mark.parametrize("dim", [8, 24, 40])
 def test_rows_are_scored_in_all_their_columns(tmp_path: Path, dim: int) -> None:
     vectors = np.random.default_rng(dim).standard_normal((300, dim)).astype(np.float32)
