@@ -115,7 +115,9 @@ class Inventory:
 
 def load() -> Inventory:
     """Read the inventory that comes with the package."""
-    return read(yaml.safe_load(files("privacy").joinpath("inventory.yaml").read_text("utf-8")))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times faster
+    text = files("privacy").joinpath("inventory.yaml").read_text("utf-8")
+    return read(yaml.load(text, Loader=loader))  # noqa: S506 - either is a SafeLoader
 
 
 def read(raw: Mapping[str, Any]) -> Inventory:

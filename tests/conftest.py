@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.postgres import Server, binaries
 
@@ -34,12 +35,22 @@ def pytest_make_collect_report(collector):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export the packaged model once for all tests; link or copy the folder into a service's data, never write."""
-    from contexts.encoders import open_encoder
+    """Export the packaged model, with the vectors of what it was taught, once for all tests, in whatever process.
 
-    folder = tmp_path_factory.mktemp("models")
-    open_encoder(folder)
-    return folder
+    Link or copy the folder into a service's data, never write.
+    """
+    from contexts.page import TopicModel
+    from contexts.taxonomy import content_taxonomy
+    from engine.config import Config
+    from engine.recipe import VectorFiles, open_recipe
+
+    base = tmp_path_factory.getbasetemp()
+    data = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+    data.mkdir(exist_ok=True)
+    with FileLock(data / "lock"):
+        encoder = open_recipe(Config(data_dir=data, key_dir=data / "keys")).encoder
+        TopicModel.build(encoder, content_taxonomy(), VectorFiles(data / "models" / "vectors"))
+    return data / "models"
 
 
 @pytest.fixture(scope="session")
