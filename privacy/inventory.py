@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from importlib.resources import files
 from textwrap import wrap
@@ -113,6 +114,7 @@ class Inventory:
         return [item for item in self.items if item.activity == activity]
 
 
+@cache
 def load() -> Inventory:
     """Read the inventory that comes with the package."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times faster
