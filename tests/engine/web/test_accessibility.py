@@ -16,7 +16,7 @@ from tests.engine.report_world import DAY, views
 from tests.engine.web.conftest import Service
 from tests.engine.web.test_manage_pages import NEW
 from tests.engine.web.test_publisher_pages import PAGE, key
-from tests.engine.web.test_report_pages import released, show  # noqa: F401 - a fixture
+from tests.engine.web.test_report_pages import released, seeded_day, show  # noqa: F401 - fixtures
 from tests.engine.web.test_repository import Place
 from tests.engine.web.test_why import path_of
 from tests.live import browser as chromium
