@@ -1,6 +1,7 @@
 """Calibrated noise on counts: the one door to OpenDP. Without it nothing about many views can be told.
 
-Nothing is imported before the first use: OpenDP takes a quarter of a second and tens of megabytes, and no request needs it.
+Nothing is imported before the first use: OpenDP takes a quarter of a second and tens of megabytes, and no request
+needs it.
 """
 
 from __future__ import annotations
