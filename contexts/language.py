@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -26,18 +27,7 @@ class LanguageDetector:
     """Tells ISO 639-1 codes of LANGUAGES apart. Immutable; calls may run at once."""
 
     def __init__(self) -> None:
-        every = LanguageIdentifier.from_model_file(MODEL_FILE)
-        every.set_languages(LANGUAGES)
-        # A copy without the other languages' numbers, which are 27 MB.
-        self._identifier = LanguageIdentifier(
-            every.nb_ptc,
-            every.nb_pc,
-            every.nb_classes,
-            every.tk_nextmove,
-            every.tk_output,
-            norm_probs=True,
-            tk_row=every.tk_row,
-        )
+        self._identifier = _identifier()
 
     def detect(self, text: str) -> tuple[str | None, float]:
         """Return the language and how sure it is, 0 to 1; (None, 0.0) for fewer than 6 letters."""
@@ -60,3 +50,20 @@ class LanguageDetector:
         if found not in (None, said) and confidence >= _OVERRULE and len(text) >= _OVERRULE_CHARS:
             return found, f"stated language '{said}', but the text reads as '{found}'"
         return said, None
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    """Unpack the model, which takes half a second, once in a process: nothing changes it."""
+    every = LanguageIdentifier.from_model_file(MODEL_FILE)
+    every.set_languages(LANGUAGES)
+    # A copy without the other languages' numbers, which are 27 MB.
+    return LanguageIdentifier(
+        every.nb_ptc,
+        every.nb_pc,
+        every.nb_classes,
+        every.tk_nextmove,
+        every.tk_output,
+        norm_probs=True,
+        tk_row=every.tk_row,
+    )

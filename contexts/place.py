@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
 from types import MappingProxyType
 from typing import NamedTuple, NewType
@@ -30,7 +31,7 @@ class Point(NamedTuple):
 
 
 class Atlas:
-    """The countries there are, and the regions of some; elsewhere a region need only be well-formed."""
+    """The countries there are, and the regions of some; elsewhere a region need only be well-formed. Immutable."""
 
     def __init__(self, points: Mapping[PlaceCode, Point]) -> None:
         self._points = MappingProxyType(dict(points))
@@ -40,6 +41,7 @@ class Atlas:
             self._regions.setdefault(country, []).extend([region] if region else [])
 
     @classmethod
+    @cache
     def load(cls) -> Atlas:
         """Read the table that comes with the package."""
         with resources.files("contexts").joinpath("data/places.csv").open(encoding="ascii") as file:

@@ -38,7 +38,7 @@ def fit(x: Floats, targets: Floats, weights: Floats) -> tuple[Reader, Floats]:
     weighted = design * weights[:, None]
     inverse = np.linalg.inv(weighted.T @ design + np.diag(penalty))
     solution = inverse @ (weighted.T @ targets)
-    leverage = np.einsum("ij,jk,ik->i", weighted, inverse, design)
+    leverage = ((weighted @ inverse) * design).sum(axis=1)
     residual = (targets - design @ solution) / np.maximum(1.0 - leverage, 1e-3)[:, None]
     return Reader(solution[:-1].astype(np.float32), solution[-1]), targets - residual
 

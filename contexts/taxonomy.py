@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class Node:
 
 
 class Taxonomy:
-    """A tree of topics, in the order of its file."""
+    """A tree of topics, in the order of its file. Immutable."""
 
     def __init__(self, cattax: int, nodes: Iterable[Node]) -> None:
         self.cattax = cattax
@@ -119,11 +120,13 @@ class Taxonomy:
             parent = self._nodes[parent].parent
 
 
+@cache
 def content_taxonomy() -> Taxonomy:
     """Return IAB Content Taxonomy 3.1: 704 topics."""
     return Taxonomy(CATTAX_CONTENT_3_1, _compact("content_taxonomy_3_1.tsv"))
 
 
+@cache
 def ad_products() -> Taxonomy:
     """Return IAB Ad Product Taxonomy 2.0: 583 categories of what is advertised."""
     return Taxonomy(CATTAX_AD_PRODUCT_2_0, _compact("ad_product_2_0.tsv"))

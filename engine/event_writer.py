@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -53,6 +52,7 @@ class EventWriter:
         self._batch = _Batch()
         self._noted: deque[Asked] = deque(maxlen=most)
         self._awaited = False
+        self._hurried = False
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -103,7 +103,7 @@ class EventWriter:
         done = _taken_lock()
         with self._changed:
             self._batch.waiting.append(lambda kept: done.release())
-            self._awaited = True
+            self._awaited = self._hurried = True
             self._changed.notify_all()
         return done.acquire(timeout=timeout_s)
 
@@ -120,12 +120,10 @@ class EventWriter:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._awaited or self._stopping, NOTED_S)
-                stopping = self._stopping
-            if not stopping and self._gather_s:
-                time.sleep(self._gather_s)
-            with self._changed:
+                if self._gather_s:
+                    self._changed.wait_for(lambda: self._hurried or self._stopping, self._gather_s)
                 batch, self._batch = self._batch, _Batch()
-                self._awaited = False
+                self._awaited = self._hurried = False
                 stopping = self._stopping
             self._keep(batch, self._take_noted())
             if stopping:

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from importlib.resources import files
 from textwrap import wrap
@@ -113,9 +114,12 @@ class Inventory:
         return [item for item in self.items if item.activity == activity]
 
 
+@cache
 def load() -> Inventory:
     """Read the inventory that comes with the package."""
-    return read(yaml.safe_load(files("privacy").joinpath("inventory.yaml").read_text("utf-8")))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times faster
+    text = files("privacy").joinpath("inventory.yaml").read_text("utf-8")
+    return read(yaml.load(text, Loader=loader))  # noqa: S506 - either is a SafeLoader
 
 
 def read(raw: Mapping[str, Any]) -> Inventory:

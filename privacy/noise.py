@@ -1,6 +1,7 @@
 """Calibrated noise on counts: the one door to OpenDP. Without it nothing about many views can be told.
 
-Nothing is imported before the first use: OpenDP takes a second and 66 MB, and no request needs it.
+Nothing is imported before the first use: OpenDP takes a quarter of a second and tens of megabytes, and no request
+needs it.
 """
 
 from __future__ import annotations
@@ -58,16 +59,16 @@ def laplace(l1: int, micro_epsilon: int) -> Laplace:
     if l1 < 1 or micro_epsilon < 1:
         raise ValueError(f"got l1 {l1} and {micro_epsilon} micro-epsilon, expected at least 1 each")
     dp = _opendp()
-    scalar = dp.atom_domain(T="i64"), dp.absolute_distance(T="i64")
-    vector = dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64")
+    scalar = dp.domains.atom_domain(T="i64"), dp.metrics.absolute_distance(T="i64")
+    vector = dp.domains.vector_domain(dp.domains.atom_domain(T="i64")), dp.metrics.l1_distance(T="i64")
     scale = l1 * MICRO / micro_epsilon
     while True:
-        chosen = [space >> dp.m.then_laplace(scale=scale) for space in (scalar, vector)]
+        chosen = [space >> dp.measurements.then_laplace(scale=scale) for space in (scalar, vector)]
         # Exactly: a float that stands for 0.1 is above it, and the ledger would charge one more.
         if all(_loss(measurement, l1) * MICRO <= micro_epsilon for measurement in chosen):
             break
         scale = nextafter(scale, inf)
-    margin95 = int(dp.discrete_laplacian_scale_to_accuracy(scale=scale, alpha=0.05))
+    margin95 = int(dp.accuracy.discrete_laplacian_scale_to_accuracy(scale=scale, alpha=0.05))
     return Laplace(l1, micro_epsilon, scale, margin95, *chosen)
 
 
@@ -104,11 +105,11 @@ def gaussian(l2_squared: int, micro_epsilon: int, delta: float = DELTA) -> Gauss
             f"got l2² {l2_squared}, {micro_epsilon} micro-epsilon, delta {delta}, expected more than 0 each"
         )
     dp = _opendp()
-    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+    space = dp.domains.vector_domain(dp.domains.atom_domain(T="i64")), dp.metrics.l2_distance(T="f64")
 
     def made(scale: float) -> tuple[Any, Any]:
-        vector = space >> dp.m.then_gaussian(scale=scale)
-        return vector, dp.c.make_zCDP_to_approxDP(vector)
+        vector = space >> dp.measurements.then_gaussian(scale=scale)
+        return vector, dp.combinators.make_zCDP_to_approxDP(vector)
 
     def costs(scale: float) -> bool:
         epsilon = made(scale)[1].map(_root(l2_squared)).epsilon(delta)
@@ -123,7 +124,7 @@ def gaussian(l2_squared: int, micro_epsilon: int, delta: float = DELTA) -> Gauss
         middle = (low + high) / 2
         low, high = (low, middle) if costs(middle) else (middle, high)
     vector, profile = made(high)
-    margin95 = int(dp.discrete_gaussian_scale_to_accuracy(scale=high, alpha=0.05))
+    margin95 = int(dp.accuracy.discrete_gaussian_scale_to_accuracy(scale=high, alpha=0.05))
     return Gaussian(l2_squared, micro_epsilon, high, margin95, delta, vector, profile)
 
 
@@ -169,10 +170,16 @@ def is_installed() -> bool:
 
 def _opendp() -> Any:
     try:
-        import opendp.prelude as dp
+        # Not opendp.prelude, which loads scikit-learn and Polars where they are: 2 s.
+        import opendp.accuracy
+        import opendp.combinators
+        import opendp.domains
+        import opendp.measurements
+        import opendp.metrics
+        import opendp.mod
     except ImportError as error:
         raise NoiseError(
             "noise comes from OpenDP alone, which is not installed: pip install opendp"
         ) from error
-    dp.enable_features("contrib")
-    return dp
+    opendp.mod.enable_features("contrib")
+    return opendp

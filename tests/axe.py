@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 RUN = "tags => axe.run(document, {runOnly: tags}).then(found => found.violations)"
 
 
+@cache
 def script() -> Path | None:
     """Return axe-core as npm installed it globally; None where there is none."""
     npm = shutil.which("npm")

@@ -98,7 +98,7 @@ class Live:
         self.services.start()
         self.services.warm_up()
         self._app = create_app(self.config, self.services)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def _answer(self, environ: Any, start_response: Any) -> Any:
         request = Request(environ)
@@ -206,7 +206,7 @@ class Pages:
         self.pages: dict[str, tuple[str, dict[str, str]]] = {}
         self.reached: list[str] = []
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.url = f"http://{host}:{self._server.port}"
 
     @Request.application

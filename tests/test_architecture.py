@@ -390,5 +390,6 @@ def test_nothing_happens_at_import():
 )
 def test_what_happens_at_import_is_found(tmp_path, source):
     (tmp_path / "engine").mkdir()
+    (tmp_path / "engine/__init__.py").touch()  # else an installed package of this name would come first
     (tmp_path / "engine/a.py").write_text(source)
     assert done_at_import(tmp_path)

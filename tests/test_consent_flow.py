@@ -56,7 +56,7 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def workers(
-    tmp_path_factory: pytest.TempPathFactory, module_setting: str | None
+    tmp_path_factory: pytest.TempPathFactory, models: Path, module_setting: str | None
 ) -> Iterator[tuple[Worker, Worker, str]]:
     folder = tmp_path_factory.mktemp("flow")
     config = Config(
@@ -67,6 +67,7 @@ def workers(
         store=module_setting,
     )
     config.data_dir.mkdir()
+    (config.data_dir / "models").symlink_to(models, target_is_directory=True)
     fill(config, NOW)
     first = Worker(config)
     consent(first.services, NOW)
@@ -208,7 +209,7 @@ def test_a_page_waits_for_another_use_in_vain_and_in_sqlite_for_no_other_writer(
     assert first.decide(**said)["privacy"]["basis"] == "consent"
 
 
-def test_without_a_key_of_consent_signals_are_off_and_pages_get_theirs(tmp_path: Path) -> None:
+def test_without_a_key_of_consent_signals_are_off_and_pages_get_theirs(tmp_path: Path, models: Path) -> None:
     config = Config(
         data_dir=tmp_path / "data",
         key_dir=tmp_path / "keys",
@@ -216,6 +217,7 @@ def test_without_a_key_of_consent_signals_are_off_and_pages_get_theirs(tmp_path:
         deadline_ms=5000,
     )
     config.data_dir.mkdir()
+    (config.data_dir / "models").symlink_to(models, target_is_directory=True)
     fill(config, NOW)
     Services(config, now=lambda: NOW).close()
     (config.key_dir / "issuer.key").unlink()
@@ -289,7 +291,8 @@ def test_a_restored_backup_decides_as_the_service_did(
     shutil.copytree(config.key_dir, tmp_path / "keys")
     again = replace(config, data_dir=tmp_path / "data", key_dir=tmp_path / "keys", store=None)
     # The exported model is no part of a backup; made anew, another variant may be the fastest at that moment.
-    shutil.copytree(config.data_dir / "models", again.data_dir / "models")
+    again.data_dir.mkdir()
+    (again.data_dir / "models").symlink_to(config.data_dir / "models", target_is_directory=True)
     restore(tmp_path / "copy.db", again.database)
     worker = Worker(again)
     try:

@@ -42,8 +42,11 @@ if CHROMIUM is None and not os.environ.get("TACTFUL_REQUIRE_ALL"):
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
+def home(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Path:
+    home = tmp_path_factory.mktemp("demo")
+    (home / "state" / "data").mkdir(parents=True)
+    (home / "state" / "data" / "models").symlink_to(models, target_is_directory=True)
+    return home
 
 
 @pytest.fixture(scope="module")

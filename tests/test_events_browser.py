@@ -35,7 +35,7 @@ class Site:
         self.told: list[tuple[str, str]] = []
         self.html = ""
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.window = browser.new_context(viewport={"width": 800, "height": 600})
         self.page = self.window.new_page()
 

@@ -30,6 +30,7 @@ from tests.test_consent_flow import GRANT, NOW, SIGNALS, Worker
 folder = Path(sys.argv[1])
 config = Config(data_dir=folder / "data", key_dir=folder / "keys", public_url="https://ads.example", deadline_ms=10_000)
 config.data_dir.mkdir()
+(config.data_dir / "models").symlink_to(sys.argv[2], target_is_directory=True)
 fill(config, NOW)
 worker = Worker(config)
 services = worker.services
@@ -91,10 +92,10 @@ print(json.dumps(said))
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def said(tmp_path_factory: pytest.TempPathFactory, models: Path) -> dict[str, Any]:
     """Tell what happened before, on and after a full disk."""
     done = subprocess.run(
-        [sys.executable, "-c", STORY, str(tmp_path_factory.mktemp("full"))],
+        [sys.executable, "-c", STORY, str(tmp_path_factory.mktemp("full")), str(models)],
         cwd=ROOT,
         capture_output=True,
         text=True,

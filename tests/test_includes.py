@@ -71,7 +71,7 @@ def backend(request: pytest.FixtureRequest, live: Live) -> Iterator[int]:
         yield free_port()
     else:
         with ThreadingHTTPServer(("127.0.0.1", 0), _Error if request.param == "error" else _Hangs) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
+            Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
             yield server.server_port
             server.shutdown()
 

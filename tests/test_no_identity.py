@@ -15,8 +15,8 @@ from engine.prove.twins import Instance, MakeService
 
 
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> MakeService:
-    return real_service(tmp_path_factory.mktemp("models"))
+def make(models: Path) -> MakeService:
+    return real_service(models)
 
 
 def test_no_reader_leaves_a_trace_in_the_service(make: MakeService, tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ class Site:
             "/prebid.js": (bundle.read_bytes(), "text/javascript"),
         }
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         self.port = self._server.port
         self.window = browser.new_context(user_agent=AGENT, viewport={"width": 800, "height": 900})
         self.page: Any = None

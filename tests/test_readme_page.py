@@ -49,12 +49,16 @@ with browser() as started:
 """
 
 
-def test_the_page_of_the_readme_shows_a_creative_that_tells_why_and_leads_somewhere(tmp_path: Path) -> None:
+def test_the_page_of_the_readme_shows_a_creative_that_tells_why_and_leads_somewhere(
+    tmp_path: Path, models: Path
+) -> None:
     text = README.read_text("utf-8")
     until = text.index("\n## ", text.index("## On your pages"))
     session = blocks(text[:until])
     look = Block("run", "python", LOOK.format(root=str(ROOT)), 10**6)
     copy(tmp_path)
+    (tmp_path / "tactful-data").mkdir()  # test_readme exports the model as a newcomer does
+    (tmp_path / "tactful-data" / "models").symlink_to(models, target_is_directory=True)
     printed = run([*session, look], tmp_path)[10**6].splitlines()  # what was started may say that it stops
     found = json.loads(next(line for line in printed if line.startswith("{")))
     assert found["headline"] == "Soup in four minutes"

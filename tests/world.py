@@ -49,9 +49,14 @@ class WordEncoder:
         rows = np.zeros((len(texts), self.dim), np.float32)
         for row, text in zip(rows, texts, strict=True):
             for word in text.lower().replace(".", " ").replace(",", " ").split():
-                seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
-                row += np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)
+                row += direction(word)
         return unit(rows)
+
+
+@cache
+def direction(word: str) -> Vector:
+    seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+    return np.random.default_rng(seed).standard_normal(WordEncoder.dim).astype(np.float32)
 
 
 def publisher(id: str = "planet", **more) -> Publisher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal, Protocol
 
 from contexts.context import TopicId
@@ -25,6 +26,7 @@ class Known:
     is_place: Callable[[str], bool] = lambda code: True  # "DE" (ISO 3166-1) or "DE-BE" (ISO 3166-2)
 
 
+@cache
 def known_vocabularies() -> Known:
     """Return the IAB's taxonomies."""
     topics, atlas = content_taxonomy(), Atlas.load()

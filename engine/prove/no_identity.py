@@ -347,7 +347,7 @@ def _covering(count: int, chance: random.Random) -> Iterator[list[bool]]:
     }
     while wanted:
         row = [chance.random() < 0.5 for _ in range(count)]
-        covered = {(left, right, row[left], row[right]) for left in range(count) for right in range(left)}
-        if covered & wanted:
-            wanted -= covered
+        left_over = {pair for pair in wanted if (row[pair[0]], row[pair[1]]) != pair[2:]}
+        if len(left_over) < len(wanted):
+            wanted = left_over
             yield row

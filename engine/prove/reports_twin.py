@@ -50,7 +50,7 @@ class Twin:
         keys = KeyTable(self.store.keys())
         app = create_reports_app(self.config, self.reporting, keys, lambda: self.now)
         server = make_server("127.0.0.1", 0, app, handler_class=_Quiet)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

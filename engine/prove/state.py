@@ -51,8 +51,6 @@ def _tables(path: Path) -> dict[str, str]:
 
 
 def _digest(connection: sqlite3.Connection, name: str, sql: str | None) -> str:
-    digest = hashlib.sha256(repr(sql).encode())
     quoted = name.replace('"', '""')
-    for row in sorted(map(repr, connection.execute(f'SELECT * FROM "{quoted}"'))):  # noqa: S608 - a table's own name
-        digest.update(row.encode())
-    return digest.hexdigest()
+    rows = sorted(map(repr, connection.execute(f'SELECT * FROM "{quoted}"')))  # noqa: S608 - a table's own name
+    return hashlib.sha256("\n".join((repr(sql), *rows)).encode()).hexdigest()

@@ -56,9 +56,8 @@ class PublisherPages:
         self._reporting, self._today, self._holder = reporting, today, holder
         self._house = _House(base_url, publishers)
         root = urlsplit(base_url).path.rstrip("/")
-        pages = Environment(loader=PackageLoader("engine", "web/templates/publisher"), autoescape=True)
-        pages.globals["root"] = root
-        self._template = pages.get_template("publisher.html")
+        self._pages = Environment(loader=PackageLoader("engine", "web/templates/publisher"), autoescape=True)
+        self._pages.globals["root"] = root
 
     def form(self) -> Response:
         """Open the publisher's page."""
@@ -121,7 +120,7 @@ class PublisherPages:
         findings: list[Finding] | None = None,
         fault: str | None = None,
     ) -> Response:
-        text = self._template.render(
+        text = self._pages.get_template("publisher.html").render(
             given=given or {"url": "", "source": "", "policy": ""},
             key=key,
             told=told,

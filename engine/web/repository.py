@@ -222,7 +222,6 @@ class Repository:
 def add_repository(api: Api, repository: Repository, root: str) -> None:
     """Add the routes. `root` is the path under which the service is reached."""
     pages = Environment(loader=PackageLoader("engine", "web/templates/repository"), autoescape=True)
-    page = pages.get_template("repository.html")
 
     @api.route("/v1/repository", "GET", answer=AdRepository, problems=(422,), query=QUERY)
     def list_repository() -> AdRepository:
@@ -232,7 +231,7 @@ def add_repository(api: Api, repository: Repository, root: str) -> None:
     @api.route("/repository", "GET", answer=str, answer_media="text/html", problems=(422,), query=QUERY)
     def repository_page() -> Response:
         """Open the repository of advertisements."""
-        text = page.render(root=root, told=repository.page(*asked_page()))
+        text = pages.get_template("repository.html").render(root=root, told=repository.page(*asked_page()))
         headers = [header for header in HEADERS if header[0] != _POLICY[0]]
         return Response(text, 200, [*headers, _POLICY], content_type="text/html; charset=utf-8")
 

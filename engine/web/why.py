@@ -75,8 +75,7 @@ class WhyPages:
         self._links, self._votes, self._door, self._publishers = links, votes, door, publishers
         self._catalogue = catalogue
         self._contact, self._root = contact, root
-        pages = Environment(loader=PackageLoader("engine", "web/templates/why"), autoescape=True)
-        self._page = pages.get_template("why.html")
+        self._pages = Environment(loader=PackageLoader("engine", "web/templates/why"), autoescape=True)
 
     def show(self, token: str) -> Response:
         """Tell a reader why an advertisement was shown, and who paid for it."""
@@ -121,7 +120,7 @@ class WhyPages:
                 "notice": self._notice(trace.campaign),
                 "ticket": self._votes.token(trace, ivt=_arrival().ivt),
             }
-        text = self._page.render(
+        text = self._pages.get_template("why.html").render(
             root=self._root,
             trace=trace,
             token=token,

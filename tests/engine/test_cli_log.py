@@ -158,7 +158,7 @@ def served(shell):
         return [path.read_bytes() if path.is_file() else b""]
 
     server = make_server("127.0.0.1", 0, app)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.port}/log/"
     server.shutdown()
@@ -236,7 +236,7 @@ def witness(shell):
     store = WitnessFiles(shell.folder / "cosigned")
     app = create_witness_app(logs, signer, store, lambda: shell.world.time)
     server = make_server("127.0.0.1", 0, app)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     line = f"witness w {signer.verifier.vkey()} http://127.0.0.1:{server.port}\nquorum w\n"
     policy = shell.policy.read_text().replace("quorum none\n", line)

@@ -140,6 +140,15 @@ def test_what_nobody_waits_for_is_added_up_and_kept_in_the_end():
     assert sum(store.batches) == 5
 
 
+def test_who_wants_all_kept_now_waits_for_no_company():
+    store = Held()
+    writer = started(store, gather_s=60.0)
+    writer.note(Asked(1, "planet", "", 1, 1), [event(1)])
+    assert writer.wait(10)
+    assert store.batches == [1]
+    writer.stop(10)
+
+
 def tell(path: Path, marks: Path, first: int) -> None:
     """Keep events from many threads, and mark each that was acknowledged."""
     with marks.open("r+b") as file:

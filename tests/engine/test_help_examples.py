@@ -69,8 +69,9 @@ def shell(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom engine.cli import main\nmain()\n"
     )
     command.chmod(0o755)
-    (folder / "tactful-data").mkdir()
-    shutil.copytree(models, folder / "tactful-data" / "models", copy_function=os.link)
+    for data in (folder / "tactful-data", folder / ".config" / "tactful" / "demo" / "data"):
+        data.mkdir(parents=True)
+        shutil.copytree(models, data / "models", copy_function=os.link)
     (folder / "catalogue.ndjson").write_text(CATALOGUE)
     (folder / "request.json").write_text(REQUEST)
     (folder / "article.html").write_text(ARTICLE)
@@ -80,6 +81,7 @@ def shell(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         "PATH": f"{folder / 'bin'}{os.pathsep}{environ['PATH']}",
         "TACTFUL_WEATHER": "none",
         "HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder / ".config"),
         "BROWSER": "true",
     }
     yield folder, environ

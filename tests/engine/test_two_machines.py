@@ -87,7 +87,7 @@ def test_a_writer_that_lost_its_server_writes_again_only_as_the_one(
     one.close(), two.close()
 
 
-def test_a_machine_that_does_not_keep_consents_heeds_them(tmp_path: Path, url: str):
+def test_a_machine_that_does_not_keep_consents_heeds_them(tmp_path: Path, models: Path, url: str):
     config = Config(
         data_dir=tmp_path / "one" / "data",
         key_dir=tmp_path / "one" / "keys",
@@ -96,12 +96,13 @@ def test_a_machine_that_does_not_keep_consents_heeds_them(tmp_path: Path, url: s
         store=url,
     )
     config.data_dir.mkdir(parents=True)
+    (config.data_dir / "models").symlink_to(models, target_is_directory=True)
     fill(config, NOW)
     first = Worker(config)
     consent(first.services, NOW)
     two = machine(tmp_path / "two", config.key_dir, url)
     (two / "data").mkdir()
-    shutil.copytree(config.data_dir / "models", two / "data" / "models")
+    (two / "data" / "models").symlink_to(models, target_is_directory=True)
     second = Worker(replace(config, data_dir=two / "data", key_dir=two / "keys"))
     try:
         for worker in (first, second):

@@ -94,7 +94,7 @@ def test_counts_that_are_none_are_refused():
 
 
 def test_without_opendp_nothing_is_told(monkeypatch):
-    monkeypatch.setitem(sys.modules, "opendp.prelude", None)
+    monkeypatch.setitem(sys.modules, "opendp.measurements", None)
     with pytest.raises(NoiseError, match="pip install opendp"):
         laplace(1, MICRO)
 

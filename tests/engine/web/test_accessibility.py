@@ -16,7 +16,7 @@ from tests.engine.report_world import DAY, views
 from tests.engine.web.conftest import Service
 from tests.engine.web.test_manage_pages import NEW
 from tests.engine.web.test_publisher_pages import PAGE, key
-from tests.engine.web.test_report_pages import released, show  # noqa: F401 - a fixture
+from tests.engine.web.test_report_pages import released, seeded_day, show  # noqa: F401 - fixtures
 from tests.engine.web.test_repository import Place
 from tests.engine.web.test_why import path_of
 from tests.live import browser as chromium
@@ -38,17 +38,17 @@ def browser() -> Iterator[Any]:
 
 def check(browser: Any, client: Client, answer: TestResponse) -> None:
     """Show an answer in both colour schemes, with what it loads from the service, and hold it to the rules."""
-    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 360)):
-        with opened(browser, client, answer, scheme, width) as page:
+    with opened(browser, client, answer) as page:
+        for scheme, width in (("light", 1280), ("dark", 1280), ("light", 360)):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
             found = faults(page)
             assert not found, f"{scheme}, {width} px:\n" + "\n".join(found)
 
 
 @contextmanager
-def opened(browser: Any, client: Client, answer: TestResponse, scheme: str, width: int) -> Iterator[Any]:
-    window = browser.new_context(
-        color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True
-    )
+def opened(browser: Any, client: Client, answer: TestResponse, width: int = 1280) -> Iterator[Any]:
+    window = browser.new_context(viewport={"width": width, "height": 900}, bypass_csp=True)
     page = window.new_page()
 
     def give(route: Any) -> None:
@@ -107,7 +107,7 @@ def test_reports(browser: Any, released: Service, name: str) -> None:  # noqa: F
 
 @pytest.mark.parametrize("who, report", [("acme", "creatives"), ("planet", "sections")])
 def test_a_report_is_read_on_a_phone(browser: Any, released: Service, who: str, report: str) -> None:  # noqa: F811
-    with opened(browser, released.client, show(released, who, report), "light", 360) as page:
+    with opened(browser, released.client, show(released, who, report), 360) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         for text, lines in page.locator("tbody th").evaluate_all(LINES):
             assert lines <= len(re.split("[ -]", text)), text  # no word is broken

@@ -38,6 +38,11 @@ class Shop:
     """A service that counts what it shows."""
 
     def __init__(self, folder: Path, *, strict: bool = False) -> None:
+        self.stock(folder, strict)
+        self.client = Client(create_app(Config(public_url=BASE), self.services))
+
+    def stock(self, folder: Path, strict: bool) -> None:
+        """Make all but the app."""
         folder.mkdir(exist_ok=True)
         self.world = World(folder)
         sections = (Section("sport", "/sport"),)
@@ -68,7 +73,6 @@ class Shop:
         self.site = Site(self.world, recorder=recorder)
         self.services.engine = self.site.engine  # type: ignore[assignment]
         self.services.registered = dict(self.world.view.snapshot.publishers)
-        self.client = Client(create_app(Config(public_url=BASE), self.services))
 
     def put(self, *entities: Any) -> None:
         self.world.put(*entities)

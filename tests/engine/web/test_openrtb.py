@@ -45,7 +45,7 @@ class Exchange(Shop):
     """A service that bids in euros, and knows what a euro is in dollars."""
 
     def __init__(self, folder: Path, *, strict: bool = False, **settings: Any) -> None:
-        super().__init__(folder, strict=strict)
+        self.stock(folder, strict)
         store, hosted = self.world.store, HostedImage("a" * 64, "image/webp", 600, 314, b"RIFF")
         store.write([], [hosted], store.versions(), "test", NOW)
         self.world.put(

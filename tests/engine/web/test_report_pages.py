@@ -11,7 +11,7 @@ from engine.events import Event, Row
 from engine.money import Entry
 from engine.web.report_pages import HEADERS
 from tests.engine.web.conftest import Service
-from tests.engine.web.test_reports import DATE, DAY, NEXT, TODAY, get, released  # noqa: F401 - a fixture
+from tests.engine.web.test_reports import DATE, DAY, NEXT, TODAY, get, released, seeded_day  # noqa: F401 - fixtures
 
 VOID = {"meta", "link", "input", "br", "img"}
 

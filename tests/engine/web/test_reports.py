@@ -4,7 +4,10 @@ import csv
 import hashlib
 import io
 import json
+import shutil
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pyarrow.parquet
 import pytest
@@ -13,10 +16,11 @@ from engine.campaign import Campaign, Section
 from engine.change import Change
 from engine.events import Row
 from engine.report import REPORTS
+from engine.store import SqliteStore
 from privacy.budget import Charge, QueryId
 from privacy.release import day_number, day_of, draw, query_of
 from privacy.workload import CAP, CONSENTED, SLOTS, TABLES, UNIT, table
-from tests.engine.web.conftest import NOW, Service, errors
+from tests.engine.web.conftest import NOW, FakeServices, Service, errors
 
 DAY = day_number(NOW.date())  # on which the catalogue was registered
 TODAY = DAY + 1
@@ -24,11 +28,13 @@ NEXT = NOW + timedelta(hours=15)
 DATE = day_of(DAY).isoformat()
 
 
-@pytest.fixture
-def released(service: Service) -> Service:
-    """A day on which acme's one creative was shown 3,000 times on planet's pages about sports, released."""
-    service.services.time = NEXT
-    store = service.services.store
+@pytest.fixture(scope="session")
+def seeded_day(seeded, tmp_path_factory) -> Path:
+    """Make a catalogue with that day, once."""
+    path = Path(shutil.copy(seeded[0], tmp_path_factory.mktemp("released")))
+    services = FakeServices(SqliteStore(path))
+    services.time = NEXT
+    store = services.store
     planet = store.find("publisher", ["planet"])["planet"]
     sections = (Section(id="sport", prefix="/sport"),)
     told = type(planet)(**{f: getattr(planet, f) for f in planet.__struct_fields__} | {"sections": sections})
@@ -44,8 +50,18 @@ def released(service: Service) -> Service:
     with store.writing() as db:
         columns, places = ", ".join(Row._fields), ", ".join("?" * len(Row._fields))
         db.executemany(f"INSERT INTO events ({columns}) VALUES ({places})", rows)
-    service.services.reporting.releases.of((*TABLES, *CONSENTED), draw).release(DAY)
-    return service
+    services.reporting.releases.of((*TABLES, *CONSENTED), draw).release(DAY)
+    services.close()
+    return path
+
+
+@pytest.fixture
+def released(seeded_day, seeded, tmp_path) -> Iterator[Service]:
+    """A day on which acme's one creative was shown 3,000 times on planet's pages about sports, released."""
+    services = FakeServices(SqliteStore(Path(shutil.copy(seeded_day, tmp_path))))
+    services.time = NEXT
+    yield Service(services, seeded[1])
+    services.close()
 
 
 def put(service: Service, *entities) -> None:
