@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from contexts.context import Context, Vector
 from contexts.facets import SOFT_FACETS, prefer_blocks
-from contexts.rungs import blocks_of, page_vector, reads_moment, reads_page, weather_of
+from contexts.rungs import blocks_of, page_confidence, page_vector, part_of, section_of_view, weather_of
 from engine.assemble import answered
 from engine.campaign import Size
 from engine.creative import Creative, ImagePart, OfferPart, Only, Part, messages
@@ -37,6 +37,7 @@ from engine.governor import (
 from engine.learn.diet import Facet
 from engine.learn.explore import chances, joint
 from engine.learn.response import Responses
+from engine.sections import OTHER
 from engine.wording import Said, Wording, read, render, spoken
 
 PAGE_SLOPE = (
@@ -204,7 +205,7 @@ class Mixer:
         if page is None:
             return np.zeros(len(self.parts))
         match: NDArray[np.float64] = (self.apart @ page).astype(np.float64)
-        match *= PAGE_SLOPE * context.page.confidence
+        match *= PAGE_SLOPE * page_confidence(context)
         return match
 
     def _loud(self, said: Said) -> NDArray[np.int64]:
@@ -342,11 +343,11 @@ class Mixture:
 
 def said_in(context: Context, section: str) -> Said:
     """Return what tokens may say in a context. On a page of an Article 9 topic its section is not named."""
-    weather = weather_of(context)
+    weather, named = weather_of(context), section_of_view(context, section)
     return Said(
         weather.condition if weather is not None and weather.confidence >= SURE else None,
-        context.clock.part if reads_moment(context) else None,
-        None if context.page.special or section == "other" or not reads_page(context) else section,
+        part_of(context),
+        None if context.page.special or named == OTHER else named,
     )
 
 
