@@ -45,7 +45,7 @@ PAGE_SLOPE = (
 )
 PREFER_GAIN = 0.8  # between a preference that is met wholly and one that is not at all
 SURE = 0.5  # confidence from which weather is named
-_TOKEN_MASKS = {"weather": WEATHER, "part_of_day": HOUR, "section": 0}
+_TOKEN_MASKS = {"weather": WEATHER, "part_of_day": HOUR, "section": 0, "price": 0}
 
 
 class Kit(msgspec.Struct, frozen=True, array_like=True):
@@ -61,6 +61,9 @@ class Kit(msgspec.Struct, frozen=True, array_like=True):
     behalf: str
     paid_by: str
     political: PoliticalAnswer | None
+    prices: dict[
+        str, str
+    ] = {}  # of offers among the parts, and of the creative's own, "", as they are written
 
 
 def words_of(part: Part) -> str:
@@ -297,8 +300,11 @@ class Mixture:
         shown: dict[str, str] = {"headline": creative.headline, "body": creative.body, "cta": creative.cta}
         image = kit.image
         if drawn >= 0:
+            numbers = self.mixer.flat[self.kept[drawn]]
             said = self.said if self.speaks[drawn] else Said()
-            for slot, number in zip(self.mixer.slots, self.mixer.flat[self.kept[drawn]], strict=True):
+            if kit.prices:
+                said = said._replace(price=self._price(numbers))
+            for slot, number in zip(self.mixer.slots, numbers, strict=True):
                 wording = self.mixer.wordings[number]
                 if wording is None:
                     image = kit.pictures[self.mixer.parts[number].id]
@@ -311,6 +317,12 @@ class Mixture:
             creative, kit.campaign, kit.advertiser, assets, None, self.size,
             kit.behalf, kit.paid_by, kit.political,
         )  # fmt: skip
+
+    def _price(self, numbers: NDArray[np.intp]) -> str | None:
+        """Return the price of the offer among these parts, or else of the creative's own."""
+        prices, parts = self.mixer.kit.prices, self.mixer.parts
+        offered = next((one.id for n in numbers if isinstance(one := parts[n], OfferPart)), "")
+        return prices.get(offered) or prices.get("")
 
     def explained(self, drawn: int) -> MessageAnswer:
         """Say what it was put together from, and how near it comes to a reader's situation."""
