@@ -119,6 +119,8 @@ class Mixer:
         self.all = np.arange(len(self.flat))
         self.stands = np.zeros(len(self.parts), bool)  # in any message
         self.stands[self.flat] = True
+        self.all_stand = bool(self.stands.all())
+        self.even = len(self.parts) == self.shape[0] * self.shape[1]  # all slots are as wide
         self.speaking = [
             (n, wording)
             for n, wording in enumerate(self.wordings)
@@ -156,15 +158,16 @@ class Mixer:
         allows = limits.allowed
         speaks = allows[loud]
         allowed = speaks | allows[still] if loud is not still else speaks
-        if not there.all():
+        if there is not None:
             allowed = allowed & there[self.flat].all(axis=1)
+        some = None if allowed.all() else allowed
         expected = self._match(context), self._wish(context)
-        chance, offset, learned = self._chances(responses, facets, there, allowed, *expected)
+        chance, offset, learned = self._chances(responses, facets, there, some, *expected)
         other = None
         if challenger is not None:
-            other = self._chances(challenger, facets, there, allowed, *expected)[0]
+            other = self._chances(challenger, facets, there, some, *expected)[0]
         kept, named = self.all, loud if loud is still else np.where(speaks, loud, still)
-        if not allowed.all():
+        if some is not None:
             kept = chance.nonzero()[0]
             chance, speaks, named = chance[kept], speaks[kept], named[kept]
             other = None if other is None else other[kept]
@@ -177,8 +180,8 @@ class Mixer:
         self,
         responses: Responses,
         facets: Mapping[Facet, str],
-        there: NDArray[np.bool_],
-        allowed: NDArray[np.bool_],
+        there: NDArray[np.bool_] | None,
+        allowed: NDArray[np.bool_] | None,
         match: NDArray[np.float64],
         wish: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -188,11 +191,17 @@ class Mixer:
         offset = match * page + wish * moment
         # A part that stands in no message that is allowed takes nothing from the others of its slot.
         useful = self.stands
-        if not allowed.all():
+        if allowed is not None:
             useful = np.zeros(len(self.parts), bool)
             useful[self.flat[allowed]] = True
-        mean, width, here = np.zeros(self.shape), np.ones(self.shape), np.zeros(self.shape, bool)
-        mean[self.places], width[self.places], here[self.places] = learned + offset, sd, there & useful
+        if there is not None:
+            useful = there & useful
+        if self.even:
+            mean, width = (learned + offset).reshape(self.shape), sd.reshape(self.shape)
+            here = None if useful is self.stands and self.all_stand else useful.reshape(self.shape)
+        else:
+            mean, width, here = np.zeros(self.shape), np.ones(self.shape), np.zeros(self.shape, bool)
+            mean[self.places], width[self.places], here[self.places] = learned + offset, sd, useful
         return joint(chances(mean, width, here), self.messages, allowed), offset, learned
 
     def _places_in(self, responses: Responses) -> NDArray[np.intp]:
@@ -240,8 +249,10 @@ class Mixer:
                     wish[n] = PREFER_GAIN * (sum(fits) / len(fits) - 0.5)
         return wish
 
-    def _there(self, context: Context, section: str, now: datetime) -> NDArray[np.bool_]:
-        """Say which parts may be shown at all."""
+    def _there(self, context: Context, section: str, now: datetime) -> NDArray[np.bool_] | None:
+        """Say which parts may be shown at all; None: all."""
+        if not (self.bound or self.offers or context.page.special or context.told.used):
+            return None
         there = np.ones(len(self.parts), bool)
         for n in self.bound:
             there[n] = _met(self.parts[n].only, context, section)
@@ -254,7 +265,7 @@ class Mixer:
         if context.told.used:
             for n, said in enumerate(self.says):
                 there[n] &= not mentions(said, context.told.used)
-        return there
+        return None if there.all() else there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,7 +302,7 @@ class Mixture:
         weight = None if self.other is None else float(self.other[drawn]) / chance
         numbers = self.mixer.flat[self.kept[drawn]]
         shown = " ".join(self.mixer.components[n][1] for n in numbers)
-        return Chosen(shown, chance, weight, float(self.match[numbers].sum()))
+        return Chosen(shown, chance, weight, float(np.add.reduce(self.match[numbers])))
 
     def answer(self, drawn: int) -> CreativeAnswer:
         """Return the creative that shows it."""
