@@ -1,24 +1,30 @@
 """Segments: a publisher's three to ten groups of page views, and what a choice reads that may read no more."""
 
+import json
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from contexts.context import PARTS_OF_DAY
 from contexts.rungs import LOTS, put_on
 from contexts.segments import STANDARD, ViewGroup
 from engine.campaign import Prefer, Publisher, Section
+from engine.change import Change
 from engine.check.findings import Findings, Known
 from engine.check.publisher import check_publisher
+from engine.cli import main
 from engine.creative import Parts, TextPart
 from engine.decision import Placement
+from engine.ladder import Count
 from engine.learn.response import VERSION, Model, Responses
 from engine.message import said_in
 from engine.policy import Policy
 from engine.sections import OTHER, segment_ids
+from engine.store import open_store
 from privacy.visit import DEVICE_CLASSES
 from tests.world import Site, World, advertiser, campaign, creative, publisher
 
@@ -235,3 +241,23 @@ def test_a_publishers_file_declares_them():
     assert msgspec.json.decode(body, type=Publisher).segments == OWN
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(body.replace(b'"devices":["phone"]', b'"devices":["fridge"]'), type=Publisher)
+
+
+def test_the_ladder_tells_each_publishers_groups(tmp_path, monkeypatch):
+    monkeypatch.setenv("TACTFUL_DATA_DIR", str(tmp_path))
+    store = open_store(f"sqlite:///{tmp_path / 'tactful.db'}")
+    declared = publisher(sections=(FOOD, CARS), segments=OWN)
+    store.write([Change(None, declared), Change(None, publisher("moon"))], [], store.versions(), "test", NOON)
+    store.close()
+    told = tuple(Count(name, 9000.0, clicks) for name, clicks in (("none", 40.0), ("segment", 90.0)))
+    monkeypatch.setattr(
+        "engine.ladder.counted", lambda *_: told
+    )  # released tables: tests/engine/test_ladder.py
+    said = CliRunner().invoke(main, ["ladder", "--json"])
+    found = json.loads(said.output)
+    assert found["segments"] == {
+        "planet": ["cars", "phone-evening", "phone", "other"], "moon": [one.id for one in STANDARD],
+    }  # fmt: skip
+    assert found["stop_at"] == "segment" and "3 to 10 groups" in found["rungs"][1]["reads"]
+    plain = CliRunner().invoke(main, ["ladder"]).output
+    assert "segments of planet: cars, phone-evening, phone, other" in plain
