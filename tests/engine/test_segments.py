@@ -15,6 +15,7 @@ from contexts.segments import STANDARD, ViewGroup
 from engine.campaign import Prefer, Publisher, Section
 from engine.change import Change
 from engine.check.findings import Findings, Known
+from engine.check.form import parse
 from engine.check.publisher import check_publisher
 from engine.cli import main
 from engine.creative import Parts, TextPart
@@ -261,3 +262,14 @@ def test_the_ladder_tells_each_publishers_groups(tmp_path, monkeypatch):
     assert found["stop_at"] == "segment" and "3 to 10 groups" in found["rungs"][1]["reads"]
     plain = CliRunner().invoke(main, ["ladder"]).output
     assert "segments of planet: cars, phone-evening, phone, other" in plain
+
+
+def test_a_word_that_a_list_does_not_take_is_refused_with_those_that_it_does():
+    said = {"kind": "publisher", "id": "p", "name": "P", "domains": ["p.example"]}
+    said["segments"] = [{"id": "a", "devices": ["phone", "fridge"]}]
+    said["placements"] = [{"id": "top", "formats": ["video"]}]
+    _, faults = parse(said)
+    assert {fault.field: (fault.got, fault.expected) for fault in faults} == {
+        "segments[0].devices[1]": ("'fridge'", "one of phone, tablet, desktop, tv"),
+        "placements[0].formats[0]": ("'video'", "one of native, banner"),
+    }
