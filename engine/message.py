@@ -66,9 +66,13 @@ class Kit(msgspec.Struct, frozen=True, array_like=True):
     ] = {}  # of offers among the parts, and of the creative's own, "", as they are written
 
 
-def words_of(part: Part) -> str:
-    """Return what a part says, tokens as their fall-backs; of a picture what it shows."""
-    return part.image.alt if isinstance(part, ImagePart) else render(read(part.text, "text"), Said(), None)
+def words_of(part: Part, price: str | None = None) -> str:
+    """Return what a part says, tokens but a price as their fall-backs; of a picture what it shows."""
+    return (
+        part.image.alt
+        if isinstance(part, ImagePart)
+        else render(read(part.text, "text"), Said(price=price), None)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
