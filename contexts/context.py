@@ -121,6 +121,22 @@ class WeatherFacts:
     wind_ms: float | None = None  # in whole metres a second
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentFacts:
+    """What is read of a page view of which no more than its segment may be (contexts.segments)."""
+
+    id: str
+    section: str | None  # None: of several
+    device: str | None
+    part: str | None
+    topic: (
+        str  # the tier-1 topic that its sections are about; "" where these are several, or none is declared
+    )
+    vector: Vector | None  # of what its sections are about
+    device_block: Vector  # how likely each value is, as in contexts.facets
+    time_block: Vector
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """What a reader lets the publisher say of them, as far as it may act in one decision."""
@@ -149,6 +165,7 @@ class Context:
     consented: Consented[Admitted] | None = None  # made by privacy.gate alone
     section: str | None = None  # of the publisher's site; None where the page's URL is not known
     rung: str = ""  # of contexts.rungs, where the view was put on one by lot
+    segment: SegmentFacts | None = None  # on the rung of that name
 
     @property
     def told(self) -> Admitted:

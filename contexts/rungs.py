@@ -1,8 +1,9 @@
 """The rungs of knowing more of a page view: what of a context the choice among creatives may read on each.
 
 Rules are kept on every rung: what may run is never a matter of lots. A rung says what ranking and messages read
-beside: nothing; device class and part of day; all of page and moment; the page's contextual cohort as well, which
-alone rules may name; signals of a consenting reader. A view that is on no rung ("") reads all that it may.
+beside: nothing; into which of the publisher's few segments the view falls; all of page and moment; the page's
+contextual cohort as well, which alone rules may name; signals of a consenting reader. A view that is on no rung ("")
+reads all that it may.
 """
 
 from __future__ import annotations
@@ -61,14 +62,37 @@ def reads_cohort(context: Context) -> bool:
     return context.rung not in _WITHOUT_COHORT
 
 
-def reads_moment(context: Context) -> bool:
-    """Say whether device class and part of day may be read."""
-    return context.rung != "none"
+def device_of(context: Context) -> str | None:
+    """Return the device class as far as it may be read."""
+    if context.segment is not None:
+        return context.segment.device
+    return context.device.cls if reads_page(context) else None
+
+
+def part_of(context: Context) -> str | None:
+    """Return the part of day as far as it may be read."""
+    if context.segment is not None:
+        return context.segment.part
+    return context.clock.part if reads_page(context) else None
+
+
+def section_of_view(context: Context, section: str) -> str | None:
+    """Return the page's section as far as it may be read."""
+    if context.segment is not None:
+        return context.segment.section
+    return section if reads_page(context) else None
 
 
 def page_vector(context: Context) -> Vector | None:
-    """Return the page's vector as far as it may be read."""
+    """Return the vector of what the page is about, as far as it may be read: of a segment, what its sections are."""
+    if context.segment is not None:
+        return context.segment.vector
     return context.page.vector if reads_page(context) else None
+
+
+def page_confidence(context: Context) -> float:
+    """Return how far that vector is to be trusted."""
+    return context.page.confidence if context.segment is None else 1.0
 
 
 def weather_of(context: Context) -> WeatherFacts | None:
@@ -80,9 +104,9 @@ def blocks_of(context: Context) -> dict[SoftFacet, Vector]:
     """Return the soft facets as far as they may be read."""
     if reads_page(context):
         return context_blocks(context.device, context.clock, context.weather)
-    read = reads_moment(context)
+    segment = context.segment
     return {
-        "device": likely("device", (context.device.cls if read else None, None)),
-        "time": likely("time", (context.clock.part if read else None, None, None)),
+        "device": likely("device", (None, None)) if segment is None else segment.device_block,
+        "time": likely("time", (None, None, None)) if segment is None else segment.time_block,
         "weather": likely("weather", (None, None)),
     }

@@ -34,6 +34,7 @@ from engine.enrich import offer, topical
 from engine.errors import IndexFileError
 from engine.governor import copy_of, group_words, groups_named, topics_named
 from engine.message import Kit, default_names, words_of
+from engine.offers import prices_of
 from engine.pricing import terms_of, value_of
 from engine.snapshot import (
     FOREVER,
@@ -334,6 +335,7 @@ class _Rows:
                 advertiser.name,
                 campaign.paid_by,
                 political_answer(campaign),
+                prices_of(creative),
             )
             self.kits += msgspec.msgpack.encode(kit)
             self.part_texts += [words_of(part) for part in creative.parts]

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from contexts.first_party import FirstParty
+from contexts.segments import MOST, ViewGroup
 
 Id = Annotated[
     str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$(?!\n)", description="lower-case id, 1-64 characters")
@@ -276,13 +277,15 @@ class PartyKeys(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     keys: Annotated[tuple[PartyKey, ...], Meta(min_length=1, max_length=8)]
 
 
-class Section(Struct, frozen=True, forbid_unknown_fields=True):
+class Section(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A part of a site: the pages whose path is `prefix`, or lies below it."""
 
     id: Id
     prefix: Annotated[
         str, Meta(min_length=1, max_length=200, pattern=r"^/", description="a path, which begins with '/'")
     ]
+    # What its pages are about, of CT 3.1: all that a view is known by of which its segment alone may be read.
+    topics: Annotated[tuple[Word, ...], Meta(max_length=10)] = ()
 
 
 class StoredPlacement(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -339,6 +342,7 @@ class Publisher(
     # How much copy may tell a reader's situation apart: 3 bits hold for one page view in eight, 0 for all alike.
     specificity_bits: Annotated[float, Meta(ge=0, le=32)] = 8.0
     sections: Annotated[tuple[Section, ...], Meta(max_length=200)] = ()  # by which its views are told
+    segments: Annotated[tuple[ViewGroup, ...], Meta(max_length=MOST)] = ()  # none: contexts.segments.STANDARD
     placements: Annotated[
         tuple[StoredPlacement, ...], Meta(max_length=200)
     ] = ()  # none: whatever is asked for

@@ -11,7 +11,7 @@ from engine.cli_store import open_existing
 
 if TYPE_CHECKING:
     from engine.campaign import Publisher
-    from engine.ladder import Count
+    from engine.ladder import Told
 
 
 @click.command()
@@ -98,7 +98,7 @@ def ladder(days: int, world: str | None, seed: int, views: int, as_json: bool) -
     from engine.ladder import climb, simulated
 
     if world is None:
-        told = climb(_counts(days))
+        told = _of_tables(days)
     else:
         told = climb(simulated(seed, views, max(days, 2), world))  # type: ignore[arg-type]  # click gives one of them
     lines = [
@@ -107,17 +107,22 @@ def ladder(days: int, world: str | None, seed: int, views: int, as_json: bool) -
         f"           reads: {one.reads}; costs: {one.costs}"
         for one in told.rungs
     ]
-    show(msgspec.to_builtins(told), as_json, [*lines, told.says])
+    groups = [f"segments of {publisher}: {', '.join(ids)}" for publisher, ids in told.segments.items()]
+    show(msgspec.to_builtins(told), as_json, [*lines, told.says, *groups])
 
 
-def _counts(days: int) -> tuple[Count, ...]:
+def _of_tables(days: int) -> Told:
     import secrets
 
-    from engine.ladder import counted
+    from engine.ladder import climb, counted
     from engine.reporting import Reporting
+    from engine.sections import segment_ids
 
     config = read_config()
     with open_existing(config) as store:
         leaves = store.leaves(secrets.token_bytes if config.log_profile == "public" else None)
         reporting = Reporting(config, store, leaves, utc_now)
-        return counted(reporting.released, reporting.closed(), days)
+        counts = counted(reporting.released, reporting.closed(), days)
+        with store.read() as reader:
+            publishers = [one for batch in reader.publishers() for one in batch]
+    return climb(counts, segments={one.id: segment_ids(one) for one in publishers})

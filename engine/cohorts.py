@@ -21,6 +21,7 @@ from engine.campaign import PageCohort
 MOST = 50  # cohorts of a publisher
 ROUNDS = 50  # of moving centres; they stand still long before
 SAME = 0.80  # cosine from which a centre found anew is the cohort that it was
+TRIED = 512  # pages, evenly spread, among which a first centre is looked for
 NAMED_BY = 2  # topics that name a cohort
 
 
@@ -43,17 +44,21 @@ def find(
     """Find up to `count` cohorts among (n, dim) vectors of norm 1, beginning with those there were `before`.
 
     The same pages give the same cohorts. Spherical k-means (Dhillon and Modha, 2001), begun at the centres there were
-    and at the pages farthest from all.
+    and, one after the other, at the page that brings all pages nearest to a centre: the farthest would stay alone.
     """
     centres = [centre_of(one) for one in before if len(centre_of(one)) == pages.shape[1]][:count]
     if not centres and len(pages):
         mean = unit(pages.mean(axis=0, keepdims=True))[0]
         centres.append(pages[int((pages @ mean).argmax())])
+    tried = pages[:: max(1, len(pages) // TRIED)]  # that may be a centre to begin with
     while len(centres) < min(count, len(pages)):
         near = (pages @ np.array(centres).T).max(axis=1)
         if near.min() > 1 - 1e-6:
             break  # all pages are at a centre
-        centres.append(pages[int(near.argmin())])
+        nearer = np.maximum(pages @ tried.T, near[:, None]).sum(axis=0)
+        best = int(nearer.argmax())
+        far = nearer[best] <= near.sum() + 1e-6  # all that are tried are at a centre
+        centres.append(pages[int(near.argmin())] if far else tried[best])
     matrix = np.array(centres, np.float32).reshape(-1, pages.shape[1])
     member = np.zeros(len(pages), np.int64)
     for _ in range(ROUNDS if len(pages) else 0):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Literal, cast
 
 import msgspec
 
-from contexts.context import Admitted, Context, PageFacts
+from contexts.context import Admitted, Context, PageFacts, SegmentFacts
 from contexts.rungs import LOTS, hold_out, put_on, uses_model
+from contexts.segments import Segments
 from contexts.topic_vectors import TopicVectors
 from engine.assemble import with_why
 from engine.background import Background
@@ -25,7 +27,7 @@ from engine.rank import Shortlist, Standing, share_out
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.record import Recorder, Shown, prices
 from engine.scene import Choice, Kept, Scene, Settled, Tier, scene_key
-from engine.sections import OTHER, section_of
+from engine.sections import OTHER, about, section_of
 from engine.snapshot import Snapshot
 from engine.why import WhyLinks, trace_of
 from engine.worlds import WORLDS, worlds_of
@@ -178,6 +180,8 @@ class Engine:
         kept = self._kept
         if kept is None or kept.view is not view:
             kept = self._kept = Kept(view)
+        if context.rung == "segment" and context.segment is None:
+            context = replace(context, segment=self.segment(kept, context))
         key = (context.page, scene_key(view, context))
         settled = kept.scenes.get(key)
         if settled is None:
@@ -188,6 +192,16 @@ class Engine:
             else:
                 kept.scenes.put(key, settled)
         return Scene(kept, context, key, settled)
+
+    def segment(self, kept: Kept, context: Context) -> SegmentFacts:
+        """Return the segment that a page view falls into, and what that tells."""
+        publisher = kept.view.snapshot.publishers[context.publisher]
+        found = kept.segments.get(publisher.id)
+        if found is None:
+            taxonomy = self.gatherer.pages.model.taxonomy
+            found = Segments.of(publisher.segments, partial(about, publisher, self.topics, taxonomy))
+            kept.segments.put(publisher.id, found)
+        return found.facts(context)
 
     def _choice(
         self,
@@ -289,6 +303,8 @@ class Engine:
     def _about(self, scene: Scene, row: int) -> str:
         """Say which of the page's topics is nearest to a creative."""
         page, kept = scene.context.page, scene.kept.about
+        if scene.context.segment is not None:
+            return f"a page view of the segment '{scene.context.segment.id}'"
         found = kept.get((page, row))
         if found is None:
             found = nearest_topic(scene.view.snapshot, page, self.topics, row)

@@ -143,7 +143,10 @@ def explain(
     return Explanation(
         snapshot=snapshot.version,
         page=page_answer(scene.context.page),
-        signals=signals(scene.context),
+        signals={
+            **signals(scene.context),
+            "segment": engine.segment(scene.kept, scene.context).id,
+        },
         missing=scene.context.missing,
         eligible=passing.count,
         creatives=snapshot.rows,

@@ -16,9 +16,14 @@ def struct_of(kind: object) -> type[msgspec.Struct] | None:
 
 def item_of(kind: object) -> type[msgspec.Struct] | None:
     """Return the struct of which a field is a list; None for any other field."""
+    return struct_of(item_type(kind))
+
+
+def item_type(kind: object) -> object:
+    """Return the type of the items of which a field is a list; None for any other field."""
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    return struct_of(get_args(kind)[0]) if get_origin(kind) is tuple else None
+    return get_args(kind)[0] if get_origin(kind) is tuple else None
 
 
 def options_of(kind: object) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from contexts import weather
 from contexts.clock import Clock
 from contexts.context import ClockFacts, Context, PageFacts, PlaceFacts, WeatherFacts
 from contexts.place import Atlas
-from contexts.rungs import reads_moment, reads_page
+from contexts.rungs import device_of, part_of, reads_page
 from contexts.senses import Senses
 from contexts.weather import WeatherTable
 from engine.campaign import Publisher
@@ -73,14 +73,16 @@ class Gatherer:
     def facets(self, context: Context) -> dict[Facet, str]:
         """Return a context's values as released tables have them."""
         topics, weather = context.page.topics, context.weather
-        page, moment = reads_page(context), reads_moment(context)
+        page, segment = reads_page(context), context.segment
         topic = self.pages.model.taxonomy.tier_1(topics[0].id) if topics else ""
+        if segment is not None:
+            topic = segment.topic or UNREAD
         condition = (weather.condition if weather is not None else None) or ""
         return {
-            "topic": topic if page else UNREAD,
-            "part": context.clock.part if moment else UNREAD,
+            "topic": topic if page or segment is not None else UNREAD,
+            "part": part_of(context) or UNREAD,
             "weather": condition if page else UNREAD,
-            "device": context.device.cls if moment else UNREAD,
+            "device": device_of(context) or UNREAD,
         }
 
     def _place(self, visit: Visit, publisher: Publisher) -> PlaceFacts:

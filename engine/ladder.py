@@ -8,7 +8,7 @@ the caller asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Literal, Protocol
 
@@ -36,7 +36,11 @@ LEAST = 100.0  # page views of a rung, below which it is not compared
 # Each rung: its name, what of a page view the choice reads on it, and what that costs.
 RUNGS = (
     ("none", "nothing", "nothing"),
-    ("segment", "device class and part of day", "nothing that is kept"),
+    (
+        "segment",
+        "into which of 3 to 10 groups of section, device class and part of day the view falls",
+        "nothing that is kept",
+    ),
     ("context", "the page's words, device, hour and weather", "each new page is encoded once"),
     (
         "cohort",
@@ -87,9 +91,12 @@ class Told(Struct, frozen=True):
     rungs: tuple[Rung, ...]
     stop_at: str
     says: str
+    segments: dict[str, tuple[str, ...]] = {}  # the groups of each publisher, where page views are real
 
 
-def climb(counts: Sequence[Count], worth: float = 0.0) -> Told:
+def climb(
+    counts: Sequence[Count], worth: float = 0.0, segments: Mapping[str, tuple[str, ...]] | None = None
+) -> Told:
     """Compare rungs and say where to stop: at the last that is surely worth more than `worth` above where one stands.
 
     A count named "rung beside" is what the rung is compared with, where that is not the last one that was worth it.
@@ -114,7 +121,7 @@ def climb(counts: Sequence[Count], worth: float = 0.0) -> Told:
         says += (
             f" What lies above it adds at most {max(0.0, best.high):.1%} ({best.rung}), and perhaps nothing."
         )
-    return Told(tuple(rungs), last.rung, says)
+    return Told(tuple(rungs), last.rung, says, dict(segments or {}))
 
 
 def _lift(one: Count, beside: Count, z: float = Z) -> tuple[float, float, float]:

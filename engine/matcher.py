@@ -98,9 +98,10 @@ class Matcher:
 
     def _focused(self, scene: Scene) -> Vector | None:
         """Return the page's vector drawn to what is on offer."""
-        page, kept, vector = scene.context.page, scene.kept, page_vector(scene.context)
+        kept, vector = scene.kept, page_vector(scene.context)
         if vector is None:
             return None
+        page = scene.context.segment or scene.context.page
         found = kept.focused.get(page)
         if found is None:
             found = scene.view.snapshot.focus(vector)
@@ -129,11 +130,13 @@ class Matcher:
 
     def _page_list(self, scene: Scene) -> PageList | None:
         """Return the page's list if it was made; else, once a page was searched often, have it made for the next."""
-        page, kept = scene.context.page, scene.kept
+        page, segment, kept = scene.context.page, scene.context.segment, scene.kept
         vector = page_vector(scene.context)
         if vector is None or kept.view.snapshot.rows <= LIST_LENGTH:
             return None
-        key = (page.content_hash, page.better)
+        key: Key = (page.content_hash, page.better)
+        if segment is not None:
+            key = (scene.context.publisher, segment.id)
         found = kept.page_lists.get(key)
         if found is None:
             asked = kept.asked.get(key, 0) + 1

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from contexts.context import Context, Vector
 from contexts.facets import SOFT_FACETS, prefer_blocks
-from contexts.rungs import blocks_of, page_vector, reads_moment, reads_page, weather_of
+from contexts.rungs import blocks_of, page_confidence, page_vector, part_of, section_of_view, weather_of
 from engine.assemble import answered
 from engine.campaign import Size
 from engine.creative import Creative, ImagePart, OfferPart, Only, Part, messages
@@ -37,6 +37,7 @@ from engine.governor import (
 from engine.learn.diet import Facet
 from engine.learn.explore import chances, joint
 from engine.learn.response import Responses
+from engine.sections import OTHER
 from engine.wording import Said, Wording, read, render, spoken
 
 PAGE_SLOPE = (
@@ -44,7 +45,7 @@ PAGE_SLOPE = (
 )
 PREFER_GAIN = 0.8  # between a preference that is met wholly and one that is not at all
 SURE = 0.5  # confidence from which weather is named
-_TOKEN_MASKS = {"weather": WEATHER, "part_of_day": HOUR, "section": 0}
+_TOKEN_MASKS = {"weather": WEATHER, "part_of_day": HOUR, "section": 0, "price": 0}
 
 
 class Kit(msgspec.Struct, frozen=True, array_like=True):
@@ -60,11 +61,18 @@ class Kit(msgspec.Struct, frozen=True, array_like=True):
     behalf: str
     paid_by: str
     political: PoliticalAnswer | None
+    prices: dict[
+        str, str
+    ] = {}  # of offers among the parts, and of the creative's own, "", as they are written
 
 
-def words_of(part: Part) -> str:
-    """Return what a part says, tokens as their fall-backs; of a picture what it shows."""
-    return part.image.alt if isinstance(part, ImagePart) else render(read(part.text, "text"), Said(), None)
+def words_of(part: Part, price: str | None = None) -> str:
+    """Return what a part says, tokens but a price as their fall-backs; of a picture what it shows."""
+    return (
+        part.image.alt
+        if isinstance(part, ImagePart)
+        else render(read(part.text, "text"), Said(price=price), None)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +123,8 @@ class Mixer:
         self.all = np.arange(len(self.flat))
         self.stands = np.zeros(len(self.parts), bool)  # in any message
         self.stands[self.flat] = True
+        self.all_stand = bool(self.stands.all())
+        self.even = len(self.parts) == self.shape[0] * self.shape[1]  # all slots are as wide
         self.speaking = [
             (n, wording)
             for n, wording in enumerate(self.wordings)
@@ -152,15 +162,16 @@ class Mixer:
         allows = limits.allowed
         speaks = allows[loud]
         allowed = speaks | allows[still] if loud is not still else speaks
-        if not there.all():
+        if there is not None:
             allowed = allowed & there[self.flat].all(axis=1)
+        some = None if allowed.all() else allowed
         expected = self._match(context), self._wish(context)
-        chance, offset, learned = self._chances(responses, facets, there, allowed, *expected)
+        chance, offset, learned = self._chances(responses, facets, there, some, *expected)
         other = None
         if challenger is not None:
-            other = self._chances(challenger, facets, there, allowed, *expected)[0]
+            other = self._chances(challenger, facets, there, some, *expected)[0]
         kept, named = self.all, loud if loud is still else np.where(speaks, loud, still)
-        if not allowed.all():
+        if some is not None:
             kept = chance.nonzero()[0]
             chance, speaks, named = chance[kept], speaks[kept], named[kept]
             other = None if other is None else other[kept]
@@ -173,8 +184,8 @@ class Mixer:
         self,
         responses: Responses,
         facets: Mapping[Facet, str],
-        there: NDArray[np.bool_],
-        allowed: NDArray[np.bool_],
+        there: NDArray[np.bool_] | None,
+        allowed: NDArray[np.bool_] | None,
         match: NDArray[np.float64],
         wish: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -184,11 +195,17 @@ class Mixer:
         offset = match * page + wish * moment
         # A part that stands in no message that is allowed takes nothing from the others of its slot.
         useful = self.stands
-        if not allowed.all():
+        if allowed is not None:
             useful = np.zeros(len(self.parts), bool)
             useful[self.flat[allowed]] = True
-        mean, width, here = np.zeros(self.shape), np.ones(self.shape), np.zeros(self.shape, bool)
-        mean[self.places], width[self.places], here[self.places] = learned + offset, sd, there & useful
+        if there is not None:
+            useful = there & useful
+        if self.even:
+            mean, width = (learned + offset).reshape(self.shape), sd.reshape(self.shape)
+            here = None if useful is self.stands and self.all_stand else useful.reshape(self.shape)
+        else:
+            mean, width, here = np.zeros(self.shape), np.ones(self.shape), np.zeros(self.shape, bool)
+            mean[self.places], width[self.places], here[self.places] = learned + offset, sd, useful
         return joint(chances(mean, width, here), self.messages, allowed), offset, learned
 
     def _places_in(self, responses: Responses) -> NDArray[np.intp]:
@@ -204,7 +221,7 @@ class Mixer:
         if page is None:
             return np.zeros(len(self.parts))
         match: NDArray[np.float64] = (self.apart @ page).astype(np.float64)
-        match *= PAGE_SLOPE * context.page.confidence
+        match *= PAGE_SLOPE * page_confidence(context)
         return match
 
     def _loud(self, said: Said) -> NDArray[np.int64]:
@@ -236,8 +253,10 @@ class Mixer:
                     wish[n] = PREFER_GAIN * (sum(fits) / len(fits) - 0.5)
         return wish
 
-    def _there(self, context: Context, section: str, now: datetime) -> NDArray[np.bool_]:
-        """Say which parts may be shown at all."""
+    def _there(self, context: Context, section: str, now: datetime) -> NDArray[np.bool_] | None:
+        """Say which parts may be shown at all; None: all."""
+        if not (self.bound or self.offers or context.page.special or context.told.used):
+            return None
         there = np.ones(len(self.parts), bool)
         for n in self.bound:
             there[n] = _met(self.parts[n].only, context, section)
@@ -250,7 +269,7 @@ class Mixer:
         if context.told.used:
             for n, said in enumerate(self.says):
                 there[n] &= not mentions(said, context.told.used)
-        return there
+        return None if there.all() else there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,7 +306,7 @@ class Mixture:
         weight = None if self.other is None else float(self.other[drawn]) / chance
         numbers = self.mixer.flat[self.kept[drawn]]
         shown = " ".join(self.mixer.components[n][1] for n in numbers)
-        return Chosen(shown, chance, weight, float(self.match[numbers].sum()))
+        return Chosen(shown, chance, weight, float(np.add.reduce(self.match[numbers])))
 
     def answer(self, drawn: int) -> CreativeAnswer:
         """Return the creative that shows it."""
@@ -296,8 +315,11 @@ class Mixture:
         shown: dict[str, str] = {"headline": creative.headline, "body": creative.body, "cta": creative.cta}
         image = kit.image
         if drawn >= 0:
+            numbers = self.mixer.flat[self.kept[drawn]]
             said = self.said if self.speaks[drawn] else Said()
-            for slot, number in zip(self.mixer.slots, self.mixer.flat[self.kept[drawn]], strict=True):
+            if kit.prices:
+                said = said._replace(price=self._price(numbers))
+            for slot, number in zip(self.mixer.slots, numbers, strict=True):
                 wording = self.mixer.wordings[number]
                 if wording is None:
                     image = kit.pictures[self.mixer.parts[number].id]
@@ -310,6 +332,12 @@ class Mixture:
             creative, kit.campaign, kit.advertiser, assets, None, self.size,
             kit.behalf, kit.paid_by, kit.political,
         )  # fmt: skip
+
+    def _price(self, numbers: NDArray[np.intp]) -> str | None:
+        """Return the price of the offer among these parts, or else of the creative's own."""
+        prices, parts = self.mixer.kit.prices, self.mixer.parts
+        offered = next((one.id for n in numbers if isinstance(one := parts[n], OfferPart)), "")
+        return prices.get(offered) or prices.get("")
 
     def explained(self, drawn: int) -> MessageAnswer:
         """Say what it was put together from, and how near it comes to a reader's situation."""
@@ -342,11 +370,11 @@ class Mixture:
 
 def said_in(context: Context, section: str) -> Said:
     """Return what tokens may say in a context. On a page of an Article 9 topic its section is not named."""
-    weather = weather_of(context)
+    weather, named = weather_of(context), section_of_view(context, section)
     return Said(
         weather.condition if weather is not None and weather.confidence >= SURE else None,
-        context.clock.part if reads_moment(context) else None,
-        None if context.page.special or section == "other" or not reads_page(context) else section,
+        part_of(context),
+        None if context.page.special or named == OTHER else named,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from copy import copy
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,18 @@ PEERS = 0.75  # of the best match: who fits at least so well competes with it by
 DIGITS = 6  # of a match; what differs behind them is how floats were added up
 
 
+FEW = 16  # peers that are put in order at first; the others of a large group when they are asked for
+
 # Peers in their order: rows, matches, values, advertisers, fits.
 Group = tuple[list[int], list[float], list[float], list[int], list[float]]
+
+
+class Part(NamedTuple):
+    """Peers in their order, or a part of them."""
+
+    group: Group
+    start: int  # where the peers begin in the order of matches
+    more: int  # how many of these peers come after
 
 
 class Shortlist:
@@ -29,7 +39,7 @@ class Shortlist:
     Peers are put in order when they are asked for: most often the first are enough. Any threads may do so at once.
     """
 
-    __slots__ = ("_advertisers", "_bids", "_fits", "_groups", "_matches", "_rows")
+    __slots__ = ("_advertisers", "_bids", "_fits", "_matches", "_parts", "_rows")
 
     def __init__(self, snapshot: Snapshot, candidates: Candidates) -> None:
         rows = candidates.rows
@@ -38,7 +48,7 @@ class Shortlist:
         self._matches = candidates.matches.astype(float).round(DIGITS)
         self._bids = snapshot.bid[rows]
         self._advertisers = snapshot.advertisers[snapshot.campaign[rows]]
-        self._groups: tuple[Group, ...] = ()  # those that were asked for, from the best
+        self._parts: tuple[Part, ...] = ()  # those that were asked for, from the best
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -50,19 +60,17 @@ class Shortlist:
 
     def under(self, responses: NDArray[np.float64]) -> Shortlist:
         """Return the same candidates, each worth match × bid × response; (candidates,), in the order of `rows`."""
-        other = copy(self)
-        other._fits = (self._matches * responses).round(DIGITS)
-        other._groups = ()
+        other = Shortlist.__new__(Shortlist)
+        other._rows, other._matches = self._rows, self._matches
+        other._bids, other._advertisers = self._bids, self._advertisers
+        other._fits = _rounded(self._matches * responses)
+        other._parts = ()
         return other
 
     def __iter__(self) -> Iterator[Ranked]:
-        at = number = 0
-        while at < len(self._rows):
-            if number == len(self._groups):
-                self._groups = (*self._groups[:number], self._peers(at))
-            group = self._groups[number]
-            yield from map(Ranked, *group)
-            at += len(group[0])
+        number = 0
+        while (part := self._part(number)) is not None:
+            yield from map(Ranked, *part.group)
             number += 1
 
     def winners(self, responses: NDArray[np.float64]) -> Rows:
@@ -71,8 +79,10 @@ class Shortlist:
         if best <= 0:  # there the match alone counts
             return np.repeat(self._rows[:1], responses.shape[1])
         end = int(np.searchsorted(-self._matches, -PEERS * best, "right"))
-        worth = (self._matches[:end, None] * responses[:end]).round(DIGITS) * self._bids[:end, None]
-        first: Rows = self._rows[worth.argmax(axis=0)]
+        # By worlds: they lie so in memory (engine.worlds).
+        worth = _rounded(responses[:end].T * self._matches[:end])
+        worth *= self._bids[:end]
+        first: Rows = self._rows[worth.argmax(axis=1)]
         return first
 
     def rival(self, row: int, taken: Collection[int]) -> float | None:
@@ -80,18 +90,40 @@ class Shortlist:
 
         That is the next of its peers, of another advertiser and not in `taken`. The row was iterated before.
         """
-        for rows, matches, values, advertisers, _ in self._groups:
-            if row not in rows:
-                continue
-            at = rows.index(row)
-            for after in range(at + 1, len(rows)):
-                if advertisers[after] != advertisers[at] and rows[after] not in taken and matches[after] > 0:
-                    return values[after]
+        parts = self._parts
+        number = next((n for n, part in enumerate(parts) if row in part.group[0]), None)
+        if number is None:
             return None
+        own = parts[number].group
+        first, advertiser = own[0].index(row) + 1, own[3][own[0].index(row)]
+        while (part := self._part(number)) is not None:
+            rows, matches, values, advertisers, _ = part.group
+            for after in range(first, len(rows)):
+                if advertisers[after] != advertiser and rows[after] not in taken and matches[after] > 0:
+                    return values[after]
+            if not part.more:
+                return None
+            number, first = number + 1, 0
         return None
 
-    def _peers(self, start: int) -> Group:
-        """Return the group that begins here, in order."""
+    def _part(self, number: int) -> Part | None:
+        """Return one of the parts; None behind the last. Those before it were asked for."""
+        parts = self._parts
+        if number < len(parts):
+            return parts[number]
+        last = parts[-1] if parts else None
+        if last is not None and last.more:
+            made = self._peers(last.start, len(last.group[0]))
+        else:
+            begins = sum(len(part.group[0]) for part in parts)
+            if begins == len(self._rows):
+                return None
+            made = self._peers(begins)
+        self._parts = (*parts[:number], made)
+        return made
+
+    def _peers(self, start: int, before: int | None = None) -> Part:
+        """Return the first of the peers that begin here, in order, or those behind so many `before`."""
         best = self._matches[start]
         # A negative match times a high bid would fall behind a low one: there the match alone counts.
         fits = best > 0
@@ -100,15 +132,31 @@ class Shortlist:
         matches, bids, rows = self._matches[here], self._bids[here], self._rows[here]
         worth = matches if self._fits is None or not fits else self._fits[here]
         values = worth * bids if fits else matches
-        order = np.lexsort((rows, -bids, -matches, -values))
-        who = self._advertisers[here]
-        return (
-            rows[order].tolist(),
-            matches[order].tolist(),
-            values[order].tolist(),
-            who[order].tolist(),
-            worth[order].tolist(),
-        )
+        many = len(rows)
+        if before is None and many > 2 * FEW:
+            # All that are worth as much as the last of a few: what is behind them in the whole order is worth less.
+            first = (values >= np.partition(values, many - FEW)[many - FEW]).nonzero()[0]
+            few = _order(values.take(first), matches.take(first), bids.take(first), rows.take(first))
+            order = first.take(few)
+        else:
+            order = _order(values, matches, bids, rows)[before or 0 :]
+        group = (rows, matches, values, self._advertisers[here], worth)
+        found = tuple(of.take(order).tolist() for of in group)
+        return Part(found, start, many - len(order) - (before or 0))
+
+
+def _order(
+    values: NDArray[Any], matches: NDArray[np.float64], bids: NDArray[np.int64], rows: Rows
+) -> NDArray[np.intp]:
+    return np.lexsort((rows, -bids, -matches, -values))
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to DIGITS in place, as numpy's round does."""
+    values *= 10.0**DIGITS
+    np.rint(values, out=values)
+    values /= 10.0**DIGITS
+    return values
 
 
 class Standing:

@@ -20,7 +20,7 @@ from contexts.facets import (
     reweighing,
     weather_confidence,
 )
-from contexts.rungs import blocks_of, page_vector, weather_of
+from contexts.rungs import blocks_of, page_confidence, page_vector, weather_of
 from contexts.senses import Senses
 from engine.cache import Bounded
 from engine.campaign import Publisher
@@ -107,7 +107,7 @@ class Moods:
     def of(self, context: Context) -> Mood:
         """Return what the soft facets of a context give."""
         known = page_vector(context) is not None
-        key = (known, context.page.confidence, weather_confidence(weather_of(context)))
+        key = (known, page_confidence(context), weather_confidence(weather_of(context)))
         weighing = self._weighings.get(key)
         if weighing is None:
             weighing = self._weigh(context)
@@ -121,7 +121,7 @@ class Moods:
         snapshot, standing = self._snapshot, self._snapshot.manifest.weights
         known, weather = page_vector(context) is not None, weather_of(context)
         weights = effective_weights(standing, page_known=known, weather=weather)
-        weights["page"] *= context.page.confidence
+        weights["page"] *= page_confidence(context)
         factor = reweighing(standing, weights)[snapshot.stated]
         scale = factor / normalisers(snapshot.stated, standing)
         return _Weighing(weights, factor, scale, bool(np.any(factor != 1.0)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from contexts.context import Context, PageFacts, Vector
+from contexts.context import Context, PageFacts, SegmentFacts, Vector
+from contexts.segments import Segments
 from engine.cache import Bounded
 from engine.catalog import View
 from engine.decision import Filled, PageAnswer
@@ -62,7 +63,8 @@ class Kept:
         self.choices: Bounded[Key, Bounded[Key, Choice]] = Bounded(2048)  # of every scene
         self.grounds: Bounded[Key, Words] = Bounded(256)
         self.clauses: Bounded[PageFacts, tuple[tuple[int, ...], ...]] = Bounded(4096)
-        self.focused: Bounded[PageFacts, Vector] = Bounded(4096)
+        self.focused: Bounded[PageFacts | SegmentFacts, Vector] = Bounded(4096)
+        self.segments: Bounded[str, Segments] = Bounded(256)  # by publisher
         self.page_lists: Bounded[Key, PageList] = Bounded(512)
         self.about: Bounded[tuple[PageFacts, int], str] = Bounded(16_384)
         self.asked: Bounded[Key, int] = Bounded(1024)  # searches without a page list
@@ -110,4 +112,5 @@ def scene_key(view: View, context: Context) -> Key:
         view.snapshot.conditions.around(context),
         told,
         context.rung,
+        None if context.segment is None else context.segment.id,
     )

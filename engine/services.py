@@ -390,6 +390,11 @@ class Services:
         self.catalog.follow(Policy(live, self._responses(stands.challenger, snapshot), Buckets(moments)))
         self._followed = stood
 
+    def _heed_acts(self) -> None:
+        """Let what was promoted or rolled back a moment ago act. Raises StoreError."""
+        if self._followed is None or standing(self.store.acts()) != self._followed[0]:
+            self.follow_policy()
+
     def _responses(self, policy: str, snapshot: Snapshot) -> Responses | None:
         """Read a model; None, with a warning, for one that cannot be read or is of another catalogue."""
         try:
@@ -405,7 +410,14 @@ class Services:
         return Responses(model)
 
     def _look(self) -> None:
-        for step in (self.catalog.switch, self._adopt_newest, self._refresh_keys, self.pages.poll):
+        looks = (
+            self.catalog.switch,
+            self._adopt_newest,
+            self._refresh_keys,
+            self.pages.poll,
+            self._heed_acts,
+        )
+        for step in looks:
             self._try(step)
 
     def _try(self, step: Callable[[], object]) -> str | None:

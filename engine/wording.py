@@ -1,18 +1,20 @@
 """Copy with tokens: `{{ weather | cool }}` becomes a word of a closed list, or its fall-back where nothing is known.
 
-Nothing that a reader agreed to has a token, so copy cannot say it.
+Nothing that a reader agreed to has a token, so copy cannot say it. `{{ price | … }}` is the price of the offer that
+stands in the same message, or else of the creative's own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from engine.errors import CatalogError
+from engine.offers import price_in
 
-Token = Literal["weather", "part_of_day", "section"]
-TOKENS: tuple[Token, ...] = ("weather", "part_of_day", "section")
+Token = Literal["weather", "part_of_day", "section", "price"]
+TOKENS: tuple[Token, ...] = ("weather", "part_of_day", "section", "price")
 FALL_BACK = 40  # characters of a fall-back, at most
 _SECTION = 24  # characters of a section's name that copy has room for; a longer one is not named
 _TOKEN = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
@@ -67,6 +69,7 @@ class Said(NamedTuple):
     weather: str | None = None  # a condition
     part_of_day: str | None = None
     section: str | None = None  # the id of a publisher's section
+    price: str | None = None  # of the message's offer, as it is written in the creative's language
 
 
 class Piece(NamedTuple):
@@ -121,13 +124,16 @@ def render(wording: Wording, said: Said, language: str | None) -> str:
     )
 
 
-def renderings(wording: Wording, language: str | None) -> Iterator[str]:
-    """Yield the fall-back text, and the longest one that each token can make of it with the others at their longest."""
+def renderings(wording: Wording, language: str | None, prices: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the fall-back text, and the longest one that each token can make of it with the others at their longest.
+
+    `prices` are those of the offers, as they are written.
+    """
     yield render(wording, Said(), language)
     words = _WORDS.get(language or "en", {})
     longest = {
         token: max(words.get(token, {}).values(), key=len, default="") for token in ("weather", "part_of_day")
-    } | {"section": "x" * _SECTION}
+    } | {"section": "x" * _SECTION, "price": max(prices, key=len, default="")}
     yield "".join(
         max((piece.text, longest[piece.token]), key=len) if piece.token else piece.text for piece in wording
     )
@@ -135,6 +141,8 @@ def renderings(wording: Wording, language: str | None) -> Iterator[str]:
 
 def has_words(name: Token, language: str | None) -> bool:
     """Say whether a token can ever be more than its fall-back in a language."""
+    if name == "price":
+        return price_in(language, "1", "EUR") is not None
     return name == "section" or (language or "en") in _WORDS
 
 
@@ -151,8 +159,8 @@ def spoken(wording: Wording, said: Said, language: str | None) -> frozenset[Toke
 
 def _word(name: Token, said: Said, language: str | None) -> str | None:
     value: str | None = getattr(said, name)
-    if value is None:
-        return None
+    if value is None or name == "price":
+        return value
     if name == "section":
         words = re.sub(r"[-_.]+", " ", value)
         return words if len(words) <= _SECTION else None

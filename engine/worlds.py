@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,13 +41,18 @@ class Lots:
         """Return (rows, WORLDS) by what factor each creative is clicked more often, as each world has it."""
         self._fill(rows)
         responses = self._view.policy.responses
-        mean, sd = responses.beliefs(self._places[rows], responses.columns(facets))
-        drawn = 1.0 + mean[:, None] + sd[:, None] * self._drawn[rows]
-        return np.clip(drawn, *RESPONSES, out=drawn)
+        mean, sd = responses.beliefs(self._places.take(rows), responses.columns(facets))
+        # World by world in memory, as what follows reads it.
+        drawn = np.multiply(sd, self._drawn.take(rows, axis=0).T, order="C")
+        drawn += 1.0 + mean
+        np.maximum(drawn, RESPONSES[0], out=drawn)
+        np.minimum(drawn, RESPONSES[1], out=drawn)
+        return drawn.T
 
     def _fill(self, rows: Rows) -> None:
-        missing = rows[~self._known[rows]]
-        if len(missing):
+        known = self._known.take(rows)
+        if not known.all():
+            missing = rows[~known]
             responses = self._view.policy.responses
             ids = [self._view.snapshot.creative_id(row) for row in missing.tolist()]
             seed = 0 if responses.model is None else responses.model.seed
@@ -79,7 +85,7 @@ def worlds_of(
         responses = tuple(lots.responses(one.rows, facets) for one in ranked)
         often: Counter[tuple[int, int]] = Counter()
         if list(counts) == [1] and len(ranked[0]) and not standing.taken:
-            often.update((0, row) for row in ranked[0].winners(responses[0]).tolist())
+            often.update(zip(repeat(0), ranked[0].winners(responses[0]).tolist(), strict=False))
         else:
             for world in range(WORLDS):
                 fallen = [one.under(r[:, world]) for one, r in zip(ranked, responses, strict=True)]

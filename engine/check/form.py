@@ -13,7 +13,7 @@ from msgspec.structs import fields
 from engine.change import KINDS, Entity
 from engine.check.findings import shown
 from engine.errors import CatalogError
-from engine.field_types import item_of, options_of, struct_of
+from engine.field_types import item_of, item_type, options_of, struct_of
 
 _DECODER = msgspec.json.Decoder(Entity)
 _AT = re.compile(r" - at `(key in )?\$(.*)`$")
@@ -138,6 +138,8 @@ def _fault(message: str, value: object, expected: object, path: str, line: int) 
             elif isinstance(value, (list, tuple)) and index:
                 value = value[int(index)]
     options = options_of(expected)
+    if message.startswith("Invalid enum value"):  # in a list of words
+        options = options or options_of(item_type(expected))
     wanted = f"one of {', '.join(options)}" if options else _in_words(message)
     return CatalogError(path, shown(value), wanted, line)
 

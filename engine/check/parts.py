@@ -24,6 +24,7 @@ from engine.creative import (
 )
 from engine.creative_safety import check_text
 from engine.errors import CatalogError
+from engine.offers import prices_of
 from engine.wording import has_words, read, renderings
 from privacy.visit import DEVICE_CLASSES
 
@@ -94,15 +95,24 @@ def _check_wording(
         return
     language = creative.language
     field = {"headlines": "headline", "bodies": "body", "ctas": "cta", "offers": "offer"}[name]
-    shown = list(renderings(wording, language))
+    prices = prices_of(creative)
+    shown = list(renderings(wording, language, prices.values()))
     if not shown[0].strip():
         found.refuse(path, text, "words that can be seen")
     _check_length(max(shown, key=len), path, field, limits, found)
-    for token in {piece.token for piece in wording if piece.token}:
-        if not has_words(token, language):
+    for kind in {piece.token for piece in wording if piece.token}:
+        if kind == "price" and not _is_priced(creative):
+            expected = "an offer with a price among parts.offers, or the creative's own"
+            found.refuse(path, "{{ price }} without a price", expected)
+        elif not has_words(kind, language):
             found.warnings.append(
-                f"{path}: {{{{ {token} }}}} has no words in '{language}': its fall-back is shown"
+                f"{path}: {{{{ {kind} }}}} has no words in '{language}': its fall-back is shown"
             )
+
+
+def _is_priced(creative: Creative) -> bool:
+    offers = creative.parts.offers if creative.parts is not None else ()
+    return any(one is not None and one.price is not None for one in (creative.offer, *offers))
 
 
 def _check_length(text: str, path: str, field: str, limits: dict[str, Lengths], found: Findings) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from contexts.first_party import MOST_KEYS, WORD, FirstParty
+from contexts.segments import FEWEST, MOST, reached
 from engine.campaign import Advertiser, Jwks, PartyKeys, Publisher, Section
 from engine.check.findings import Findings, Known, shown
 from engine.check.values import (
@@ -69,11 +70,12 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
             found.refuse(f"page_cohorts[{number}].centre", cohort.centre, "base64 of float16 numbers")
         if any(cohort.id == other.id for other in publisher.page_cohorts[:number]):
             found.refuse(f"page_cohorts[{number}].id", cohort.id, "each id once")
-    sections = _check_sections(publisher.sections, found)
+    sections = _check_sections(publisher.sections, known, found)
+    _check_segments(publisher, found)
     return replace(publisher, domains=tuple(dict.fromkeys(hosts)), sections=sections)
 
 
-def _check_sections(sections: tuple[Section, ...], found: Findings) -> tuple[Section, ...]:
+def _check_sections(sections: tuple[Section, ...], known: Known, found: Findings) -> tuple[Section, ...]:
     """Return the sections with their prefixes as canonical URLs write paths."""
     checked: list[Section] = []
     for number, section in enumerate(sections):
@@ -90,8 +92,34 @@ def _check_sections(sections: tuple[Section, ...], found: Findings) -> tuple[Sec
             continue
         if any(prefix == earlier.prefix for earlier in checked):
             found.refuse(f"sections[{number}].prefix", section.prefix, "each prefix once")
-        checked.append(Section(section.id, prefix))
+        for at, topic in enumerate(section.topics):
+            check_topic(topic, f"sections[{number}].topics[{at}]", known, found)
+        checked.append(replace(section, prefix=prefix))
     return tuple(checked)
+
+
+def _check_segments(publisher: Publisher, found: Findings) -> None:
+    """Refuse groups of page views that are too few or too many, or into which nothing can fall."""
+    if not publisher.segments:
+        return
+    sections = [section.id for section in publisher.sections]
+    groups = reached(publisher.segments, sections)
+    for number, segment in enumerate(publisher.segments):
+        path = f"segments[{number}]"
+        if segment.id == OTHER:
+            found.refuse(f"{path}.id", segment.id, f"another id: {OTHER!r} is what falls into no segment")
+        elif any(segment.id == earlier.id for earlier in publisher.segments[:number]):
+            found.refuse(f"{path}.id", segment.id, "each id once")
+        elif unknown := [one for one in segment.sections if one not in (*sections, OTHER)]:
+            found.refuse(
+                f"{path}.sections", unknown[0], f"the id of one of the publisher's sections, or {OTHER!r}"
+            )
+        elif segment.id not in groups:
+            found.refuse(path, segment.id, "a group that those before it leave something")
+    if not FEWEST <= len(groups) <= MOST:
+        found.refuse(
+            "segments", f"{len(groups)} groups", f"{FEWEST} to {MOST}, with {OTHER!r} for what they leave"
+        )
 
 
 def _check_issuer(issuer: str, jwks: Jwks, found: Findings) -> None:

@@ -19,14 +19,15 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
-def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_], floor: float = FLOOR) -> Floats:
+def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_] | None, floor: float = FLOOR) -> Floats:
     """Return (slots, parts) chances that each part is the best of its slot; rows sum to 1.
 
-    `mean` and `sd` are (slots, parts), sd above 0; `there` says which places hold a part that may be chosen. A slot
-    without one has zeros.
+    `mean` and `sd` are (slots, parts), sd above 0; `there` says which places hold a part that may be chosen, None that
+    all do. A slot without one has zeros.
     """
-    whole = bool(there.all())
-    if not whole:
+    if there is not None and there.all():
+        there = None
+    if there is not None:
         mean = np.where(there, mean, -_FAR)  # never the best, and no hindrance to the others
     x = mean[:, :, None] + sd[:, :, None] * _NODES  # (slots, parts, nodes)
     z = x[:, :, None, :] - mean[:, None, :, None]
@@ -38,12 +39,13 @@ def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_], floor: float = F
     below *= z
     np.tanh(below, out=below)
     below += 1.0
-    others = np.arange(mean.shape[1])
-    below[:, others, others, :] = 2.0
-    best = below.prod(axis=2) @ _WEIGHTS
-    if whole:
-        shares: Floats = best * ((1 - floor) / best.sum(axis=1, keepdims=True)) + floor / mean.shape[1]
-        return shares
+    parts = mean.shape[1]
+    below.reshape(-1, parts * parts, len(_NODES))[:, :: parts + 1] = 2.0  # beside themselves
+    best: Floats = np.multiply.reduce(below, axis=2) @ _WEIGHTS
+    if there is None:
+        best *= (1 - floor) / np.add.reduce(best, axis=1, keepdims=True)
+        best += floor / parts
+        return best
     best *= there
     total = best.sum(axis=1, keepdims=True)
     many = there.sum(axis=1, keepdims=True)
@@ -53,17 +55,22 @@ def chances(mean: Floats, sd: Floats, there: NDArray[np.bool_], floor: float = F
     return shared
 
 
-def joint(slots: Floats, messages: NDArray[np.integer[Any]], allowed: NDArray[np.bool_]) -> Floats:
+def joint(
+    slots: Floats, messages: NDArray[np.integer[Any]], allowed: NDArray[np.bool_] | None = None
+) -> Floats:
     """Return (messages,) the chance of each: the product of its parts', among the allowed; all 0 where none is.
 
-    `messages` is (messages, slots): which part of each slot it shows.
+    `messages` is (messages, slots): which part of each slot it shows. `allowed` of None: all are.
     """
-    chance = slots[0, messages[:, 0]].copy()
+    chance: Floats = slots[0].take(messages[:, 0])
     for slot in range(1, messages.shape[1]):
-        chance *= slots[slot, messages[:, slot]]
-    chance *= allowed
-    total = chance.sum()
-    return chance / total if total > 0 else np.zeros(len(messages))
+        chance *= slots[slot].take(messages[:, slot])
+    if allowed is not None:
+        chance *= allowed
+    total = np.add.reduce(chance)
+    if total > 0:
+        chance /= total
+    return chance
 
 
 def worlds(seed: int, ids: NDArray[np.uint64], count: int) -> Floats:

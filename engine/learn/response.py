@@ -19,6 +19,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from engine.cache import Bounded
 from engine.errors import ModelError
 from engine.learn.diet import FACETS, Component, Facet, Kind, Sheet
 from privacy.workload import NEARNESS
@@ -460,6 +461,7 @@ class Responses:
         self.model = model
         self.id = "prior" if model is None else model.id
         columns = ("",) if model is None else model.columns
+        self._found: Bounded[tuple[str, ...], NDArray[np.intp]] = Bounded(4096)
         self._columns = {name: at for at, name in enumerate(columns)}
         self._at = (
             {} if model is None else {component: n for n, component in enumerate(model.components, start=1)}
@@ -476,6 +478,7 @@ class Responses:
             self._table[1, 1:, :-1] = model.variance
             self._table[2, 1:, :-1] -= model.known
             self._slope[1:] = model.slope
+        self._flat = self._table.reshape(3, -1)
 
     def places(self, components: Sequence[Component]) -> NDArray[np.intp]:
         """Return (components,) where each stands; what the model does not know stands at 0."""
@@ -483,13 +486,18 @@ class Responses:
 
     def columns(self, facets: Mapping[Facet, str]) -> NDArray[np.intp]:
         """Return which columns a context has."""
-        named = ("", *(f"{facet}={facets[facet]}" for facet in FACETS))
-        return np.array([self._columns.get(name, -1) for name in named], np.intp)
+        values = tuple(facets[facet] for facet in FACETS)
+        found = self._found.get(values)
+        if found is None:
+            named = ("", *map("{}={}".format, FACETS, values))
+            found = np.array([self._columns.get(name, -1) for name in named], np.intp)
+            self._found.put(values, found)
+        return found
 
     def beliefs(self, places: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """Return (components,) relative effects in a context and their standard deviations."""
-        mean, sd, _, _ = self.read(places, columns)
-        return mean, sd
+        mean, variance = np.add.reduce(self._told(places, columns, 2), axis=1)
+        return mean, np.sqrt(variance)
 
     def read(
         self, places: NDArray[np.intp], columns: NDArray[np.intp]
@@ -499,11 +507,17 @@ class Responses:
         That is as far as counts say nothing yet of the page's topic, and of the moment and the device; of the words it
         is as far as they keep what they promise, too. All are (components,).
         """
-        told = self._table.take(places, axis=1).take(columns, axis=2)
-        mean, variance = told[:2].sum(axis=2)
+        told = self._told(places, columns, 3)
+        mean, variance = np.add.reduce(told[:2], axis=1)
         return (
             mean,
             np.sqrt(variance),
-            self._slope[places] * told[2, :, 1],
-            told[2, :, 2:].sum(axis=1) / (len(columns) - 2),
+            self._slope.take(places) * told[2, 1],
+            np.add.reduce(told[2, 2:], axis=0) / (len(columns) - 2),
         )
+
+    def _told(self, places: NDArray[np.intp], columns: NDArray[np.intp], many: int) -> Floats:
+        """Return (many, columns, components) of means, variances and how far counts say nothing yet."""
+        width = self._table.shape[2]
+        cells = (columns % width)[:, None] + places * width  # -1 is the last column
+        return self._flat[:many].take(cells, axis=1)

@@ -29,6 +29,7 @@ from engine.errors import QueryRefused
 from engine.keys import Caller
 from engine.manage import ManageStore
 from engine.message import words_of
+from engine.offers import prices_of
 from engine.report import Value
 from engine.reporting import Reporting
 from engine.web.api import Api
@@ -171,6 +172,8 @@ class Repository:
         picture = None
         if image is not None and (name := image.name):
             picture = ListedPicture(name, image.w or 0, image.h or 0, image.alt)
+        prices = prices_of(creative)
+        own = prices.get("")
         said = [creative.headline, creative.body, creative.cta]
         said += [read_html(creative.html).text] if creative.html else []
         return ListedAd(
@@ -180,7 +183,9 @@ class Repository:
             paid=campaign.paid_by or advertiser.name,
             format=creative.format,
             says=" · ".join(filter(None, said)),
-            parts=tuple(dict.fromkeys(map(words_of, creative.parts or ()))),
+            parts=tuple(
+                dict.fromkeys(words_of(part, prices.get(part.id, own)) for part in creative.parts or ())
+            ),
             picture=picture,
             landing_url=creative.landing_url,
             starts=None if flight.start is None else flight.start.isoformat(),

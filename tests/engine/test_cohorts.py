@@ -1,5 +1,6 @@
 import numpy as np
 
+from contexts.encode import unit
 from contexts.taxonomy import content_taxonomy
 from contexts.topic_vectors import TopicVectors
 from engine.campaign import Condition, PageCohort, Targeting
@@ -81,3 +82,20 @@ def test_a_centre_that_is_none_and_an_id_twice_are_refused():
         publisher(page_cohorts=(good, good, PageCohort("two", "??"))), known_vocabularies(), found
     )
     assert [error.field for error in found.errors] == ["page_cohorts[1].id", "page_cohorts[2].centre"]
+
+
+def test_pages_like_no_other_do_not_keep_the_others_together():
+    draw = np.random.default_rng(3)
+    first, other = unit(draw.standard_normal((2, 64)).astype(np.float32))
+    groups = unit(np.array([first, first + 0.7 * other]))  # much alike
+    odd = unit(draw.standard_normal((2, 64)).astype(np.float32))
+    many = np.repeat(groups, 10, axis=0) + 0.05 * draw.standard_normal((20, 64)).astype(np.float32)
+    pages = unit(np.concatenate([many, odd]))
+    found = find(pages, 3, (), TOPICS, NAMES)
+    assert sorted(found.pages)[1:] == [10, 11]
+
+
+def test_more_pages_than_are_tried_still_give_as_many_cohorts_as_there_are_kinds(monkeypatch):
+    monkeypatch.setattr("engine.cohorts.TRIED", 2)
+    pages = vectors(["one page", "another page", "one page", "a third"])
+    assert len(find(pages, 3, (), TOPICS, NAMES).cohorts) == 3

@@ -463,6 +463,88 @@ def test_a_line_of_an_offer_that_is_sold_out_or_over_is_told_and_not_shown(world
     )
 
 
+# --- what an offer costs ---
+
+PRICED = [
+    {"id": "o1", "text": "Just {{ price | ask }}", "price": "1234.5", "currency": "EUR"},
+    {"id": "o2", "text": "Two for one"},
+]
+HEADLINE = [{"id": "h1", "text": "Soup for {{ price | little }}"}]
+
+
+def lines(world, times=60, **more):
+    """Return the headlines and offers that are shown together."""
+    load(world, **more)
+    return {(c.assets.headline, c.assets.offer) for c in drawn(site(world), times)[1]}
+
+
+def test_a_message_names_the_price_of_its_own_offer_or_the_fall_back(world):
+    said = lines(world, parts={"headlines": HEADLINE, "offers": PRICED})
+    assert said == {("Soup for €1,234.50", "Just €1,234.50"), ("Soup for little", "Two for one")}
+    other = [PRICED[0], PRICED[1] | {"price": "3", "currency": "JPY"}]
+    assert ("Soup for ¥3", "Two for one") in lines(world, parts={"headlines": HEADLINE, "offers": other})
+
+
+def test_a_price_is_written_as_the_creatives_language_does(world):
+    parts = {"headlines": HEADLINE, "offers": PRICED[:1]}
+    assert lines(world, 1, parts=parts, language="de") == {("Soup for 1.234,50\xa0€", "Just 1.234,50\xa0€")}
+    load(world, parts=parts, language="de")
+    html = drawn(site(world), 1)[1][0].html
+    assert "Just 1.234,50\xa0€" in html
+    assert "no words in 'xx'" in load(world, parts=parts, language="xx")[0]
+    assert lines(world, 1, parts=parts, language="xx") == {("Soup for little", "Just ask")}
+
+
+def test_a_price_stands_for_the_creatives_own_offer_where_no_part_has_one(world):
+    own = {"offer": {"price": "7", "currency": "USD"}, "parts": {"headlines": HEADLINE, "offers": PRICED}}
+    assert lines(world, **own) == {
+        ("Soup for €1,234.50", "Just €1,234.50"), ("Soup for $7.00", "Two for one"),
+    }  # fmt: skip
+    assert lines(world, 1, offer=own["offer"], parts={"headlines": HEADLINE}) == {("Soup for $7.00", "")}
+
+
+def test_the_price_of_an_offer_that_is_over_or_sold_out_is_never_shown(world):
+    end = NOW + timedelta(minutes=10)
+    timely = [PRICED[0] | {"end": end.isoformat()}, PRICED[1]]
+    load(world, parts={"headlines": HEADLINE, "offers": timely})
+    here = site(world)
+    assert "Soup for €1,234.50" in {c.assets.headline for c in drawn(here, 60)[1]}
+    world.now = end
+    assert {c.assets.headline for c in drawn(here, 60)[1]} == {"Soup for little"}
+    world.now = NOW
+    sold = [PRICED[0] | {"stock": 0}, PRICED[1]]
+    assert lines(world, parts={"headlines": HEADLINE, "offers": sold}) == {("Soup for little", "Two for one")}
+    alone = lines(world, 5, parts={"headlines": HEADLINE, "offers": sold[:1]})
+    assert alone == {("Good soup", "")}  # the default message
+
+
+def test_a_price_of_nothing_and_one_that_its_currency_has_not_are_refused(world):
+    field = "parts.headlines[0].text"
+    for parts in ({"headlines": HEADLINE}, {"headlines": HEADLINE, "offers": PRICED[1:]}):
+        assert "an offer with a price" in faults(world, parts=parts)[field].expected
+    bare = [{"id": "h1", "text": "For {{ price }}"}]
+    assert "a fall-back" in faults(world, parts={"headlines": bare, "offers": PRICED})[field].expected
+    for price, currency, where in (
+        ("1.999", "EUR", "price"), ("1.5", "JPY", "price"), ("1", "ABC", "currency"),
+    ):  # fmt: skip
+        offer = {"id": "o1", "text": "x", "price": price, "currency": currency}
+        assert list(faults(world, parts={"offers": [offer]})) == [f"parts.offers[0].{where}"]
+        own = {"price": price, "currency": currency}
+        assert list(faults(world, offer=own)) == [f"offer.{where}"]
+    load(world, offer={"price": "1.500", "currency": "EUR"})
+    load(world, offer={"price": "1.501", "currency": "KWD"})
+
+
+def test_lengths_are_held_with_the_longest_price(world):
+    text = "x" * (90 - len("€1,234.50"))
+    load(world, parts={"headlines": [{"id": "h1", "text": text + "{{ price | y }}"}], "offers": PRICED})
+    longer = [PRICED[0] | {"price": "12345.5"}]
+    fault = faults(
+        world, parts={"headlines": [{"id": "h1", "text": text + "{{ price | y }}"}], "offers": longer}
+    )
+    assert fault["parts.headlines[0].text"].got == "'91 characters'"
+
+
 # --- a model ---
 
 

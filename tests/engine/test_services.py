@@ -4,6 +4,8 @@ import json
 import logging
 import re
 import threading
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from engine.creative import Creative
 from engine.decision import Placement
 from engine.errors import StoreError
 from engine.index import Eligible
+from engine.learn.response import VERSION, Model
 from engine.pages import without_words
 from engine.recipe import VectorFiles, open_recipe
 from engine.services import Services, weather_source
@@ -408,3 +411,23 @@ def test_a_lost_file_of_keys_is_not_made_anew_behind_what_rests_on_it(config):
     services = Services(config, now=lambda: NOW, monotonic=Ticker(1e-4))
     assert services.admission is not None
     services.close()
+
+
+def test_what_is_promoted_or_rolled_back_decides_within_seconds(config):
+    store = open_store(f"sqlite:///{config.database}")
+    put(store, publisher(), advertiser(), campaign(), creative())
+    cells = ((0.0,),)
+    model = Model(VERSION, 0, 20_000, 0.002, ("",), (("spring-1", ""),), cells, cells, cells, (1.0,))
+    store.put_policy(model.id, model.body, NOW)
+    services = Services(replace(config, poll_ms=100), now=lambda: NOW)
+    try:
+        services.start()
+        for act, id in (("promote", model.id), ("rollback", "")):
+            store.act(act, id, "test", NOW)
+            until = time.monotonic() + 5
+            while services.catalog.policy.responses.id != (id or "prior") and time.monotonic() < until:
+                time.sleep(0.05)
+            assert services.catalog.policy.responses.id == (id or "prior")
+    finally:
+        services.close()
+        store.close()

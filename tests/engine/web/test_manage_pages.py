@@ -213,11 +213,13 @@ def test_a_publisher_sees_every_line_that_a_message_may_show_before_it_answers(s
     parts = {
         "headlines": [{"id": "a", "text": "Boots & more"}],
         "ctas": [{"id": "b", "text": "Try them on"}],
+        "offers": [{"id": "c", "text": "Now {{ price | less }}", "price": "89.00", "currency": "EUR"}],
     }
     body = {name: value for name, value in creative.items() if name not in ("kind", "id")} | {"parts": parts}
     assert service.call("PUT", "/v1/creatives/c1", key="acme", body=body).status_code == 200
     opened = send(service, "globe").text
     assert "Boots &amp; more" in opened and "Try them on" in opened
+    assert "Now {{ price | less }} (89.00 EUR)" in opened
 
 
 def test_a_publisher_stops_all_or_one_advertiser(service: Service):

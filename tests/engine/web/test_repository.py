@@ -13,7 +13,7 @@ from werkzeug.test import Client
 from engine.campaign import Flight, PoliticalNotice, Prefer, Rule, Targeting
 from engine.change import Change
 from engine.config import Config
-from engine.creative import Parts, TextPart
+from engine.creative import OfferPart, Parts, TextPart
 from engine.reporting import Reporting
 from engine.web import create_app
 from tests.engine.report_world import DAY, NOW, ReportWorld, views
@@ -154,3 +154,13 @@ def test_every_line_that_a_message_may_show_is_listed(place: Place) -> None:
     listed = {item["creative"]: item["parts"] for item in place.list()["items"]}
     assert listed["spring-1"] == ["A fine day", "Spring on"] and listed["spring-2"] == []
     assert "A fine day · Spring on" in place.client.get("/repository").text
+
+
+def test_an_offer_is_listed_with_its_price(place: Place) -> None:
+    offers = (
+        OfferPart("a", "Now {{ price | less }}", price="89", currency="EUR"),
+        OfferPart("b", "Two for {{ price | less }}"),
+    )
+    place.world.put(creative("spring-1", "spring", parts=Parts(offers=offers)))
+    listed = {item["creative"]: item["parts"] for item in place.list()["items"]}
+    assert listed["spring-1"] == ["Now €89.00", "Two for less"]
