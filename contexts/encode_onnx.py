@@ -29,7 +29,11 @@ class OnnxSession:
 
 
 def quantize(model: Path, out: Path) -> None:
-    """Write an 8-bit copy. Scales a channel: scales a tensor would drift to a cosine of .957."""
+    """Write an 8-bit copy. Scales a channel: scales a tensor would drift to a cosine of .957.
+
+    In the first half of the layers what leads back from the wide part keeps its floats: few inputs there are large, and
+    one scale for all rounds the rest away. That halves the distance from the true vector for a quarter more time.
+    """
     _onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -37,9 +41,21 @@ def quantize(model: Path, out: Path) -> None:
     level = root.level
     root.setLevel(logging.ERROR)  # it advises pre-processing through the root logger
     try:
-        quantize_dynamic(model, out, weight_type=QuantType.QInt8, per_channel=True)
+        quantize_dynamic(
+            model, out, weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=_narrowing(model)
+        )
     finally:
         root.setLevel(level)
+
+
+def _narrowing(model: Path) -> list[str]:
+    """Name the first half of the multiplications whose weights have more rows than columns."""
+    import onnx
+
+    graph = onnx.load(str(model), load_external_data=False).graph
+    narrow = {w.name for w in graph.initializer if len(w.dims) == 2 and w.dims[0] > w.dims[1]}
+    found = [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in narrow]
+    return found[: len(found) // 2]
 
 
 def _onnxruntime() -> Any:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from contexts.encode import RuntimeEncoder
@@ -140,6 +141,16 @@ def test_every_variant_gives_what_sentence_transformers_gives(exported: Path, ti
         encoder = open_encoder(exported, model_path=tiny, prefer=variant)
         assert encoder.id.endswith(variant)
         assert (encoder.encode(texts) * truth).sum(axis=1).min() > 0.97, variant
+
+
+def test_early_layers_keep_the_floats_of_what_leads_back_from_their_wide_part(exported: Path) -> None:
+    folder = next(exported.glob("*/manifest.json")).parent
+
+    def floats(name: str) -> int:
+        weights = onnx.load(str(folder / name)).graph.initializer
+        return sum(w.data_type == onnx.TensorProto.FLOAT and tuple(w.dims) == (128, 64) for w in weights)
+
+    assert (floats("model.onnx"), floats("model.int8.onnx")) == (2, 1)
 
 
 def test_the_id_changes_with_the_variant(exported: Path, tiny: Path) -> None:
