@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -19,7 +20,6 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from engine.cache import Bounded
 from engine.errors import ModelError
 from engine.learn.diet import FACETS, Component, Facet, Kind, Sheet
 from privacy.workload import NEARNESS
@@ -461,8 +461,8 @@ class Responses:
         self.model = model
         self.id = "prior" if model is None else model.id
         columns = ("",) if model is None else model.columns
-        self._found: Bounded[tuple[str, ...], NDArray[np.intp]] = Bounded(4096)
         self._columns = {name: at for at, name in enumerate(columns)}
+        self._columns_of = lru_cache(4096)(self._find_columns)
         self._at = (
             {} if model is None else {component: n for n, component in enumerate(model.components, start=1)}
         )
@@ -486,13 +486,11 @@ class Responses:
 
     def columns(self, facets: Mapping[Facet, str]) -> NDArray[np.intp]:
         """Return which columns a context has."""
-        values = tuple(facets[facet] for facet in FACETS)
-        found = self._found.get(values)
-        if found is None:
-            named = ("", *map("{}={}".format, FACETS, values))
-            found = np.array([self._columns.get(name, -1) for name in named], np.intp)
-            self._found.put(values, found)
-        return found
+        return self._columns_of(tuple(facets[facet] for facet in FACETS))
+
+    def _find_columns(self, values: tuple[str, ...]) -> NDArray[np.intp]:
+        named = ("", *map("{}={}".format, FACETS, values))
+        return np.array([self._columns.get(name, -1) for name in named], np.intp)
 
     def beliefs(self, places: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """Return (components,) relative effects in a context and their standard deviations."""
