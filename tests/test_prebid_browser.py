@@ -164,9 +164,13 @@ class Running:
         return found
 
     def forget(self) -> None:
-        with sqlite3.connect(self.folder / "data" / "tactful.db") as db:
-            db.execute("DELETE FROM events")
-        db.close()
+        """Forget all events, those too that a page told of as it was closed."""
+        forgotten = 1
+        while forgotten:
+            time.sleep(0.3)
+            with sqlite3.connect(self.folder / "data" / "tactful.db") as db:
+                forgotten = db.execute("DELETE FROM events").rowcount
+            db.close()
 
     def close(self) -> None:
         self.process.terminate()
