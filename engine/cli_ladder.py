@@ -42,12 +42,13 @@ def cohorts(publisher: str, count: int, dry_run: bool, actor: str, as_json: bool
         own = {content for who, _, content in store.page_urls() if who == publisher}
         facts = [page for page in services.pages.known() if page.vector is not None]
         mine = [page for page in facts if page.content_hash in own] or facts
-        vectors = [page.vector for page in sorted(mine, key=lambda page: page.content_hash)]
+        mine.sort(key=lambda page: page.content_hash)
+        vectors = [page.vector for page in mine]
         taxonomy = services.pages.model.taxonomy
         names = {node.id: node.name for node in taxonomy}
         topics = services.engine.topics
         matrix = np.array(vectors, np.float32).reshape(-1, topics.matrix.shape[1])
-        found = find(matrix, count, known.page_cohorts, topics, names)
+        found = find(matrix, count, known.page_cohorts, topics, names, [page.topics for page in mine])
         after = msgspec.structs.replace(known, page_cohorts=found.cohorts)
         if not dry_run and after != known:
             store.write([Change(known, after)], [], expected, actor, utc_now())

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from contexts.context import TopicId, Vector
+from contexts.context import Topic, TopicId, Vector
 from contexts.encode import unit
 from contexts.topic_vectors import TopicVectors
 from engine.campaign import PageCohort
@@ -40,9 +41,12 @@ def find(
     before: Sequence[PageCohort],
     topics: TopicVectors,
     names: dict[TopicId, str],
+    about: Sequence[Sequence[Topic]] = (),
 ) -> Found:
     """Find up to `count` cohorts among (n, dim) vectors of norm 1, beginning with those there were `before`.
 
+    A new one is named by what its pages are `about`, (n,), as far as others are not; where that is not known, by the
+    topics nearest to its centre.
     The same pages give the same cohorts. Spherical k-means (Dhillon and Modha, 2001), begun at the centres there were
     and, one after the other, at the page that brings all pages nearest to a centre: the farthest would stay alone.
     """
@@ -78,8 +82,12 @@ def find(
     kept = _kept(matrix, before)
     taken = set(kept.values())
     made = []
+    overall = _weight(about)
     for at, centre in enumerate(matrix):
-        id = kept.get(at) or _fresh(_name(centre, topics, names), taken)
+        said = _named_by(
+            _weight(one for one, mine in zip(about, member == at, strict=False) if mine), overall
+        )
+        id = kept.get(at) or _fresh(_name(said or _near(centre, topics), names), taken)
         taken.add(id)
         made.append(PageCohort(id, text_of(centre)))
     return Found(tuple(made), tuple(sizes.tolist()), tuple(tight))
@@ -125,12 +133,29 @@ def _kept(matrix: Vector, before: Sequence[PageCohort]) -> dict[int, str]:
     return kept
 
 
-def _name(centre: Vector, topics: TopicVectors, names: dict[TopicId, str]) -> str:
-    """Name a centre by the topics nearest to it."""
+def _weight(about: Iterable[Sequence[Topic]]) -> Counter[TopicId]:
+    """Return how much pages are about each topic, in all."""
+    found: Counter[TopicId] = Counter()
+    for page in about:
+        found.update({topic.id: topic.score for topic in page})
+    return found
+
+
+def _named_by(mine: Counter[TopicId], overall: Counter[TopicId]) -> list[TopicId]:
+    """Return the topics that tell pages from the others best: those of many of them, and of few others."""
+    return sorted(mine, key=lambda topic: (-mine[topic] * mine[topic] / overall[topic], topic))[:NAMED_BY]
+
+
+def _near(centre: Vector, topics: TopicVectors) -> list[TopicId]:
+    """Return the topics nearest to a centre."""
     near = np.argsort(-(topics.matrix @ centre), kind="stable")[:NAMED_BY]
     by_row = {row: topic for topic, row in topics.rows.items()}
-    said = " ".join(names[by_row[int(row)]] for row in near)
-    words = "".join(sign if sign.isascii() and sign.isalnum() else " " for sign in said.lower()).split()
+    return [by_row[int(row)] for row in near]
+
+
+def _name(said: Sequence[TopicId], names: dict[TopicId, str]) -> str:
+    spoken = " ".join(names[topic] for topic in said if topic in names).lower()
+    words = "".join(sign if sign.isascii() and sign.isalnum() else " " for sign in spoken).split()
     return "-".join(dict.fromkeys(words))[:48].strip("-") or "pages"
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 
+from contexts.context import Topic
 from contexts.encode import unit
 from contexts.taxonomy import content_taxonomy
 from contexts.topic_vectors import TopicVectors
@@ -31,6 +32,15 @@ def test_pages_about_the_same_are_one_cohort_with_a_name_of_their_topics():
     assert len(sport) == len(food) == 1
     assert sport != food
     assert "cycling" in sport.pop()
+
+
+def test_a_cohort_is_named_by_what_its_pages_are_about_and_others_are_not():
+    by_name = {name: Topic(id, name, 0.5) for id, name in NAMES.items()}
+    hobbies, cycling, soup = by_name["Hobbies & Interests"], by_name["Cycling"], by_name["Cooking"]
+    about = [(hobbies, cycling)] * 12 + [(hobbies, soup)] * 12
+    found = find(vectors(SPORT + FOOD), 2, (), TOPICS, NAMES, about)
+    assert members(found, SPORT)[0].startswith("cycling-hobbies")
+    assert members(found, FOOD)[0].startswith("cooking-hobbies")
 
 
 def test_the_same_pages_give_the_same_cohorts():
