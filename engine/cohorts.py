@@ -137,7 +137,7 @@ def _weight(about: Iterable[Sequence[Topic]]) -> Counter[TopicId]:
     """Return how much pages are about each topic, in all."""
     found: Counter[TopicId] = Counter()
     for page in about:
-        found.update({topic.id: topic.score for topic in page})
+        found.update({topic.id: topic.score for topic in page if topic.score > 0})
     return found
 
 

@@ -37,7 +37,8 @@ def test_pages_about_the_same_are_one_cohort_with_a_name_of_their_topics():
 def test_a_cohort_is_named_by_what_its_pages_are_about_and_others_are_not():
     by_name = {name: Topic(id, name, 0.5) for id, name in NAMES.items()}
     hobbies, cycling, soup = by_name["Hobbies & Interests"], by_name["Cycling"], by_name["Cooking"]
-    about = [(hobbies, cycling)] * 12 + [(hobbies, soup)] * 12
+    nothing = Topic(by_name["Music"].id, "Music", 0.0)
+    about = [(hobbies, cycling, nothing)] * 12 + [(hobbies, soup)] * 12
     found = find(vectors(SPORT + FOOD), 2, (), TOPICS, NAMES, about)
     assert members(found, SPORT)[0].startswith("cycling-hobbies")
     assert members(found, FOOD)[0].startswith("cooking-hobbies")
