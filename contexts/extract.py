@@ -17,6 +17,7 @@ from typing import Any
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
+from contexts.html_limits import MAX_HTML_CHARS, bearable, without_unread
 from privacy.visit import PageInput
 
 # Text is cut here: topics show early, and the cost of reading must not grow with the page.
@@ -26,12 +27,6 @@ MAX_TEXT_CHARS = 6_000
 MAX_KEYWORDS = 40
 MAX_KEYWORD_CHARS = 80
 
-# The parser's time grows with the square of nesting and of attributes in one tag. Real pages stay below
-# these by a factor of ten; what is beyond is read without a parser.
-_MAX_DEPTH = 800
-_MAX_ATTRIBUTES_SQUARED = 20_000_000  # summed over long tags: about 50 ms
-_MAX_HTML_CHARS = 2_000_000
-_MAX_TAGS = 50_000  # misnested ones cost the parser 2 µs each; a long page has 10,000
 _MAX_METAS = 400
 _MAX_JSON_LD_CHARS = 100_000
 _MAX_JSON_LD_BLOCKS = 8
@@ -50,12 +45,6 @@ _WITHIN = 'a[href^="#"]'  # "Skip to content", notes' numbers, buttons: they lea
 _FURNITURE = 'nav, footer, [role="navigation"], [id*="comment" i], [class*="comment" i], #disqus_thread'
 _ENOUGH = (200, 80, 1)  # characters: with so many there is no need to take more of the page
 
-_MARKUP = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]{0,30})")
-_LONG_TAG = re.compile(r"<[a-zA-Z][^>]{2000,}")
-_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
-_UNREAD = re.compile(
-    r"<(script|style|noscript|template|svg|title)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL
-)
 _TITLE = re.compile(r"<title\b[^>]{0,500}>([^<]{0,2000})", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>?")
 _SPACE = re.compile(r"\s+")
@@ -106,18 +95,19 @@ def read(page: PageInput, section: str | None = None) -> PageText:
 
 def read_html(source: str) -> PageText:
     """Return what an HTML page says of itself, and its main text without boilerplate where it can be told."""
-    source = _CONTROL.sub(" ", source[:_MAX_HTML_CHARS])
-    if beyond_parsing(source):
-        return _sealed(_strip(source))
-    tree = HTMLTree.parse(source)
+    sent = _CONTROL.sub(" ", source[:MAX_HTML_CHARS])
+    parsed = bearable(sent)
+    if parsed is None:
+        return _sealed(_strip(sent))
+    tree = HTMLTree.parse(parsed)
     if "</" in (tree.title or ""):  # it was never closed, and has swallowed the page
-        tree = HTMLTree.parse(_TITLE.sub(r"\g<0></title>", source))
+        tree = HTMLTree.parse(_TITLE.sub(r"\g<0></title>", parsed))
     if tree.document is None or tree.head is None or tree.body is None:
-        return _sealed(_strip(source))
+        return _sealed(_strip(sent))
     metas = _metas(tree.document)
     facts = _json_ld(tree.document)
     root = tree.document.query_selector("html")
-    lowered = source.lower()
+    lowered = parsed.lower()
     asks = [_CONSENT] if any(word in lowered for word in ("cookie", *_ASKERS)) else []
     # The classes of the whole often say that readers were asked; its style, that scripts will show it.
     marks = ("class", "id", "style", "hidden") if asks else ("style", "hidden")
@@ -191,46 +181,10 @@ def _keywords(values: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(v for v in cleaned if v))[:MAX_KEYWORDS]
 
 
-def beyond_parsing(source: str) -> bool:
-    """Tell whether the page could nest deeper, or hold a longer tag, than the parser bears."""
-    # An inline image is one long attribute and harmless; only words can be attributes.
-    if sum(len(tag.split()) ** 2 for tag in _LONG_TAG.findall(source)) > _MAX_ATTRIBUTES_SQUARED:
-        return True
-    tags = source.count("<")
-    if tags <= _MAX_DEPTH:
-        return False
-    if tags > _MAX_TAGS:
-        return True
-    depth = 0
-    open_tags: dict[str, int] = {}
-    for close, name in _MARKUP.findall(source):
-        name = name.lower()
-        if name in _VOID:
-            continue
-        if close:
-            # A stray end tag closes nothing, so it must not make room for more depth.
-            if open_tags.get(name, 0):
-                open_tags[name] -= 1
-                depth -= 1
-            continue
-        if name in _SELF_CLOSING and open_tags.get(name, 0):
-            continue  # a new one of these ends the one before
-        open_tags[name] = open_tags.get(name, 0) + 1
-        depth += 1
-        if depth > _MAX_DEPTH:
-            return True
-    return False
-
-
-_SELF_CLOSING = frozenset(
-    "p li dt dd option optgroup tr td th thead tbody tfoot html head body a button".split()
-)
-
-
 def _strip(source: str) -> PageText:
     """Read without a parser: unread elements and tags go, the rest is text. Linear in the page's length."""
     title = _TITLE.search(source)
-    text = html.unescape(_ANY_TAG.sub(" ", _UNREAD.sub(" ", source[:400_000]))[: MAX_TEXT_CHARS * 10])
+    text = html.unescape(_ANY_TAG.sub(" ", without_unread(source)[:400_000])[: MAX_TEXT_CHARS * 10])
     return PageText(
         title=_clean(html.unescape(title.group(1)) if title else "", MAX_TITLE_CHARS),
         text=_clean(text, MAX_TEXT_CHARS),

@@ -27,7 +27,8 @@ import trafilatura
 
 from contexts.charset import decoded
 from contexts.errors import FetchError
-from contexts.extract import PageText, beyond_parsing, read, read_html
+from contexts.extract import PageText, read, read_html
+from contexts.html_limits import bearable
 from contexts.robots import NOTHING, Robots, read_robots
 from privacy.visit import PageInput
 
@@ -295,7 +296,7 @@ def read_article(source: str) -> PageText:
     Where it finds none, that one's answer stands.
     """
     quick = read_html(source)
-    if beyond_parsing(source) or source.count("<") > _MAX_TAGS:
+    if bearable(source) is None or source.count("<") > _MAX_TAGS:
         return quick
     try:
         found = trafilatura.extract(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contexts.extract import MAX_TEXT_CHARS, PageText, beyond_parsing, read, read_html
+from contexts.extract import MAX_TEXT_CHARS, PageText, read, read_html
 from privacy.visit import PageInput
 
 BODY = "<p>The cyclists climbed the pass at dawn and rested by the lake before the long way down.</p>" * 6
@@ -162,9 +162,16 @@ def test_thousands_of_metas_and_scripts_are_read_in_one_walk() -> None:
     assert page.description == "Rain"
 
 
-def test_a_page_of_more_tags_than_any_real_one_is_read_without_a_parser() -> None:
-    assert beyond_parsing("<a><p>x" * 30_000)
-    assert "x x" in read_html("<a><p>x" * 30_000).text
+def test_a_page_of_more_tags_than_any_real_one_is_read_as_far_as_time_allows() -> None:
+    page = read_html("<title>Long</title>" + "<div><p>The pass was closed by snow.</div>" * 30_000)
+    assert page.title == "Long"
+    assert page.text.startswith("The pass was closed by snow.")
+
+
+def test_words_behind_a_large_script_are_read() -> None:
+    state = "<script>state = '" + "<b>x</b>" * 100_000 + "'</script>"
+    page = read_html(f"<title>Snow</title>{state}<body><p>The pass was closed by snow.</p></body>")
+    assert (page.title, page.text) == ("Snow", "The pass was closed by snow.")
 
 
 ASKED = (
