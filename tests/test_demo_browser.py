@@ -172,6 +172,14 @@ def test_all_three_placements_are_filled_with_pictures_that_load(visit: Visit):
     assert page.locator(".understood .topics li").count() >= 1
 
 
+def test_pictures_load_for_who_calls_the_machine_localhost(browser: Any, address: str):
+    visit = Visit(browser, address.replace("127.0.0.1", "localhost"))
+    page = visit.open(ARTICLE)
+    until(page, "document.querySelector('.ad img').naturalWidth > 0")
+    assert visit.complaints == []
+    visit.window.close()
+
+
 def test_the_weather_changes_the_page_in_place_as_it_does_without_scripts(visit: Visit, browser: Any):
     page = visit.open(ARTICLE + "?hour=12&day=sat&weather=rain&temp=4")
     before = visit.creatives()

@@ -202,9 +202,11 @@ def create_blueprint(
     now: Callable[[], datetime],
     device: Callable[[], str],
     agree: Callable[[], Agreed | None] = lambda: None,
+    service_url: str = "",
 ) -> Blueprint:
     """Make the demo's pages.
 
+    Pictures of creatives are at `service_url`, which a reader may have come to by another name.
     `decide` chooses, with explanations. `now` is the time in the publisher's zone. `device` says the class of
     the device that asks, as the gate read it. `agree` records that a reader agreed to NOTICE; None where consents
     are off. The gate must let QUERY_KEYS through.
@@ -217,6 +219,7 @@ def create_blueprint(
         static_url_path="/demo/static",
         template_folder=str(root / "templates"),
     )
+    pictures = "'self'" + (f" {service_url}/images/" if service_url else "")
     by_id = {article.id: article for article in articles}
     shunned = _shunned(catalog)
 
@@ -340,7 +343,7 @@ def create_blueprint(
     def shield(response: Response) -> Response:
         """Let the page load what is the service's own, and nothing else."""
         response.headers["Content-Security-Policy"] = (
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+            f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {pictures}; connect-src 'self'; "
             "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         )
         response.headers["Referrer-Policy"] = "same-origin"

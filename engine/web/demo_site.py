@@ -58,6 +58,14 @@ def add_demo(app: Flask, services: Services) -> tuple[str, ...]:
         return Agreed(given.token, given.rights_token, given.record, given.row.expires.isoformat())
 
     app.register_blueprint(
-        create_blueprint(decide, read_articles(HERE / "articles"), read_catalog(CATALOG), now, device, agree)
+        create_blueprint(
+            decide,
+            read_articles(HERE / "articles"),
+            read_catalog(CATALOG),
+            now,
+            device,
+            agree,
+            services.config.base_url,
+        )
     )
     return QUERY_KEYS
