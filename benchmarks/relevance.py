@@ -28,6 +28,7 @@ from contexts.clock import Clock
 from contexts.context import Context, PageFacts, PlaceFacts, Vector
 from contexts.encode import Encoder
 from contexts.encoders import open_encoder
+from contexts.extract import read as read_page
 from contexts.facets import STANDING_WEIGHTS
 from contexts.page_vector import WHOLE, better_vector
 from contexts.place import Atlas
@@ -41,7 +42,7 @@ from engine.decision import Placement
 from engine.index import Eligible, ExactIndex
 from engine.rank import Shortlist
 from engine.retrieve import eligible, predicates, retrieve, soften
-from privacy.visit import Device
+from privacy.visit import Device, PageInput
 
 PLACES = 60  # of each page's ranking that are kept
 DEEP = 400  # that are ranked, so that PLACES are left after diversity
@@ -62,6 +63,7 @@ class Page:
     topic: str
     query: str | None
     curated: frozenset[str]
+    read: str = ""  # as a request's page is read
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def read(folder: Path) -> tuple[list[Page], list[Creative]]:
             str(line["topic"]),
             line.get("query"),
             frozenset(line.get("curated") or ()),
+            read_page(PageInput(title=line.get("title"), text=line.get("text"))).for_encoder(),
         )
         for line in _lines(folder / "pages.jsonl")
     ]
@@ -279,9 +282,10 @@ def _rank_all(
     """Rank by every method in one run."""
     texts = [page.text for page in pages]
     own = encoder.encode([c.text for c in creatives], tokens=WHOLE)
-    first, first_ms = _timed(lambda: encoder.encode(texts))
+    opening = encoder.encode(texts)
     whole, whole_ms = _timed(lambda: encoder.encode(texts, tokens=WHOLE))
-    better, better_ms = _timed(lambda: np.stack([better_vector(encoder, text) for text in texts]))
+    first, first_ms = _timed(lambda: encoder.encode([page.read for page in pages]))
+    better, better_ms = _timed(lambda: np.stack([better_vector(encoder, page.read) for page in pages]))
     with tempfile.TemporaryDirectory() as folder:
         ranker, build_ms = _timed(lambda: Ranker(encoder, creatives, Path(folder)))
     n = len(pages)
@@ -293,7 +297,7 @@ def _rank_all(
     return [
         ("random", [chance.permutation(len(creatives))[:DEEP].tolist() for _ in pages]),
         ("TF-IDF", _rank_by_words(texts, [c.text for c in creatives])),
-        ("MiniLM-64", rank_by_match(first, own)),
+        ("MiniLM-64", rank_by_match(opening, own)),
         ("MiniLM-256", rank_by_match(whole, own)),
         ("first view", [ranker.rank(vector) for vector in first]),
         ("better vector", [ranker.rank(vector) for vector in better]),

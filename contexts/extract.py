@@ -18,6 +18,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
 from contexts.html_limits import MAX_HTML_CHARS, bearable, without_unread
+from contexts.menus import past_menus
 from privacy.visit import PageInput
 
 # Text is cut here: topics show early, and the cost of reading must not grow with the page.
@@ -75,7 +76,7 @@ class PageText:
 
     def for_encoder(self) -> str:
         """Return title, description and text as one, the most telling first: encoders read the beginning."""
-        return ". ".join(part for part in (self.title, self.description, self.text) if part)
+        return ". ".join(part for part in (self.title, self.description, past_menus(self.text)) if part)
 
 
 def read(page: PageInput, section: str | None = None) -> PageText:
