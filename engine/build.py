@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from contexts.context import SENSITIVE, Vector
@@ -25,7 +26,7 @@ from contexts.page_vector import WHOLE
 from contexts.topic_vectors import TopicVectors
 from engine import faiss_build
 from engine.assemble import asset_of, creative_answer, political_answer, text_of
-from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
+from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher, Size
 from engine.change import Approval, Kind, Versions
 from engine.conditions import asks_consent, both, condition_of, walk
 from engine.creative import Creative, Offer
@@ -50,7 +51,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 7  # of the files; a newer program makes its own
+FORMAT = 8  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -282,6 +283,7 @@ class _Rows:
         at, campaign = self._campaigns[creative.campaign]
         who, advertiser = self._advertisers[campaign.advertiser]
         rules = RuleSet(campaign.targeting, creative.targeting, campaign.suitability)
+        creative = _in_sizes(creative, rules)
         prefer = creative.prefer or campaign.prefer
         if rules not in self._rule_at:
             self._rule_at[rules] = len(self.rules)
@@ -385,17 +387,28 @@ def _kinds(creative: Creative) -> tuple[str, ...]:
     return tuple("{}x{}".format(*size) for size in creative.sizes)
 
 
+def _in_sizes(creative: Creative, rules: RuleSet) -> Creative:
+    """Return a creative with those of its sizes alone that the size rules leave; where they leave none, as it is."""
+    left = [size for size in creative.sizes if _is_size_allowed(size, rules)]
+    if creative.parts is None or not left or len(left) == len(creative.sizes):
+        return creative
+    return replace(creative, size=left[0], parts=replace(creative.parts, sizes=tuple(left[1:])))
+
+
+def _is_size_allowed(size: Size, rules: RuleSet) -> bool:
+    return all(
+        size not in rule.exclude and (not rule.include or size in rule.include)
+        for rule in (rules.campaign.sizes, rules.creative.sizes)
+    )
+
+
 def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:
     """Say whether a creative's own format and size meet the format and size rules."""
     for targeting in (rules.campaign, rules.creative):
-        formats, sizes = targeting.formats, targeting.sizes
+        formats = targeting.formats
         if creative.format in formats.exclude or (formats.include and creative.format not in formats.include):
             return False
-        if creative.size and (
-            creative.size in sizes.exclude or (sizes.include and creative.size not in sizes.include)
-        ):
-            return False
-    return True
+    return creative.size is None or _is_size_allowed(creative.size, rules)
 
 
 def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 import PIL.Image
 import pytest
-from msgspec import convert
+from msgspec import convert, to_builtins
 
 from contexts.context import Admitted, WeatherFacts
 from contexts.first_party import FirstParty
-from engine.campaign import PoliticalNotice, Targeting
+from engine.campaign import PoliticalNotice, SizeRule, Targeting
 from engine.change import KINDS
 from engine.check.findings import Known
 from engine.creative import Parts, messages
@@ -294,6 +294,23 @@ def test_banners_are_laid_out_in_each_size_with_text_alone_or_a_picture(world):
         assert made.size == size and f"width:{size[0]}px;height:{size[1] - 18}px" in made.html
         assert made.assets.headline in made.html and "<script" not in made.html
     assert here.ask(Placement("top", ("banner",), ((160, 600),)), title=TEXT).unfilled == ("top",)
+
+
+@pytest.mark.parametrize("level", ["campaign", "creative"])
+def test_a_banner_of_several_sizes_is_shown_in_those_that_its_size_rules_leave(world, level):
+    wide, square = (728, 90), (300, 250)
+    banner = {"format": "banner", "size": square, "parts": PARTS | {"sizes": [wide]}}
+    for rule, size, other in (
+        (SizeRule(exclude=(wide,)), square, wide),
+        (SizeRule(include=(wide,)), wide, square),
+    ):
+        rules = Targeting(sizes=rule)
+        world.put(campaign("soup", targeting=rules if level == "campaign" else Targeting()))
+        load(world, **banner, **({"targeting": to_builtins(rules)} if level == "creative" else {}))
+        here = site(world)
+        assert here.ask(Placement("top", ("banner",), (other,)), title=TEXT).unfilled == ("top",)
+        for sizes in ((size,), (other, size), ()):
+            assert shown(here.ask(Placement("top", ("banner",), sizes), title=TEXT))[0].size == size
 
 
 # --- the governor ---
