@@ -4,8 +4,8 @@ import pytest
 
 from contexts.facets import FACETS
 from engine import explain as explain_module
-from engine.campaign import Flight, Prefer, Rule, Targeting
-from engine.creative import Parts, TextPart
+from engine.campaign import Condition, Flight, Prefer, Rule, Targeting
+from engine.creative import Offer, Parts, TextPart
 from engine.decision import Placement
 from engine.errors import NotFound
 from engine.explain import ANYWHERE, diagnose, explain, quality
@@ -37,9 +37,63 @@ def test_every_candidate_is_told_with_what_excludes_it(world):
     assert set(by_id) == {"spring-1", "rival-1", "phones-1", "over-1", "poor-1"}
     assert by_id["spring-1"].excluded_by == ()
     assert by_id["phones-1"].excluded_by == ("device class: desktop",)
-    assert by_id["over-1"].excluded_by == ("active, and in its flight",)
+    assert by_id["over-1"].excluded_by == ("in its flight, and its offer's dates",)
     assert any("floor" in rule for rule in by_id["poor-1"].excluded_by)
     assert (told.eligible, told.creatives) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("owner", "own", "told"),
+    [
+        ({"flight": Flight(NOW + timedelta(days=1))}, {}, "in its flight, and its offer's dates"),
+        ({}, {"offer": Offer(end=NOW)}, "in its flight, and its offer's dates"),
+        ({}, {"offer": Offer(stock=0)}, "of a format and size that its own rules take, and not sold out"),
+        (
+            {"targeting": Targeting(formats=Rule(exclude=("native",)))},
+            {},
+            "of a format and size that its own rules take, and not sold out",
+        ),
+        ({"status": "paused"}, {}, "active, and not changed a moment ago"),
+    ],
+)
+def test_what_runs_nowhere_is_told_by_its_true_cause(world, owner, own, told):
+    world.put(campaign("still", **owner), creative("still-1", "still", **own))
+    (only,) = (c for c in explained(Site(world), text=TEXT).candidates if c.creative == "still-1")
+    assert only.excluded_by == (told,)
+
+
+def test_a_spent_budget_is_told_as_that(world):
+    site = Site(world)
+    world.catalog.stop(frozenset({"spring"}))
+    (only,) = (c for c in explained(site, text=TEXT).candidates if c.creative == "spring-1")
+    assert only.excluded_by == ("within its budget and its share of the time",)
+
+
+def test_a_house_creative_that_runs_below_the_floor_is_told_so(world):
+    world.put(publisher(floor_micros=2_000_000), campaign("own", house=True, cpm_micros=0))
+    world.put(creative("own-1", "own"))
+    site = Site(world)
+    told = explained(site, text=TEXT)
+    assert {c.creative for c in told.candidates if not c.excluded_by} == {"own-1"}
+    assert told.eligible == 1
+    assert site.shown(text=TEXT) == ["own-1"]
+    site.read(text=TEXT)
+    found = diagnose(site.engine, "own", NOW)
+    assert (found.could_run_on, found.would_show_on, found.kept_out_by) == (1, 1, {})
+
+
+def test_a_paused_creative_does_not_hide_what_keeps_the_running_one_out(world):
+    phones = Targeting(devices=Rule(include=("phone",)))
+    nested = Targeting(rule=Condition(devices=("phone",)))
+    world.put(campaign("two"), creative("two-1", "two", status="paused"))
+    world.put(creative("two-2", "two", targeting=phones), campaign("nested"))
+    world.put(
+        creative("nested-1", "nested", status="paused"), creative("nested-2", "nested", targeting=nested)
+    )
+    site = Site(world)
+    site.read(text=TEXT)
+    assert diagnose(site.engine, "two", NOW).kept_out_by == {"device class: desktop": 1}
+    assert diagnose(site.engine, "nested", NOW).kept_out_by == {"creative: device class phone is not met": 1}
 
 
 def test_what_is_not_excluded_is_what_a_decision_shows(world):
