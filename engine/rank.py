@@ -77,13 +77,24 @@ class Shortlist:
         """Return (worlds,) which row comes first under each column of responses, (candidates, worlds)."""
         best = self._matches[0]
         if best <= 0:  # there the match alone counts
-            return np.repeat(self._rows[:1], responses.shape[1])
+            return np.repeat(self._rows[self._by_ties(self._matches == best)[:1]], responses.shape[1])
         end = int(np.searchsorted(-self._matches, -PEERS * best, "right"))
         # By worlds: they lie so in memory (engine.worlds).
         worth = _rounded(responses[:end].T * self._matches[:end])
         worth *= self._bids[:end]
-        first: Rows = self._rows[worth.argmax(axis=1)]
+        # Of several that are worth most the first counts, in the order of ties.
+        ties = worth == worth.max(axis=1, keepdims=True)
+        at = ties.argmax(axis=1)
+        for world in (ties.sum(axis=1) > 1).nonzero()[0]:
+            at[world] = self._by_ties(ties[world])[0]
+        first: Rows = self._rows[at]
         return first
+
+    def _by_ties(self, alike: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return the places of candidates that are worth the same, in their order."""
+        places = alike.nonzero()[0]
+        matches, bids, rows = self._matches[places], self._bids[places], self._rows[places]
+        return places[_order(matches, matches, bids, rows)]
 
     def rival(self, row: int, taken: Collection[int]) -> float | None:
         """Return the value (match × bid) of the candidate that a row stands before by its price, or None.

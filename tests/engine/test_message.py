@@ -610,6 +610,15 @@ def test_creatives_that_fit_alike_are_ranked_by_bid_and_response_in_worlds_whose
     assert [one.propensity for one in both.decisions] == [1.0, 1.0]  # whichever comes first, both are shown
 
 
+def test_on_a_page_of_which_nothing_is_known_the_chance_that_is_told_is_that_of_the_bids(world):
+    world.put(campaign("dear", cpm_micros=2_000_000))
+    world.put(creative("a-1", "soup", headline="Soup"), creative("b-1", "dear", headline="Bread"))
+    here = site(world)
+    learned(world, headline_h3=0.9)
+    (filled,) = here.ask(Placement("top"), url="https://planet.example/new").decisions
+    assert (msgspec.json.decode(filled.creative)["id"], filled.propensity) == ("b-1", 1.0)
+
+
 def test_a_challenger_decides_nothing_and_what_it_would_do_is_noted(world):
     load(world)
     here = site(world)
