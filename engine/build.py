@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
+from math import ceil, floor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ from engine.decision import Assets
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
 from engine.governor import copy_of, group_words, groups_named, topics_named
-from engine.message import Kit, default_names, words_of
+from engine.message import Kit, default_names, seconds_of, words_of
 from engine.offers import prices_of
 from engine.pricing import terms_of, value_of
 from engine.snapshot import (
@@ -302,8 +303,9 @@ class _Rows:
             max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0)
         )
         offer = creative.offer or Offer()
-        starts = [int(at.timestamp()) for at in (flight.start, offer.start) if at is not None]
-        ends = [int(at.timestamp()) for at in (flight.end, offer.end) if at is not None]
+        # In whole seconds, none of which lies outside of what was said.
+        starts = [ceil(at.timestamp()) for at in (flight.start, offer.start) if at is not None]
+        ends = [floor(at.timestamp()) for at in (flight.end, offer.end) if at is not None]
         self.start.append(max(starts, default=0))
         self.end.append(min(ends, default=FOREVER))
         asks = campaign.political and asks_consent(campaign.targeting, creative.targeting)
@@ -342,7 +344,7 @@ class _Rows:
             self.kits += msgspec.msgpack.encode(kit)
             self.part_texts += [words_of(part) for part in creative.parts]
             for offer in creative.parts.offers:
-                self.turns.update(int(at.timestamp()) for at in (offer.start, offer.end) if at is not None)
+                self.turns.update(second for second in seconds_of(offer) if second is not None)
         self.kit_offsets.append(len(self.kits))
 
     def masks(self) -> dict[str, Mask]:

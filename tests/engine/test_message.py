@@ -15,7 +15,7 @@ from contexts.first_party import FirstParty
 from engine.campaign import PoliticalNotice, SizeRule, Targeting
 from engine.change import KINDS
 from engine.check.findings import Known
-from engine.creative import Parts, messages
+from engine.creative import Offer, Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
 from engine.governor import Buckets, in_words, names
@@ -261,6 +261,26 @@ def test_an_offer_is_shown_while_it_holds_and_no_longer(world):
     assert drawn(here, 1)[1][0].assets.offer == "Two for one"
     world.now = NOW + timedelta(minutes=10)
     assert drawn(here, 1)[1][0].assets.offer == ""
+
+
+def test_an_offer_that_ends_within_a_second_is_not_shown_after_it(world):
+    end = (NOW + timedelta(seconds=59.999)).isoformat()
+    start = (NOW + timedelta(seconds=10.5)).isoformat()
+    load(world, parts={"offers": [{"id": "o1", "text": "Two for one", "start": start, "end": end}]})
+    world.put(creative("fixed", "soup", offer=Offer(start=NOW + timedelta(seconds=10.5))))
+    here = site(world)
+
+    def shows(seconds):
+        world.now = NOW + timedelta(seconds=seconds)
+        answer = here.ask(Placement("top", count=2), title=TEXT)
+        shown = {
+            a["id"]: a["assets"] for a in (msgspec.json.decode(one.creative) for one in answer.decisions)
+        }
+        return shown["soup-1"].get("offer"), "fixed" in shown
+
+    assert shows(10) == shows(10.2) == (None, False)
+    assert shows(11) == shows(58) == ("Two for one", True)
+    assert shows(59.1) == shows(59.2) == shows(3600) == (None, True)
 
 
 def test_tokens_become_words_of_the_context_or_their_fall_backs(world):
