@@ -219,10 +219,12 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
         topics, senses = engine.gatherer.topics(context.page), engine.gatherer.senses
         rules = predicates(view, context, topics, ANYWHERE, senses, house=house)
         if not (conjunction(rules, snapshot.width) & running).any():
+            if not held_against.count:
+                continue
             kept_out.update(
                 name for name, words in rules if name != NESTED and not (held_against.words & words).any()
             )
-            if (nested := snapshot.conditions) and held_against.count:
+            if nested := snapshot.conditions:
                 met = nested.met(context, topics, senses)
                 unmet = [set(nested.unmet(int(row), met)) for row in held_against.rows[:MOST_ROWS]]
                 kept_out.update(set.intersection(*unmet))

@@ -191,6 +191,14 @@ def test_a_campaign_that_is_not_there_is_not_found(world):
         diagnose(Site(world).engine, "nobody", NOW)
 
 
+def test_of_a_campaign_without_creatives_no_rule_is_said_to_keep_it_out(world):
+    world.put(campaign("empty", targeting=Targeting(devices=Rule(include=("phone",)))))
+    site = Site(world)
+    site.read(text=TEXT)
+    told = diagnose(site.engine, "empty", NOW)
+    assert (told.stopped, told.could_run_on, told.kept_out_by) == (("it has no creatives",), 0, {})
+
+
 def test_without_pages_a_diagnosis_says_none(world):
     assert diagnose(Site(world).engine, "spring", NOW).pages == 0
 
