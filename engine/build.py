@@ -19,11 +19,12 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from contexts.context import SENSITIVE, Vector
+from contexts.context import SENSITIVE, TopicId, Vector
 from contexts.encode import Encoder
 from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
 from contexts.keyphrases import listed
 from contexts.page_vector import WHOLE
+from contexts.taxonomy import ad_products
 from contexts.topic_vectors import TopicVectors
 from engine import faiss_build
 from engine.assemble import asset_of, creative_answer, political_answer, text_of
@@ -368,11 +369,17 @@ class _Rows:
         ):
             if any(entries):
                 masks[name] = np.array(entries, bool)[campaign]
-        for category in sorted({c for e in self.entries for c in e.categories}):
-            masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[
-                campaign
-            ]
+        within = [_with_above(entry.categories) for entry in self.entries]
+        for category in sorted(frozenset().union(*within)):
+            masks[f"category:{category}"] = np.array([category in one for one in within], bool)[campaign]
         return masks
+
+
+def _with_above(categories: Iterable[str]) -> frozenset[str]:
+    """Return categories of products with those above them: who blocks one blocks its whole subtree."""
+    products = ad_products()
+    above = (products.ancestors(TopicId(one)) for one in categories if one in products)
+    return frozenset(categories).union(*above)
 
 
 def _native(assets: Assets) -> tuple[int, ...]:

@@ -229,6 +229,17 @@ def test_blocks_and_floors_are_of_the_publisher_that_sets_them(world):
     assert sorted(site.shown(stricter, text=TEXT)) == ["blocked", "categorised"]
 
 
+def test_who_blocks_a_category_of_products_blocks_all_below_it(world):
+    for at, category in (("beer", "1004"), ("alcohol", "1002"), ("museum", "1009")):
+        world.put(campaign(at, "a1", categories=(category,)), creative(at, at))
+    site = Site(world)
+    for blocked, left in (((), 3), (("1002",), 1), (("1004",), 2), (("1008",), 2)):
+        places = Placement("top", count=9, block_categories=blocked)
+        assert len(site.shown(places, text=TEXT)) == left
+    world.put(publisher(block_categories=("1002",)))
+    assert Site(world).shown(text=TEXT) == ["museum"]
+
+
 def test_an_unknown_publisher_is_refused_by_name(world):
     with pytest.raises(UnknownPublisher, match="nobody"):
         Site(world).ask(text=TEXT, publisher="nobody")
