@@ -16,6 +16,7 @@ from engine.decide import Engine
 from engine.decision import MessageAnswer, PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
 from engine.index import Eligible, Rows, Words
+from engine.rank import DIGITS
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import NESTED, eligible, predicates, retrieve
 from engine.scene import Scene, Tier
@@ -116,7 +117,8 @@ def explain(
     asked = everyone if creative is None else _only(snapshot, creative)
     found = retrieve(view, engine.matcher.soft(scene), asked, most)
     considered = []
-    for row, match in zip(found.rows.tolist(), found.matches.tolist(), strict=True):
+    matches = found.matches.astype(float).round(DIGITS).tolist()  # as they are ranked
+    for row, match in zip(found.rows.tolist(), matches, strict=True):
         held_against = house_rules if snapshot.entry(row).house else rules
         about = nearest_topic(snapshot, scene.context.page, engine.topics, row)
         why = reasons(

@@ -1,14 +1,17 @@
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from contexts.facets import FACETS
 from engine import explain as explain_module
+from engine import matcher
 from engine.campaign import Condition, Flight, Prefer, Rule, Targeting
 from engine.creative import Offer, Parts, TextPart
 from engine.decision import Placement
 from engine.errors import NotFound
 from engine.explain import ANYWHERE, diagnose, explain, quality
+from engine.retrieve import Candidates
 from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher
 
 TEXT = "Where to find shelter, warm drinks and a dry coat in the old town on a day between the seasons."
@@ -132,6 +135,16 @@ def test_any_one_creative_is_explained_however_far_down_it_stands_with_the_messa
 def test_the_shares_of_a_candidate_sum_to_its_score(world):
     for candidate in explained(Site(world), text=TEXT, condition="rain").candidates:
         assert sum(r.share for r in candidate.reasons) == pytest.approx(candidate.score, abs=1e-9)
+
+
+def test_scores_are_told_as_decisions_tell_them_to_the_last_digit(world, monkeypatch):
+    near = Candidates(np.array([0]), np.array([0.6649497], np.float32))
+    for module in (explain_module, matcher):
+        monkeypatch.setattr(module, "retrieve", lambda *args: near)
+    monkeypatch.setattr(matcher, "retrieve_together", lambda *args: [near])
+    site = Site(world)
+    (told,), (shown,) = explained(site, text=TEXT).candidates, site.ask(text=TEXT).decisions
+    assert (told.score, told.reasons) == (shown.score, shown.reasons)
 
 
 def test_what_could_not_be_had_is_named(world):
