@@ -24,7 +24,7 @@ from engine.matcher import COMPETING, Matcher, competing
 from engine.message import Mixture
 from engine.messages import Messages
 from engine.rank import Further, Shortlist, Standing, share_out
-from engine.reasons import nearest_topic, page_answer, reasons, score_of
+from engine.reasons import nearest_topic, page_answer, reasons, score_of, unread_of
 from engine.record import Recorder, Shown, prices
 from engine.scene import Choice, Kept, Scene, Settled, Tier, scene_key
 from engine.sections import OTHER, about, section_of
@@ -317,8 +317,8 @@ class Engine:
     def _about(self, scene: Scene, row: int) -> str:
         """Say which of the page's topics is nearest to a creative."""
         page, kept = scene.context.page, scene.kept.about
-        if scene.context.segment is not None:
-            return f"a page view of the segment '{scene.context.segment.id}'"
+        if (unread := unread_of(scene.context)) is not None:
+            return unread
         found = kept.get((page, row))
         if found is None:
             found = nearest_topic(scene.view.snapshot, page, self.topics, row)
