@@ -151,6 +151,7 @@ def test_what_could_not_be_had_is_named(world):
     assert explained(Site(world), url="https://planet.example/unknown").missing == ("page", "weather")
     told = explained(Site(world), text=TEXT, condition="rain", country="AT")
     assert told.missing == ()
+    assert explained(Site(world), text=TEXT, wind_ms=5.0).missing == ("weather",)  # the facet has no wind
     assert told.signals["condition"] == "rain"
     assert told.signals["country"] == "AT"
 
