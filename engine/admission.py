@@ -189,10 +189,10 @@ def pins_of(publisher: Publisher, issuer: Issuer) -> Pins:
 def _is_read(snapshot: Snapshot, key: str, value: str) -> bool:
     """Say whether any rule of the catalogue names a value: others cannot influence a decision."""
     names = snapshot.bitmaps.names
-    match key:
-        case "cohort":
-            return any(f"cohorts:{level}{sign}{value}" in names for level in LEVELS for sign in "+-")
-        case "capped":
-            return value in snapshot.caps
-        case _:
-            return f"{key}s={value}" in names
+    if key == "capped":
+        return value in snapshot.caps
+    if snapshot.conditions.name(f"{key}s", value):
+        return True
+    if key == "cohort":
+        return any(f"cohorts:{level}{sign}{value}" in names for level in LEVELS for sign in "+-")
+    return f"{key}s={value}" in names

@@ -10,22 +10,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
+from math import ceil, floor
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from contexts.context import SENSITIVE, Vector
+from contexts.context import SENSITIVE, TopicId, Vector
 from contexts.encode import Encoder
 from contexts.facets import SOFT_FACETS, WIDTHS, Layout, Weights, prefer_blocks
 from contexts.keyphrases import listed
 from contexts.page_vector import WHOLE
+from contexts.taxonomy import ad_products
 from contexts.topic_vectors import TopicVectors
 from engine import faiss_build
 from engine.assemble import asset_of, creative_answer, political_answer, text_of
-from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher
+from engine.campaign import Advertiser, Campaign, Condition, Prefer, Publisher, Size
 from engine.change import Approval, Kind, Versions
 from engine.conditions import asks_consent, both, condition_of, walk
 from engine.creative import Creative, Offer
@@ -33,7 +36,7 @@ from engine.decision import Assets
 from engine.enrich import offer, topical
 from engine.errors import IndexFileError
 from engine.governor import copy_of, group_words, groups_named, topics_named
-from engine.message import Kit, default_names, words_of
+from engine.message import Kit, default_names, seconds_of, words_of
 from engine.offers import prices_of
 from engine.pricing import terms_of, value_of
 from engine.snapshot import (
@@ -50,7 +53,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 7  # of the files; a newer program makes its own
+FORMAT = 8  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -282,6 +285,7 @@ class _Rows:
         at, campaign = self._campaigns[creative.campaign]
         who, advertiser = self._advertisers[campaign.advertiser]
         rules = RuleSet(campaign.targeting, creative.targeting, campaign.suitability)
+        creative = _in_sizes(creative, rules)
         prefer = creative.prefer or campaign.prefer
         if rules not in self._rule_at:
             self._rule_at[rules] = len(self.rules)
@@ -300,8 +304,9 @@ class _Rows:
             max(campaign.targeting.min_floor_micros or 0, creative.targeting.min_floor_micros or 0)
         )
         offer = creative.offer or Offer()
-        starts = [int(at.timestamp()) for at in (flight.start, offer.start) if at is not None]
-        ends = [int(at.timestamp()) for at in (flight.end, offer.end) if at is not None]
+        # In whole seconds, none of which lies outside of what was said.
+        starts = [ceil(at.timestamp()) for at in (flight.start, offer.start) if at is not None]
+        ends = [floor(at.timestamp()) for at in (flight.end, offer.end) if at is not None]
         self.start.append(max(starts, default=0))
         self.end.append(min(ends, default=FOREVER))
         asks = campaign.political and asks_consent(campaign.targeting, creative.targeting)
@@ -340,7 +345,7 @@ class _Rows:
             self.kits += msgspec.msgpack.encode(kit)
             self.part_texts += [words_of(part) for part in creative.parts]
             for offer in creative.parts.offers:
-                self.turns.update(int(at.timestamp()) for at in (offer.start, offer.end) if at is not None)
+                self.turns.update(second for second in seconds_of(offer) if second is not None)
         self.kit_offsets.append(len(self.kits))
 
     def masks(self) -> dict[str, Mask]:
@@ -364,11 +369,17 @@ class _Rows:
         ):
             if any(entries):
                 masks[name] = np.array(entries, bool)[campaign]
-        for category in sorted({c for e in self.entries for c in e.categories}):
-            masks[f"category:{category}"] = np.array([category in e.categories for e in self.entries], bool)[
-                campaign
-            ]
+        within = [_with_above(entry.categories) for entry in self.entries]
+        for category in sorted(frozenset().union(*within)):
+            masks[f"category:{category}"] = np.array([category in one for one in within], bool)[campaign]
         return masks
+
+
+def _with_above(categories: Iterable[str]) -> frozenset[str]:
+    """Return categories of products with those above them: who blocks one blocks its whole subtree."""
+    products = ad_products()
+    above = (products.ancestors(TopicId(one)) for one in categories if one in products)
+    return frozenset(categories).union(*above)
 
 
 def _native(assets: Assets) -> tuple[int, ...]:
@@ -385,17 +396,28 @@ def _kinds(creative: Creative) -> tuple[str, ...]:
     return tuple("{}x{}".format(*size) for size in creative.sizes)
 
 
+def _in_sizes(creative: Creative, rules: RuleSet) -> Creative:
+    """Return a creative with those of its sizes alone that the size rules leave; where they leave none, as it is."""
+    left = [size for size in creative.sizes if _is_size_allowed(size, rules)]
+    if creative.parts is None or not left or len(left) == len(creative.sizes):
+        return creative
+    return replace(creative, size=left[0], parts=replace(creative.parts, sizes=tuple(left[1:])))
+
+
+def _is_size_allowed(size: Size, rules: RuleSet) -> bool:
+    return all(
+        size not in rule.exclude and (not rule.include or size in rule.include)
+        for rule in (rules.campaign.sizes, rules.creative.sizes)
+    )
+
+
 def _own_kind_allowed(creative: Creative, rules: RuleSet) -> bool:
     """Say whether a creative's own format and size meet the format and size rules."""
     for targeting in (rules.campaign, rules.creative):
-        formats, sizes = targeting.formats, targeting.sizes
+        formats = targeting.formats
         if creative.format in formats.exclude or (formats.include and creative.format not in formats.include):
             return False
-        if creative.size and (
-            creative.size in sizes.exclude or (sizes.include and creative.size not in sizes.include)
-        ):
-            return False
-    return True
+    return creative.size is None or _is_size_allowed(creative.size, rules)
 
 
 def _phrases(campaigns: Sequence[Campaign], rules: Sequence[RuleSet]) -> tuple[str, ...]:

@@ -325,7 +325,7 @@ class Publisher(
     approval: Literal["automatic", "manual"] = "automatic"
     floor_micros: Micros = 0
     block_advertisers: tuple[Id, ...] = ()
-    block_categories: tuple[Word, ...] = ()
+    block_categories: tuple[Word, ...] = ()  # IAB Ad Product Taxonomy 2.0 ids, each with all below it
     categories: dict[str, str] = msgspec.field(default_factory=dict)  # its own category names → CT 3.1 ids
     fetch: bool = False  # may its pages be fetched in the background
     rate_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000

@@ -259,6 +259,10 @@ class Conditions:
     def __bool__(self) -> bool:
         return bool(self.rules)
 
+    def name(self, field: str, value: str) -> bool:
+        """Say whether any of the rules names a value of a field that has no zone."""
+        return Fact(field, value) in self._facts
+
     def around(self, context: Context) -> Hashable:
         """Return what rules can see of a context beside its page and the buckets of its other facts."""
         if not self.rules:

@@ -20,11 +20,11 @@ from engine.catalog import Catalog, View
 from engine.chance import Chance
 from engine.decision import Answer, Dsa, Filled, Offer, Placement, PrivacyAnswer, Ranked, is_usual
 from engine.gather import Gatherer
-from engine.matcher import Matcher
+from engine.matcher import COMPETING, Matcher, competing
 from engine.message import Mixture
 from engine.messages import Messages
-from engine.rank import Shortlist, Standing, share_out
-from engine.reasons import nearest_topic, page_answer, reasons, score_of
+from engine.rank import Further, Shortlist, Standing, share_out
+from engine.reasons import nearest_topic, page_answer, reasons, score_of, unread_of
 from engine.record import Recorder, Shown, prices
 from engine.scene import Choice, Kept, Scene, Settled, Tier, scene_key
 from engine.sections import OTHER, about, section_of
@@ -134,7 +134,7 @@ class Engine:
         if choice is None:
             ranked, late = self.matcher.rank(scene, placements, deadline)
             choice = self._choice(
-                scene, placements, ranked, section, None if late else world, explain=explain
+                scene, placements, ranked, section, None if late else world, late, explain=explain
             )
             if not late and usual:
                 scene.settled.choices.put(key, choice)
@@ -210,23 +210,30 @@ class Engine:
         ranked: Sequence[Iterable[Ranked]],
         section: str,
         world: int | None,
+        late: bool,
         *,
         explain: bool,
     ) -> Choice:
-        """Choose what fills the placements; `section` is the page's, `world` the one in which it is decided."""
+        """Choose what fills the placements; `section` is the page's, `world` the one in which it is decided.
+
+        Where it is `late`, of those that compete no more are looked for than `ranked` holds.
+        """
         snapshot, shares = scene.view.snapshot, {}
         standing = Standing(labels=snapshot.labels if snapshot.separates else None)
         first: list[list[Ranked]] = [[] for _ in placements]
         if scene.view.guaranteed.any():
             first = self._add(scene, placements, first, standing, "guaranteed")
         counts = [p.count - len(picks) for picks, p in zip(first, placements, strict=True)]
+        further = None if late else self._further(scene, placements, "paid", competing(placements))
+        behind: list[list[Shortlist]] = [[] for _ in placements]
         if world is None:
-            chosen = share_out(ranked, counts, standing)
+            chosen = share_out(ranked, counts, standing, _noting(further, behind))
         else:
             lists = cast("Sequence[Shortlist]", ranked)
-            fall = worlds_of(scene, self.gatherer.facets(scene.context), placements, lists, counts, standing)
+            facets = self.gatherer.facets(scene.context)
+            fall = worlds_of(scene, facets, placements, lists, counts, standing, further)
             ranked = [one.under(r[:, world]) for one, r in zip(lists, fall.responses, strict=True)]
-            chosen = share_out(ranked, counts, standing)
+            chosen = share_out(ranked, counts, standing, _noting(further, behind))
             shares = {
                 pick.row: max(1, fall.often[at, pick.row]) / WORLDS
                 for at, picks in enumerate(chosen)
@@ -240,7 +247,8 @@ class Engine:
         mixtures: tuple[Mixture | None, ...] = ()
         if snapshot.mixes:
             mixtures = tuple(self.messages.mixture(scene, p, pick.row, section) for p, pick in filled)
-        shown = prices(snapshot, scene.context.publisher, placements, ranked, chosen)
+        looked_at = [(one, *others) for one, others in zip(ranked, behind, strict=True)]
+        shown = prices(snapshot, scene.context.publisher, placements, looked_at, chosen)
         return Choice(
             tuple(self._filled(scene, p.id, pick, explain, shares.get(pick.row)) for p, pick in filled),
             tuple(p.id for p, picks in zip(placements, chosen, strict=True) if not picks),
@@ -269,8 +277,14 @@ class Engine:
             self.matcher.shortlist(scene, p, tier=tier) if need else ()
             for p, need in zip(placements, missing, strict=True)
         ]
-        more = share_out(ranked, missing, standing)
+        more = share_out(ranked, missing, standing, self._further(scene, placements, tier, COMPETING))
         return [picks + others for picks, others in zip(chosen, more, strict=True)]
+
+    def _further(self, scene: Scene, placements: Sequence[Placement], tier: Tier, most: int) -> Further:
+        def further(at: int, standing: Standing, again: bool) -> Iterable[Ranked]:
+            return self.matcher.further(scene, placements[at], standing, again, tier=tier, most=most) or ()
+
+        return further
 
     def _filled(
         self, scene: Scene, placement: str, pick: Ranked, explain: bool, share: float | None = None
@@ -303,14 +317,28 @@ class Engine:
     def _about(self, scene: Scene, row: int) -> str:
         """Say which of the page's topics is nearest to a creative."""
         page, kept = scene.context.page, scene.kept.about
-        if scene.context.segment is not None:
-            return f"a page view of the segment '{scene.context.segment.id}'"
+        if (unread := unread_of(scene.context)) is not None:
+            return unread
         found = kept.get((page, row))
         if found is None:
             found = nearest_topic(scene.view.snapshot, page, self.topics, row)
             if scene.settled.lasting:
                 kept.put((page, row), found)
         return found
+
+
+def _noting(further: Further | None, behind: Sequence[list[Shortlist]]) -> Further | None:
+    """Ask `further`, and note for each placement what it gave."""
+    if further is None:
+        return None
+
+    def noted(at: int, standing: Standing, again: bool) -> Iterable[Ranked]:
+        found = further(at, standing, again)
+        if isinstance(found, Shortlist):
+            behind[at].append(found)
+        return found
+
+    return noted
 
 
 def offer_of(snapshot: Snapshot, shown: Shown) -> Offer:

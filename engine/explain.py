@@ -16,12 +16,13 @@ from engine.decide import Engine
 from engine.decision import MessageAnswer, PageAnswer, Placement, Ranked, Reason
 from engine.errors import NotFound
 from engine.index import Eligible, Rows, Words
+from engine.rank import DIGITS
 from engine.reasons import nearest_topic, page_answer, reasons, score_of
 from engine.retrieve import NESTED, eligible, predicates, retrieve
 from engine.scene import Scene, Tier
 from engine.sections import OTHER
 from engine.snapshot import Snapshot
-from engine.targeting import conjunction
+from engine.targeting import Predicate, conjunction
 from privacy.visit import Visit
 
 ANYWHERE = Placement("any")
@@ -106,20 +107,19 @@ def explain(
     scene = engine.scene(visit, deadline)
     view, snapshot = scene.view, scene.view.snapshot
     topics, senses = engine.gatherer.topics(scene.context.page), engine.gatherer.senses
-    rules = predicates(view, scene.context, topics, placement, senses)
-    rules = [*rules, ("active, and in its flight", view.paid | view.house | view.guaranteed)]
-    told = [(name, words) for name, words in rules if name != NESTED]
-    nested = snapshot.conditions
-    met = (
-        nested.met(scene.context, engine.gatherer.topics(scene.context.page), engine.gatherer.senses)
-        if nested
-        else None
+    rules, house_rules = (
+        [*predicates(view, scene.context, topics, placement, senses, house=house), *_live_rules(view)]
+        for house in (False, True)
     )
+    nested = snapshot.conditions
+    met = nested.met(scene.context, topics, senses) if nested else None
     everyone = Eligible.from_mask(np.ones(snapshot.rows, bool))
     asked = everyone if creative is None else _only(snapshot, creative)
     found = retrieve(view, engine.matcher.soft(scene), asked, most)
     considered = []
-    for row, match in zip(found.rows.tolist(), found.matches.tolist(), strict=True):
+    matches = found.matches.astype(float).round(DIGITS).tolist()  # as they are ranked
+    for row, match in zip(found.rows.tolist(), matches, strict=True):
+        held_against = house_rules if snapshot.entry(row).house else rules
         about = nearest_topic(snapshot, scene.context.page, engine.topics, row)
         why = reasons(
             snapshot, scene.context, engine.matcher.soft(scene), Ranked(row, match, 0.0, 0, match), about
@@ -133,13 +133,13 @@ def explain(
                 value=round(match * float(snapshot.bid[row])),
                 reasons=why,
                 excluded_by=(
-                    *(name for name, words in told if not _holds(words, row)),
+                    *(name for name, words in held_against if name != NESTED and not _holds(words, row)),
                     *(() if met is None else nested.unmet(row, met)),
                 ),
                 messages=() if creative is None else _messages(engine, scene, placement, row),
             )
         )
-    passing = eligible(view, rules, everyone.words)
+    passing = (eligible(view, rules, ~snapshot.house), eligible(view, house_rules, snapshot.house))
     return Explanation(
         snapshot=snapshot.version,
         page=page_answer(scene.context.page),
@@ -148,10 +148,27 @@ def explain(
             "segment": engine.segment(scene.kept, scene.context).id,
         },
         missing=scene.context.missing,
-        eligible=passing.count,
+        eligible=sum(one.count for one in passing),
         creatives=snapshot.rows,
         candidates=tuple(considered),
     )
+
+
+def _live_rules(view: View) -> list[Predicate]:
+    """Return what keeps a creative from running anywhere, each told of the first that does."""
+    snapshot = view.snapshot
+    allowed = snapshot.bitmaps.words[snapshot.bitmaps.names["allowed"]]
+    spent = np.array([c.id in view.stopped and not c.house for c in snapshot.manifest.campaigns], bool)
+    going = ~Eligible.from_mask(spent[snapshot.campaign]).words
+    return [
+        ("of a format and size that its own rules take, and not sold out", allowed),
+        ("active, and not changed a moment ago", view.on | ~allowed),
+        ("within its budget and its share of the time", going),
+        (
+            "in its flight, and its offer's dates",
+            view.paid | view.house | view.guaranteed | ~view.on | ~going,
+        ),
+    ]
 
 
 def _only(snapshot: Snapshot, creative: str) -> Eligible:
@@ -191,6 +208,9 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
     mine[rows] = True
     own = Eligible.from_mask(mine).words
     running = own & (view.paid | view.house | view.guaranteed)
+    # What does not run anyway keeps nobody out; where nothing runs, the rules are told all the same.
+    held_against = Eligible(running if running.any() else own)
+    house = len(rows) > 0 and snapshot.entry(int(rows[0])).house
     publishers, known = list(snapshot.publishers.values()), engine.gatherer.pages.known()
     total = len(publishers) * len(known)
     pages = min(total, MOST_PAGES)
@@ -198,14 +218,17 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
         publisher, at = divmod(number * total // pages, len(known))
         context = engine.gatherer.on_page(publishers[publisher], known[at], now)
         scene = engine.scene_of(view, context)
-        rules = predicates(
-            view, context, engine.gatherer.topics(context.page), ANYWHERE, engine.gatherer.senses
-        )
+        topics, senses = engine.gatherer.topics(context.page), engine.gatherer.senses
+        rules = predicates(view, context, topics, ANYWHERE, senses, house=house)
         if not (conjunction(rules, snapshot.width) & running).any():
-            kept_out.update(name for name, words in rules if name != NESTED and not (own & words).any())
-            if (nested := snapshot.conditions) and len(rows):
-                met = nested.met(context, engine.gatherer.topics(context.page), engine.gatherer.senses)
-                unmet = [set(nested.unmet(int(row), met)) for row in rows[:MOST_ROWS]]
+            if not held_against.count:
+                continue
+            kept_out.update(
+                name for name, words in rules if name != NESTED and not (held_against.words & words).any()
+            )
+            if nested := snapshot.conditions:
+                met = nested.met(context, topics, senses)
+                unmet = [set(nested.unmet(int(row), met)) for row in held_against.rows[:MOST_ROWS]]
                 kept_out.update(set.intersection(*unmet))
             continue
         could += 1
@@ -281,8 +304,8 @@ def _holds(words: Words, row: int) -> bool:
 
 
 def _first(engine: Engine, scene: Scene, most: int) -> Iterator[int]:
-    """Yield the rows that would be shown first: the guaranteed ones, then those that compete."""
-    tiers: tuple[Tier, ...] = ("guaranteed", "paid") if scene.view.guaranteed.any() else ("paid",)
+    """Yield the rows that would be shown first: the guaranteed ones, those that compete, then the house's."""
+    tiers: tuple[Tier, ...] = ("guaranteed", "paid", "house")
     picks = chain.from_iterable(engine.matcher.shortlist(scene, ANYWHERE, tier=tier) for tier in tiers)
     return islice((pick.row for pick in picks), most)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from contexts import weather
 from contexts.clock import Clock
 from contexts.context import ClockFacts, Context, PageFacts, PlaceFacts, WeatherFacts
+from contexts.facets import weather_confidence
 from contexts.place import Atlas
 from contexts.rungs import device_of, part_of, reads_page
 from contexts.senses import Senses
@@ -108,5 +109,8 @@ class Gatherer:
         seen: WeatherFacts | None,
         section: str | None = None,
     ) -> Context:
-        missing = (*(("page",) if page.vector is None else ()), *(("weather",) if seen is None else ()))
+        missing = (
+            *(("page",) if page.vector is None else ()),
+            *(() if weather_confidence(seen) else ("weather",)),
+        )
         return Context(publisher.id, page, device, clock, place, seen, missing, section=section)

@@ -12,12 +12,13 @@ from engine.background import Background
 from engine.decision import Placement, Ranked, is_usual
 from engine.gather import Gatherer
 from engine.index import Eligible, Words
-from engine.rank import Shortlist
+from engine.rank import Shortlist, Standing
 from engine.retrieve import (
     LIST_LENGTH,
     PageList,
     Soft,
     page_list,
+    retrieve,
     retrieve_together,
     soften,
     surroundings,
@@ -55,17 +56,8 @@ class Matcher:
         found = [kept.get(key) for key in keys]
         missing = [at for at, known in enumerate(found) if known is None]
         if missing:
-            view, context = scene.view, scene.context
-            publisher = view.snapshot.publishers[context.publisher]
-            running: dict[Tier, Words] = {
-                "guaranteed": view.guaranteed,
-                "paid": view.paid,
-                "house": view.house,
-            }
-            ground, house = self._ground(scene) & running[tier], tier == "house"
-            allowed = [
-                Eligible(ground & taken(view, publisher, placements[at], house=house)) for at in missing
-            ]
+            view, running = scene.view, self._running(scene, tier)
+            allowed = [Eligible(running & _taken(scene, placements[at], tier)) for at in missing]
             listed = self._page_list(scene) if tier == "paid" else None
             candidates = retrieve_together(view, self.soft(scene), allowed, most, listed)
             usual = is_usual(placements)
@@ -75,11 +67,35 @@ class Matcher:
                     kept.put(keys[at], made)
         return found  # type: ignore[return-value]  # none is missing any more
 
+    def further(
+        self,
+        scene: Scene,
+        placement: Placement,
+        standing: Standing,
+        again: bool,
+        *,
+        tier: Tier,
+        most: int,
+    ) -> Shortlist | None:
+        """Return those behind a shortlist that may stand beside what stands already; None where it held all."""
+        if len(self.shortlist(scene, placement, tier=tier, most=most)) < most:
+            return None
+        kept, snapshot = scene.settled.shortlists, scene.view.snapshot
+        key = (*_place_key(placement, tier, most), standing.key(again))
+        found = kept.get(key)
+        if found is None:
+            left = Eligible.from_mask(standing.leaves(snapshot, again)).words
+            allowed = Eligible(left & self._running(scene, tier) & _taken(scene, placement, tier))
+            found = Shortlist(snapshot, retrieve(scene.view, self.soft(scene), allowed, most))
+            if is_usual((placement,)):
+                kept.put(key, found)
+        return found
+
     def rank(
         self, scene: Scene, placements: Sequence[Placement], deadline: float
     ) -> tuple[Sequence[Iterable[Ranked]], bool]:
         """Return each placement's shortlist, and whether time ran out: past the deadline, what is known already."""
-        most = max(COMPETING, 8 * sum(p.count for p in placements))
+        most = competing(placements)
         if self._monotonic() < deadline:
             return self._shortlists(scene, placements, tier="paid", most=most), False
         kept = scene.settled.shortlists
@@ -107,6 +123,16 @@ class Matcher:
             found = scene.view.snapshot.focus(vector)
             kept.focused.put(page, found)
         return found
+
+    def _running(self, scene: Scene, tier: Tier) -> Words:
+        """Return the creatives of a tier that may run in this context, whatever the placement."""
+        view = scene.view
+        tiers: dict[Tier, Words] = {
+            "guaranteed": view.guaranteed,
+            "paid": view.paid,
+            "house": view.house,
+        }
+        return self._ground(scene) & tiers[tier]
 
     def _ground(self, scene: Scene) -> Words:
         """Return the creatives that may run in this context, whatever the placement."""
@@ -146,6 +172,16 @@ class Matcher:
                     lambda: kept.page_lists.put(key, page_list(kept.view, vector)), LIST_WITHIN_S
                 )
         return found
+
+
+def competing(placements: Sequence[Placement]) -> int:
+    """Return how many candidates a page's placements get each."""
+    return max(COMPETING, 8 * sum(p.count for p in placements))
+
+
+def _taken(scene: Scene, placement: Placement, tier: Tier) -> Words:
+    publisher = scene.view.snapshot.publishers[scene.context.publisher]
+    return taken(scene.view, publisher, placement, house=tier == "house")
 
 
 def _place_key(placement: Placement, tier: Tier, most: int) -> Key:

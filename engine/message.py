@@ -7,9 +7,10 @@ gives: a message's propensity is the chance that it was drawn with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil, floor
 
 import msgspec
 import numpy as np
@@ -64,6 +65,17 @@ class Kit(msgspec.Struct, frozen=True, array_like=True):
     prices: dict[
         str, str
     ] = {}  # of offers among the parts, and of the creative's own, "", as they are written
+
+
+def seconds_of(offer: OfferPart) -> tuple[int | None, int | None]:
+    """Return the whole seconds since 1970 from which an offer holds and at which it is over.
+
+    What was worked out in a second serves as long as it lasts, so none lies outside of what was said.
+    """
+    return (
+        None if offer.start is None else ceil(offer.start.timestamp()),
+        None if offer.end is None else floor(offer.end.timestamp()),
+    )
 
 
 def words_of(part: Part, price: str | None = None) -> str:
@@ -132,7 +144,7 @@ class Mixer:
         ]
         self.topics = [topics_named(said) for said in self.says]
         self.offers = [
-            (n, part)
+            (n, seconds_of(part), part.stock)
             for n, part in enumerate(self.parts)
             if isinstance(part, OfferPart) and (part.start, part.end, part.stock) != (None, None, None)
         ]
@@ -260,9 +272,10 @@ class Mixer:
         there = np.ones(len(self.parts), bool)
         for n in self.bound:
             there[n] = _met(self.parts[n].only, context, section)
-        for n, part in self.offers:
-            begun = part.start is None or part.start <= now
-            there[n] &= begun and (part.end is None or now < part.end) and part.stock != 0
+        second = int(now.timestamp())
+        for n, (start, end), stock in self.offers:
+            begun = start is None or start <= second
+            there[n] &= begun and (end is None or second < end) and stock != 0
         if context.page.special:
             for n, topics in enumerate(self.topics):
                 there[n] &= not topics & context.page.special
@@ -342,7 +355,7 @@ class Mixture:
     def explained(self, drawn: int) -> MessageAnswer:
         """Say what it was put together from, and how near it comes to a reader's situation."""
         parts = self._parts(drawn) if drawn >= 0 else []
-        mask = int(self.named[drawn]) if drawn >= 0 else names(" ".join(self._default))
+        mask = int(self.named[drawn]) if drawn >= 0 else default_names(self.mixer.kit.creative)
         bits = self.limits.bits[mask]
         return MessageAnswer(
             {slot: part.id for slot, part in zip(self.mixer.slots, parts, strict=False)},
@@ -353,11 +366,6 @@ class Mixture:
             round(bits or 0.0, 2),
             self.limits.budget,
         )
-
-    @property
-    def _default(self) -> Sequence[str]:
-        creative = self.mixer.kit.creative
-        return creative.headline, creative.body, creative.cta
 
     def _parts(self, drawn: int) -> list[Part]:
         return [self.mixer.parts[n] for n in self.mixer.flat[self.kept[drawn]]]

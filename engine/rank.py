@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,13 +77,24 @@ class Shortlist:
         """Return (worlds,) which row comes first under each column of responses, (candidates, worlds)."""
         best = self._matches[0]
         if best <= 0:  # there the match alone counts
-            return np.repeat(self._rows[:1], responses.shape[1])
+            return np.repeat(self._rows[self._by_ties(self._matches == best)[:1]], responses.shape[1])
         end = int(np.searchsorted(-self._matches, -PEERS * best, "right"))
         # By worlds: they lie so in memory (engine.worlds).
         worth = _rounded(responses[:end].T * self._matches[:end])
         worth *= self._bids[:end]
-        first: Rows = self._rows[worth.argmax(axis=1)]
+        # Of several that are worth most the first counts, in the order of ties.
+        ties = worth == worth.max(axis=1, keepdims=True)
+        at = ties.argmax(axis=1)
+        for world in (ties.sum(axis=1) > 1).nonzero()[0]:
+            at[world] = self._by_ties(ties[world])[0]
+        first: Rows = self._rows[at]
         return first
+
+    def _by_ties(self, alike: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return the places of candidates that are worth the same, in their order."""
+        places = alike.nonzero()[0]
+        matches, bids, rows = self._matches[places], self._bids[places], self._rows[places]
+        return places[_order(matches, matches, bids, rows)]
 
     def rival(self, row: int, taken: Collection[int]) -> float | None:
         """Return the value (match × bid) of the candidate that a row stands before by its price, or None.
@@ -189,6 +200,23 @@ class Standing:
             self._by_label.get(label, pick.advertiser) == pick.advertiser for label in self._labels(pick.row)
         )
 
+    def leaves(self, snapshot: Snapshot, again: bool) -> NDArray[np.bool_]:
+        """Return (rows,) which creatives may stand there, too; `again` as in `takes`."""
+        if again:
+            free = np.ones(len(snapshot.advertisers), bool)
+        else:
+            free = ~np.isin(snapshot.advertisers, list(self.advertisers))
+        for label, advertiser in self._by_label.items():
+            shares = np.array([label in campaign.separation for campaign in snapshot.manifest.campaigns])
+            free &= ~shares | (snapshot.advertisers == advertiser)
+        rows: NDArray[np.bool_] = free[snapshot.campaign]
+        rows[list(self.taken)] = False
+        return rows
+
+    def key(self, again: bool) -> Hashable:
+        """Return what `leaves` follows from: what is taken is of advertisers that stand there."""
+        return again, frozenset(self.taken if again else self.advertisers), frozenset(self._by_label.items())
+
     def add(self, pick: Ranked) -> None:
         """Let a creative stand there."""
         self.taken.add(pick.row)
@@ -198,26 +226,46 @@ class Standing:
                 self._by_label.setdefault(label, pick.advertiser)
 
 
+# Gives what stands behind a placement's candidates and may stand beside what stands already; `again` as in `takes`.
+Further = Callable[[int, Standing, bool], Iterable[Ranked]]
+
+
 def share_out(
-    ranked: Sequence[Iterable[Ranked]], counts: Sequence[int], standing: Standing | None = None
+    ranked: Sequence[Iterable[Ranked]],
+    counts: Sequence[int],
+    standing: Standing | None = None,
+    further: Further | None = None,
 ) -> list[list[Ranked]]:
     """Choose for each placement, in the page's order, its `counts` best creatives; `standing` goes on from what it has.
 
     No creative stands twice on a page, and an advertiser stands twice only where there is no other to show. Of
-    campaigns that share a label of separation, those of one advertiser stand there alone.
+    campaigns that share a label of separation, those of one advertiser stand there alone. Where none of a placement's
+    candidates may stand there any more, `further` is asked.
     """
     standing = Standing() if standing is None else standing
     chosen: list[list[Ranked]] = []
-    for candidates, count in zip(ranked, counts, strict=True):
+    for at, (candidates, count) in enumerate(zip(ranked, counts, strict=True)):
         picks: list[Ranked] = []
         for again in (False, True):
-            if len(picks) == count:
-                break
-            for candidate in candidates:
-                if standing.takes(candidate, again):
-                    picks.append(candidate)
-                    standing.add(candidate)
-                    if len(picks) == count:
-                        break
+            _pick(picks, candidates, count, standing, again)
+            while further is not None and len(picks) < count:
+                before = len(picks)
+                _pick(picks, further(at, standing, again), count, standing, again)
+                if len(picks) == before:
+                    break
         chosen.append(picks)
     return chosen
+
+
+def _pick(
+    picks: list[Ranked], candidates: Iterable[Ranked], count: int, standing: Standing, again: bool
+) -> None:
+    """Add to `picks` of these candidates what may stand, up to so many."""
+    if len(picks) == count:
+        return
+    for candidate in candidates:
+        if standing.takes(candidate, again):
+            picks.append(candidate)
+            standing.add(candidate)
+            if len(picks) == count:
+                return

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from contexts.context import ClockFacts, Context, PageFacts, WeatherFacts
 from contexts.facets import SOFT_FACETS, because
+from contexts.rungs import reads_page
 from contexts.topic_vectors import TopicVectors
 from engine.decision import PageAnswer, Ranked, Reason, TopicAnswer
 from engine.retrieve import Soft
@@ -23,6 +24,7 @@ def reasons(snapshot: Snapshot, context: Context, soft: Soft, pick: Ranked, abou
     """
     prefer = int(snapshot.prefer[pick.row])
     wishes = snapshot.prefers(pick.row)
+    unread = unread_of(context)
     mood, stated = soft.mood, int(snapshot.stated[prefer])
     # Plus zero: a part that rounds to nothing is no "-0.0".
     page = round(pick.match - float(mood.gain[prefer]), DIGITS) + 0.0
@@ -35,10 +37,17 @@ def reasons(snapshot: Snapshot, context: Context, soft: Soft, pick: Ranked, abou
     for bit, (facet, (facts, wished)) in enumerate(zip(SOFT_FACETS, told, strict=True), start=1):
         if stated >> bit & 1:
             part = round(float(mood.parts[facet][prefer]), DIGITS) + 0.0
-            found.append(Reason(facet, part, because(facts, wished)))
+            found.append(Reason(facet, part, unread or because(facts, wished)))
     if snapshot.entry(pick.row).house:
         found.append(Reason("house", 0.0, "nothing else may run here: the publisher's own"))
     return tuple(sorted(found, key=lambda r: -r.share))
+
+
+def unread_of(context: Context) -> str | None:
+    """Say what stands for page and moment on a rung of the ladder where they are not read; None where they are."""
+    if context.segment is not None:
+        return f"a page view of the segment '{context.segment.id}'"
+    return None if reads_page(context) else "not read: this page view is on the ladder's lowest rung"
 
 
 def score_of(why: Iterable[Reason]) -> float:

@@ -234,12 +234,15 @@ def prices(
     snapshot: Snapshot,
     publisher: str,
     placements: Sequence[Placement],
-    ranked: Sequence[Iterable[Ranked]],
+    ranked: Sequence[Sequence[Iterable[Ranked]]],
     chosen: Sequence[Sequence[Ranked]],
 ) -> Iterator[Shown]:
-    """Yield what was chosen for the placements, in their order, with what it costs (`engine.pricing`)."""
+    """Yield what was chosen for the placements, in their order, with what it costs (`engine.pricing`).
+
+    `ranked` are each placement's candidates, and those that were looked for behind them.
+    """
     taken: set[int] = set()
-    for placement, candidates, picks in zip(placements, ranked, chosen, strict=True):
+    for placement, lists, picks in zip(placements, ranked, chosen, strict=True):
         floor = max(placement.floor_micros, snapshot.publishers[publisher].floor_micros)
         for pick in picks:
             taken.add(pick.row)
@@ -247,6 +250,7 @@ def prices(
             if placement.auction:
                 price = entry.terms.event_price
             elif not entry.house:
-                rival = candidates.rival(pick.row, taken) if isinstance(candidates, Shortlist) else None
+                rivals = (one.rival(pick.row, taken) for one in lists if isinstance(one, Shortlist))
+                rival = next((value for value in rivals if value is not None), None)
                 price = event_price(entry.terms, int(snapshot.bid[pick.row]), pick.fit, floor, rival)
             yield Shown(pick.row, price)

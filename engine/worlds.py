@@ -16,7 +16,7 @@ from engine.decision import Placement, is_usual
 from engine.index import Rows
 from engine.learn.diet import Facet
 from engine.learn.explore import worlds
-from engine.rank import Shortlist, Standing, share_out
+from engine.rank import Further, Shortlist, Standing, share_out
 from engine.snapshot import id_hash
 
 if TYPE_CHECKING:
@@ -76,8 +76,12 @@ def worlds_of(
     ranked: Sequence[Shortlist],
     counts: Sequence[int],
     standing: Standing,
+    further: Further | None = None,
 ) -> Worlds:
-    """Return how the ranking may fall out, beside what stands on the page already; `facets` are the context's."""
+    """Return how the ranking may fall out, beside what stands on the page already; `facets` are the context's.
+
+    What `further` finds (`engine.rank`) is ordered by match and bid alone.
+    """
     key = (tuple(placements), tuple(counts))  # who stands there is settled by scene and placements
     found = scene.settled.worlds.get(key)
     if found is None:
@@ -89,7 +93,7 @@ def worlds_of(
         else:
             for world in range(WORLDS):
                 fallen = [one.under(r[:, world]) for one, r in zip(ranked, responses, strict=True)]
-                picks = enumerate(share_out(fallen, counts, standing.copy()))
+                picks = enumerate(share_out(fallen, counts, standing.copy(), further))
                 often.update((at, pick.row) for at, some in picks for pick in some)
         found = Worlds(responses, often)
         if is_usual(placements):

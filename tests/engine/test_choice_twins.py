@@ -189,12 +189,8 @@ def test_a_shortlist_is_in_its_whole_order_however_much_of_it_is_asked_for(world
         if number % 2:
             responses = np.asfortranarray(draw.choice([0.5, 1.0, draw.random()], (len(rows), WORLDS)))
             fits = (matches.astype(float).round(DIGITS) * responses[:, 3]).round(DIGITS)
-            winners, best = shortlist.winners(responses).tolist(), matches[0]
-            for at, world_at in enumerate(responses.T):
-                under = (matches.astype(float).round(DIGITS) * world_at).round(DIGITS)
-                worth = [f * int(b) for f, b in zip(under, snapshot.bid[rows], strict=True)]
-                peers = int((matches.astype(float).round(DIGITS) >= PEERS * round(float(best), DIGITS)).sum())
-                assert winners[at] == (rows[int(np.argmax(worth[:peers]))] if best > 0 else rows[0])
+            for winner, world_at in zip(shortlist.winners(responses).tolist(), responses.T, strict=True):
+                assert winner == next(iter(shortlist.under(world_at))).row
             shortlist = shortlist.under(responses[:, 3])
         wanted = plain_order(snapshot, rows, matches, fits)
         few = int(draw.integers(1, len(rows) + 1))

@@ -13,7 +13,9 @@ from engine.campaign import Prefer, Suitability
 from engine.decision import Placement
 from engine.errors import UnknownPublisher
 from engine.index import Eligible
+from engine.learn.response import VERSION, Model, Responses
 from engine.matcher import COMPETING
+from engine.policy import Policy
 from tests.world import Site, World, advertiser, campaign, creative, publisher
 
 TEXT = "Where to find shelter, warm drinks and a dry coat in the old town on a day between the seasons."
@@ -227,6 +229,17 @@ def test_blocks_and_floors_are_of_the_publisher_that_sets_them(world):
     assert sorted(site.shown(stricter, text=TEXT)) == ["blocked", "categorised"]
 
 
+def test_who_blocks_a_category_of_products_blocks_all_below_it(world):
+    for at, category in (("beer", "1004"), ("alcohol", "1002"), ("museum", "1009")):
+        world.put(campaign(at, "a1", categories=(category,)), creative(at, at))
+    site = Site(world)
+    for blocked, left in (((), 3), (("1002",), 1), (("1004",), 2), (("1008",), 2)):
+        places = Placement("top", count=9, block_categories=blocked)
+        assert len(site.shown(places, text=TEXT)) == left
+    world.put(publisher(block_categories=("1002",)))
+    assert Site(world).shown(text=TEXT) == ["museum"]
+
+
 def test_an_unknown_publisher_is_refused_by_name(world):
     with pytest.raises(UnknownPublisher, match="nobody"):
         Site(world).ask(text=TEXT, publisher="nobody")
@@ -332,3 +345,54 @@ def test_a_page_never_shows_a_creative_that_a_rule_excludes(world):
         assert not who & set(blocked)
     everyone = Eligible.from_mask(np.ones(world.view.snapshot.rows, bool))
     assert everyone.count == 3 * COMPETING
+
+
+def shelf(world, many, **more):
+    """Put a shop with many creatives that fit soup best, and two others that fit less, and alike."""
+    world.put(publisher(), *(advertiser(id) for id in ("shop", "smith", "mason")))
+    world.put(campaign("shelf", "shop", **more))
+    world.put(*(creative(f"shelf-{n:02}", "shelf", headline="leek soup") for n in range(many)))
+    for id, bid in (("smith", 900_000), ("mason", 600_000)):
+        world.put(campaign(id, id, cpm_micros=bid))
+        world.put(creative(f"{id}-1", id, headline="leek and nail", sponsored_by="One"))
+
+
+def test_however_many_creatives_of_one_advertiser_fit_better_others_stand_beside_it(world):
+    shelf(world, 3 * COMPETING)
+    site = Site(world)
+    places = [Placement(name) for name in ("top", "side", "foot")]
+    assert site.shown(*places, text="leek soup")[1:] == ["smith-1", "mason-1"]
+    _, offers = site.engine.offer(
+        site.visit(text="leek soup"), places, deadline=site.ticker.now + 1, test=True
+    )
+    # As everywhere, who stands behind by price sets it: the mason's bid for the nails of the smith.
+    assert [offer.price_micros for offer in offers] == [1000, 600, 600]
+
+
+def test_however_many_competitors_are_kept_off_a_page_what_may_stand_there_does(world):
+    shelf(world, 3 * COMPETING, separation=("soup",))
+    world.put(advertiser("inn"), campaign("inn", "inn", guaranteed=True, separation=("soup",)))
+    world.put(creative("inn-1", "inn"), campaign("own", "inn", house=True, cpm_micros=0))
+    world.put(creative("own-1", "own"))
+    shown = Site(world).shown(Placement("top"), Placement("side"), text="leek soup")
+    assert shown == ["inn-1", "smith-1"]
+
+
+@pytest.mark.parametrize("more", [{"guaranteed": True}, {"house": True, "cpm_micros": 0}])
+def test_of_who_comes_first_and_last_all_are_shown_where_there_is_room(world, more):
+    shelf(world, COMPETING + 4, **more)
+    answer = Site(world).ask(Placement("top", count=10), Placement("side", count=10), text="leek soup")
+    campaigns = [msgspec.json.decode(one.creative)["campaign"] for one in answer.decisions]
+    assert campaigns.count("shelf") == (20 if "guaranteed" in more else 18)
+
+
+def test_what_is_looked_for_behind_the_candidates_is_the_same_by_a_model_that_learned(world):
+    shelf(world, 3 * COMPETING)
+    site = Site(world)
+    model = Model(
+        VERSION, 1, 20_000, 0.002, ("",), (("shelf-00", ""),), ((0.0,),), ((0.0,),), ((1.0,),), (1.0,)
+    )
+    world.catalog.follow(Policy(Responses(model)))
+    answer = site.ask(Placement("top"), Placement("side"), text="leek soup")
+    second = answer.decisions[1]
+    assert (msgspec.json.decode(second.creative)["id"], second.propensity) == ("smith-1", 1.0)

@@ -1,14 +1,17 @@
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from contexts.facets import FACETS
 from engine import explain as explain_module
-from engine.campaign import Flight, Prefer, Rule, Targeting
-from engine.creative import Parts, TextPart
+from engine import matcher
+from engine.campaign import Condition, Flight, Prefer, Rule, Targeting
+from engine.creative import Offer, Parts, TextPart
 from engine.decision import Placement
 from engine.errors import NotFound
 from engine.explain import ANYWHERE, diagnose, explain, quality
+from engine.retrieve import Candidates
 from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher
 
 TEXT = "Where to find shelter, warm drinks and a dry coat in the old town on a day between the seasons."
@@ -37,9 +40,63 @@ def test_every_candidate_is_told_with_what_excludes_it(world):
     assert set(by_id) == {"spring-1", "rival-1", "phones-1", "over-1", "poor-1"}
     assert by_id["spring-1"].excluded_by == ()
     assert by_id["phones-1"].excluded_by == ("device class: desktop",)
-    assert by_id["over-1"].excluded_by == ("active, and in its flight",)
+    assert by_id["over-1"].excluded_by == ("in its flight, and its offer's dates",)
     assert any("floor" in rule for rule in by_id["poor-1"].excluded_by)
     assert (told.eligible, told.creatives) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("owner", "own", "told"),
+    [
+        ({"flight": Flight(NOW + timedelta(days=1))}, {}, "in its flight, and its offer's dates"),
+        ({}, {"offer": Offer(end=NOW)}, "in its flight, and its offer's dates"),
+        ({}, {"offer": Offer(stock=0)}, "of a format and size that its own rules take, and not sold out"),
+        (
+            {"targeting": Targeting(formats=Rule(exclude=("native",)))},
+            {},
+            "of a format and size that its own rules take, and not sold out",
+        ),
+        ({"status": "paused"}, {}, "active, and not changed a moment ago"),
+    ],
+)
+def test_what_runs_nowhere_is_told_by_its_true_cause(world, owner, own, told):
+    world.put(campaign("still", **owner), creative("still-1", "still", **own))
+    (only,) = (c for c in explained(Site(world), text=TEXT).candidates if c.creative == "still-1")
+    assert only.excluded_by == (told,)
+
+
+def test_a_spent_budget_is_told_as_that(world):
+    site = Site(world)
+    world.catalog.stop(frozenset({"spring"}))
+    (only,) = (c for c in explained(site, text=TEXT).candidates if c.creative == "spring-1")
+    assert only.excluded_by == ("within its budget and its share of the time",)
+
+
+def test_a_house_creative_that_runs_below_the_floor_is_told_so(world):
+    world.put(publisher(floor_micros=2_000_000), campaign("own", house=True, cpm_micros=0))
+    world.put(creative("own-1", "own"))
+    site = Site(world)
+    told = explained(site, text=TEXT)
+    assert {c.creative for c in told.candidates if not c.excluded_by} == {"own-1"}
+    assert told.eligible == 1
+    assert site.shown(text=TEXT) == ["own-1"]
+    site.read(text=TEXT)
+    found = diagnose(site.engine, "own", NOW)
+    assert (found.could_run_on, found.would_show_on, found.kept_out_by) == (1, 1, {})
+
+
+def test_a_paused_creative_does_not_hide_what_keeps_the_running_one_out(world):
+    phones = Targeting(devices=Rule(include=("phone",)))
+    nested = Targeting(rule=Condition(devices=("phone",)))
+    world.put(campaign("two"), creative("two-1", "two", status="paused"))
+    world.put(creative("two-2", "two", targeting=phones), campaign("nested"))
+    world.put(
+        creative("nested-1", "nested", status="paused"), creative("nested-2", "nested", targeting=nested)
+    )
+    site = Site(world)
+    site.read(text=TEXT)
+    assert diagnose(site.engine, "two", NOW).kept_out_by == {"device class: desktop": 1}
+    assert diagnose(site.engine, "nested", NOW).kept_out_by == {"creative: device class phone is not met": 1}
 
 
 def test_what_is_not_excluded_is_what_a_decision_shows(world):
@@ -80,10 +137,21 @@ def test_the_shares_of_a_candidate_sum_to_its_score(world):
         assert sum(r.share for r in candidate.reasons) == pytest.approx(candidate.score, abs=1e-9)
 
 
+def test_scores_are_told_as_decisions_tell_them_to_the_last_digit(world, monkeypatch):
+    near = Candidates(np.array([0]), np.array([0.6649497], np.float32))
+    for module in (explain_module, matcher):
+        monkeypatch.setattr(module, "retrieve", lambda *args: near)
+    monkeypatch.setattr(matcher, "retrieve_together", lambda *args: [near])
+    site = Site(world)
+    (told,), (shown,) = explained(site, text=TEXT).candidates, site.ask(text=TEXT).decisions
+    assert (told.score, told.reasons) == (shown.score, shown.reasons)
+
+
 def test_what_could_not_be_had_is_named(world):
     assert explained(Site(world), url="https://planet.example/unknown").missing == ("page", "weather")
     told = explained(Site(world), text=TEXT, condition="rain", country="AT")
     assert told.missing == ()
+    assert explained(Site(world), text=TEXT, wind_ms=5.0).missing == ("weather",)  # the facet has no wind
     assert told.signals["condition"] == "rain"
     assert told.signals["country"] == "AT"
 
@@ -135,6 +203,14 @@ def test_a_diagnosis_over_more_pages_than_it_may_look_at_takes_an_even_sample(wo
 def test_a_campaign_that_is_not_there_is_not_found(world):
     with pytest.raises(NotFound, match="nobody"):
         diagnose(Site(world).engine, "nobody", NOW)
+
+
+def test_of_a_campaign_without_creatives_no_rule_is_said_to_keep_it_out(world):
+    world.put(campaign("empty", targeting=Targeting(devices=Rule(include=("phone",)))))
+    site = Site(world)
+    site.read(text=TEXT)
+    told = diagnose(site.engine, "empty", NOW)
+    assert (told.stopped, told.could_run_on, told.kept_out_by) == (("it has no creatives",), 0, {})
 
 
 def test_without_pages_a_diagnosis_says_none(world):

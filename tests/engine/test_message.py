@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 import PIL.Image
 import pytest
-from msgspec import convert
+from msgspec import convert, to_builtins
 
 from contexts.context import Admitted, WeatherFacts
 from contexts.first_party import FirstParty
-from engine.campaign import PoliticalNotice, Targeting
+from engine.campaign import PoliticalNotice, SizeRule, Targeting
 from engine.change import KINDS
 from engine.check.findings import Known
-from engine.creative import Parts, messages
+from engine.creative import Offer, Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
 from engine.governor import Buckets, in_words, names
@@ -263,6 +263,26 @@ def test_an_offer_is_shown_while_it_holds_and_no_longer(world):
     assert drawn(here, 1)[1][0].assets.offer == ""
 
 
+def test_an_offer_that_ends_within_a_second_is_not_shown_after_it(world):
+    end = (NOW + timedelta(seconds=59.999)).isoformat()
+    start = (NOW + timedelta(seconds=10.5)).isoformat()
+    load(world, parts={"offers": [{"id": "o1", "text": "Two for one", "start": start, "end": end}]})
+    world.put(creative("fixed", "soup", offer=Offer(start=NOW + timedelta(seconds=10.5))))
+    here = site(world)
+
+    def shows(seconds):
+        world.now = NOW + timedelta(seconds=seconds)
+        answer = here.ask(Placement("top", count=2), title=TEXT)
+        shown = {
+            a["id"]: a["assets"] for a in (msgspec.json.decode(one.creative) for one in answer.decisions)
+        }
+        return shown["soup-1"].get("offer"), "fixed" in shown
+
+    assert shows(10) == shows(10.2) == (None, False)
+    assert shows(11) == shows(58) == ("Two for one", True)
+    assert shows(59.1) == shows(59.2) == shows(3600) == (None, True)
+
+
 def test_tokens_become_words_of_the_context_or_their_fall_backs(world):
     load(world, parts={"headlines": [{"id": "h1", "text": "A {{ weather | quiet }} day"}]})
     here = site(world)
@@ -294,6 +314,23 @@ def test_banners_are_laid_out_in_each_size_with_text_alone_or_a_picture(world):
         assert made.size == size and f"width:{size[0]}px;height:{size[1] - 18}px" in made.html
         assert made.assets.headline in made.html and "<script" not in made.html
     assert here.ask(Placement("top", ("banner",), ((160, 600),)), title=TEXT).unfilled == ("top",)
+
+
+@pytest.mark.parametrize("level", ["campaign", "creative"])
+def test_a_banner_of_several_sizes_is_shown_in_those_that_its_size_rules_leave(world, level):
+    wide, square = (728, 90), (300, 250)
+    banner = {"format": "banner", "size": square, "parts": PARTS | {"sizes": [wide]}}
+    for rule, size, other in (
+        (SizeRule(exclude=(wide,)), square, wide),
+        (SizeRule(include=(wide,)), wide, square),
+    ):
+        rules = Targeting(sizes=rule)
+        world.put(campaign("soup", targeting=rules if level == "campaign" else Targeting()))
+        load(world, **banner, **({"targeting": to_builtins(rules)} if level == "creative" else {}))
+        here = site(world)
+        assert here.ask(Placement("top", ("banner",), (other,)), title=TEXT).unfilled == ("top",)
+        for sizes in ((size,), (other, size), ()):
+            assert shown(here.ask(Placement("top", ("banner",), sizes), title=TEXT))[0].size == size
 
 
 # --- the governor ---
@@ -591,6 +628,15 @@ def test_creatives_that_fit_alike_are_ranked_by_bid_and_response_in_worlds_whose
     assert often == pytest.approx(shares["soup-1"], abs=0.08)
     both = here.ask(Placement("top", count=2), title="Soup")
     assert [one.propensity for one in both.decisions] == [1.0, 1.0]  # whichever comes first, both are shown
+
+
+def test_on_a_page_of_which_nothing_is_known_the_chance_that_is_told_is_that_of_the_bids(world):
+    world.put(campaign("dear", cpm_micros=2_000_000))
+    world.put(creative("a-1", "soup", headline="Soup"), creative("b-1", "dear", headline="Bread"))
+    here = site(world)
+    learned(world, headline_h3=0.9)
+    (filled,) = here.ask(Placement("top"), url="https://planet.example/new").decisions
+    assert (msgspec.json.decode(filled.creative)["id"], filled.propensity) == ("b-1", 1.0)
 
 
 def test_a_challenger_decides_nothing_and_what_it_would_do_is_noted(world):

@@ -72,6 +72,22 @@ def test_lots_are_alike_likely_and_none_is_drawn_unless_asked_for(world):
     assert {context.rung for context in kept.contexts} == {""}
 
 
+def test_reasons_tell_of_no_fact_that_the_rung_does_not_read(world):
+    site = Site(world, ladder_percent=100)
+
+    def told(lot):
+        site.chance = lambda count: int((LOTS.index(lot) + 0.5) / 4 * 256**count).to_bytes(count, "big")
+        return {
+            reason.because
+            for one in site.ask(text=SOUP, at=NOON, device_class="phone").decisions
+            for reason in one.reasons
+        }
+
+    assert told("none") == {"not read: this page view is on the ladder's lowest rung"}
+    assert told("segment") == {"a page view of the segment 'phone-midday'"}
+    assert "phone: prefers phone" in told("context")
+
+
 def test_the_first_rung_reads_nothing_and_the_next_the_device(world):
     site = Site(world)
     wet = dict(text=COAT, at=NOON, condition="rain", device_class="phone")

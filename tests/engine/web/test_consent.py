@@ -12,7 +12,7 @@ import pytest
 from werkzeug.test import Client
 
 from contexts.first_party import FirstParty
-from engine.campaign import Jwk, Jwks, Rule, Targeting
+from engine.campaign import Condition, Jwk, Jwks, Rule, Targeting
 from engine.config import Config
 from engine.keys import create_key
 from engine.status_list import StatusList
@@ -115,6 +115,40 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rule", "signals", "used"),
+    [
+        (
+            Condition(any=(Condition(cohorts=("unread",)), Condition(devices=("tv",)))),
+            "cohorts",
+            "cohort:unread",
+        ),
+        (
+            Condition(none=(Condition(journey_stages=("awareness",)),)),
+            "journey_stage",
+            "journey_stage:awareness",
+        ),
+        (Condition(loyalty_tiers=("silver",)), "loyalty_tier", "loyalty_tier:silver"),
+    ],
+)
+def test_a_signal_that_a_nested_rule_alone_names_acts(
+    shop: Shop, rule: Condition, signals: str, used: str
+) -> None:
+    value = used.partition(":")[2]
+    vocabulary = FirstParty(cohorts=("unread",), loyalty_tiers=("silver",))
+    shop.world.put(
+        world.publisher(first_party=vocabulary), campaign("nested", targeting=Targeting(rule=rule))
+    )
+    shop.world.put(creative("nested-1", "nested", headline="Coats"))
+    shop.world.catalog.refresh()
+    excludes = bool(rule.none)
+    assert ("nested-1" in shop.shown()) is excludes
+    answer = shop.ask(token(), signals={signals: [value] if signals == "cohorts" else value})
+    shown = {filled["creative"]["id"] for filled in answer.json["decisions"]}
+    assert ("nested-1" in shown) is not excludes
+    assert answer.json["privacy"]["signals_used"] == [used]
 
 
 def test_a_signal_acts_under_a_good_token_and_the_answer_says_so(shop: Shop) -> None:
