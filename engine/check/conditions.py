@@ -8,7 +8,7 @@ from typing import Any
 from contexts.context import SENSITIVE, WEEKDAYS
 from engine.campaign import Condition, Hours, Range, Targeting
 from engine.conditions import GROUPS, RANGES, VALUES, condition_of, facts_of
-from engine.satisfiable import Above, is_possible
+from engine.satisfiable import Above, Effort, is_possible
 
 MAX_DEPTH = 8  # of conditions within conditions
 MAX_PARTS = 500  # conditions of one rule
@@ -85,11 +85,17 @@ def check_range(range: Range | None, path: str, refuse: Refuse) -> None:
         refuse(f"{path}.below", range.below, f"a number above at_least, {range.at_least:g}")
 
 
-def check_possible(campaign: Targeting, creative: Targeting | None, above: Above, refuse: Refuse) -> None:
+def check_possible(
+    campaign: Targeting,
+    creative: Targeting | None,
+    above: Above,
+    refuse: Refuse,
+    effort: Effort | None = None,
+) -> None:
     """Refuse rules that no page view can meet, a campaign's alone or with a creative's."""
     said = [condition_of(one, whole=True) for one in (campaign, creative) if one is not None]
     parts = tuple(one for one in said if one is not None)
-    if parts and not is_possible(Condition(all=parts), above):
+    if parts and not is_possible(Condition(all=parts), above, effort):
         got = f"rules that contradict {'those of the campaign' if creative else 'each other'}"
         refuse("targeting", got, "rules that some page view can meet: these can never match")
 
