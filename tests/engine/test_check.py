@@ -1,10 +1,11 @@
 """What a publisher may register of its readers' signals, checked where it is loaded."""
 
 import pytest
+from msgspec.structs import fields
 
 from engine.campaign import Publisher
 from engine.check.findings import Findings, Known
-from engine.check.form import parse
+from engine.check.form import _types, parse, rest_of
 from engine.check.publisher import check_publisher
 
 PUBLISHER = {"kind": "publisher", "id": "daily", "name": "Daily", "domains": ["daily.example"]}
@@ -51,3 +52,17 @@ def test_an_identifier_is_no_word_of_a_vocabulary_and_not_echoed(name, raw):
 )
 def test_a_vocabulary_beyond_sixteen_keys_of_eight_bits_is_refused(first_party, field):
     assert field in errors(first_party)
+
+
+def test_what_fields_a_kind_has_is_looked_up_once(monkeypatch):
+    looked_up = []
+
+    def noted(cls):
+        looked_up.append(cls)
+        return fields(cls)
+
+    monkeypatch.setattr("engine.check.form.fields", noted)
+    _types.cache_clear()
+    for number in range(20):
+        assert rest_of({"kind": "creative", "id": f"c{number}", "headline": 1}) == (None, {"headline"})
+    assert len(looked_up) == 1
