@@ -5,7 +5,7 @@ from msgspec.structs import fields
 
 from engine.campaign import Publisher
 from engine.check.findings import Findings, Known
-from engine.check.form import _types, parse, rest_of
+from engine.check.form import MOST_FAULTS, _fields, parse, rest_of
 from engine.check.publisher import check_publisher
 
 PUBLISHER = {"kind": "publisher", "id": "daily", "name": "Daily", "domains": ["daily.example"]}
@@ -62,7 +62,13 @@ def test_what_fields_a_kind_has_is_looked_up_once(monkeypatch):
         return fields(cls)
 
     monkeypatch.setattr("engine.check.form.fields", noted)
-    _types.cache_clear()
+    _fields.cache_clear()
     for number in range(20):
         assert rest_of({"kind": "creative", "id": f"c{number}", "headline": 1}) == (None, {"headline"})
     assert len(looked_up) == 1
+
+
+def test_so_many_faults_of_an_object_are_looked_for():
+    campaign = {"kind": "campaign", "id": "c", "advertiser": "a", "name": "c", "cpm_micros": 1}
+    _, faults = parse({**campaign, "targeting": {"rule": {"any": [{"x": 1}] * 3000}}})
+    assert len(faults) == MOST_FAULTS
