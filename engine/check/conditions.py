@@ -12,6 +12,9 @@ from engine.satisfiable import Above, Effort, is_possible
 
 MAX_DEPTH = 8  # of conditions within conditions
 MAX_PARTS = 500  # conditions of one rule
+MAX_MEANT = (
+    500  # topics beside words in a meaning, of one rule: each costs some ten encodings in every worker
+)
 
 Refuse = Callable[[str, object, str], None]  # field, what came, what was expected
 CheckValue = Callable[[str, str], None]  # value, path
@@ -26,15 +29,19 @@ def check_condition(
 ) -> None:
     """Check a nested rule; `checks` are those of the values of each field that Targeting has, too."""
     waiting = [(rule, path, 1)]
-    parts = 0
+    parts = meant = 0
     while waiting:
         condition, place, depth = waiting.pop()
         parts += 1
+        meant += sum(len(sense.topics) + len(sense.other) for sense in condition.senses)
         if depth > MAX_DEPTH:
             refuse(path, f"over {MAX_DEPTH} levels", f"at most {MAX_DEPTH} conditions within each other")
             return
         if parts > MAX_PARTS:
             refuse(path, f"over {MAX_PARTS} conditions", f"at most {MAX_PARTS}")
+            return
+        if meant > MAX_MEANT:
+            refuse(path, f"over {MAX_MEANT} topics of senses", f"at most {MAX_MEANT}, of all words together")
             return
         for field in VALUES:
             check = checks.get(field) or _of_sensitive(refuse)

@@ -328,6 +328,17 @@ def test_a_sense_of_unknown_or_the_same_topics_is_refused(tmp_path):
     assert fields == ["targeting.rule.senses[0].topics[1]", "targeting.rule.senses[0].other"]
 
 
+def test_a_rule_of_thousands_of_meanings_is_refused(tmp_path):
+    # To prepare for those of a body of 2 MB would take millions of encodings.
+    topics = [node.id for node in content_taxonomy()]
+    many = [{"word": f"bass{n}", "topics": topics[:20], "other": topics[20:40]} for n in range(13)]
+    nested = {"any": [{"senses": many[:6]}, {"senses": many[6:]}]}
+    assert refused(tmp_path, {"targeting": {"rule": nested}}) == [
+        ("targeting.rule", "'over 500 topics of senses'", "at most 500, of all words together")
+    ]
+    assert not refused(tmp_path, {"targeting": {"rule": {"senses": many[:12]}}})
+
+
 def released(day, topics=(), sections=(), moments=()):
     """Return bodies by query: of the cells that are named some thousand page views, of others none."""
     bodies = {}
