@@ -54,6 +54,8 @@ _BESIDES = re.compile(
     r".*(Organization|Corporation|WebSite|Person|Brand|Offer|Action|List|ListItem|Element|ImageObject)"
 )
 _BODIES = ("articleBody", "text", "recipeIngredient", "recipeInstructions", "step", "acceptedAnswer")
+# Marks without a letter. To put them in order takes time with the square of their number.
+_PILE = re.compile(r"[^\w\s\x00-\x7f]{100,}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
@@ -172,7 +174,13 @@ def _clean(value: object, limit: int) -> str:
     if not isinstance(value, str) or not value:
         return ""
     value = _SPACE.sub(" ", _CONTROL.sub(" ", value[: limit * 4])).strip()
-    return unicodedata.normalize("NFC", value)[:limit].rstrip()
+    if not value.isascii():
+        value = unicodedata.normalize("NFC", _PILE.sub(_without_marks, value))
+    return value[:limit].rstrip()
+
+
+def _without_marks(pile: re.Match[str]) -> str:
+    return "".join(sign for sign in pile[0] if not unicodedata.category(sign).startswith("M"))
 
 
 def _keywords(values: object) -> tuple[str, ...]:

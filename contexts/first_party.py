@@ -153,7 +153,8 @@ def parse(raw: bytes, registered: FirstParty, campaigns: Container[str] = ()) ->
         value = json.loads(raw, object_pairs_hook=_Pairs)
         screened = {*_WORDS, *registered.cohorts, *registered.loyalty_tiers}  # at the load of the publisher
         for path, text in _texts(value):
-            found = None if text in screened else raw_identifier(text)
+            # What is longer than any identifier is no word either, and refused below.
+            found = None if text in screened or len(text) > LONGEST else raw_identifier(text)
             if found is not None and not (path == "signals.exposure" and text in campaigns):
                 raise FieldError(
                     path, found, "a word of the registered vocabulary; identifiers go into signals.id"

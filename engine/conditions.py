@@ -150,10 +150,15 @@ def groups_asked(condition: Condition) -> Iterator[str]:
 def is_on(hours: Hours, minute: int) -> bool:
     """Say whether a daypart is on at a minute of the local week, from Monday 00:00."""
     day, now = divmod(minute, DAY_MIN)
-    start, end = _minute(hours.start), _minute(hours.end)
+    start, end = minute_of_day(hours.start), minute_of_day(hours.end)
     if start < end:
         return start <= now < end and _begins(hours, day)
     return (now >= start and _begins(hours, day)) or (now < end and _begins(hours, (day - 1) % 7))
+
+
+def minute_of_day(time: str) -> int:
+    """Return the minute of a day from "00:00" to "24:00"."""
+    return int(time[:2]) * 60 + int(time[3:])
 
 
 def minute_of_week(at: datetime) -> int:
@@ -460,10 +465,6 @@ def _in_words(range: Range, unit: str) -> str:
 
 def _begins(hours: Hours, day: int) -> bool:
     return not hours.weekdays or WEEKDAYS[day] in hours.weekdays
-
-
-def _minute(time: str) -> int:
-    return int(time[:2]) * 60 + int(time[3:])
 
 
 def _number(context: Context, field: str) -> float | None:

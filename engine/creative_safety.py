@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 import idna
 import nh3
 
+from contexts.html_limits import bearable
 from engine.creative import Creative
 from engine.errors import CatalogError
 from engine.images import NAME
@@ -219,6 +220,10 @@ def clean_html(
 
     if any("\ud800" <= char <= "\udfff" for char in html):
         raise CatalogError(field, "half a character", "text in Unicode", line)
+    if bearable(html) != html:
+        raise CatalogError(
+            field, "tags within tags by the hundred, or tags by the thousand", "a banner", line
+        )
     cleaner = nh3.Cleaner(
         tags=TAGS,
         clean_content_tags=DROPPED_WITH_CONTENT,

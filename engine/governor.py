@@ -38,7 +38,7 @@ PLACE, WEATHER, HOUR, DEVICE = (1 << at for at in range(len(NAMED)))
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _SIGNS = re.compile(r"[-_.]+")  # that join the words of a group's name
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
 _WEATHER_WORDS = (
     "rain rains rainy raining rainfall wet drizzle drizzly snow snowy snowing snowfall fog foggy mist misty sun sunny "
     "sunshine cloudy clouds overcast storm stormy thunder thunderstorm windy wind frost frosty freezing icy chilly "

@@ -33,9 +33,13 @@ def repeated_paths(data: bytes, unread: Collection[str] = ()) -> Iterator[Path]:
 
 
 def _once(pairs: Sequence[tuple[str, object]]) -> None:
-    if len(dict(pairs)) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Repeated(next(name for at, name in enumerate(names) if name in names[:at]))
+    if len(dict(pairs)) == len(pairs):
+        return
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise _Repeated(name)
+        seen.add(name)
 
 
 # Numbers stay text: what they are is another's matter, and Python refuses some that are long.

@@ -41,6 +41,7 @@ from engine.load_files import Source
 from engine.reach import ReleasedDay, last_released, told_of
 from engine.registered import names_in, names_in_parts, unregistered
 from engine.releases import last_closed
+from engine.satisfiable import Effort
 from privacy.budget import QueryId
 
 MAX_KEPT = 1000  # errors and warnings kept; further lines are only counted where their form is wrong
@@ -189,6 +190,7 @@ class _Planner:
         self.now = now
         self.plan = plan
         self.pictures = _Pictures(source.folder, store, plan)
+        self.effort = Effort()
         self.errors: list[CatalogError] = []
         self.total = 0
         self.owners: dict[Kind, dict[str, tuple[Entity, int]]] = {
@@ -224,7 +226,7 @@ class _Planner:
             if errors and not self.is_full:
                 entity, wrong = rest_of(data)
                 if entity is not None and not isinstance(entity, Creative):
-                    found = Findings(line)
+                    found = Findings(line, self.effort)
                     self._checked(entity, found)
                     self._tell_rest(found, wrong)
                 continue
@@ -232,7 +234,7 @@ class _Planner:
                 continue
             if self.is_full:
                 continue
-            found = Findings(line)
+            found = Findings(line, self.effort)
             kind = kind_of(entity)
             entity = self._checked(entity, found)
             self._tell(kind, entity.id, found)
@@ -265,7 +267,7 @@ class _Planner:
                 before = stored.get(id)
                 if isinstance(entity, Campaign):
                     self._check_owner(entity, before, stored_advertisers, line)
-                    found = Findings(line)
+                    found = Findings(line, self.effort)
                     check_ended(entity, before if isinstance(before, Campaign) else None, self.now, found)
                     if entity.political:
                         check_sold_to(entity, self._publishers(), found)
@@ -355,7 +357,7 @@ class _Planner:
                     self._refuse(CatalogError("campaign", ascii(creative.campaign), expected, line))
             owner = None if campaign is None else advertisers.get(campaign.advertiser)
             domains = None if owner is None else owner.domains  # None: that was told above, or at the owner
-            found = Findings(line)
+            found = Findings(line, self.effort)
             creative = check_creative(creative, domains, self.pictures, self.known, found)
             if campaign is not None:
                 check_beside(creative, campaign, found)
@@ -363,7 +365,9 @@ class _Planner:
                 self._tell_rest(found, wrong)
                 continue
             if campaign is not None and not found.errors and creative.targeting != Targeting():
-                check_possible(campaign.targeting, creative.targeting, self.known.above, found.refuse)
+                check_possible(
+                    campaign.targeting, creative.targeting, self.known.above, found.refuse, self.effort
+                )
             if stored.get(creative.id) != creative:
                 self._tell_names(creative.targeting, found, creative.parts)
                 tell_over(creative, self.now, found)
@@ -409,10 +413,12 @@ class _Planner:
                 if creative.campaign not in changed or creative.id in self.lines["creative"]:
                     continue
                 campaign, line = own[creative.campaign]
-                found = Findings(line)
+                found = Findings(line, self.effort)
                 check_beside(creative, campaign, found)
                 if not found.errors and creative.targeting != Targeting():
-                    check_possible(campaign.targeting, creative.targeting, self.known.above, found.refuse)
+                    check_possible(
+                        campaign.targeting, creative.targeting, self.known.above, found.refuse, self.effort
+                    )
                 for error in found.errors:
                     got = f"what creative {creative.id} does not go with: its {error.field}, {error.got}"
                     self._refuse(CatalogError("targeting", got, error.expected, line))

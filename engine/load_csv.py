@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -20,6 +21,7 @@ from engine.field_types import struct_of
 
 MAX_CSV = 64 * 2**20  # bytes of a file
 MAX_CELL = 2**20  # characters
+MAX_COLUMNS = 1000  # three times as many as there are fields
 SEPARATOR = ";"
 
 
@@ -76,6 +78,8 @@ def _rows(table: Any) -> Iterator[tuple[int, object]]:
 
 
 def _fault_of(header: list[str], line: int) -> CatalogError | None:
+    if len(header) > MAX_COLUMNS:
+        return CatalogError("(line)", f"{len(header)} columns", f"at most {MAX_COLUMNS}", line)
     twice = next((name for at, name in enumerate(header) if name in header[:at]), None)
     if twice is not None:
         return CatalogError(ascii(twice)[:80], "the column again", "each column once", line)
@@ -99,15 +103,16 @@ def _object(cells: dict[str, str]) -> dict[str, object]:
             if not isinstance(inner, dict):  # a column of the whole, and one of a part of it
                 inner = place[step] = {}
             place = inner
-        kind = str if path == "kind" or cls is None else _type_at(cls, steps)
+        kind = str if path == "kind" or cls is None else _type_at(cls, path)
         place[steps[-1]] = _value(cell, kind)
     return made
 
 
-def _type_at(cls: type[msgspec.Struct], steps: list[str]) -> object:
+@lru_cache(len(KINDS) * MAX_COLUMNS)
+def _type_at(cls: type[msgspec.Struct], path: str) -> object:
     """Return the type of the field at a path; None where there is no such field."""
     kind: object = cls
-    for step in steps:
+    for step in path.split("."):
         struct = struct_of(kind)
         found = None if struct is None else {f.encode_name: f.type for f in fields(struct)}.get(step)
         if found is None:
@@ -122,7 +127,7 @@ def _value(cell: str, kind: object) -> object:
     if text[0] in "[{":
         try:
             return msgspec.json.decode(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return cell
     if _is_list(kind):
         return [part.strip() for part in text.split(SEPARATOR) if part.strip()]

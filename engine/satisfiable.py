@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
 
 from contexts.clock import part_of_day
 from contexts.context import CONDITIONS, PARTS_OF_DAY, TEMPERATURES, WEEKDAYS
 from contexts.weather import band
 from engine.campaign import Condition, Hours, Range
-from engine.conditions import DAY_MIN, RANGES, WEEK_MIN, ZONED, Fact, facts_of, is_on
+from engine.conditions import DAY_MIN, RANGES, WEEK_MIN, ZONED, Fact, facts_of, minute_of_day
 from privacy.visit import DEVICE_CLASSES, PLATFORMS
 
 STEPS = 20_000  # branches looked at; what is then not found impossible is taken to be possible
+LEAST_STEPS = 100  # of a rule in a file in which many took all of theirs
+A_STEP = 20  # values of a page view that are looked at in a step
 # Fields of which a page view has at most one value.
 ONE = (
     *("languages", "devices", "platforms", "countries", "regions", "publishers", "sections", "page_cohorts"),
@@ -43,14 +45,25 @@ class _World:
     unknown: frozenset[str] = frozenset()  # numbers that are not known
 
 
-def is_possible(condition: Condition, above: Above) -> bool:
+@dataclass(slots=True)
+class Effort:
+    """How far each rule of a file is searched: half as far whenever a search was given up."""
+
+    steps: int = STEPS
+
+
+def is_possible(condition: Condition, above: Above, effort: Effort | None = None) -> bool:
     """Say whether some page view could meet a condition; True also where the search was given up."""
-    steps = [STEPS]
+    effort = effort or Effort()
+    steps = [effort.steps]
     try:
         found = any(True for _ in _solve([(condition, True)], _World(), above, steps))
     except RecursionError:  # so many parts that nothing is told
         return True
-    return found or steps[0] <= 0
+    given_up = steps[0] <= 0
+    if given_up:
+        effort.steps = max(effort.steps // 2, LEAST_STEPS)
+    return found or given_up
 
 
 def _solve(
@@ -68,6 +81,7 @@ def _solve(
         return
     (goal, wanted), rest = goals[0], goals[1:]
     if isinstance(goal, tuple):
+        steps[0] -= (len(goal[1]) + len(world.some) + sum(map(len, world.without.values()))) // A_STEP
         for changed in _assume(world, goal[0], goal[1], wanted):
             if _is_consistent(changed, above):
                 yield from _solve(rest, changed, above, steps)
@@ -187,21 +201,31 @@ def _is_consistent(world: _World, above: Above) -> bool:
     return True
 
 
-@cache
+@lru_cache(1024)
 def _minutes(name: str, value: object) -> int:
     """Return the minutes of a week at which a fact of time is met, one bit each."""
     if isinstance(value, Hours):
-        on = (minute for minute in range(WEEK_MIN) if is_on(value, minute))
-    elif name == "weekdays":
-        day = WEEKDAYS.index(value) if value in WEEKDAYS else -1
-        on = (minute for minute in range(WEEK_MIN) if minute // DAY_MIN == day)
-    else:
-        on = (
-            minute
-            for minute in range(WEEK_MIN)
-            if value in PARTS_OF_DAY and part_of_day(minute % DAY_MIN // 60) == value
-        )
-    bits = 0
-    for minute in on:
-        bits |= 1 << minute
-    return bits
+        return _minutes_of(value)
+    if name == "weekdays":
+        return _bits(0, DAY_MIN) << DAY_MIN * WEEKDAYS.index(value) if value in WEEKDAYS else 0
+    day = 0
+    for hour in range(24):
+        if value in PARTS_OF_DAY and part_of_day(hour) == value:
+            day |= _bits(hour * 60, hour * 60 + 60)
+    return sum(day << DAY_MIN * number for number in range(7))
+
+
+def _minutes_of(hours: Hours) -> int:
+    """Return the minutes of a week at which a daypart is on (`is_on`), one bit each."""
+    start, end = minute_of_day(hours.start), minute_of_day(hours.end)
+    # Past midnight it goes on on the next day, and after Sunday on Monday.
+    begun = _bits(start, end if start < end else DAY_MIN + end)
+    week = 0
+    for number, day in enumerate(WEEKDAYS):
+        if not hours.weekdays or day in hours.weekdays:
+            week |= begun << DAY_MIN * number
+    return (week | week >> WEEK_MIN) & _WEEK
+
+
+def _bits(start: int, end: int) -> int:
+    return (1 << end) - (1 << start)

@@ -25,6 +25,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SAFE = "!$&'()*+,:=@"  # RFC 3986 pchar, without the unreserved that quote() keeps, and without ";"
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NESTED = re.compile(r"%(?:25)+")
+_DEEPEST = 16  # passes through escapes within escapes: "%3%3%31" takes one for each two characters
 _EMAIL = re.compile(r"[^\s@,:;()<>\[\]]{1,128}@[\w-]+(?:\.[\w-]+)*")
 _KNOWN = re.compile(
     r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"  # a UUID
@@ -177,6 +178,8 @@ def _segment(raw: str) -> str:
             else unquote(raw, errors="surrogateescape")
         )
     meant = _decoded(said)
+    if meant is None:
+        return MASK
     masked = _masked(meant)
     if masked == meant and _ENCODED.fullmatch(raw):
         return raw
@@ -186,16 +189,19 @@ def _segment(raw: str) -> str:
         raise FieldError(FIELD, "characters that are no Unicode text", EXPECTED) from error
 
 
-def _decoded(text: str) -> str:
+def _decoded(text: str) -> str | None:
+    """Return what a text means; None where escapes hide escapes more often than any server writes them."""
     # %2540 and a full-width sign hide an @ as well as %40 does.
-    while not text.isascii() or "%" in text:
+    for _ in range(_DEEPEST):
+        if text.isascii() and "%" not in text:
+            return text
         deeper = normalize(
             "NFKC", unquote(_NESTED.sub("%", text), errors="surrogateescape") if "%" in text else text
         )
         if deeper == text:
-            break
+            return text
         text = deeper
-    return text
+    return None
 
 
 def _masked(text: str) -> str:

@@ -8,10 +8,13 @@ from typing import Any
 from contexts.context import SENSITIVE, WEEKDAYS
 from engine.campaign import Condition, Hours, Range, Targeting
 from engine.conditions import GROUPS, RANGES, VALUES, condition_of, facts_of
-from engine.satisfiable import Above, is_possible
+from engine.satisfiable import Above, Effort, is_possible
 
 MAX_DEPTH = 8  # of conditions within conditions
 MAX_PARTS = 500  # conditions of one rule
+MAX_MEANT = (
+    500  # topics beside words in a meaning, of one rule: each costs some ten encodings in every worker
+)
 
 Refuse = Callable[[str, object, str], None]  # field, what came, what was expected
 CheckValue = Callable[[str, str], None]  # value, path
@@ -26,15 +29,19 @@ def check_condition(
 ) -> None:
     """Check a nested rule; `checks` are those of the values of each field that Targeting has, too."""
     waiting = [(rule, path, 1)]
-    parts = 0
+    parts = meant = 0
     while waiting:
         condition, place, depth = waiting.pop()
         parts += 1
+        meant += sum(len(sense.topics) + len(sense.other) for sense in condition.senses)
         if depth > MAX_DEPTH:
             refuse(path, f"over {MAX_DEPTH} levels", f"at most {MAX_DEPTH} conditions within each other")
             return
         if parts > MAX_PARTS:
             refuse(path, f"over {MAX_PARTS} conditions", f"at most {MAX_PARTS}")
+            return
+        if meant > MAX_MEANT:
+            refuse(path, f"over {MAX_MEANT} topics of senses", f"at most {MAX_MEANT}, of all words together")
             return
         for field in VALUES:
             check = checks.get(field) or _of_sensitive(refuse)
@@ -85,11 +92,17 @@ def check_range(range: Range | None, path: str, refuse: Refuse) -> None:
         refuse(f"{path}.below", range.below, f"a number above at_least, {range.at_least:g}")
 
 
-def check_possible(campaign: Targeting, creative: Targeting | None, above: Above, refuse: Refuse) -> None:
+def check_possible(
+    campaign: Targeting,
+    creative: Targeting | None,
+    above: Above,
+    refuse: Refuse,
+    effort: Effort | None = None,
+) -> None:
     """Refuse rules that no page view can meet, a campaign's alone or with a creative's."""
     said = [condition_of(one, whole=True) for one in (campaign, creative) if one is not None]
     parts = tuple(one for one in said if one is not None)
-    if parts and not is_possible(Condition(all=parts), above):
+    if parts and not is_possible(Condition(all=parts), above, effort):
         got = f"rules that contradict {'those of the campaign' if creative else 'each other'}"
         refuse("targeting", got, "rules that some page view can meet: these can never match")
 

@@ -13,6 +13,7 @@ from contexts.errors import FactError
 from contexts.place import Atlas
 from contexts.taxonomy import ad_products, content_taxonomy
 from engine.errors import CatalogError
+from engine.satisfiable import Effort
 from privacy.visit import PlaceInput
 
 
@@ -75,6 +76,7 @@ class Findings:
     """What was found at one object: errors that refuse it, warnings that are told."""
 
     line: int = 0
+    effort: Effort = field(default_factory=Effort)  # of all objects that are checked together
     errors: list[CatalogError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

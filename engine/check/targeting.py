@@ -87,5 +87,5 @@ def check_targeting(targeting: Targeting, known: Known, found: Findings) -> Targ
         words = {"keywords": lambda v, p: check_words((v,), p)}
         check_condition(targeting.rule, "targeting.rule", {**checks, **words}, zone, found.refuse)
     if not found.errors:
-        check_possible(targeting, None, known.above, found.refuse)
+        check_possible(targeting, None, known.above, found.refuse, found.effort)
     return targeting

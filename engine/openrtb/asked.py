@@ -239,7 +239,9 @@ def _sizes(imp: Imp) -> list[tuple[int, int]]:
     if imp.banner is None:
         return []
     asked = [(one.w, one.h) for one in imp.banner.format] or [(imp.banner.w, imp.banner.h)]
-    return list(dict.fromkeys((int(w), int(h)) for w, h in asked if w and h and w >= 1 and h >= 1))
+    # What no creative has is not read: Python takes its time for numbers of 300 digits.
+    known = ((int(w), int(h)) for w, h in asked if w and h and 1 <= w <= LONGEST and 1 <= h <= LONGEST)
+    return list(dict.fromkeys(known))
 
 
 def _native_asked(imp: Imp) -> tuple[NativeRequest | None, bool]:

@@ -48,6 +48,7 @@ HEADERS = (
 _SHOWN = (200, 401, 404, 409, 422)  # all of them with a page
 FIELDS = ("key", "report", "from", "to")
 MOST_FIELD = 200  # characters
+MOST_FORM = 16 * 1024  # bytes
 MOST_ROWS = 500  # of a page; files have all
 MOST_STATES = 50
 FORESEEN = 7  # days
@@ -124,6 +125,7 @@ def add_report_pages(
     )
     def show_report() -> Response:
         """Show a report to who sends a key."""
+        request.max_content_length = MOST_FORM
         given = {name: request.form.get(name, "")[:MOST_FIELD] for name in FIELDS}
         form = _form(given["key"], given["report"], given["from"], given["to"])
         caller = caller_of(given["key"])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from heapq import merge
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -43,6 +44,7 @@ QUERY = {
     "after": {"type": "string", "pattern": ID, "description": "the last creative of the page before"},
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
 }
+LEAST_READ, MOST_READ = 100, 10_000  # creatives at once, and for one page, whether they are listed or not
 MEASURE = "creatives"  # the table whose counts are told
 _EVERYTHING = Caller("operator", None, "repository")
 _NO_RULES = Targeting()
@@ -115,23 +117,27 @@ class Repository:
         self._lock = threading.Lock()
 
     def page(self, after: str, limit: int) -> AdRepository:
-        """Return up to `limit` advertisements with ids above `after`."""
+        """Return up to `limit` advertisements with ids above `after`; fewer where many creatives are not listed."""
         period, views = self._views()
         found: list[ListedAd] = []
         last: str | None = after
-        while last is not None and len(found) < limit:
-            batch = [one for one in self._store.page("creative", last, limit) if isinstance(one, Creative)]
-            gone = self._store.withdrawn(last, limit, self._now())
+        step, looked_at = max(limit, LEAST_READ), 0
+        while last is not None and len(found) < limit and looked_at < MOST_READ:
+            looked_at += step
+            batch = [one for one in self._store.page("creative", last, step) if isinstance(one, Creative)]
+            gone = self._store.withdrawn(last, step, self._now())
             both = ([one.id for one in batch], [one.creative.id for one in gone])
             last = min(
-                (ids[-1] for ids in both if len(ids) == limit), default=None
+                (ids[-1] for ids in both if len(ids) == step), default=None
             )  # beyond, some may be missing
             batch = [one for one in batch if last is None or one.id <= last]
             gone = [one for one in gone if last is None or one.creative.id <= last]
-            found += merge(self._listed(batch, views), self._gone(gone, views), key=lambda ad: ad.creative)
-        more = len(found) > limit or last is not None
-        found = found[:limit]
-        return AdRepository(tuple(found), found[-1].creative if found and more else None, period, UNIT)
+            listed = merge(self._listed(batch, views), self._gone(gone, views), key=lambda ad: ad.creative)
+            found += islice(listed, limit + 1 - len(found))
+        if len(found) > limit:
+            found = found[:limit]
+            last = found[-1].creative
+        return AdRepository(tuple(found), last, period, UNIT)
 
     def _listed(self, batch: list[Creative], views: Mapping[str, Value]) -> Iterator[ListedAd]:
         campaigns = self._store.find("campaign", sorted({one.campaign for one in batch}))

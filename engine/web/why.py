@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 STYLE = WHY_PATH.rstrip("/") + ".css"
 MOST_FIELD = 1000  # characters
+MOST_FORM = 16 * 1024  # bytes
 FACETS = {
     "page": "What the page is about",
     "device": "The kind of device",
@@ -87,6 +88,7 @@ class WhyPages:
         trace, arrival = self._links.read(token), _arrival()
         if trace is None:
             return self._shown(None, token, 404)
+        request.max_content_length = MOST_FORM
         vote = request.form.get("vote", "")
         ticket = request.form.get("ticket", "")[:MOST_FIELD]
         if vote not in VOTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -76,6 +77,18 @@ def test_text_is_cut_and_cleaned() -> None:
     assert page.title == "a b c"
     assert len(page.text) <= MAX_TEXT_CHARS
     page.text.encode("utf-8")
+
+
+def test_marks_heaped_on_marks_are_left_out() -> None:
+    # Unicode puts them in order, in time that grows with their square.
+    page = read(PageInput(text="Zo" + "\u0308\u0323" * 6_000 + "e"))
+    assert page.text == "Zoe"
+
+
+def test_marks_stay_on_their_letters() -> None:
+    words = ("Zoe\u0308", "Z\u0321\u034a\u030bo\u0337\u035de\u0308", "\u0939\u093f\u0928\u094d\u0926\u0940")
+    for word in words:
+        assert read(PageInput(text=word)).text == unicodedata.normalize("NFC", word)
 
 
 def test_a_short_page_without_an_article_still_gives_its_words() -> None:

@@ -69,6 +69,16 @@ def test_an_address_anywhere_but_in_the_id_is_refused_and_not_echoed(field, valu
     assert "jane" not in str(refused.value)
 
 
+def test_what_is_longer_than_any_identifier_is_refused_without_a_search_for_one(monkeypatch):
+    # Which would take half a second for 8,000 dashes.
+    looked_through = []
+    monkeypatch.setattr("contexts.first_party.raw_identifier", looked_through.append)
+    for signals in ({"cohorts": ["-" * 8000]}, {"exposure": {" " * 8000: 1}}, {"-" * 8000: 1}, "_" * 8000):
+        with pytest.raises(FieldError):
+            read(signals)
+    assert max(map(len, looked_through), default=0) <= 320
+
+
 def test_a_telephone_number_as_a_campaigns_id_is_refused_unless_it_is_one():
     with pytest.raises(FieldError, match="a telephone number") as refused:
         read({"exposure": {"4915112345678": 1}})

@@ -1,10 +1,11 @@
 """What a publisher may register of its readers' signals, checked where it is loaded."""
 
 import pytest
+from msgspec.structs import fields
 
 from engine.campaign import Publisher
 from engine.check.findings import Findings, Known
-from engine.check.form import parse
+from engine.check.form import MOST_FAULTS, _fields, parse, rest_of
 from engine.check.publisher import check_publisher
 
 PUBLISHER = {"kind": "publisher", "id": "daily", "name": "Daily", "domains": ["daily.example"]}
@@ -51,3 +52,23 @@ def test_an_identifier_is_no_word_of_a_vocabulary_and_not_echoed(name, raw):
 )
 def test_a_vocabulary_beyond_sixteen_keys_of_eight_bits_is_refused(first_party, field):
     assert field in errors(first_party)
+
+
+def test_what_fields_a_kind_has_is_looked_up_once(monkeypatch):
+    looked_up = []
+
+    def noted(cls):
+        looked_up.append(cls)
+        return fields(cls)
+
+    monkeypatch.setattr("engine.check.form.fields", noted)
+    _fields.cache_clear()
+    for number in range(20):
+        assert rest_of({"kind": "creative", "id": f"c{number}", "headline": 1}) == (None, {"headline"})
+    assert len(looked_up) == 1
+
+
+def test_so_many_faults_of_an_object_are_looked_for():
+    campaign = {"kind": "campaign", "id": "c", "advertiser": "a", "name": "c", "cpm_micros": 1}
+    _, faults = parse({**campaign, "targeting": {"rule": {"any": [{"x": 1}] * 3000}}})
+    assert len(faults) == MOST_FAULTS

@@ -2,8 +2,10 @@ import json
 import random
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
+from contexts.context import WEEKDAYS
 from contexts.taxonomy import content_taxonomy
 from engine.campaign import Condition, Hours, Range, Rule, Targeting
 from engine.check.conditions import MAX_DEPTH, check_possible
@@ -13,7 +15,7 @@ from engine.errors import CatalogErrors
 from engine.load import apply, plan
 from engine.load_files import Values
 from engine.releases import last_closed
-from engine.satisfiable import is_possible
+from engine.satisfiable import LEAST_STEPS, STEPS, Effort, _minutes, is_possible
 from engine.store import open_store
 from privacy.release import Axis, day_of, draw, query_of
 from privacy.workload import OUTCOMES, table
@@ -120,6 +122,70 @@ def test_rules_that_some_page_view_meets_are_let_through(targeting):
     refusals = []
     check_possible(targeting, None, above, lambda *told: refusals.append(told))
     assert not refusals
+
+
+def test_the_minutes_of_a_daypart_are_those_at_which_it_is_on():
+    chance = random.Random(3)
+    times = ["00:00", "06:30", "22:15", "23:59", "24:00"]
+    for _ in range(40):
+        start, end = chance.choice(times[:-1]), chance.choice(times)
+        hours = Hours(start, end, None, tuple(chance.sample(WEEKDAYS, chance.randrange(4))))
+        assert _minutes("hours", hours) == sum(1 << at for at in range(7 * 1440) if is_on(hours, at))
+
+
+# One of two, forty times, and a contradiction behind: too many ways to look for what is not there.
+HARD = Condition(
+    all=(
+        *(Condition(any=(Condition(keywords=(f"a{n}",)), Condition(keywords=(f"b{n}",)))) for n in range(40)),
+        Condition(devices=("phone",)),
+        Condition(devices=("tablet",)),
+    )
+)
+
+
+def test_searches_that_are_given_up_get_shorter():
+    effort = Effort()
+    assert is_possible(HARD, above, effort)
+    assert effort.steps == STEPS // 2
+    for _ in range(20):
+        is_possible(HARD, above, effort)
+    assert effort.steps == LEAST_STEPS
+    impossible = [condition_of(targeting, whole=True) for targeting in IMPOSSIBLE]
+    assert not any(is_possible(condition, above, effort) for condition in impossible)
+
+
+def test_long_lists_take_a_search_more_steps():
+    lists = [[tuple(f"{side}{n}-{at}" for at in range(1000)) for side in "ab"] for n in range(40)]
+    looked_at = []
+
+    def counted(topic):
+        looked_at.append(topic)
+        return ()
+
+    rule = Condition(
+        all=(
+            *(Condition(any=tuple(Condition(topics=side) for side in sides)) for sides in lists),
+            Condition(devices=("phone",)),
+            Condition(devices=("tablet",)),
+        )
+    )
+    assert is_possible(rule, counted)
+    assert len(looked_at) < 20_000
+
+
+def test_hard_rules_of_a_file_are_searched_less_far_from_one_to_the_next(tmp_path, monkeypatch):
+    steps = []
+
+    def noted(rule, above, effort):
+        steps.append(effort.steps)
+        return is_possible(rule, above, effort)
+
+    monkeypatch.setattr("engine.check.conditions.is_possible", noted)
+    world = World(tmp_path)
+    hard = {"rule": msgspec.to_builtins(HARD)}
+    campaigns = [{**CAMPAIGN, "id": f"hard-{n}", "targeting": hard} for n in range(3)]
+    with plan(Values([ADVERTISER, *campaigns]), world.store, KNOWN, NOW):
+        assert steps == [STEPS, STEPS // 2, STEPS // 4]
 
 
 def test_what_holds_somewhere_is_never_called_impossible(tmp_path):
@@ -260,6 +326,17 @@ def test_a_sense_of_unknown_or_the_same_topics_is_refused(tmp_path):
     rule = {"rule": {"senses": [{"word": "bass", "topics": ["338", "x"], "other": ["338"]}]}}
     fields = [told[0] for told in refused(tmp_path, {"targeting": rule})]
     assert fields == ["targeting.rule.senses[0].topics[1]", "targeting.rule.senses[0].other"]
+
+
+def test_a_rule_of_thousands_of_meanings_is_refused(tmp_path):
+    # To prepare for those of a body of 2 MB would take millions of encodings.
+    topics = [node.id for node in content_taxonomy()]
+    many = [{"word": f"bass{n}", "topics": topics[:20], "other": topics[20:40]} for n in range(13)]
+    nested = {"any": [{"senses": many[:6]}, {"senses": many[6:]}]}
+    assert refused(tmp_path, {"targeting": {"rule": nested}}) == [
+        ("targeting.rule", "'over 500 topics of senses'", "at most 500, of all words together")
+    ]
+    assert not refused(tmp_path, {"targeting": {"rule": {"senses": many[:12]}}})
 
 
 def released(day, topics=(), sections=(), moments=()):

@@ -444,3 +444,13 @@ def test_whatever_is_kept_of_html_is_harmless(html: str):
     except CatalogError:
         return
     assert_harmless(kept)
+
+
+@pytest.mark.parametrize("html", ["<ul><li>" * 900, "<div>" * 900, "<b>x</b>" * 12_000])
+def test_html_that_would_keep_the_parser_busy_is_refused_unread(html: str) -> None:
+    with pytest.raises(CatalogError, match="by the thousand"):
+        clean(f"{html}<p>Boots</p>")
+
+
+def test_a_long_banner_is_taken() -> None:
+    assert clean("<p><b>Boots</b> for <i>rain</i></p>" * 1_000).startswith("<p><b>Boots</b>")

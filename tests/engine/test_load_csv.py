@@ -1,10 +1,12 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import fields
 
 from engine.check.findings import known_vocabularies
 from engine.errors import CatalogErrors
 from engine.load import plan
+from engine.load_csv import _type_at
 from engine.load_files import open_source
 from engine.store import open_store
 
@@ -48,6 +50,8 @@ HEAD = "kind,id,name,advertiser,cpm_micros,flight.end,targeting.hours\nadvertise
 FAULTY = [
     ("kind,id,name,id\n", "'id'", 1),
     ("id,name\nx,y\n", "(line)", 1),
+    ("kind," + ",".join(f"c{n}" for n in range(1000)) + "\n", "(line)", 1),
+    (HEAD + f"campaign,c,C,a,5,,{'[' * 100_000}\n", "targeting.hours", 3),
     (HEAD + "campaign,c,C,a,cheap,,\n", "cpm_micros", 3),
     (HEAD + "campaign,c,C,a,5,tomorrow,\n", "flight.end", 3),
     (HEAD + 'campaign,c,C,a,5,,"[{""start"":""26:00"",""end"":""01:00""}]"\n', "targeting.hours[0].start", 3),
@@ -64,3 +68,19 @@ def test_what_is_wrong_is_told_by_line_and_column(tmp_path, text, field, line):
     with pytest.raises(CatalogErrors) as caught:
         loaded(tmp_path, text, "latin-1")
     assert (field, line) in [(error.field, error.line) for error in caught.value.errors]
+
+
+def test_what_type_a_column_has_is_looked_up_once(tmp_path, monkeypatch):
+    looked_up = []
+
+    def noted(cls):
+        looked_up.append(cls)
+        return fields(cls)
+
+    monkeypatch.setattr("engine.load_csv.fields", noted)
+    _type_at.cache_clear()
+    rows = "".join(
+        f"creative,rain-{n},,,,,,,,,,,rain,native,Dry,https://shop.example/dry,\n" for n in range(2, 50)
+    )
+    assert len(loaded(tmp_path, TABLE + rows)) == 51
+    assert len(looked_up) < 30

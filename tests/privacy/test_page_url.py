@@ -236,3 +236,12 @@ def test_an_address_is_masked_however_it_is_escaped(address: str) -> None:
         found = canonical(f"https://a.example/u/{written}")
         assert "%40" not in found
         assert f"@{domain}" not in found
+
+
+@pytest.mark.parametrize("percent", ["%", "\uff05"])
+def test_escapes_within_escapes_without_end_are_masked(percent: str) -> None:
+    # Each pass through "%3%3%31" opens one.
+    assert (
+        canonical(f"https://a.example/u/{percent}3" + f"{percent}3" * 200 + "1/x")
+        == "https://a.example/u/*/x"
+    )

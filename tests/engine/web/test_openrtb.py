@@ -197,6 +197,14 @@ def test_an_impression_of_two_kinds_gets_one_bid(exchange: Exchange) -> None:
     assert bid["mtype"] in (1, 4)
 
 
+@pytest.mark.parametrize("size", [{"w": 1e308, "h": 250}, {"w": 300, "h": 40_000}])
+def test_a_size_that_no_creative_has_is_none(exchange: Exchange, size: Any) -> None:
+    assert exchange.told(bid_request(banner() | {"banner": {"format": [size]}}))["nbr"] == 500
+    assert (
+        len(exchange.bids(bid_request(banner() | {"banner": {"format": [size, {"w": 300, "h": 250}]}}))) == 1
+    )
+
+
 def test_each_impression_keeps_its_id_and_no_creative_comes_twice(exchange: Exchange) -> None:
     bids = exchange.bids(bid_request(native("a/1 ü"), banner("b"), native("c")))
     assert {(bid["impid"], bid["crid"]) for bid in bids} == {("a/1 ü", "spring-1"), ("b", "spring-2")}

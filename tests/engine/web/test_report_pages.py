@@ -135,3 +135,7 @@ def test_a_plan_is_shown_with_the_days_that_it_needs(service):
         wrong = get(service, "/reports/plan", **query)
         assert wrong.status_code == 422 and "alert" in wrong.text
     assert TODAY
+
+
+def test_a_form_is_read_as_far_as_it_has_fields(service: Service):
+    assert show(service, "x" * 20_000, "delivery").status_code == 413

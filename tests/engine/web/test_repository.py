@@ -15,7 +15,7 @@ from engine.change import Change
 from engine.config import Config
 from engine.creative import OfferPart, Parts, TextPart
 from engine.reporting import Reporting
-from engine.web import create_app
+from engine.web import create_app, repository
 from tests.engine.report_world import DAY, NOW, ReportWorld, views
 from tests.engine.web.conftest import FakeServices
 from tests.world import campaign, creative
@@ -164,3 +164,25 @@ def test_an_offer_is_listed_with_its_price(place: Place) -> None:
     place.world.put(creative("spring-1", "spring", parts=Parts(offers=offers)))
     listed = {item["creative"]: item["parts"] for item in place.list()["items"]}
     assert listed["spring-1"] == ["Now €89.00", "Two for less"]
+
+
+def test_a_page_is_made_of_so_many_creatives_whether_they_are_listed_or_not(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "MOST_READ", 200)
+    place.world.put(
+        campaign("own", house=True, cpm_micros=0), *(creative(f"own-{n:03}", "own") for n in range(300))
+    )
+    reads: list[str] = []
+    page = place.world.store.page
+
+    def counted(kind: Any, after: str, limit: int) -> Any:
+        reads.append(after)
+        return page(kind, after, limit)
+
+    monkeypatch.setattr(place.world.store, "page", counted)
+    first = place.list("?limit=1")
+    assert (first["items"], first["next"]) == ([], "own-199")
+    assert "None." not in place.client.get("/repository?limit=1").text
+    assert reads == ["", "own-099"] * 2
+    assert place.ids("?limit=1&after=own-199") == ["rivalry-1"]

@@ -113,6 +113,11 @@ def test_a_forged_ticket_counts_for_nothing_and_is_answered_alike(service: Servi
     assert votes(service) == []
 
 
+def test_a_form_is_read_as_far_as_a_vote_is_long(service: Service) -> None:
+    # To decode a form of 2 MB takes most of a second.
+    assert vote(service, "x" * 20_000) == 413
+
+
 def test_what_is_no_vote_is_refused(service: Service) -> None:
     assert vote(service, ticket(service), "click") == 422
     assert vote(service, ticket(service), "impression") == 422
