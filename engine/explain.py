@@ -77,7 +77,7 @@ class Diagnosis(Struct, frozen=True):
     pages_known: int
     could_run_on: int  # pages on which at least one of its creatives passes every rule
     would_show_on: int  # pages on which one of them is among the first
-    kept_out_by: dict[str, int]  # rule → pages on which it keeps all of the campaign's creatives out
+    kept_out_by: dict[str, int]  # rule → pages on which it keeps the campaign's creatives out
     outbid_on: int  # pages on which it could run, but others fit or pay better
 
 
@@ -223,13 +223,17 @@ def diagnose(engine: Engine, campaign: str, now: datetime, first: int = 3) -> Di
         if not (conjunction(rules, snapshot.width) & running).any():
             if not held_against.count:
                 continue
-            kept_out.update(
-                name for name, words in rules if name != NESTED and not (held_against.words & words).any()
-            )
+            told = [(name, words) for name, words in rules if name != NESTED]
+            rows_told = held_against.rows[:MOST_ROWS].tolist()
+            unmet: list[set[str]] = [set() for _ in rows_told]
             if nested := snapshot.conditions:
                 met = nested.met(context, topics, senses)
-                unmet = [set(nested.unmet(int(row), met)) for row in held_against.rows[:MOST_ROWS]]
-                kept_out.update(set.intersection(*unmet))
+                unmet = [set(nested.unmet(row, met)) for row in rows_told]
+            of_all = {name for name, words in told if not (held_against.words & words).any()}
+            of_all |= set.intersection(*unmet)
+            # Where no rule keeps all of them out, each is kept out by its own.
+            of_some = set().union(*unmet, *({n for n, w in told if not _holds(w, row)} for row in rows_told))
+            kept_out.update(of_all or (f"{name} (some of its creatives)" for name in of_some))
             continue
         could += 1
         shown += any(mine[row] for row in _first(engine, scene, first))

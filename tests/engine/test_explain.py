@@ -85,6 +85,19 @@ def test_a_house_creative_that_runs_below_the_floor_is_told_so(world):
     assert (found.could_run_on, found.would_show_on, found.kept_out_by) == (1, 1, {})
 
 
+def test_what_keeps_creatives_out_one_by_one_is_named_too(world):
+    phones = Targeting(devices=Rule(include=("phone",)))
+    nested = Targeting(rule=Condition(devices=("tablet",)))
+    world.put(campaign("two"), creative("two-1", "two", targeting=phones))
+    world.put(creative("two-2", "two", targeting=nested))
+    site = Site(world)
+    site.read(text=TEXT)
+    assert diagnose(site.engine, "two", NOW).kept_out_by == {
+        "device class: desktop (some of its creatives)": 1,
+        "creative: device class tablet is not met (some of its creatives)": 1,
+    }
+
+
 def test_a_paused_creative_does_not_hide_what_keeps_the_running_one_out(world):
     phones = Targeting(devices=Rule(include=("phone",)))
     nested = Targeting(rule=Condition(devices=("phone",)))
