@@ -229,13 +229,13 @@ class Released:
             return None
 
     def days(self, wanted: Table, closed: int) -> range:
-        """Return the last days in a row that were released, up to the last closed one."""
+        """Return the last whole periods in a row that were released, up to the last closed day: what may be asked."""
         last = next((day for day in range(closed, closed - MOST_DAYS, -1) if self._has(wanted, day)), None)
         if last is None:
             return range(0)
-        first = last
-        while last - first < MOST_DAYS and self._has(wanted, first - 1):
-            first -= 1
+        first = period_of(wanted, last)[0]
+        while last - first + wanted.days < MOST_DAYS and self._has(wanted, first - 1):
+            first -= wanted.days
         return range(first, last + 1)
 
     def body(self, query: QueryId) -> bytes | None:

@@ -16,6 +16,7 @@ from engine.campaign import Campaign
 from engine.errors import QueryRefused
 from engine.releases import start_of
 from engine.report import FLOOR, Released, answer, ask
+from engine.report import MOST_DAYS as LONGEST
 from privacy.margins import Drawn, margin
 from privacy.workload import MONTH, table
 
@@ -137,13 +138,16 @@ def _is_behind(campaign: Campaign, released: Released, closed: int) -> bool:
     if end <= begun or flight.end <= begun:
         return False
     due = flight.budget_micros * ((min(end, flight.end) - begun) / (flight.end - begun))
-    query = ask("creatives", first, closed, by=["campaign"], where={"campaign": [campaign.id]})
+    most = 0
     try:
-        told = answer(released, query, closed)
+        for day in range(first, closed + 1, LONGEST):  # a flight may be longer than a report
+            last, where = min(day + LONGEST - 1, closed), {"campaign": [campaign.id]}
+            told = answer(released, ask("creatives", day, last, by=["campaign"], where=where), closed)
+            if told.rows:
+                shown = told.rows[0].values[place]
+                most += shown.value + shown.margin95
     except QueryRefused:  # days without releases say nothing
         return False
-    shown = told.rows[0].values[place] if told.rows else None
-    most = 0 if shown is None else shown.value + shown.margin95
     return most * price < LAG * due
 
 

@@ -88,6 +88,24 @@ def true_sum(told, name, first, last, **wanted):
     )
 
 
+class Everything(Spends):
+    """A ledger in which every period up to a day is released."""
+
+    def keeps(self, query):
+        return query in EVERY
+
+
+EVERY = {query_of(table(name), DAY - n) for name in ("topics", "votes-28") for n in range(MONTH, 1000)}
+
+
+@pytest.mark.parametrize("report", ["topics", "votes"])
+def test_the_days_that_are_said_to_be_released_may_be_asked_for(report):
+    wanted = table(REPORTS[report].measures[0].day)
+    days = Released(Everything()).days(wanted, DAY)
+    assert ask(report, days[0], days[-1]).first == days[0]
+    assert (days[0], len(days)) == (period_of(wanted, days[0])[0], 400 // wanted.days * wanted.days)
+
+
 def test_a_report_sums_released_tables_and_its_margins_hold(months):
     released, told = months
     within = tried = 0

@@ -12,7 +12,7 @@ from engine.errors import QueryRefused
 from engine.releases import start_of
 from engine.report import Released
 from engine.report_plan import LEAST, Spent, forecast, plan, state_of
-from privacy.release import day_of
+from privacy.release import Axis, day_of, draw, query_of
 from privacy.workload import table
 from tests.engine.report_world import DAY
 from tests.engine.test_report import FIRST, Spends, months  # noqa: F401 - a fixture
@@ -89,10 +89,10 @@ def test_a_campaign_that_stopped_says_why(changes, spent, why):
     assert state.state == "stopped" and why in state.why
 
 
-def flying(budget, **more):
+def flying(budget, start=None, **more):
     base = campaign(**more)
     flight = type(base.flight)(
-        start=start_of(FIRST), end=start_of(FIRST + 28) + timedelta(days=28), budget_micros=budget
+        start=start or start_of(FIRST), end=start_of(FIRST + 28) + timedelta(days=28), budget_micros=budget
     )
     return type(base)(**{f: getattr(base, f) for f in base.__struct_fields__} | {"flight": flight})
 
@@ -101,6 +101,18 @@ def flying(budget, **more):
 def test_a_campaign_that_lags_by_released_days_is_behind(months, budget, state):  # noqa: F811
     now = start_of(FIRST + 35) + timedelta(hours=12)
     assert state_of(flying(budget), Spent(), months[0], FIRST + 34, now).state == state
+
+
+@pytest.mark.parametrize(("budget", "state"), [(900_000, "on track"), (10**12, "behind")])
+def test_a_flight_that_is_longer_than_a_report_has_a_state(budget, state):
+    ledger, keys = Spends(), [Axis(("campaign", "creative"), (("spring", "spring-1"),))]
+    for day, name in itertools.product(range(FIRST - 500, FIRST), ("creatives", "clicks")):
+        ledger.bodies[query_of(table(name), day)] = draw(
+            table(name), day, keys, {("spring", "spring-1"): 1000}
+        )
+    now = start_of(FIRST) + timedelta(hours=12)
+    long = flying(budget, start=start_of(FIRST - 500))
+    assert state_of(long, Spent(), Released(ledger), FIRST - 1, now).state == state
 
 
 def test_without_releases_a_campaign_is_on_track():
