@@ -10,7 +10,8 @@ import csv
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 from msgspec.structs import fields
@@ -74,7 +75,7 @@ def _rows(table: Any) -> Iterator[tuple[int, object]]:
                 CatalogError("(line)", f"{len(cells)} cells", f"{len(header)}, as the header has", line),
             )
         else:
-            yield line, _object(dict(zip(header, cells, strict=True)))
+            yield line, _object(dict(zip(header, cells, strict=True)), line)
 
 
 def _fault_of(header: list[str], line: int) -> CatalogError | None:
@@ -89,20 +90,24 @@ def _fault_of(header: list[str], line: int) -> CatalogError | None:
     return None
 
 
-def _object(cells: dict[str, str]) -> dict[str, object]:
-    """Nest a row's cells by their paths, each as its field's type asks."""
+def _object(cells: dict[str, str], line: int) -> dict[str, object] | CatalogError:
+    """Nest a row's cells by their paths, each as its field's type asks; or say which field is there twice."""
     made: dict[str, Any] = {}
     cls = KINDS.get(cells["kind"].strip())  # type: ignore[call-overload]  # any string
+    given = {path for path, cell in cells.items() if cell.strip()}
     for path, cell in cells.items():
-        if not cell.strip():
+        if path not in given:
             continue
         steps = path.split(".")
+        whole = next((name for n in range(1, len(steps)) if (name := ".".join(steps[:n])) in given), None)
+        if whole is not None:
+            expected = "each field once: the whole, or columns of its parts"
+            return CatalogError(
+                ascii(whole)[1:-1][:80], f"the field again, in {ascii(path)[:80]}", expected, line
+            )
         place = made
         for step in steps[:-1]:
-            inner = place.setdefault(step, {})
-            if not isinstance(inner, dict):  # a column of the whole, and one of a part of it
-                inner = place[step] = {}
-            place = inner
+            place = place.setdefault(step, {})
         kind = str if path == "kind" or cls is None else _type_at(cls, path)
         place[steps[-1]] = _value(cell, kind)
     return made
@@ -124,13 +129,13 @@ def _type_at(cls: type[msgspec.Struct], path: str) -> object:
 def _value(cell: str, kind: object) -> object:
     """Read a cell; what does not read as its type stays text, for the checks to tell."""
     text = cell.strip()
-    if text[0] in "[{":
+    if text[0] in "[{" and not _is_text(kind):
         try:
             return msgspec.json.decode(text)
         except (ValueError, RecursionError):
             return cell
     if _is_list(kind):
-        return [part.strip() for part in text.split(SEPARATOR) if part.strip()]
+        return _items([part.strip() for part in text.split(SEPARATOR) if part.strip()], kind)
     if kind is None or struct_of(kind) is not None:
         return cell
     try:
@@ -138,6 +143,19 @@ def _value(cell: str, kind: object) -> object:
     except msgspec.ValidationError:
         return cell
     return cell if isinstance(value, str) else value
+
+
+def _items(parts: list[str], kind: object) -> list[object]:
+    try:
+        return list(msgspec.to_builtins(msgspec.convert(parts, type=kind, strict=False)))
+    except msgspec.ValidationError:
+        return list(parts)
+
+
+def _is_text(kind: object) -> bool:
+    if get_origin(kind) in (Union, UnionType):
+        return any(map(_is_text, get_args(kind)))
+    return (get_args(kind)[0] if get_origin(kind) is Annotated else kind) is str
 
 
 def _is_list(kind: object) -> bool:

@@ -46,6 +46,22 @@ def test_a_table_is_read_by_its_header(tmp_path, encoding):
     assert made["rain-1"].headline == "Stay, dry"
 
 
+def test_a_cell_of_text_is_text_whatever_it_looks_like(tmp_path):
+    made = loaded(tmp_path, "kind,id,name,domains\nadvertiser,a,[1],a.example\nadvertiser,b,{},b.example\n")
+    assert [made[id].name for id in "ab"] == ["[1]", "{}"]
+
+
+def test_numbers_of_a_list_are_read_as_numbers(tmp_path):
+    table = """\
+kind,id,name,domains,advertiser,cpm_micros,campaign,format,html,landing_url,size
+advertiser,a,A,a.example,,,,,,,
+campaign,c,C,,a,5,,,,,
+creative,b,,,,,c,banner,<b>Dry</b>,https://a.example/dry,300;250
+"""
+    made = loaded(tmp_path, table)
+    assert made["b"].size == (300, 250)
+
+
 HEAD = "kind,id,name,advertiser,cpm_micros,flight.end,targeting.hours\nadvertiser,a,A,,,,\n"
 FAULTY = [
     ("kind,id,name,id\n", "'id'", 1),
@@ -59,6 +75,9 @@ FAULTY = [
     (HEAD + 'campaign,c,"C"x,a,5,,\n', "(line)", 3),
     (HEAD + "banner,c,C,a,5,,\n", "kind", 3),
     ("kind,id,name,domain\nadvertiser,a,A,a.example\n", "(object)", 2),
+    ("kind,id,flight,flight.end\ncampaign,c,{},2027-01-01T00:00:00Z\n", "flight", 2),
+    ("kind,id,flight.end,flight\ncampaign,c,2027-01-01T00:00:00Z,never\n", "flight", 2),
+    ("kind,id,size\ncreative,c,300;wide\n", "size[0]", 2),
     ("kind,id,name,domains\nadvertiser,a,A\xff,a.example\n", "(line)", 1),
 ]
 
