@@ -140,14 +140,19 @@ def _approved(
         by_hand, stopped = publisher.approval == "manual", publisher.status == "stopped"
         rows = said.get((publisher.id, "approved" if by_hand else "rejected"), [])
         blocked = set(publisher.block_advertisers) - set(known.block_advertisers)
-        if by_hand or rows or stopped or blocked:
+        categories = set(publisher.block_categories) - set(known.block_categories)
+        if by_hand or rows or stopped or blocked or categories:
             mask = np.full(snapshot.rows, not by_hand, bool)
             mask[rows] = by_hand
             if blocked:
                 names = snapshot.manifest.advertisers
                 others = np.array([names[who] not in blocked for who in snapshot.advertisers], bool)
                 mask &= others[snapshot.campaign]
-            found[publisher.id] = Eligible.from_mask(mask & (not stopped)).words
+            words = Eligible.from_mask(mask & (not stopped)).words
+            for category in categories:
+                if (within := snapshot.bitmaps.get(f"category:{category}")) is not None:
+                    words &= ~within
+            found[publisher.id] = words
     return found
 
 

@@ -239,7 +239,7 @@ def test_what_a_publisher_stops_or_blocks_acts_without_a_new_snapshot(tmp_path):
         advertiser(),
         advertiser("rival"),
         campaign(),
-        campaign("other", "rival"),
+        campaign("other", "rival", categories=("1004",)),
         creative(),
         creative("other-1", "other"),
     )
@@ -257,5 +257,7 @@ def test_what_a_publisher_stops_or_blocks_acts_without_a_new_snapshot(tmp_path):
     assert shown() == ([], both)
     world.put(publisher(block_advertisers=("acme",)))
     assert shown() == (["other-1"], both)
+    world.put(publisher(block_categories=("1002",)))  # alcohol, and the beer below it
+    assert shown() == (["spring-1"], both)
     world.put(planet)
     assert shown() == (both, both)
