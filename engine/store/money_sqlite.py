@@ -280,7 +280,14 @@ def _lease(db: sqlite3.Connection, worker: str, use: Use, second: int) -> int | 
     if found is None or found[0] == (None, None):
         return None
     (total, daily), spent = use.within(found[0]), found[1]
-    _hold(db, {(campaign, day, until): micros for (day, until), micros in use.shown.items() if micros})
+    _hold(
+        db,
+        {
+            (campaign, day, until): micros
+            for (day, until), micros in use.shown.items()
+            if micros and until > second // 60
+        },
+    )
     row = db.execute(
         "SELECT day, micros FROM leases WHERE worker = ? AND campaign = ?", (worker, campaign)
     ).fetchone()

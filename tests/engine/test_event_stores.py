@@ -139,6 +139,12 @@ def test_what_is_held_is_free_again_when_its_event_can_come_no_more(desk):
     assert desk.money.lease("b", [use(want=10**6, least=100)], later)["spring"] == 100
 
 
+def test_what_was_shown_so_long_ago_that_no_event_can_come_is_not_held(desk):
+    desk.money.set_caps({"spring": Caps(total=100, daily=None)})
+    told_late = NOW + timedelta(minutes=31)
+    assert desk.money.lease("a", [use(want=100, least=100, shown=60)], told_late) == {"spring": 100}
+
+
 @pytest.mark.parametrize("event_first", [False, True])
 def test_an_event_takes_the_place_of_what_was_held_for_it(desk, event_first):
     desk.money.set_caps({"spring": Caps(total=100, daily=None)})
