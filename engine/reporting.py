@@ -18,6 +18,7 @@ from engine.keys import Caller
 from engine.learn.diet import Diet
 from engine.learn.response import Model, train
 from engine.money import MoneyStore
+from engine.pricing import terms_of
 from engine.releases import Done, Releases, last_closed
 from engine.report import REPORTS, Answer, Released, Report, answer, ask
 from engine.report_keys import CatalogDays, topics
@@ -174,10 +175,11 @@ class Reporting:
         flight, now = found.flight, self._now()
         today = day_number(now.astimezone(ZoneInfo(flight.timezone)).date())
         total = self._money.billed(campaign, 0, today + 1).micros
+        least = terms_of(found).least  # of what is left that pays for a placement
         spent = Spent(
-            flight.budget_micros is not None and total >= flight.budget_micros,
+            flight.budget_micros is not None and flight.budget_micros - total < least,
             flight.daily_budget_micros is not None
-            and self._money.billed(campaign, today, today).micros >= flight.daily_budget_micros,
+            and flight.daily_budget_micros - self._money.billed(campaign, today, today).micros < least,
         )
         return state_of(found, spent, self.released, self.closed(), now)
 

@@ -8,15 +8,20 @@ from math import isfinite, sqrt
 import numpy as np
 import pytest
 
+from engine.campaign import Flight
+from engine.config import Config
 from engine.errors import QueryRefused
+from engine.events import day_of as day_of_moment
 from engine.releases import start_of
 from engine.report import Released
 from engine.report_plan import LEAST, Spent, forecast, plan, state_of
+from engine.reporting import Reporting
 from privacy.release import Axis, day_of, draw, query_of
 from privacy.workload import table
 from tests.engine.report_world import DAY
+from tests.engine.test_event_stores import event
 from tests.engine.test_report import FIRST, Spends, months  # noqa: F401 - a fixture
-from tests.world import campaign
+from tests.world import World, advertiser, campaign
 
 
 def test_the_lift_of_a_plan_is_found_in_four_of_five_cases():
@@ -142,3 +147,19 @@ def test_without_two_days_nothing_is_foretold(months):  # noqa: F811
     with pytest.raises(QueryRefused):
         list(forecast(months[0], "topics", FIRST + 3, 0, {}))
     assert day_of(FIRST)
+
+
+@pytest.mark.parametrize("name", ["budget_micros", "daily_budget_micros"])
+def test_a_budget_of_which_less_is_left_than_an_event_costs_is_spent(tmp_path, name):
+    world = World(tmp_path, NOON)
+    world.put(advertiser(), campaign(cpm_micros=10_000_000, flight=Flight(**{name: 25_000})))
+    config = Config(data_dir=tmp_path, key_dir=tmp_path)
+    reporting = Reporting(config, world.store, world.store.leaves(), lambda: NOON)
+    told = []
+    for number in (1, 2):
+        world.store.events().keep(
+            [event(number, price=10_000, day=day_of_moment(NOON), billing_day=day_of_moment(NOON))]
+        )
+        told.append(reporting.state("spring").state)
+    assert told == ["on track", "stopped"]
+    world.store.close()
