@@ -1,14 +1,14 @@
-"""Invoices: exact totals of a campaign over a month of its flight's time zone, once that month is over.
+"""Invoices: exact totals of a campaign over a month of its flight's time zone, once that month is over everywhere.
 
-While a month runs, its totals would tell of single page views; so they are not told to advertisers before.
+While a month runs, its totals would tell of single page views; so they are not told to advertisers before. A flight's
+time zone may be changed and changed back meanwhile: so the last zone in which the month ends is waited for.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, timedelta, timezone
 
 from engine.campaign import Campaign
 from engine.errors import CatalogError, MoneyError
@@ -22,25 +22,23 @@ NOTE = (
     "day, and reports carry noise: the invoice is exact."
 )
 FINAL = timedelta(seconds=TOKEN_S)  # after a month's end nothing is booked on it any more
+LAST_ZONE = timezone(timedelta(hours=-12))  # of those that a flight may have, where days end last
 _MONTH = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A month of some time zone."""
+    """A month, whatever its time zone."""
 
     text: str  # 2026-11
     first: int  # its days, since 1970
     last: int
 
-    def is_over(self, timezone: str, now: datetime) -> bool:
-        """Say whether nothing is booked on it any more."""
-        return now >= self.final(timezone)
-
-    def final(self, timezone: str) -> datetime:
-        """Return the moment from which on its totals stand."""
+    @property
+    def final(self) -> datetime:
+        """Return the moment from which on nothing is booked on it any more: its totals stand."""
         after = date_of(self.last + 1)
-        return datetime(after.year, after.month, 1, tzinfo=ZoneInfo(timezone)).astimezone(UTC) + FINAL
+        return datetime(after.year, after.month, 1, tzinfo=LAST_ZONE).astimezone(UTC) + FINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ def invoice(money: MoneyStore, campaign: Campaign, month: Month, currency: str, 
         micros=booked.micros,
         refunded_micros=booked.refunded,
         due_micros=booked.micros - booked.refunded,
-        final=month.is_over(terms.timezone, now),
+        final=now >= month.final,
         note=NOTE,
     )
 

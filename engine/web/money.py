@@ -135,8 +135,8 @@ def add_money(
         campaign = own(caller, id)
         made = invoices.invoice(money, campaign, _month(month), currency, now())
         if not made.final:
-            final = _month(month).final(made.timezone)
-            raise Refused(409, "Month not over", f"Its totals stand from {final.isoformat()} on.")
+            final = _month(month).final.isoformat()
+            raise Refused(409, "Month not over", f"Its totals stand from {final} on.")
         return InvoiceAnswer(**{name: getattr(made, name) for name in InvoiceAnswer.__struct_fields__})
 
     @api.route(

@@ -56,14 +56,27 @@ def test_a_month_that_runs_is_told_to_nobody(service: Service) -> None:
     keep(service, 5, 7)
     answer = service.call("GET", "/v1/campaigns/k1/invoices/2026-11", key="acme")
     assert answer.status_code == 409
-    assert "2026-12-01T00:30" in answer.text
+    assert "2026-12-01T12:30" in answer.text
     assert "12" not in answer.json["title"]  # type: ignore[index]
+
+
+def test_no_time_zone_lets_a_month_be_over_before_it_is_in_all(service: Service) -> None:
+    keep(service, 5, 7)
+    service.services.time = datetime(2026, 11, 30, 11, tzinfo=UTC)
+    ahead = {
+        "advertiser": "acme",
+        "name": "k1",
+        "cpm_micros": 5,
+        "flight": {"timezone": "Pacific/Kiritimati"},
+    }
+    assert service.call("PUT", "/v1/campaigns/k1", key="acme", body=ahead).status_code == 200
+    assert service.call("GET", "/v1/campaigns/k1/invoices/2026-11", key="acme").status_code == 409
 
 
 def test_an_invoice_is_the_exact_total_of_a_month_that_is_over(service: Service) -> None:
     keep(service, 5, 7)
     keep(service, 11, day=TODAY - 40)
-    service.services.time = datetime(2026, 12, 1, 0, 30, tzinfo=UTC)
+    service.services.time = datetime(2026, 12, 1, 12, 30, tzinfo=UTC)
     told = service.call("GET", "/v1/campaigns/k1/invoices/2026-11", key="acme").json
     assert told is not None
     assert (told["events"], told["micros"], told["due_micros"]) == (2, 12, 12)
