@@ -59,7 +59,7 @@ FAULTY = [
     (HEAD + 'campaign,c,"C"x,a,5,,\n', "(line)", 3),
     (HEAD + "banner,c,C,a,5,,\n", "kind", 3),
     ("kind,id,name,domain\nadvertiser,a,A,a.example\n", "(object)", 2),
-    ("kind,id,name,domains\nadvertiser,a,A\xff,a.example\n", "(line)", 1),
+    ("kind,id,name,domains\nadvertiser,a,A\xff,a.example\n", "(line)", 2),
 ]
 
 
@@ -68,6 +68,21 @@ def test_what_is_wrong_is_told_by_line_and_column(tmp_path, text, field, line):
     with pytest.raises(CatalogErrors) as caught:
         loaded(tmp_path, text, "latin-1")
     assert (field, line) in [(error.field, error.line) for error in caught.value.errors]
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("kind;id;name\r\nadvertiser;a;A\r\n", "';'"),
+        ("sep=;\r\nkind;id;name\r\n", "';'"),
+        ("kind\tid\tname\nadvertiser\ta\tA\n", r"'\t'"),
+    ],
+)
+def test_a_table_whose_cells_other_marks_part_is_told_of_them(tmp_path, text, mark):
+    with pytest.raises(CatalogErrors) as caught:
+        loaded(tmp_path, text, "utf-8-sig")
+    (error,) = caught.value.errors
+    assert (error.got, error.expected) == (f"cells parted by {mark}", "cells parted by commas")
 
 
 def test_what_type_a_column_has_is_looked_up_once(tmp_path, monkeypatch):
