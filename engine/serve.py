@@ -114,7 +114,7 @@ def _check_address(config: Config) -> None:
                     probe.bind(address)
     except OSError as error:
         raise ServeError(
-            f"{config.host}:{config.port} cannot be listened on ({error.strerror}): stop what listens there, or "
+            f"{config.address} cannot be listened on ({error.strerror}): stop what listens there, or "
             "name another port with --port"
         ) from error
 
@@ -226,7 +226,7 @@ def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:
     class Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         def load_config(self) -> None:
             settings = {
-                "bind": f"{config.host}:{config.port}",
+                "bind": config.address,
                 "workers": config.workers,
                 "worker_class": "gthread",
                 "threads": config.threads + SLOW,
