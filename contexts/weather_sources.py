@@ -353,7 +353,7 @@ def _reading(
 def _expires(header: str | None, now: datetime) -> datetime:
     try:
         stated = parsedate_to_datetime(header or "")
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, or an offset, of twenty digits
         return now
     return min(stated, now + LONGEST_EXPIRY) if stated.tzinfo else now
 

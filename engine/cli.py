@@ -90,12 +90,15 @@ def serve(workers: int | None, host: str | None, port: int | None, server: str, 
 
     Example: tactful serve --workers 2
     """
+    from engine.config import unknown_settings
     from engine.serve import serve as run
 
+    for line in unknown_settings():
+        click.echo(line, err=True)
     config = read_config(workers=workers, host=host, port=port, store=store)
     with initialised(config):
         pass  # a first start makes the folders and secrets, and says so
-    click.echo(f"Tactful starts on http://{config.host}:{config.port}", err=True)
+    click.echo(f"Tactful starts on http://{config.address}", err=True)
     run(config, server)
 
 

@@ -308,11 +308,12 @@ def log_witness(name: str, policy: Path, state: Path, host: str, port: int) -> N
 
     logs = read_policy(text_of(policy))
     signer = witness_signer(name, Keyring.open(state / "keys", (KEY,), random=secrets.token_bytes))
-    click.echo(f"witness {name.rpartition('/')[2]} {signer.verifier.vkey()} http://{host}:{port}")
+    config = replace(read_config(), host=host, port=port, workers=1)
+    click.echo(f"witness {name.rpartition('/')[2]} {signer.verifier.vkey()} http://{config.address}")
 
     def load() -> Any:
         from engine.web.witness import create_witness_app
 
         return create_witness_app(logs, signer, WitnessFiles(state / "cosigned"), utc_now)
 
-    run_wsgi(load, replace(read_config(), host=host, port=port, workers=1))
+    run_wsgi(load, config)

@@ -131,7 +131,11 @@ def config_show(as_json: bool) -> None:
 
     Example: TACTFUL_WORKERS=4 tactful config show
     """
+    from engine.config import unknown_settings
+
     config = read_config()
+    for line in unknown_settings():
+        click.echo(line, err=True)
     rows = [
         {"setting": name, "value": value, "origin": origin, "meaning": meaning}
         for name, value, origin, meaning in config.shown()

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,8 +47,12 @@ def _matching(pattern: str, expected: str) -> Callable[[str], str]:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        is_url = False
+    if not is_url or parts.query or parts.fragment:
         raise ValueError("an http or https URL without query, such as https://ads.example.com")
     return text.rstrip("/")
 
@@ -62,7 +67,10 @@ def read_postgres(text: str) -> str:
 def _path(text: str) -> Path:
     if not text:
         raise ValueError("a folder")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("a folder, not one of a user who is not here") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +267,13 @@ class Config:
         """The URL that answers carry, without a slash at its end."""
         if self.public_url is not None:
             return self.public_url
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '[::]') else host}:{self.port}"  # noqa: S104 - compared
+        reached = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(self.host, self.host)  # noqa: S104 - compared
+        return f"http://{replace(self, host=reached).address}"
+
+    @property
+    def address(self) -> str:
+        """Where to listen, as a URL has it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def shown(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield (setting, value, where it came from, meaning); a secret's value is never told."""
@@ -268,6 +281,17 @@ class Config:
             value = getattr(self, setting.name)
             text = "" if value is None else "(secret)" if setting.secret else str(value)
             yield setting.name, text, self.origins.get(setting.name, "default"), setting.meaning
+
+
+def unknown_settings(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Say of each TACTFUL_ variable that is no setting which one its name is nearest to."""
+    known = [PREFIX + setting.name.upper() for setting in settings()]
+    told = []
+    for name in sorted(os.environ if environ is None else environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = get_close_matches(name, known, 1, 0.8)
+            told.append(f"{name} is no setting and is not read" + (f": {near[0]} is one" if near else ""))
+    return told
 
 
 def make_folder(folder: Path) -> None:

@@ -75,13 +75,15 @@ def http(method: str, url: str, headers: Mapping[str, str], body: bytes | None =
                 method, url, headers={"User-Agent": "tactful-doctor", **headers}, content=body
             ) as answer,
         ):
-            data = b""
+            data = bytearray()
             for part in answer.iter_bytes():
                 data += part
                 if len(data) > MOST_BYTES:
                     raise DoctorError(f"{url}: answered more than {MOST_BYTES} bytes")
             return Got(
-                answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, data
+                answer.status_code,
+                {name.lower(): value for name, value in answer.headers.items()},
+                bytes(data),
             )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise DoctorError(f"{url}: {type(error).__name__}; expected a page that can be reached") from error

@@ -44,7 +44,16 @@ class CsvFile:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
                 yield from _rows(csv.reader(file, strict=True))
         except UnicodeDecodeError:
-            yield 1, CatalogError("(line)", "no UTF-8", "CSV in UTF-8", 1)
+            line = _line_without_utf8(self.path.read_bytes())
+            yield line, CatalogError("(line)", "no UTF-8", "CSV in UTF-8", line)
+
+
+def _line_without_utf8(data: bytes) -> int:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:  # the reader's own counts from where its last piece began
+        return data.count(b"\n", 0, error.start) + 1
+    return 1
 
 
 def _rows(table: Any) -> Iterator[tuple[int, object]]:
@@ -84,6 +93,9 @@ def _fault_of(header: list[str], line: int) -> CatalogError | None:
     twice = next((name for at, name in enumerate(header) if name in header[:at]), None)
     if twice is not None:
         return CatalogError(ascii(twice)[:80], "the column again", "each column once", line)
+    parting = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), None)
+    if parting is not None:  # as spreadsheets write where a comma is in numbers
+        return CatalogError("(line)", f"cells parted by {ascii(parting)}", "cells parted by commas", line)
     if "kind" not in header:
         expected = f"a column 'kind' ({', '.join(KINDS)}), and columns of fields such as flight.start"
         return CatalogError("(line)", "a header without 'kind'", expected, line)

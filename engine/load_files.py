@@ -92,7 +92,8 @@ class YamlFile:
             yield error.line, error
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            line = mark.line + 1 if mark else 1
+            at = getattr(error, "position", 0)  # of a byte that is no UTF-8
+            line = mark.line + 1 if mark else data.count(b"\n", 0, at) + 1
             problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
             yield line, CatalogError("(line)", f"no YAML: {problem}", "YAML in UTF-8", line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from privacy.witness import read_cosignatures, write_request
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
+WHOLE_S = 60.0  # for a whole answer: one that drips would keep a log from being looked at
 _MOST_TILE_BYTES = WIDTH * 65_537
 
 
@@ -44,9 +46,16 @@ class FolderSource:
 class HttpSource:
     """A log at a URL prefix; `key` is an API key of the compliance scope, where it is for auditors only."""
 
-    def __init__(self, prefix: str, key: str | None = None, client: httpx.Client | None = None) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        key: str | None = None,
+        client: httpx.Client | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._prefix = prefix.rstrip("/")
+        self._monotonic = monotonic
         self._client = client or httpx.Client(timeout=TIMEOUT_S)
         self._client.headers.update(headers)
 
@@ -56,7 +65,7 @@ class HttpSource:
 
     def of_year(self, year: int) -> HttpSource:
         """Return the shard that lies below, by its year."""
-        return HttpSource(f"{self._prefix}/{year:04}", client=self._client)
+        return HttpSource(f"{self._prefix}/{year:04}", client=self._client, monotonic=self._monotonic)
 
     def read_tile(self, tile: Tile) -> bytes:
         """Load a tile, cut from the full one where that has taken its place. Raises LogError where that fails."""
@@ -76,12 +85,7 @@ class HttpSource:
                     return None
                 if answer.status_code != 200:
                     raise LogError(f"{self._prefix}/{path}: answered {answer.status_code}")
-                data = b""
-                for part in answer.iter_bytes():
-                    data += part
-                    if len(data) > most:
-                        raise LogError(f"{self._prefix}/{path}: answered more than {most} bytes")
-                return data
+                return _body(answer, f"{self._prefix}/{path}: ", most, self._monotonic)
         except httpx.HTTPError as error:
             raise LogError(f"{self._prefix}/{path}: {type(error).__name__}") from error
 
@@ -89,7 +93,13 @@ class HttpSource:
 class Witnesses:
     """Asks the witnesses of a policy, one after another; one that is away costs its own cosignature only."""
 
-    def __init__(self, policy: LogPolicy, client: httpx.Client | None = None) -> None:
+    def __init__(
+        self,
+        policy: LogPolicy,
+        client: httpx.Client | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._monotonic = monotonic
         self._witnesses = [witness for witness in policy.witnesses.values() if witness.url]
         self._client = client or httpx.Client(timeout=TIMEOUT_S)
         self._seen: dict[tuple[str, str], int] = {}  # witness' name, log's → size that it cosigned last
@@ -136,17 +146,32 @@ class Witnesses:
         for _ in range(2):  # a second time where it tells which size it holds
             old = self._seen.get(place, 0)
             body = write_request(old, proof_from(old), note)
-            answer = self._client.post(f"{(witness.url or '').rstrip('/')}/add-checkpoint", content=body)
+            url = f"{(witness.url or '').rstrip('/')}/add-checkpoint"
+            with self._client.stream("POST", url, content=body) as answer:
+                data = _body(answer, "", MOST_NOTE_BYTES, self._monotonic)
             if answer.status_code == 200:
                 self._seen[place] = checkpoint.size
                 self._refused.discard(place)
-                return read_cosignatures(answer.content, note, witness.verifier)
+                return read_cosignatures(data, note, witness.verifier)
             if answer.status_code != 409:
                 if answer.status_code in (403, 404):
                     self._refused.add(place)
                 break
-            told = answer.text.strip()
+            told = data.decode("ascii", "replace").strip()
             if not told.isascii() or not told.isdigit() or int(told) > checkpoint.size:
                 raise LogError(f"holds {told[:20]!r} leaves, the log has {checkpoint.size}")
             self._seen[place] = int(told)
         raise LogError(f"answered {answer.status_code}")
+
+
+def _body(answer: httpx.Response, where: str, most: int, monotonic: Callable[[], float]) -> bytes:
+    """Return what is answered. Raises LogError, which begins with `where`, for more than `most` bytes or WHOLE_S."""
+    data = bytearray()  # added to bytes, a megabyte that comes byte by byte would be copied a million times
+    deadline = monotonic() + WHOLE_S
+    for part in answer.iter_bytes():
+        data += part
+        if len(data) > most:
+            raise LogError(f"{where}answered more than {most} bytes")
+        if monotonic() > deadline:
+            raise LogError(f"{where}was not done answering after {WHOLE_S:g} s")
+    return bytes(data)

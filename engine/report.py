@@ -365,7 +365,9 @@ def _missing(released: Released, daily: Table, days: Sequence[int], closed: int)
         )
     range_ = released.days(daily, closed)
     expected = (
-        f"days from {day_of(range_[0])} to {day_of(range_[-1])}" if range_ else "nothing was released yet"
+        f"days from {day_of(range_[0])} to {day_of(range_[-1])}"
+        if range_
+        else "days that were released: there are none yet"
     )
     spent = any(released.is_spent(daily, day) for day in days)
     why = "whose privacy budget is spent" if spent else "which was not released"

@@ -101,22 +101,26 @@ def _warm_up(services: Any) -> None:
 def _check_address(config: Config) -> None:
     """Raise ServeError where something listens already: workers share a port, and would with a stranger, too."""
     try:
-        with suppress(socket.gaierror):  # the server tells of a name that nobody knows
-            for family, kind, protocol, _, address in socket.getaddrinfo(
-                config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            ):
-                with socket.socket(family, kind, protocol) as probe:
-                    probe.setsockopt(
-                        socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-                    )  # as servers do: past TIME_WAIT
-                    if family == socket.AF_INET6:
-                        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                    probe.bind(address)
+        for family, kind, protocol, _, address in _addresses(config):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: past TIME_WAIT
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
     except OSError as error:
         raise ServeError(
-            f"{config.host}:{config.port} cannot be listened on ({error.strerror}): stop what listens there, or "
+            f"{config.address} cannot be listened on ({error.strerror}): stop what listens there, or "
             "name another port with --port"
         ) from error
+
+
+def _addresses(config: Config) -> list[Any]:
+    """Return what a host stands for, IPv4 first, as getaddrinfo has it. Raises ServeError."""
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ServeError(f"{ascii(config.host)} has no address to listen on: name another --host") from error
+    return sorted(found, key=lambda one: one[0] != socket.AF_INET)
 
 
 def _open_or_stop(config: Config, folder: Path, extend: Extend | None, server: str) -> Any:
@@ -179,7 +183,7 @@ def run_granian(load: Callable[[], Any], config: Config, folder: Path | None = N
 
     granian = Granian(
         "tactful",
-        address=config.host,
+        address=_addresses(config)[0][4][0],  # granian knows no names
         port=config.port,
         interface=Interfaces.WSGI,
         websockets=False,
@@ -226,7 +230,7 @@ def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:
     class Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         def load_config(self) -> None:
             settings = {
-                "bind": f"{config.host}:{config.port}",
+                "bind": config.address,
                 "workers": config.workers,
                 "worker_class": "gthread",
                 "threads": config.threads + SLOW,

@@ -112,6 +112,7 @@ class _Seen:
 
     trees: dict[tuple[str, int], bytes]  # (shard, size) → root
     starts: dict[str, int]  # shard → number of its first entry
+    logs: set[str | None]  # of which the shards are
 
 
 def read_bundle(data: bytes) -> Bundle:
@@ -131,7 +132,7 @@ def judge(bundle: Bundle, policy: LogPolicy) -> Judgement:
     """
     question = bundle.question
     at = _moment(question.at, "question.at")
-    seen = _Seen({}, {})
+    seen = _Seen({}, {}, set())
     told = [_entry(entry, policy, seen) for entry in bundle.log]
     events = [_event(opening, policy, seen) for opening in bundle.events]
     _check_chain(told, seen)
@@ -210,7 +211,8 @@ def _proved(leaf: str, proof: str, policy: LogPolicy, seen: _Seen) -> _Told:
         raise LogError(
             f"{tree.origin}: two trees of {tree.size} entries are signed: the log shows different views"
         )
-    if len({policy.log_of(origin) for origin, _ in seen.trees}) > 1:
+    seen.logs.add(policy.log_of(tree.origin))
+    if len(seen.logs) > 1:
         raise LogError("the proofs are of different logs")
     try:
         fields = json.loads(leaf)

@@ -177,6 +177,8 @@ def unpack(bundle: bytes, count: int) -> list[bytes]:
         if at + 2 > len(bundle) or len(entry) != length:
             raise LogError("bundle: ends within an entry")
         entries.append(entry)
+        if len(entries) > WIDTH:
+            raise LogError(f"bundle: got more than {WIDTH} entries")
         at += 2 + length
     if len(entries) < count:
         raise LogError(f"bundle: got {len(entries)} entries, expected {count}")

@@ -77,7 +77,7 @@ def verify_use(told: UseProof, policy: LogPolicy) -> Checkpoint:
     path = [decode64(hash, "path") for hash in told.path]
     try:
         root = bytes.fromhex(json.loads(told.leaf)["commit"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise LogError("leaf: commits to no batch") from None
     verify_inclusion(told.place, told.size, leaf_hash(decode64(told.receipt, "receipt")), path, root)
     return checkpoint

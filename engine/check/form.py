@@ -56,7 +56,9 @@ def parse(
     except RecursionError:
         return None, [CatalogError("(line)", "values nested too deeply", "an object", line)]
     except ValueError as error:
-        return None, [CatalogError("(line)", f"no JSON: {error}", "an object in JSON (UTF-8)", line)]
+        whole = ", whole on one line" if line else ""
+        expected = f"an object in JSON (UTF-8){whole}"
+        return None, [CatalogError("(line)", f"no JSON: {error}", expected, line)]
     if not isinstance(value, dict):
         return None, [CatalogError("(line)", shown(value), "an object", line)]
     kind = value.get("kind")
@@ -173,7 +175,7 @@ def _forms() -> Mapping[str, str]:
 def _in_words(message: str) -> str:
     """Say what msgspec expected as those say it who write catalogues and no Python."""
     wanted = message.partition(", got `")[0].removeprefix("Expected ")
-    if wanted == "Invalid RFC3339 encoded datetime":
+    if wanted in ("Invalid RFC3339 encoded datetime", "`datetime` with a timezone component"):
         return "a date and time with an offset, such as 2026-11-23T18:00:00+01:00"
     if form := _PATTERN.fullmatch(wanted):
         return _forms().get(ast.literal_eval(form[1]), wanted)

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import unquote_plus
 from zoneinfo import ZoneInfo
 
 import msgspec
+from flask import request
 
 Kind = Literal[
     "text", "long", "amount", "whole", "number", "words", "choice", "several", "flag", "moment", "hours", "size",
@@ -20,7 +22,10 @@ Kind = Literal[
 ]  # fmt: skip
 MICROS = 1_000_000
 DIGITS = 6  # behind the point of an amount
-_AMOUNT = re.compile(r"(?P<whole>[0-9]{1,9})([.](?P<part>[0-9]{1,6}))?")
+MOST_KEY = 200  # characters
+_KEY = re.compile(rb"(?:^|&)key=([^&]{0,%d})" % (3 * MOST_KEY))
+# A comma before three digits parts thousands for some and decimals for others: it is asked for anew.
+_AMOUNT = re.compile(r"(?P<whole>[0-9]{1,9})(?:(?:[.]|,(?![0-9]{3}\Z))(?P<part>[0-9]{1,6}))?")
 _SIZE = re.compile(r"([0-9]{1,5}) *[x×] *([0-9]{1,5})")
 _HOURS = re.compile(
     r"(?P<days>[a-z ]*?) *(?P<start>[0-9:]+) *[-–] *(?P<end>[0-9:]+) *(?P<zone>[A-Za-z_/+-]*)"
@@ -61,6 +66,12 @@ class Shown:
     text: str
     chosen: tuple[str, ...] = ()  # of "several"
     fault: str | None = None
+
+
+def key_sent() -> str:
+    """Return the key of the form that was sent. Other fields, of which there may be a million, are not read for it."""
+    found = _KEY.search(request.get_data())
+    return "" if found is None else unquote_plus(found[1].decode("ascii", "replace")).strip()[:MOST_KEY]
 
 
 def texts_of(fields: Iterable[Field], value: Mapping[str, Any], zone: str) -> dict[str, list[str]]:
@@ -147,7 +158,7 @@ def _texts(field: Field, value: Any, zone: str) -> list[str]:
         case "json":
             return [msgspec.json.format(msgspec.json.encode(value), indent=1).decode()]
         case _:
-            return [f"{value:g}" if isinstance(value, float) else str(value)]
+            return [f"{value:.9f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)]
 
 
 def _read(field: Field, texts: list[str], zone: str) -> Any:
@@ -161,7 +172,7 @@ def _read(field: Field, texts: list[str], zone: str) -> Any:
         return None
     match field.kind:
         case "amount":
-            read = _AMOUNT.fullmatch(text.replace(",", "."))
+            read = _AMOUNT.fullmatch(text)
             if read is None:
                 return text
             return int(read["whole"]) * MICROS + int((read["part"] or "0").ljust(DIGITS, "0"))

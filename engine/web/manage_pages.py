@@ -24,7 +24,7 @@ from engine.creative import Creative
 from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound
 from engine.keys import Caller
 from engine.web.api import Api
-from engine.web.form_fields import Group, amount, shown, texts_of, value_of
+from engine.web.form_fields import Group, amount, key_sent, shown, texts_of, value_of
 from engine.web.manage_fields import CAMPAIGN, CREATIVE
 from engine.web.report_pages import HEADERS as REPORT_HEADERS
 
@@ -33,7 +33,6 @@ HEADERS = tuple(
     (name, f"{value}; img-src 'self'; frame-src 'self'" if name == "Content-Security-Policy" else value)
     for name, value in REPORT_HEADERS
 )
-MOST_KEY = 200  # characters
 PAGE = 50  # things listed at once
 HISTORY = 10  # changes shown beside a thing
 ASKED: Mapping[str, str] = {
@@ -103,7 +102,7 @@ def add_manage_pages(
     )
     def do_manage() -> Response:
         """Do what a form asks, and show what there is now, to who sends a key."""
-        key = request.form.get("key", "")[:MOST_KEY]
+        key = key_sent()
         caller = caller_of(key)
         if caller is None:
             return page("key.html", 401, title="Manage", fault="This key is not valid.")
@@ -197,7 +196,7 @@ class _Desk:
         kinds = {field.path: field.kind for field in fields}
         faults = [
             (e.field, f"got {e.got}, expected {ASKED.get(kinds.get(e.field, 'text'), e.expected)}")
-            if e.expected.startswith("`")  # a type's name says nothing to who fills a form in
+            if e.got.startswith(("'", '"'))  # a text that does not read as its field asks
             else (e.field, f"got {e.got}, expected {e.expected}")
             for e in (errors.errors if errors else ())
         ]

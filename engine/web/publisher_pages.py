@@ -24,6 +24,7 @@ from engine.report_show import WHY_NOISY, interval, number
 from engine.reporting import Reporting
 from engine.today import Today
 from engine.web.api import Api
+from engine.web.form_fields import key_sent
 from engine.web.origins import Origins
 from engine.web.report_pages import HEADERS
 from privacy.release import day_of
@@ -65,12 +66,13 @@ class PublisherPages:
 
     def show(self) -> Response:
         """Show a publisher how it stands, and look at a page that it pastes."""
-        key, url = (request.form.get(name, "").strip()[:MOST_FIELD] for name in ("key", "url"))
-        source, policy = request.form.get("source", "")[:MOST_SOURCE], request.form.get("policy", "").strip()
-        given = {"url": url, "source": source, "policy": policy[:2000]}
+        key = key_sent()
         caller = self._holder(key)
         if caller is None:
-            return self._page(401, given, fault="This key is not valid.")
+            return self._page(401, fault="This key is not valid.")
+        url = request.form.get("url", "").strip()[:MOST_FIELD]
+        source, policy = request.form.get("source", "")[:MOST_SOURCE], request.form.get("policy", "").strip()
+        given = {"url": url, "source": source, "policy": policy[:2000]}
         if caller.scope != "publisher" or caller.tenant is None:
             return self._page(403, given, fault="This is a page for publishers: their key is asked for.")
         told: dict[str, Any] = {

@@ -423,7 +423,14 @@ def test_a_deprecated_version_serves_and_is_said(server):
 
 
 def test_an_expires_in_the_far_future_or_that_is_no_date_is_not_believed(server):
-    for expires in ("Fri, 31 Dec 9999 23:59:59 GMT", "0", "soon", "Mon, 99 Nov 2026 11:59:06 GMT"):
+    for expires in (
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "0",
+        "soon",
+        "Mon, 99 Nov 2026 11:59:06 GMT",
+        f"Mon, 23 Nov {10**20} 11:59:06 GMT",
+        f"Mon, 23 Nov 2026 11:59:06 +{10**20}",
+    ):
         server.asked.clear()
         server.answer = lambda asked, expires=expires: met_answer(Expires=expires)
         source = met(server)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import Config, settings
+from engine.config import Config, settings, unknown_settings
 from engine.errors import ConfigError
 
 
@@ -38,13 +38,29 @@ def test_each_setting_is_read_from_its_variable() -> None:
         ("TACTFUL_CURRENCY", "euro"),
         ("TACTFUL_PUBLIC_URL", "ads.example"),
         ("TACTFUL_PUBLIC_URL", "https://ads.example/?a=1"),
+        ("TACTFUL_PUBLIC_URL", "https://ads.example:port"),
+        ("TACTFUL_PUBLIC_URL", "https://[::1"),
         ("TACTFUL_WEATHER", "crystal-ball"),
+        ("TACTFUL_DATA_DIR", "~nobody-of-this-name/data"),
         ("TACTFUL_DATA_DIR", ""),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_variables_name(variable: str, value: str) -> None:
     with pytest.raises(ConfigError, match=variable):
         Config.from_env({variable: value})
+
+
+def test_half_an_address_is_told_as_no_url() -> None:
+    with pytest.raises(ConfigError, match="expected an http or https URL"):
+        Config.from_env({"TACTFUL_PUBLIC_URL": "https://[::1"})
+
+
+def test_a_misspelt_setting_is_told() -> None:
+    environ = {"TACTFUL_LOG_PROFLE": "public", "TACTFUL_PORT": "1", "HOME": "/", "TACTFUL_SERVICE_HOST": "x"}
+    assert unknown_settings(environ) == [
+        "TACTFUL_LOG_PROFLE is no setting and is not read: TACTFUL_LOG_PROFILE is one",
+        "TACTFUL_SERVICE_HOST is no setting and is not read",
+    ]
 
 
 def test_all_wrong_values_are_told_at_once() -> None:
@@ -69,6 +85,12 @@ def test_the_base_url_is_what_a_browser_can_reach() -> None:
     assert Config().base_url == "http://127.0.0.1:8080"
     assert Config(host="0.0.0.0").base_url == "http://127.0.0.1:8080"
     assert Config(host="::1", port=1).base_url == "http://[::1]:1"
+    assert Config(host="::", port=1).base_url == "http://127.0.0.1:1"
+    assert [Config(host=host, port=1).address for host in ("::1", "::", "ads.example")] == [
+        "[::1]:1",
+        "[::]:1",
+        "ads.example:1",
+    ]
     assert Config.from_env({"TACTFUL_PUBLIC_URL": "https://ads.example/"}).base_url == "https://ads.example"
 
 

@@ -326,6 +326,10 @@ def test_an_id_stands_once_in_a_file(store: SqliteStore, folder: Path):
             {"flight": {"start": "2026-02-30T00:00:00Z"}},
             "a date and time with an offset, such as 2026-11-23T18:00:00+01:00",
         ),
+        (
+            {"flight": {"end": "2026-12-24T18:00:00"}},
+            "a date and time with an offset, such as 2026-11-23T18:00:00+01:00",
+        ),
         ({"name": ""}, "text of length >= 1"),
         ({"cpm_micros": -1}, "a whole number >= 0"),
         ({"flight": 7}, "an object"),
@@ -546,6 +550,21 @@ def test_yaml_that_is_broken_or_hostile_is_refused_by_line(
     empty: SqliteStore, folder: Path, text: str, line: int
 ):
     assert [error.line for error in errors_of(empty, yaml_file(folder, text))] == [line]
+
+
+def test_yaml_in_another_encoding_is_told_by_the_line_that_shows_it(empty: SqliteStore, folder: Path):
+    path = folder / "old.yaml"
+    path.write_bytes("- kind: advertiser\n  id: a\n  name: K\u00e4se\n".encode("latin-1"))
+    (error,) = errors_of(empty, path)
+    assert error.line == 3 and error.expected == "YAML in UTF-8"
+
+
+def test_json_over_several_lines_is_asked_for_on_one(empty: SqliteStore, folder: Path):
+    path = folder / "pretty.json"
+    path.write_text('[\n  {"kind": "advertiser"}\n]\n')
+    assert {error.expected for error in errors_of(empty, path) if error.field == "(line)"} == {
+        "an object in JSON (UTF-8), whole on one line"
+    }
 
 
 def test_yaml_that_is_too_large_is_to_come_as_ndjson(store: SqliteStore, folder: Path, monkeypatch):

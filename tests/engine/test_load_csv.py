@@ -78,7 +78,7 @@ FAULTY = [
     ("kind,id,flight,flight.end\ncampaign,c,{},2027-01-01T00:00:00Z\n", "flight", 2),
     ("kind,id,flight.end,flight\ncampaign,c,2027-01-01T00:00:00Z,never\n", "flight", 2),
     ("kind,id,size\ncreative,c,300;wide\n", "size[0]", 2),
-    ("kind,id,name,domains\nadvertiser,a,A\xff,a.example\n", "(line)", 1),
+    ("kind,id,name,domains\nadvertiser,a,A\xff,a.example\n", "(line)", 2),
 ]
 
 
@@ -87,6 +87,21 @@ def test_what_is_wrong_is_told_by_line_and_column(tmp_path, text, field, line):
     with pytest.raises(CatalogErrors) as caught:
         loaded(tmp_path, text, "latin-1")
     assert (field, line) in [(error.field, error.line) for error in caught.value.errors]
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("kind;id;name\r\nadvertiser;a;A\r\n", "';'"),
+        ("sep=;\r\nkind;id;name\r\n", "';'"),
+        ("kind\tid\tname\nadvertiser\ta\tA\n", r"'\t'"),
+    ],
+)
+def test_a_table_whose_cells_other_marks_part_is_told_of_them(tmp_path, text, mark):
+    with pytest.raises(CatalogErrors) as caught:
+        loaded(tmp_path, text, "utf-8-sig")
+    (error,) = caught.value.errors
+    assert (error.got, error.expected) == (f"cells parted by {mark}", "cells parted by commas")
 
 
 def test_what_type_a_column_has_is_looked_up_once(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from privacy import records
 from privacy.consent_log import leaf
 from privacy.erasure import opening_key, seal
 from privacy.errors import LogError
+from privacy.log_policy import LogPolicy
 from privacy.records import Event, Notice, Opening, Party
 from privacy.rejudge import Question, judge, read_bundle
 from tests.engine.log_world import START, LogWorld
@@ -298,6 +299,25 @@ def test_a_consent_is_judged_alike_after_the_log_changed_its_keys(tmp_path, prof
     with pytest.raises(LogError):  # the old keys alone do not show what came after them
         judge(read_bundle(story.evidence(0.01)), old_policy)
     story.world.close()
+
+
+def test_a_bundle_of_many_trees_is_judged_without_going_through_them_for_each_proof(tmp_path, monkeypatch):
+    world = LogWorld(tmp_path)
+    world.log.step()
+    story = Story(world, [])
+    story.tell("consent.grant")
+    entries = []
+    for _ in range(20):
+        world.append(1)
+        story.publish()
+        told = json.loads(story.evidence())
+        entries += told["log"]
+    asked: list[str] = []
+    log_of = LogPolicy.log_of
+    monkeypatch.setattr(LogPolicy, "log_of", lambda *args: asked.append(args[1]) or log_of(*args))
+    assert story.judge(json.dumps(told | {"log": entries}).encode()).in_force
+    assert len(asked) <= 4 * (len(entries) + 1)
+    world.close()
 
 
 @pytest.mark.parametrize("what", ["huge", "no text", "deep", "empty"])

@@ -19,7 +19,7 @@ import pytest
 
 from engine.config import Config
 from engine.errors import ServeError
-from engine.serve import serve
+from engine.serve import run_granian, serve
 from tests.engine.web.conftest import seed_catalogue
 
 # The services behind the workers are the small fakes: what is tried here are processes.
@@ -306,3 +306,30 @@ def test_a_port_where_something_listens_is_refused(tmp_path: Path) -> None:
         config = Config(port=taken.getsockname()[1], data_dir=tmp_path / "data", key_dir=tmp_path / "keys")
         with pytest.raises(ServeError, match=rf"{config.port} cannot be listened on .* --port"):
             serve(config)
+
+
+def test_a_host_may_be_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    listened = []
+
+    def started(*target: str, address: str, **settings: object) -> None:
+        listened.append(address)
+        raise ServeError("enough")
+
+    def found(host: str, port: int, **how: object) -> list[object]:
+        kind = (socket.SOCK_STREAM, 6, "")
+        return [(socket.AF_INET6, *kind, ("::1", port, 0, 0)), (socket.AF_INET, *kind, ("127.0.0.1", port))]
+
+    monkeypatch.setattr("granian.Granian", started)
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    with pytest.raises(ServeError, match="enough"):
+        run_granian(lambda: None, Config(host="ads.internal"))
+    assert listened == ["127.0.0.1"]
+
+
+def test_a_host_that_nobody_knows_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def unknown(host: str, port: int, **how: object) -> None:
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(ServeError, match="'\\[::1\\]' has no address to listen on"):
+        serve(Config(host="[::1]", data_dir=tmp_path / "data", key_dir=tmp_path / "keys"))

@@ -159,3 +159,10 @@ def test_an_entry_that_no_bundle_can_hold_is_refused():
     assert unpack(pack([b"x" * 65_535]), 1) == [b"x" * 65_535]
     with pytest.raises(LogError):
         pack([b"x" * 65_536])
+
+
+def test_a_bundle_of_more_entries_than_a_tile_holds_is_refused_at_the_first_that_is_too_many():
+    with pytest.raises(LogError, match="more than 256"):
+        unpack(
+            b"\0\0" * 256 + b"\0\0" + b"\xff", 1
+        )  # the last byte, which is within an entry, is not come to

@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from privacy.checkpoint import Checkpoint, Signer, encode64, sign_note
 from privacy.errors import LogError
-from privacy.use_batch import FEWEST, batch_root, fill, prove_use, receipt
+from privacy.log_policy import LogPolicy
+from privacy.merkle import leaf_hash
+from privacy.tlog_proof import Proof
+from privacy.use_batch import FEWEST, UseProof, batch_root, fill, prove_use, receipt, verify_use
 
 CHANCE = random.Random(3)
 
@@ -36,3 +40,11 @@ def test_the_root_does_not_depend_on_the_order_of_uses():
 def test_a_use_that_was_not_told_is_not_proved():
     with pytest.raises(LogError, match="stands not in this batch"):
         prove_use(fill([], CHANCE.randbytes), receipt("a" * 64, "b" * 64), "", "")
+
+
+def test_a_leaf_that_is_nested_without_end_commits_to_no_batch():
+    leaf, signer = "[" * 100_000, Signer.ed25519("ads.example/log", b"l" * 32)
+    note = sign_note(Checkpoint("ads.example/log", 1, leaf_hash(leaf.encode())).text(), [signer], 0)
+    told = UseProof(encode64(b"r" * 32), 0, 1, (), leaf, Proof(0, (), note).encode().decode())
+    with pytest.raises(LogError, match="commits to no batch"):
+        verify_use(told, LogPolicy((signer.verifier,), {}, {}))

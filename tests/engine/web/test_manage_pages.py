@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from werkzeug.formparser import FormDataParser
 
 from engine.web.manage_pages import HEADERS
 from tests.engine.web.conftest import Service
@@ -20,7 +21,7 @@ NEW = {
     "targeting.topics.include": "483; 210",
     "targeting.devices.include": ["phone", "tablet"],
     "targeting.hours": "mon tue 09:00-17:30 Europe/Berlin\n20:00-01:00",
-    "targeting.temperature_c.below": "5.5",
+    "targeting.temperature_c.below": "5.5000001",
     "targeting.rule": '{"any": [{"weather": ["rain"]}, {"wind_ms": {"at_least": 8}}]}',
     "suitability.accept_unknown": "yes",
 }
@@ -81,7 +82,7 @@ def test_a_campaign_is_booked_with_its_flight_and_rules(service: Service):
         {"start": "09:00", "end": "17:30", "timezone": "Europe/Berlin", "weekdays": ["mon", "tue"]},
         {"start": "20:00", "end": "01:00"},
     ]
-    assert targeting["temperature_c"] == {"below": 5.5}
+    assert targeting["temperature_c"] == {"below": 5.5000001}
     assert targeting["rule"]["any"][1] == {"wind_ms": {"at_least": 8.0}}
     assert told["suitability"] == {"accept_unknown": True}
 
@@ -109,7 +110,9 @@ def test_what_a_form_shows_it_saves_again_unchanged(service: Service):
 @pytest.mark.parametrize(
     ("field", "text", "words"),
     [
-        ("cpm_micros", "much", "got 'much'"),
+        ("cpm_micros", "much", "got 'much', expected an amount such as 2.50"),
+        ("flight.budget_micros", "1,000", "got '1,000', expected an amount such as 2.50"),
+        ("share_cap", "half", "got 'half', expected a number"),
         ("flight.end", "2020-01-01T00:00", "a time"),
         ("flight.daily_budget_micros", "0", "at least 1"),
         ("flight.timezone", "Mars/Base", "an IANA time zone"),
@@ -197,6 +200,20 @@ def test_without_a_good_key_there_is_only_the_question_for_one(service: Service)
     assert "Boots" not in answer.text
     assert "not valid" in answer.text
     checked(service.client.get("/manage"))
+
+
+@pytest.mark.parametrize("path", ["/manage", "/publisher"])
+def test_a_form_without_a_good_key_is_not_read(service: Service, path, monkeypatch):
+    monkeypatch.setattr(FormDataParser, "parse", lambda *args: pytest.fail("the form was read"))
+    for form in ("key=tactful_advertiser_0&a=1", "a=1&key=%74", "key=&key", "akey=1", ""):
+        answer = service.client.post(path, data=form, content_type="application/x-www-form-urlencoded")
+        assert answer.status_code == 401 and "not valid" in answer.text
+
+
+def test_a_key_is_found_wherever_a_form_has_it(service: Service):
+    for form in (f"do=home&key=+{service.keys['acme']}", f"do=home&key={service.keys['acme']}%0D%0A&x=1"):
+        answer = service.client.post("/manage", data=form, content_type="application/x-www-form-urlencoded")
+        assert answer.status_code == 200 and "Campaigns" in answer.text
 
 
 def test_a_publisher_answers_the_queue(service: Service):
