@@ -21,6 +21,7 @@ _MARKUP = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]{0,30})")
 _LONG_TAG = re.compile(r"<[a-zA-Z][^>]{2000,}")
 _OPTION = re.compile(r"<option\b[^<>]*>?[^<]*", re.IGNORECASE)
 _UNREAD = re.compile(r"<(script|style|noscript|template|svg|title)\b", re.IGNORECASE)
+_CAPITALS = re.compile(r"[A-Z]+")
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
 _SELF_CLOSING = frozenset("p li dt dd option tr td th thead tbody tfoot html head body a button".split())
 
@@ -45,13 +46,13 @@ def bearable(source: str) -> str | None:
 
 def without_unread(source: str, *, but_json_ld: bool = False) -> str:
     """Leave out scripts, styles, drawings and the title, each up to its end tag; what never ends, ends the page."""
-    return " ".join(_read(source, but_json_ld))
+    return " ".join(_kept(source, but_json_ld))
 
 
-def _read(source: str, but_json_ld: bool) -> Iterator[str]:
+def _kept(source: str, but_json_ld: bool) -> Iterator[str]:
     lowered, at, search = source.lower(), 0, 0
     if len(lowered) != len(source):  # a few letters are longer in lower case, and places would not fit
-        lowered = source
+        lowered = _CAPITALS.sub(lambda found: found[0].lower(), source)
     while (found := _UNREAD.search(source, search)) is not None:
         name, start = found.group(1).lower(), found.start()
         close = lowered.find(f"</{name}", found.end())

@@ -81,6 +81,7 @@ def test_a_few_choices_stay() -> None:
         ("a<script>b", "a "),
         ("a<svg><title>b</title></svg>c", "a c"),
         ("\u0130<script>b</script>c", "\u0130 c"),
+        ("\u0130<SCRIPT>b</SCRIPT>c", "\u0130 c"),
     ],
 )
 def test_what_nobody_reads_is_left_out(source: str, left: str) -> None:
