@@ -35,11 +35,11 @@ class Eligible:
     def rows(self) -> Rows:
         """Return the rows' numbers, ascending; computed once."""
         if self._rows is None:
-            if self.count * 4 > len(self.words) * 64:
+            if self.count * 10 > len(self.words) * 64:
                 bits = np.unpackbits(self.words.view(np.uint8), bitorder="little")
                 self._rows = bits.view(bool).nonzero()[0]
             else:
-                # Empty bytes are skipped: three times as fast where one row in ten is eligible, or fewer.
+                # Empty bytes are skipped: twice as fast and more, up to the tenth from which NumPy has no branches.
                 octets = self.words.view(np.uint8)
                 filled = (octets != 0).nonzero()[0]
                 bits = np.unpackbits(octets[filled], bitorder="little")
