@@ -33,7 +33,7 @@ EXACT_ROWS = 3072  # as many rows as can be scored in the time that the lists ta
 EXACT_A_LIST = 5  # the same, for each list: centroids are scored too
 
 EXPECTED_MISSES = 0.004  # share of k that may be expected in the lists that a search leaves out
-HEAVY_TAILS = 1.1  # times the sigma that is measured: a list's rows are no perfect normal distribution
+HEAVY_TAILS = 1.2  # times the sigma that is measured: a list's rows are no perfect normal distribution
 OUTLIERS = 0.001  # share of a list's rows, such as a small topic put to others, that
 FARTHER = 2.0  # times as far scatter
 SEED = 20261123
