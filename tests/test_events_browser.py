@@ -99,6 +99,11 @@ def test_of_a_large_creative_a_third_is_enough(site: Site) -> None:
     assert sorted(site.told_after(2.5)) == ["i", "v"]
 
 
+def test_what_has_no_pixels_is_no_view(site: Site) -> None:
+    site.open(above=0, height=0)
+    assert site.told_after(1.6) == ["i"]
+
+
 def test_a_view_that_is_broken_off_is_none(site: Site) -> None:
     site.open(above=0)
     site.page.wait_for_timeout(300)

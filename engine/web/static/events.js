@@ -39,8 +39,8 @@
 
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
-      const { width, height } = entry.boundingClientRect;
-      const enough = entry.intersectionRatio >= (width * height >= LARGE ? 0.3 : 0.5);
+      const area = entry.boundingClientRect.width * entry.boundingClientRect.height; // of nothing, all is in view
+      const enough = area > 0 && entry.intersectionRatio >= (area >= LARGE ? 0.3 : 0.5);
       if (enough && !inView.has(entry.target)) start(entry.target);
       if (!enough) stop(entry.target);
     }
