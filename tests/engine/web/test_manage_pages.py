@@ -169,9 +169,25 @@ def test_a_creative_is_made_edited_and_not_overwritten_unseen(service: Service):
     opened = send(service, "acme", "creative", id="c7")
     seen = hidden(opened, "seen")
     send(service, "acme", "save-creative", seen=seen, **made | {"headline": "Drier feet"})
-    send(service, "acme", "save-creative", 409, seen=seen, **made | {"headline": "Driest feet"})
+    late = send(service, "acme", "save-creative", 409, seen=seen, **made | {"headline": "Driest feet"})
     assert stored(service, "creative", "c7")["headline"] == "Drier feet"
-    assert "Dry feet → Drier feet" in send(service, "acme", "creative", id="c7").text
+    assert "nothing was saved" in late.text and "Dry feet → Drier feet" in late.text
+    assert re.search(r'name="headline" value="Driest feet"', late.text)  # what was typed is still there
+    again = {"seen": hidden(late, "seen"), **made, "headline": "Driest feet"}
+    assert "Saved." in send(service, "acme", "save-creative", **again).text
+    assert stored(service, "creative", "c7")["headline"] == "Driest feet"
+
+
+@pytest.mark.parametrize("do", ["a new one", "a change"])
+def test_a_form_that_is_sent_twice_is_saved_once(service: Service, do):
+    seen = {}
+    if do == "a change":
+        send(service, "acme", "save-campaign", **NEW)
+        seen = {"seen": hidden(send(service, "acme", "campaign", id="spring"), "seen"), "name": "Summer"}
+    for _ in range(2):
+        assert "Saved." in send(service, "acme", "save-campaign", **NEW | seen).text
+    changed = send(service, "acme", "campaign", id="spring").text
+    assert changed.count("Spring → Summer") == (do == "a change")
 
 
 def test_a_new_thing_takes_no_others_id(service: Service):
