@@ -25,7 +25,7 @@ from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidde
 from engine.keys import Caller
 from engine.web.api import Api
 from engine.web.form_fields import Group, amount, key_sent, shown, texts_of, value_of
-from engine.web.manage_fields import CAMPAIGN, CREATIVE
+from engine.web.manage_fields import ADVERTISER, CAMPAIGN, CREATIVE, ID
 from engine.web.report_pages import HEADERS as REPORT_HEADERS
 
 # As for reports; pictures and the frames of previews are its own.
@@ -192,6 +192,9 @@ class _Desk:
         `overtaken`: something else was stored since it was opened.
         """
         groups = _GROUPS[kind]
+        if entity is None:
+            whose = kind == "campaign" and asked.caller.tenant is None
+            groups = (Group("Id", (ID, ADVERTISER) if whose else (ID,)), *groups)
         value = {} if entity is None else manage.plain(entity)
         campaign = entity if isinstance(entity, Campaign) else self._campaign_of(asked, entity)
         zone = "UTC" if campaign is None else campaign.flight.timezone
@@ -223,7 +226,6 @@ class _Desk:
                 "entity": entity,
                 "id": id,
                 "campaign": campaign.id if campaign is not None else asked.text("campaign"),
-                "advertiser": asked.caller.tenant or asked.text("advertiser"),
                 "groups": told,
                 "faults": listed,
                 "creatives": creatives[:PAGE],

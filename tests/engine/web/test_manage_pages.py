@@ -136,6 +136,20 @@ def test_an_error_stands_beside_its_field_and_nothing_is_lost(service: Service, 
     assert service.call("GET", "/v1/campaigns/spring", key="operator").status_code == 404
 
 
+@pytest.mark.parametrize("id", ["Spring 1", "k1", ""])
+def test_an_id_that_is_none_or_taken_is_told_beside_its_field(service: Service, id):
+    answer = send(service, "acme", "save-campaign", 422, **NEW | {"id": id})
+    assert 'href="#f-id"' in answer.text and 'id="f-id-fault"' in answer.text
+    assert f'name="id" value="{id}" aria-invalid="true"' in answer.text
+
+
+def test_an_operator_says_whose_a_new_campaign_is(service: Service):
+    assert 'name="advertiser"' in send(service, "operator", "new-campaign").text
+    answer = send(service, "operator", "save-campaign", 422, **NEW | {"advertiser": "nobody"})
+    assert 'id="f-advertiser-fault"' in answer.text
+    assert "Saved." in send(service, "operator", "save-campaign", **NEW | {"advertiser": "acme"}).text
+
+
 def test_markup_in_what_is_typed_stays_text(service: Service):
     answer = send(
         service, "acme", "save-campaign", 422, **NEW | {"name": '"><script>x</script>', "id": "<b>"}
