@@ -29,7 +29,7 @@ MOST_BYTES = 2500  # gzipped
 RELEASED = {
     SCRIPT: "sha384-v/VxRDo7xXCCkJZtpLavKHYebTVBVhpAFyN6MB6nUuZIplaAYC/z1oydgA3HufqN",
     STYLE: "sha384-o5SSkJ6F/8wm+CHVC2ZuqHtgmyQBZDJJp9FlnvSe/yA/IlHcbRXn2sObktAUq2Ku",
-    SLOT_STYLE: "sha384-cslt/03pRrFITXle0gh5JpNv20XS234YyGOJLLaF9ME/2qXgVnPi4z7lM4q25gFU",
+    SLOT_STYLE: "sha384-Qs7hInOpa4iF1zbv5fykXBH3HVTiB3sCX70q08G/tZ6J7ScIlXcEOuFuKeHGBe/R",
     CREATIVE_STYLE: "sha384-7rJfI95TRykrE3EC69D0wNvK54CIgMJTydBEyvsV03NE9YdKA9/BIZleTEZzn75P",
 }
 LD_JSON = """<script type="application/ld+json">{"@context":"https://schema.org","@graph":[{"@type":"Article",
