@@ -53,6 +53,11 @@
 
   document.addEventListener('visibilitychange', () => [...inView.keys()].forEach(start));
   const look = () => document.querySelectorAll(SELECTOR).forEach(watch);
-  new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
-  look();
+  const begin = () => {
+    new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
+    look();
+  };
+  // A page that is made ready before its reader comes, and may never come, shows nothing yet.
+  if (document.prerendering) document.addEventListener('prerenderingchange', begin, { once: true });
+  else begin();
 })();
