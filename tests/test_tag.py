@@ -403,7 +403,7 @@ def test_an_app_that_puts_a_new_box_in_place_as_it_moves_on_gets_one_decision_fo
     visit: Open, live: Live
 ) -> None:
     window = visit()
-    settled(window)
+    assert until(lambda: len(live.events()) == 2)
     window.page.evaluate(
         "history.pushState({}, '', '/bikes/new');"
         "(it => it.replaceWith(it.cloneNode()))(document.querySelector('contextual-ad'))"
@@ -411,7 +411,7 @@ def test_an_app_that_puts_a_new_box_in_place_as_it_moves_on_gets_one_decision_fo
     settled(window, 2)
     time.sleep(0.6)
     assert [body["page"]["url"][-10:] for body in live.bodies] == ["food/leeks", "/bikes/new"]
-    assert sum(kind == "impression" for kind, _ in live.events()) == 2
+    assert until(lambda: sum(kind == "impression" for kind, _ in live.events()) == 2)
 
 
 def test_an_attribute_that_is_set_to_what_it_was_asks_nothing(visit: Open, live: Live) -> None:
@@ -428,7 +428,7 @@ def test_more_boxes_than_a_request_has_are_asked_for_in_several(visit: Open, liv
     body = "".join(contextual_ad(f"p{number}", publisher="planet", size="88x31") for number in range(45))
     window = visit(f"<style>contextual-ad{{float:left;width:88px;height:31px}}</style>{body}", csp="")
     settled(window, 45)
-    assert [len(body["placements"]) for body in live.bodies] == [20, 20, 5]
+    assert sorted(len(body["placements"]) for body in live.bodies) == [5, 20, 20]
     assert any(told["filled"] for told in window.watched()["told"])
 
 
