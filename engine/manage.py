@@ -130,6 +130,11 @@ def put(
     raise CatalogConflict(f"{kind} {id}: others keep changing the catalogue: try again")
 
 
+def says(kind: Kind, id: str, body: bytes, entity: Entity) -> bool:
+    """Tell whether a body says what an entity is."""
+    return parse(_body(kind, id, body))[0] == entity
+
+
 def edit(
     store: ManageStore,
     known: Known,

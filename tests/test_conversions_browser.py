@@ -138,6 +138,28 @@ def test_of_a_reader_who_did_not_agree_nothing_is_handed_on(page: Any, place: Pl
     assert [kind for kind, _ in place.live.events()] == ["click"]
 
 
+def test_where_the_service_is_away_the_click_goes_where_it_leads_and_no_fault_is_told(
+    page: Any, place: Place
+) -> None:
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.route("**/v1/conversions", lambda route: route.abort())
+    html = ARTICLE_PAGE.format(service=place.live.url, consent="", text=ARTICLE)
+    # A click on a picture of the link, whose `href` is no text.
+    drawn = html.replace(
+        "link.textContent =",
+        "link.innerHTML = '<svg width=9 height=9><use href=#x /><rect width=9 height=9 /></svg>'; link.title =",
+    )
+    place.site.pages["/"] = (drawn, {})
+    page.goto(f"{place.site.url}/")
+    page.wait_for_selector("#ad a")
+    with page.expect_request("**/v1/conversions"), page.expect_popup() as popup:
+        page.dispatch_event("#ad use", "click")
+    popup.value.wait_for_url(f"{place.shop.url}/coats")
+    page.wait_for_timeout(200)
+    assert faults == []
+
+
 def test_a_window_of_another_origin_than_the_advertisers_gets_nothing(page: Any, place: Place) -> None:
     """The shop sends its readers on to a page of somebody else, which asks for the token."""
     elsewhere = Pages("elsewhere.example")

@@ -231,6 +231,7 @@ def test_a_pasted_page_is_understood(visit: Visit):
     page.wait_for_load_state("networkidle")
     assert page.locator(".understood .topics li").count() >= 1
     assert page.locator(".ad").count() >= 2
+    assert page.evaluate("document.activeElement.id") == "answer"  # it stands below what was pasted
 
 
 def test_the_keyboard_reaches_the_content_and_the_controls(visit: Visit):
@@ -293,6 +294,67 @@ def test_a_reader_lets_an_interest_in_by_keyboard_and_takes_it_back(visit: Visit
     said.filter(has_text="Erased").wait_for()
     assert page.evaluate("sessionStorage.length") == 0
     assert page.is_hidden("#record")
+
+
+@pytest.mark.parametrize(
+    "storage", ["throw new DOMException('denied', 'SecurityError')", "return {getItem: () => '{'}"]
+)
+def test_a_browser_that_keeps_nothing_shows_the_moment_and_takes_the_switch(
+    browser: Any, address: str, storage: str
+):
+    visit = Visit(browser, address)
+    visit.page.add_init_script(
+        f"Object.defineProperty(window, 'sessionStorage', {{ get() {{ {storage} }} }})"
+    )
+    page = visit.open(SOUP)
+    page.select_option("#weather", "rain")
+    page.locator("#said").filter(has_text="Decided anew").wait_for()
+    page.click("#agree")
+    page.locator("#agreed").filter(has_text="Used, under your consent").wait_for()
+    page.click("#erase")
+    page.locator("#agreed").filter(has_text="Erased").wait_for()
+    assert visit.complaints == []
+    visit.window.close()
+
+
+def test_what_another_tab_erased_is_over_here_too(browser: Any, address: str):
+    visit = Visit(browser, address)
+    page = visit.open(SOUP)
+    page.click("#agree")
+    page.locator("#agreed").filter(has_text="Used").wait_for()
+    with page.expect_popup() as opened:  # which gets a copy of what this tab keeps
+        page.evaluate("window.open(location.href)")
+    opened.value.click("#erase")
+    opened.value.locator("#agreed").filter(has_text="Erased").wait_for()
+    page.click("#agree")
+    page.locator("#agreed").filter(has_text="it was erased before").wait_for()
+    assert page.get_attribute("#agree", "aria-checked") == "false"
+    assert page.is_hidden("#erase") and page.evaluate("sessionStorage.length") == 0
+    visit.window.close()
+
+
+def test_nothing_shifts_on_a_phone_while_the_controls_fold(visit: Visit):
+    visit.page.set_viewport_size({"width": 360, "height": 800})
+    visit.page.add_init_script(
+        "window.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(one => { shift += one.value }))"
+        ".observe({type: 'layout-shift', buffered: true})"
+    )
+    page = visit.open(ARTICLE)
+    assert not page.is_visible("#weather")
+    assert page.evaluate("window.shift") == 0
+
+
+def test_the_switch_and_the_legend_are_seen_in_forced_colours(browser: Any, address: str):
+    visit = Visit(browser, address, forced_colors="active")
+    page = visit.open(SOUP)
+    colour = "selector => getComputedStyle(document.querySelector(selector)).backgroundColor"
+    assert page.evaluate(colour, ".dot.facet-page") == page.evaluate(
+        "getComputedStyle(document.querySelector('.bar .facet-page')).fill"
+    )
+    off = page.evaluate(colour, ".track")
+    page.evaluate("document.getElementById('agree').setAttribute('aria-checked', 'true')")
+    assert page.evaluate(colour, ".track") != off
+    visit.window.close()
 
 
 def test_another_site_cannot_agree_for_its_reader(address: str):

@@ -99,6 +99,19 @@ def test_of_a_large_creative_a_third_is_enough(site: Site) -> None:
     assert sorted(site.told_after(2.5)) == ["i", "v"]
 
 
+def test_what_has_no_pixels_is_no_view(site: Site) -> None:
+    site.open(above=0, height=0)
+    assert site.told_after(1.6) == ["i"]
+
+
+def test_of_a_page_that_is_made_ready_ahead_nothing_is_told_before_its_reader_comes(site: Site) -> None:
+    site.page.add_init_script("Object.defineProperty(document, 'prerendering', { value: true })")
+    site.open(above=0)
+    assert site.told_after(0.3) == []
+    site.page.evaluate("document.dispatchEvent(new Event('prerenderingchange'))")
+    assert site.told_after(0.3) == ["i"]
+
+
 def test_a_view_that_is_broken_off_is_none(site: Site) -> None:
     site.open(above=0)
     site.page.wait_for_timeout(300)

@@ -229,8 +229,8 @@ def test_htmx_shows_a_creative_when_its_box_comes_into_view(live: Live) -> None:
     live.forget()
     pages = Pages()
     html = (
-        f"<!doctype html><title>Soup</title><style>{style} main {{ height: 3000px }}</style>{head}"
-        f"<script src=/htmx.js></script><main>{ARTICLE}</main><div{box}"
+        f"<!doctype html><title>Soup</title><style>{style} main {{ height: 3000px }} img {{ width: 100% }}</style>"
+        f"{head}<script src=/htmx.js></script><main>{ARTICLE}</main><div{box}"
     )
     pages.pages = {"/": (html, {}), "/htmx.js": (htmx, {"Content-Type": "text/javascript"})}
     with browser() as started:
@@ -242,6 +242,10 @@ def test_htmx_shows_a_creative_when_its_box_comes_into_view(live: Live) -> None:
         window.page.wait_for_selector(".slot .tactful-label")
         window.page.wait_for_function("[...document.images].every((it) => it.complete)")
         assert "Why this ad?" in window.page.inner_text(".slot")
+        sizes = (
+            "all => all.map((it) => [it.getBoundingClientRect().width, it.getBoundingClientRect().height])"
+        )
+        assert window.page.locator(".slot img").evaluate_all(sizes) == [[300, 250], [1, 1]]
         assert (window.faults, window.watched()["shift"]) == ([], 0)
         window.close()
     pages.close()

@@ -24,6 +24,10 @@ def _both(name: str, label: str, kind: Kind, hint: str, options: tuple[str, ...]
     )
 
 
+# Of what is new alone; neither stands in the body.
+ID = Field("id", "Id", hint="small letters, digits, '.', '_' and '-'; it stays", needed=True)
+ADVERTISER = Field("advertiser", "Advertiser", needed=True)
+
 CAMPAIGN = (
     Group(
         "Campaign",

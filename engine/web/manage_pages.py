@@ -21,11 +21,11 @@ from engine.campaign import Campaign, Publisher
 from engine.change import Entity, Kind, content_hash
 from engine.check.findings import Known
 from engine.creative import Creative
-from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound
+from engine.errors import CatalogConflict, CatalogError, CatalogErrors, Forbidden, NotFound, Overtaken
 from engine.keys import Caller
 from engine.web.api import Api
 from engine.web.form_fields import Group, amount, key_sent, shown, texts_of, value_of
-from engine.web.manage_fields import CAMPAIGN, CREATIVE
+from engine.web.manage_fields import ADVERTISER, CAMPAIGN, CREATIVE, ID
 from engine.web.report_pages import HEADERS as REPORT_HEADERS
 
 # As for reports; pictures and the frames of previews are its own.
@@ -185,9 +185,16 @@ class _Desk:
         given: Mapping[str, list[str]] | None = None,
         errors: CatalogErrors | None = None,
         said: str | None = None,
+        overtaken: bool = False,
     ) -> tuple[str, int, dict[str, Any]]:
-        """Show the form of a thing: as it is stored, or as it was given with what is wrong in it."""
+        """Show the form of a thing: as it is stored, or as it was given with what is wrong in it.
+
+        `overtaken`: something else was stored since it was opened.
+        """
         groups = _GROUPS[kind]
+        if entity is None:
+            whose = kind == "campaign" and asked.caller.tenant is None
+            groups = (Group("Id", (ID, ADVERTISER) if whose else (ID,)), *groups)
         value = {} if entity is None else manage.plain(entity)
         campaign = entity if isinstance(entity, Campaign) else self._campaign_of(asked, entity)
         zone = "UTC" if campaign is None else campaign.flight.timezone
@@ -212,14 +219,13 @@ class _Desk:
             history = changes.of(self._store, asked.caller, kind, entity.id, HISTORY)
         return (
             "edit.html",
-            422 if errors else 200,
+            422 if errors else 409 if overtaken else 200,
             {
                 "title": f"{kind.title()} {id}" if entity is not None else f"New {kind}",
                 "kind": kind,
                 "entity": entity,
                 "id": id,
                 "campaign": campaign.id if campaign is not None else asked.text("campaign"),
-                "advertiser": asked.caller.tenant or asked.text("advertiser"),
                 "groups": told,
                 "faults": listed,
                 "creatives": creatives[:PAGE],
@@ -227,6 +233,7 @@ class _Desk:
                 "history": history,
                 "seen": "" if entity is None else content_hash(entity),
                 "said": said,
+                "overtaken": overtaken,
             },
         )
 
@@ -239,11 +246,6 @@ class _Desk:
     def _save(self, asked: _Asked, kind: Kind) -> tuple[str, int, dict[str, Any]]:
         id, seen = asked.text("id"), asked.text("seen")
         entity = self._get(asked, kind) if seen else None
-        if entity is not None and content_hash(entity) != seen:
-            raise CatalogConflict(f"{kind} {id} was changed since you opened it: open it again")
-        if entity is None and self._store.find(kind, [id]):
-            taken = CatalogErrors([CatalogError("id", ascii(id[:80]), f"an id that no {kind} has yet")], 1)
-            return self._form(asked, kind, None, given=request.form.to_dict(flat=False), errors=taken)
         fields = [field for group in _GROUPS[kind] for field in group.fields]
         base = {} if entity is None else manage.plain(entity)
         if entity is None and kind == "campaign":
@@ -260,14 +262,36 @@ class _Desk:
         )
         given = request.form.to_dict(flat=False)
         body = msgspec.json.encode(value_of(fields, given, base, zone or "UTC"))
+        if entity is not None and content_hash(entity) != seen:
+            return self._overtaken(asked, kind, body, given)
         try:
             done = manage.put(
                 self._store, self._known, asked.caller, kind, id, body, self._now(), over=manage.Over(entity)
             )
         except CatalogErrors as errors:
             return self._form(asked, kind, entity, given=given, errors=errors)
+        except Overtaken:
+            return self._overtaken(asked, kind, body, given)
         warned = "".join(f" {warning}" for warning in done.warnings)
         return self._form(asked, kind, done.entity, said=f"Saved.{warned}")
+
+    def _overtaken(
+        self, asked: _Asked, kind: Kind, body: bytes, given: Mapping[str, list[str]]
+    ) -> tuple[str, int, dict[str, Any]]:
+        """Answer a form where something else stands by now. What was typed is not lost; raises NotFound."""
+        id = asked.text("id")
+        try:
+            stands = self._get(asked, kind)
+        except NotFound:
+            if asked.text("seen"):
+                raise
+        else:
+            if manage.says(kind, id, body, stands):  # the form was sent twice
+                return self._form(asked, kind, stands, said="Saved.")
+            if asked.text("seen"):
+                return self._form(asked, kind, stands, given=given, overtaken=True)
+        taken = CatalogErrors([CatalogError("id", ascii(id[:80]), f"an id that no {kind} has yet")], 1)
+        return self._form(asked, kind, None, given=given, errors=taken)
 
     def _switch(self, asked: _Asked) -> tuple[str, int, dict[str, Any]]:
         kind: Kind = "creative" if asked.text("kind") == "creative" else "campaign"

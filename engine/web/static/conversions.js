@@ -13,7 +13,7 @@
 
   const hand = (said, place) => {
     place.addEventListener("click", async event => {
-      const link = event.composedPath().find(one => one.href && one.href.startsWith(at("click/")));
+      const link = event.composedPath().find(one => one.href?.startsWith?.(at("click/")));
       if (!link) return;
       event.preventDefault();
       const opened = window.open(link.href, "_blank");
@@ -26,11 +26,13 @@
         };
         addEventListener("message", listen);
       });
-      const body = JSON.stringify({publisher: said.publisher, click: link.href, consent: said.consent()});
-      const answer = await fetch(at("conversions"), {method: "POST", body, headers: {"Content-Type": "text/plain"}});
-      if (answer.status !== 200) return;
-      const {token, origin} = await answer.json();
-      if (await asked === origin) opened.postMessage({[GIVE]: token}, origin);
+      try {
+        const body = JSON.stringify({publisher: said.publisher, click: link.href, consent: said.consent()});
+        const answer = await fetch(at("conversions"), {method: "POST", body, headers: {"Content-Type": "text/plain"}});
+        if (answer.status !== 200) return;
+        const {token, origin} = await answer.json();
+        if (await asked === origin) opened.postMessage({[GIVE]: token}, origin);
+      } catch {} // the click went where it leads; no conversion of it is told
     });
   };
 

@@ -39,8 +39,8 @@
 
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
-      const { width, height } = entry.boundingClientRect;
-      const enough = entry.intersectionRatio >= (width * height >= LARGE ? 0.3 : 0.5);
+      const area = entry.boundingClientRect.width * entry.boundingClientRect.height; // of nothing, all is in view
+      const enough = area > 0 && entry.intersectionRatio >= (area >= LARGE ? 0.3 : 0.5);
       if (enough && !inView.has(entry.target)) start(entry.target);
       if (!enough) stop(entry.target);
     }
@@ -53,6 +53,11 @@
 
   document.addEventListener('visibilitychange', () => [...inView.keys()].forEach(start));
   const look = () => document.querySelectorAll(SELECTOR).forEach(watch);
-  new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
-  look();
+  const begin = () => {
+    new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });
+    look();
+  };
+  // A page that is made ready before its reader comes, and may never come, shows nothing yet.
+  if (document.prerendering) document.addEventListener('prerenderingchange', begin, { once: true });
+  else begin();
 })();

@@ -136,6 +136,20 @@ def test_an_error_stands_beside_its_field_and_nothing_is_lost(service: Service, 
     assert service.call("GET", "/v1/campaigns/spring", key="operator").status_code == 404
 
 
+@pytest.mark.parametrize("id", ["Spring 1", "k1", ""])
+def test_an_id_that_is_none_or_taken_is_told_beside_its_field(service: Service, id):
+    answer = send(service, "acme", "save-campaign", 422, **NEW | {"id": id})
+    assert 'href="#f-id"' in answer.text and 'id="f-id-fault"' in answer.text
+    assert f'name="id" value="{id}" aria-invalid="true"' in answer.text
+
+
+def test_an_operator_says_whose_a_new_campaign_is(service: Service):
+    assert 'name="advertiser"' in send(service, "operator", "new-campaign").text
+    answer = send(service, "operator", "save-campaign", 422, **NEW | {"advertiser": "nobody"})
+    assert 'id="f-advertiser-fault"' in answer.text
+    assert "Saved." in send(service, "operator", "save-campaign", **NEW | {"advertiser": "acme"}).text
+
+
 def test_markup_in_what_is_typed_stays_text(service: Service):
     answer = send(
         service, "acme", "save-campaign", 422, **NEW | {"name": '"><script>x</script>', "id": "<b>"}
@@ -169,9 +183,25 @@ def test_a_creative_is_made_edited_and_not_overwritten_unseen(service: Service):
     opened = send(service, "acme", "creative", id="c7")
     seen = hidden(opened, "seen")
     send(service, "acme", "save-creative", seen=seen, **made | {"headline": "Drier feet"})
-    send(service, "acme", "save-creative", 409, seen=seen, **made | {"headline": "Driest feet"})
+    late = send(service, "acme", "save-creative", 409, seen=seen, **made | {"headline": "Driest feet"})
     assert stored(service, "creative", "c7")["headline"] == "Drier feet"
-    assert "Dry feet → Drier feet" in send(service, "acme", "creative", id="c7").text
+    assert "nothing was saved" in late.text and "Dry feet → Drier feet" in late.text
+    assert re.search(r'name="headline" value="Driest feet"', late.text)  # what was typed is still there
+    again = {"seen": hidden(late, "seen"), **made, "headline": "Driest feet"}
+    assert "Saved." in send(service, "acme", "save-creative", **again).text
+    assert stored(service, "creative", "c7")["headline"] == "Driest feet"
+
+
+@pytest.mark.parametrize("do", ["a new one", "a change"])
+def test_a_form_that_is_sent_twice_is_saved_once(service: Service, do):
+    seen = {}
+    if do == "a change":
+        send(service, "acme", "save-campaign", **NEW)
+        seen = {"seen": hidden(send(service, "acme", "campaign", id="spring"), "seen"), "name": "Summer"}
+    for _ in range(2):
+        assert "Saved." in send(service, "acme", "save-campaign", **NEW | seen).text
+    changed = send(service, "acme", "campaign", id="spring").text
+    assert changed.count("Spring → Summer") == (do == "a change")
 
 
 def test_a_new_thing_takes_no_others_id(service: Service):

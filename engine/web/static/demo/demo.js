@@ -11,9 +11,6 @@
   const facets = JSON.parse(page.dataset.facets);
   let latest = 0;
 
-  // On a phone the controls would push the article off the screen.
-  if (matchMedia("(max-width: 40rem)").matches) form.closest("details").open = false;
-
   const chosen = (name) => form.elements[name].value;
 
   function time() {

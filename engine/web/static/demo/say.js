@@ -1,4 +1,5 @@
 // The switch by which a reader lets one interest in. Without consent nothing is kept here and nothing is sent.
+// It runs where it stands, before what comes below is laid out, so that nothing of that shifts.
 "use strict";
 
 window.say = (() => {
@@ -9,14 +10,20 @@ window.say = (() => {
   const [button, interest, rights, agreed, shown] = ["agree", "interest", "say-rights", "agreed", "record-text"].map(find);
   const { service, publisher } = section.dataset;
 
-  // Kept in this tab alone, as the notice says, and only after the reader agreed to it.
-  let kept = JSON.parse(sessionStorage.getItem(KEY) || "null");
+  // Kept in this tab alone, as the notice says, and only after the reader agreed to it. Where the browser keeps nothing
+  // at all, it lasts as long as the page.
+  let kept = null;
   let busy = false;
+  try {
+    kept = JSON.parse(sessionStorage.getItem(KEY));
+  } catch {}
 
   function keep(now) {
     kept = now;
-    if (kept) sessionStorage.setItem(KEY, JSON.stringify(kept));
-    else sessionStorage.removeItem(KEY);
+    try {
+      if (kept) sessionStorage.setItem(KEY, JSON.stringify(kept));
+      else sessionStorage.removeItem(KEY);
+    } catch {}
     draw();
   }
 
@@ -30,7 +37,7 @@ window.say = (() => {
 
   async function ask(path, options, expected) {
     const response = await fetch(path, options);
-    if (response.status !== expected) throw new Error(`status ${response.status}`);
+    if (response.status !== expected) throw Object.assign(new Error(`status ${response.status}`), { status: response.status });
     return response;
   }
 
@@ -73,7 +80,14 @@ window.say = (() => {
       try {
         await what();
       } catch (error) {
-        agreed.textContent = `The service did not do it (${error.message}). Nothing was changed.`;
+        if (kept && [403, 404].includes(error.status)) {
+          keep(null); // the rights token opens nothing any more
+          agreed.textContent = "Nothing is recorded any more: it was erased before, perhaps in another tab.";
+          button.focus();
+          changed();
+        } else {
+          agreed.textContent = `The service did not do it (${error.message}). Nothing was changed.`;
+        }
       } finally {
         busy = false;
       }

@@ -1,12 +1,11 @@
 // <contextual-ad publisher placement width height consent-token>: a creative that fits the page, in its reserved box.
 // Of the device it reads GPC, the CMP's strings (beside a consent token alone) and what is in view; it keeps nothing.
 // What is served is contextual-ad.js, made of this by esbuild (tests/test_tag.py says how); names with _ are shortened.
-(() => {
+try { (() => {
   const NAME = 'contextual-ad';
   const script = document.currentScript;
   if (!script || customElements.get(NAME)) return;
   const base = script.dataset.server || script.src.replace(/\/v1\/tag\/.*/, '');
-  const { origin } = new URL(base);
   const ads = new Set();
   const waiting = new Set();
   const quiet = { method: 'POST', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer' };
@@ -57,12 +56,19 @@
     }) && { consent, regs };
   };
 
-  const tell = (url) => url?.startsWith?.(base + '/') && fetch(url, { ...quiet, keepalive: true }).catch(() => {});
+  const tell = async (url) => {
+    try {
+      if (url.startsWith(base + '/')) await fetch(url, { ...quiet, keepalive: true });
+    } catch {}
+  };
 
   const decide = async (group) => {
     const [{ _publisher: publisher, _token: token }] = group;
     const gpc = navigator.globalPrivacyControl ? 'honored' : null;
-    const turns = group.map((ad) => ad._turn);
+    const turns = group.map((ad) => {
+      ad._path = path;
+      return ad._turn;
+    });
     let answer;
     try {
       const got = await fetch(base + '/v1/decisions', { // a string is sent as text/plain
@@ -84,8 +90,7 @@
       });
       if (got.ok) answer = await got.json();
     } catch {}
-    group.forEach((ad, at) => ad._turn === turns[at] && ad._show(
-      [answer?.decisions].flat().find((it) => it?.placement === ad._place), answer?.privacy?.gpc ?? gpc));
+    group.forEach((ad, at) => ad._turn === turns[at] && ad._show(answer, gpc));
   };
 
   // Those that came near together are decided together, so that no advertiser comes twice.
@@ -93,8 +98,9 @@
     const groups = {};
     waiting.forEach((ad) => {
       let key = ad._publisher + ad._token;
-      while (groups[key]?.some((it) => it._place === ad._place)) key += ' ';
-      (groups[key] ??= []).push(ad);
+      let group; // of 20 at most, as a request has
+      while ((group = groups[key] ??= [])[19] || group.some((it) => it._place === ad._place)) key += ' ';
+      group.push(ad);
     });
     waiting.clear();
     Object.values(groups).forEach(decide);
@@ -115,9 +121,12 @@
   document.addEventListener('visibilitychange', () => ads.forEach((ad) => ad._hold()));
 
   // The page first puts its new words in place. Browsers without the Navigation API tell of going back alone.
-  (window.navigation ?? window).addEventListener(window.navigation ? 'currententrychange' : 'popstate', () => {
-    if (path !== (path = location.pathname)) setTimeout(() => ads.forEach((ad) => ad._renew()), 300);
-  });
+  // What it put there since is decided already.
+  const move = () => {
+    if (path !== (path = location.pathname)) setTimeout(() => ads.forEach((ad) => ad._path !== path && ad._renew()), 300);
+  };
+  addEventListener('popstate', move);
+  window.navigation?.addEventListener?.('currententrychange', move); // a page may have a `navigation` of its own
 
   customElements.define(NAME, class extends HTMLElement {
     static observedAttributes = ['publisher', 'placement', 'width', 'height', 'consent-token'];
@@ -142,8 +151,8 @@
       ads.delete(this); // for the observers it is out of view
     }
 
-    attributeChangedCallback() {
-      if (this._turn) this._renew();
+    attributeChangedCallback(name, was, is) {
+      if (this._turn && was !== is) this._renew();
     }
 
     _renew() {
@@ -155,28 +164,29 @@
       near.observe(this);
     }
 
-    _show(filled, gpc) {
+    _show(answer, gpc) {
       const root = this.shadowRoot;
-      if (root.activeElement) return addEventListener('focus', () => this._show(filled, gpc), { once: true }); // a reader is in it
+      if (root.activeElement) return addEventListener('focus', () => this._show(answer, gpc), { once: true }); // a reader is in it
       seen.unobserve(this);
       this._viewable = '';
       this._hold();
       let frame;
       try {
+        gpc = answer.privacy?.gpc ?? gpc;
+        const filled = answer.decisions.find((it) => it?.placement === this._place);
         policy ??= window.trustedTypes?.createPolicy(NAME, { createHTML: (it) => it });
-        const srcdoc = `<!doctype html><meta http-equiv=Content-Security-Policy content="default-src 'none';img-src ${origin};style-src ${origin}"><link rel=stylesheet href="${base}/v1/tag/1/creative.css">${filled.creative.html.trim()}`;
-        const made = Object.assign(document.createElement('iframe'), {
+        const srcdoc = `<!doctype html><meta http-equiv=Content-Security-Policy content="default-src 'none';img-src ${base}/;style-src ${base}/"><link rel=stylesheet href="${base}/v1/tag/1/creative.css">${filled.creative.html.trim()}`;
+        frame = Object.assign(document.createElement('iframe'), {
           title: 'Advertisement',
           sandbox: 'allow-popups allow-popups-to-escape-sandbox',
           referrerPolicy: 'no-referrer',
           srcdoc: policy?.createHTML(srcdoc) ?? srcdoc,
         });
-        made.addEventListener('load', () => {
+        frame.addEventListener('load', () => {
           tell(filled.events?.impression);
           this._viewable = filled.events?.viewable;
           seen.observe(this);
         }, { once: true });
-        frame = made;
       } catch {}
       root.replaceChildren(...(frame ? [frame] : []));
       this.toggleAttribute('empty', !frame);
@@ -194,4 +204,4 @@
       }
     }
   });
-})();
+})(); } catch {} // of a page that took away what this needs
