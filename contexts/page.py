@@ -47,7 +47,8 @@ _FLAG_ORDINARY = 1.5  # so many spreads a page is farther from any flag that is 
 _FLAG_CUES_ALONE = 2.5  # so many strong cues need no vector, and stand against it
 _FLAG_CUES_BLIND = 0.8  # where there is no vector, one in a short text is enough
 _STRAY_CUES = 0.5  # so many of one flag stand in 100 words of any page, whatever it is about
-_SHORT_WORDS = 60  # a longer page must say more to be about a thing
+_SHORT_WORDS = 60  # a longer page must say more to be about a thing that is minded
+_LONG_WORDS = 200  # and one longer than that, to be about any: "mechanics" strays into mathematics
 _UNTAUGHT = frozenset(
     {SENSITIVE["adult"], "v9i3On", "SPSHQ5"}
 )  # flags are read apart; Genres say how, not what
@@ -159,6 +160,8 @@ class TopicModel:
         heading: dict[str, float] = {}
         intents: dict[str, float] = {}
         headed = self._tokenizer.length(head)
+        words = len(text.split())
+        length = math.sqrt(max(1.0, words / _LONG_WORDS))
         for phrase, (times, first) in found.items():
             if phrase in self._lexicon.harmless:
                 continue
@@ -166,15 +169,15 @@ class TopicModel:
                 for flag, weight in self._lexicon.flag_cues.get(phrase, {}).items():
                     heading[flag] = heading.get(flag, 0.0) + weight
             strength = (1.0 + 0.5 * math.log2(times)) * (_TITLE_FACTOR if phrase in title else 1.0)
-            for known, kept in (
-                (self._lexicon.topic_cues, topics),
-                (self._lexicon.flag_cues, flags),
-                (self._lexicon.intent_cues, intents),
+            for known, kept, much in (
+                (self._lexicon.topic_cues, topics, strength / length),
+                (self._lexicon.flag_cues, flags, strength),
+                (self._lexicon.intent_cues, intents, strength),
             ):
                 for target, weight in known.get(phrase, {}).items():
-                    kept[target] = kept.get(target, 0.0) + weight * strength
+                    kept[target] = kept.get(target, 0.0) + weight * much
         names = tuple(phrase for phrase in found if phrase in self._names)
-        excess = _excess(_in_company(flags), len(text.split()))
+        excess = _excess(_in_company(flags), words)
         # A heading makes an article what it would be alone, however much follows it.
         alone = _excess(_in_company(heading), len(head.split()))
         excess = np.where(alone > 0, np.maximum(excess, alone), excess)

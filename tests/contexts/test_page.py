@@ -79,6 +79,15 @@ def test_tips_shops_and_small_ads_are_known_by_their_words(model: TopicModel, te
     assert cues.topics.get(topic, 0.0) >= 2.0  # two of them are strong, or a strong one is repeated
 
 
+def test_a_word_that_strays_into_a_long_page_says_less_of_its_topic(model: TopicModel) -> None:
+    def said(text: str) -> float:
+        return model.cues(read(PageInput(text=text)), model.vocabulary([]), english=True).topics.get("1", 0.0)
+
+    strange = "The conjugate of each entry equals its transpose, so that eigenvalues are real. "
+    assert said("Mechanics at work.") == said(f"Mechanics. {strange * 5}") == 1.0
+    assert 0 < said(f"Mechanics. {strange * 50}") < 0.65  # too weak to stand alone
+
+
 def test_a_page_has_its_topics_best_first_with_their_first_tier(model: TopicModel) -> None:
     found = facts(
         model,
