@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contexts.context import SENSITIVE, EncoderId, PageFacts, Vector
+from contexts.context import SENSITIVE, EncoderId, PageFacts, TopicId, Vector
 from contexts.errors import DataError
 from contexts.extract import read
 from contexts.lexicon import our_lexicon, read_lexicon
@@ -249,6 +249,24 @@ def test_a_stated_sensitive_topic_raises_its_flag(model: TopicModel) -> None:
     assert "terrorism" in found.sensitive
     assert "health" in found.special
     assert all(content_taxonomy().tier_1(t.id) != "v9i3On" for t in found.topics)
+
+
+def test_a_topic_of_article_9_is_not_read_into_a_page_on_what_its_siblings_share(model: TopicModel) -> None:
+    genres = {TopicId(topic): 0.9 for topic in ("685", "686", "687", "689")}
+    adult = TopicId("MQ2XML")
+    assert model.special_of(genres | {adult: 0.7}) == frozenset()
+    assert model.special_of(genres | {adult: 0.95}) == {"sexuality"}
+    assert model.special_of({TopicId("685"): 0.9, TopicId("686"): 0.9, adult: 0.7}) == {"sexuality"}
+    assert model.special_of({TopicId(t): 0.99 for t in ("1", "42", "52", "483")} | {TopicId("453"): 0.7}) == {
+        "religion"
+    }
+
+
+def test_a_topic_of_article_9_that_is_stated_counts_whatever_else_was_read(model: TopicModel) -> None:
+    page = PageInput(
+        title="Video games", text="Puzzle, action, adventure, role-playing video games.", language="en"
+    )
+    assert "sexuality" in facts(model, page, categories=["MQ2XML"]).special
 
 
 def test_a_page_in_another_language_has_the_publishers_topics_and_says_so(model: TopicModel) -> None:
