@@ -141,9 +141,25 @@ def test_a_harmless_phrase_hides_the_cue_inside_it(model: TopicModel) -> None:
         "The shooting guard and the killer app, a bomb cyclone and devil's food cake",
         "A murder mystery dinner for Black Friday; the stock market crash and a crash course",
         "Drop-dead gorgeous; shooting stars; a first-person shooter; wine vinegar",
+        "Great tits, blue tits and a bishop pair; rifling through paint strippers and concrete vibrators",
+        "Kinky hair, a scaffolding erection, earthquake-proof straps and a troop of baboons",
     ):
         found = facts(model, PageInput(text=text, language="en"), with_vector=False)
         assert found.sensitive | found.special == frozenset(), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Immune cells that taste parasites in the lungs",
+        "Zebra mussels, invaders of the lake",
+        "Keep vermin out of the compost",
+        "Fish infected with worms",
+    ],
+)
+def test_a_word_of_harm_and_of_nature_alone_speaks_for_no_harm(model: TopicModel, text: str) -> None:
+    cues = model.cues(read(PageInput(title=text)), model.vocabulary([]), english=True)
+    assert not (cues.flags > 0).any()
 
 
 COOKING = "Chop the onions, simmer the sauce and slice the bread while the oven warms up slowly. "
