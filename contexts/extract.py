@@ -47,6 +47,7 @@ _FURNITURE = 'nav, footer, [role="navigation"], [id*="comment" i], [class*="comm
 _ENOUGH = (200, 80, 1)  # characters: with so many there is no need to take more of the page
 
 _TITLE = re.compile(r"<title\b[^>]{0,500}>([^<]{0,2000})", re.IGNORECASE)
+_NOSCRIPT = re.compile(r"</?noscript\b[^<>]{0,500}>", re.IGNORECASE)
 _ANY_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*>?")
 _SPACE = re.compile(r"\s+")
 # What schema.org calls things that pages have besides what they are about. All else with a name is of the page itself.
@@ -130,6 +131,11 @@ def read_html(source: str) -> PageText:
             break
         # The heuristic for main content found next to nothing: take what there is, the less sure the less it is.
         text = max(text, _clean(_extract(tree, skipped), MAX_TEXT_CHARS), key=len)
+    if not text and "<noscript" in lowered:
+        # Who opens an element in one noscript and closes it in another has the whole page in the first.
+        opened = HTMLTree.parse(_NOSCRIPT.sub("", parsed))
+        held = _clean(_extract(opened, asks, main_content=True, comments=False), MAX_TEXT_CHARS)
+        text = held if len(held) >= _ENOUGH[0] else ""  # less only asks for scripts
     return _sealed(
         PageText(
             title=_clean(title, MAX_TITLE_CHARS),

@@ -35,6 +35,7 @@ _MIN_TIER_1 = 0.15
 _MIN_LOWER = 0.30
 _LOWER_RESERVE = 1.5  # log-odds: a sibling of the right topic is as near as chance allows, but seldom meant
 _IMPLIES_SPECIAL = 0.60  # an inferred topic that a special category lists counts from here
+_SIBLINGS = 2  # likelier than a topic: so many, and the page is hardly about it of all
 _NAME_WEIGHT = 0.35  # a topic's bare name teaches less than a sentence does
 _CUE_LOGIT = 0.9  # what one strong cue adds to a topic's log-odds
 _CUE_CAP = 3.0
@@ -47,7 +48,8 @@ _FLAG_ORDINARY = 1.5  # so many spreads a page is farther from any flag that is 
 _FLAG_CUES_ALONE = 2.5  # so many strong cues need no vector, and stand against it
 _FLAG_CUES_BLIND = 0.8  # where there is no vector, one in a short text is enough
 _STRAY_CUES = 0.5  # so many of one flag stand in 100 words of any page, whatever it is about
-_SHORT_WORDS = 60  # a longer page must say more to be about a thing
+_SHORT_WORDS = 60  # a longer page must say more to be about a thing that is minded
+_LONG_WORDS = 200  # and one longer than that, to be about any: "mechanics" strays into mathematics
 _UNTAUGHT = frozenset(
     {SENSITIVE["adult"], "v9i3On", "SPSHQ5"}
 )  # flags are read apart; Genres say how, not what
@@ -159,6 +161,8 @@ class TopicModel:
         heading: dict[str, float] = {}
         intents: dict[str, float] = {}
         headed = self._tokenizer.length(head)
+        words = len(text.split())
+        length = math.sqrt(max(1.0, words / _LONG_WORDS))
         for phrase, (times, first) in found.items():
             if phrase in self._lexicon.harmless:
                 continue
@@ -166,15 +170,15 @@ class TopicModel:
                 for flag, weight in self._lexicon.flag_cues.get(phrase, {}).items():
                     heading[flag] = heading.get(flag, 0.0) + weight
             strength = (1.0 + 0.5 * math.log2(times)) * (_TITLE_FACTOR if phrase in title else 1.0)
-            for known, kept in (
-                (self._lexicon.topic_cues, topics),
-                (self._lexicon.flag_cues, flags),
-                (self._lexicon.intent_cues, intents),
+            for known, kept, much in (
+                (self._lexicon.topic_cues, topics, strength / length),
+                (self._lexicon.flag_cues, flags, strength),
+                (self._lexicon.intent_cues, intents, strength),
             ):
                 for target, weight in known.get(phrase, {}).items():
-                    kept[target] = kept.get(target, 0.0) + weight * strength
+                    kept[target] = kept.get(target, 0.0) + weight * much
         names = tuple(phrase for phrase in found if phrase in self._names)
-        excess = _excess(_in_company(flags), len(text.split()))
+        excess = _excess(_in_company(flags), words)
         # A heading makes an article what it would be alone, however much follows it.
         alone = _excess(_in_company(heading), len(head.split()))
         excess = np.where(alone > 0, np.maximum(excess, alone), excess)
@@ -227,12 +231,25 @@ class TopicModel:
         }
 
     def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
-        """Return the special categories that topics imply."""
+        """Return the special categories that topics imply.
+
+        Where two siblings are likelier, the page is about what they share: "video games", not those for adults.
+        """
         return frozenset(
             flag
             for topic, score in topics.items()
             if score >= _IMPLIES_SPECIAL
             for flag in self._special[topic]
+            if self._likelier(topic, flag, topics) < _SIBLINGS
+        )
+
+    def _likelier(self, topic: TopicId, flag: str, topics: Mapping[TopicId, float]) -> int:
+        """Return how many siblings of a topic, no first tier, are likelier than it and do not imply the flag."""
+        above = self.taxonomy.ancestors(topic)[:1]
+        return sum(
+            score > topics[topic] and flag not in self._special[other]
+            for other, score in topics.items()
+            if above and self.taxonomy.ancestors(other)[:1] == above
         )
 
     def sensitive_of(self, topics: Iterable[TopicId]) -> frozenset[str]:
@@ -365,9 +382,10 @@ def understand(
     cues = model.cues(page, vocabulary, english=readable and spoken == "en")
     scores = model.topics(read_vector, cues.topics) if readable else {}
     flags = model.flags(read_vector, cues.flags, scores) if readable else {}
-    for topic in stated | own:
-        for implied in (topic, *model.taxonomy.ancestors(topic)):
-            scores[implied] = max(scores.get(implied, 0.0), STATED_SCORE)
+    told_us = {t: STATED_SCORE for topic in stated | own for t in (topic, *model.taxonomy.ancestors(topic))}
+    special = model.special_of(scores) | model.special_of(told_us)  # what is stated has no likelier siblings
+    for topic, sure in told_us.items():
+        scores[topic] = max(scores.get(topic, 0.0), sure)
     if page.empty:
         notes.append("no text to read")
     elif not readable:
@@ -385,7 +403,7 @@ def understand(
         intent=model.intent(read_vector, cues.intents) if readable else None,
         risks={flag: risk for flag, risk in flags.items() if flag in SENSITIVE},
         sensitive=frozenset(flags.keys() & SENSITIVE.keys()) | model.sensitive_of(scores),
-        special=frozenset(flags.keys() & SPECIAL_CATEGORIES.keys()) | model.special_of(scores),
+        special=frozenset(flags.keys() & SPECIAL_CATEGORIES.keys()) | special,
         suitability_known=readable and read_vector is not None,
         notes=tuple(notes),
     )

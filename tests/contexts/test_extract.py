@@ -249,6 +249,16 @@ def linked(*things: object, body: str = '<div id="root">Loading…</div>') -> Pa
     )
 
 
+def test_a_noscript_that_opens_what_another_closes_swallows_no_page() -> None:
+    page = f"<html><head><title>Down</title></head><body><noscript><div></noscript>{BODY}<noscript></div></noscript>"
+    assert "climbed the pass" in read_html(page).text
+
+
+def test_what_asks_for_scripts_is_no_text_of_a_page() -> None:
+    page = "<html><body><noscript>Please enable JavaScript to run this app.</noscript><div id=root></div></body></html>"
+    assert read_html(page).text == ""
+
+
 def test_what_scripts_will_show_is_read_from_the_articles_json_ld() -> None:
     article = {
         "@type": "NewsArticle",

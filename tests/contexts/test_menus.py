@@ -23,12 +23,18 @@ QUESTIONS = [
     "We use cookies to personalise content and ads. By clicking accept you agree to our cookie policy.",
     "This website uses cookies to give you the best experience.",
     "Your privacy matters to us, and you may change your settings at any time.",
+    "Rye Media uses cookies for personalization and for its online advertisements.",
+    "We and our partners use tracking technologies and cookies to show targeted content, analyse traffic patterns, "
+    "measure audiences, improve products.",
 ]
 OWN = [
     "Home is where the bread is. Subscribe to nobody.",
     "We baked our cookies for twelve minutes, and the first tray was gone before it was cool.",
     "Search and rescue teams support the police in the hills above the town.",
     "The forum on privacy is in print by May, and who wants to help may contact its editors.",
+    "Six Bakers Rise Before Dawn In Old Market Street. By Ada Lund, Night Desk, North Post, 14 May 2026, 06:00 GMT",
+    "Here is who bakes: Ada Lund, Old Market Street 4, Open 06:00, Rye, Oat. Bo Dahl, New Market Street 9, Open 07:00, "
+    "Wheat, Spelt. Cy Holm, Mill Lane 2, Open 05:30, Rye, Barley. Di Nord, Harbour Road 17, Open 06:30, Buns, Pies.",
     "Rye flour, water, salt. Stir, wait, fold.",
 ]
 
@@ -38,6 +44,16 @@ OWN = [
 )
 def test_a_text_begins_behind_what_stands_before_it(before: str) -> None:
     assert past_menus(f"{before} {WORDS}") == WORDS
+
+
+@pytest.mark.parametrize("first", ["", "Skip to content Menu Search Close "])
+def test_a_text_begins_about_where_its_sentences_do_after_a_long_list_of_names(first: str) -> None:
+    sections = "News World Nation Politics Business Markets Tech Science Health Arts Books Film Stage Food Style Homes "
+    teasers = (
+        "Storm Hits Harbour Towns Bakers Win The Best Of The North Cup Mayor Opens New Mill Lane 14 May 2026 "
+    )
+    begun = past_menus(first + sections * 3 + teasers * 2 + WORDS + " " + WORDS)
+    assert len(WORDS) < len(begun) < 2 * len(WORDS) + 1 + len(teasers)  # a headline's worth may stand before
 
 
 @pytest.mark.parametrize("own", OWN)

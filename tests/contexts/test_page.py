@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contexts.context import SENSITIVE, EncoderId, PageFacts, Vector
+from contexts.context import SENSITIVE, EncoderId, PageFacts, TopicId, Vector
 from contexts.errors import DataError
 from contexts.extract import read
 from contexts.lexicon import our_lexicon, read_lexicon
@@ -79,6 +79,15 @@ def test_tips_shops_and_small_ads_are_known_by_their_words(model: TopicModel, te
     assert cues.topics.get(topic, 0.0) >= 2.0  # two of them are strong, or a strong one is repeated
 
 
+def test_a_word_that_strays_into_a_long_page_says_less_of_its_topic(model: TopicModel) -> None:
+    def said(text: str) -> float:
+        return model.cues(read(PageInput(text=text)), model.vocabulary([]), english=True).topics.get("1", 0.0)
+
+    strange = "The conjugate of each entry equals its transpose, so that eigenvalues are real. "
+    assert said("Mechanics at work.") == said(f"Mechanics. {strange * 5}") == 1.0
+    assert 0 < said(f"Mechanics. {strange * 50}") < 0.65  # too weak to stand alone
+
+
 def test_a_page_has_its_topics_best_first_with_their_first_tier(model: TopicModel) -> None:
     found = facts(
         model,
@@ -132,9 +141,25 @@ def test_a_harmless_phrase_hides_the_cue_inside_it(model: TopicModel) -> None:
         "The shooting guard and the killer app, a bomb cyclone and devil's food cake",
         "A murder mystery dinner for Black Friday; the stock market crash and a crash course",
         "Drop-dead gorgeous; shooting stars; a first-person shooter; wine vinegar",
+        "Great tits, blue tits and a bishop pair; rifling through paint strippers and concrete vibrators",
+        "Kinky hair, a scaffolding erection, earthquake-proof straps and a troop of baboons",
     ):
         found = facts(model, PageInput(text=text, language="en"), with_vector=False)
         assert found.sensitive | found.special == frozenset(), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Immune cells that taste parasites in the lungs",
+        "Zebra mussels, invaders of the lake",
+        "Keep vermin out of the compost",
+        "Fish infected with worms",
+    ],
+)
+def test_a_word_of_harm_and_of_nature_alone_speaks_for_no_harm(model: TopicModel, text: str) -> None:
+    cues = model.cues(read(PageInput(title=text)), model.vocabulary([]), english=True)
+    assert not (cues.flags > 0).any()
 
 
 COOKING = "Chop the onions, simmer the sauce and slice the bread while the oven warms up slowly. "
@@ -240,6 +265,24 @@ def test_a_stated_sensitive_topic_raises_its_flag(model: TopicModel) -> None:
     assert "terrorism" in found.sensitive
     assert "health" in found.special
     assert all(content_taxonomy().tier_1(t.id) != "v9i3On" for t in found.topics)
+
+
+def test_a_topic_of_article_9_is_not_read_into_a_page_on_what_its_siblings_share(model: TopicModel) -> None:
+    genres = {TopicId(topic): 0.9 for topic in ("685", "686", "687", "689")}
+    adult = TopicId("MQ2XML")
+    assert model.special_of(genres | {adult: 0.7}) == frozenset()
+    assert model.special_of(genres | {adult: 0.95}) == {"sexuality"}
+    assert model.special_of({TopicId("685"): 0.9, TopicId("686"): 0.9, adult: 0.7}) == {"sexuality"}
+    assert model.special_of({TopicId(t): 0.99 for t in ("1", "42", "52", "483")} | {TopicId("453"): 0.7}) == {
+        "religion"
+    }
+
+
+def test_a_topic_of_article_9_that_is_stated_counts_whatever_else_was_read(model: TopicModel) -> None:
+    page = PageInput(
+        title="Video games", text="Puzzle, action, adventure, role-playing video games.", language="en"
+    )
+    assert "sexuality" in facts(model, page, categories=["MQ2XML"]).special
 
 
 def test_a_page_in_another_language_has_the_publishers_topics_and_says_so(model: TopicModel) -> None:
