@@ -33,9 +33,9 @@ class DoctorError(EngineError):
 
 
 class Finding(NamedTuple):
-    """What was looked at, whether it is right, and what to change where it is not."""
+    """What was looked at, whether it is right, and what to change where it is not; a note tells why nothing shows."""
 
-    state: Literal["ok", "change"]
+    state: Literal["ok", "note", "change"]
     what: str
     remedy: str = ""
 
@@ -457,6 +457,12 @@ def _decision(url: str, publisher: str, base: str, ask: Client) -> Iterator[Find
         case 200:
             yield Finding("ok", "the page may read decisions (CORS)")
             yield _heeded(got)
+            if _is_empty(got):
+                yield Finding(
+                    "note",
+                    "the test decision stays empty: boxes may, too",
+                    "Look at /publisher and /manage: whether all is stopped, at blocks, floor and approvals.",
+                )
         case _:
             what = f"a decision is answered {got.status} {_faulty(got)}".strip()
             yield Finding("change", what, "See the service's log.")
@@ -468,6 +474,15 @@ def _faulty(got: Got) -> str:
         return ", ".join(str(error["field"]) for error in told.get("errors", ()))
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
+
+
+def _is_empty(got: Got) -> bool:
+    """Say whether a decision found nothing to show, though it had the time."""
+    try:
+        told = json.loads(got.body)
+        return bool(told["unfilled"]) and not told["degraded"]
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _heeded(got: Got) -> Finding:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
+from engine.change import Change
 from engine.cli import main
 from engine.doctor import DoctorError, Finding, Got, _lets, examine, http
 from engine.publisher.markup import contextual_ad
@@ -153,6 +156,27 @@ def test_a_foreign_page_is_told_to_register_its_domain(look: Look, site: Pages, 
     look()
     found = examine(site.url.replace(SITE, "127.0.0.1") + "/", http)
     assert [one.remedy for one in found if one.state == "change"] == ["Register the domain 127.0.0.1."]
+
+
+def test_a_page_that_nothing_may_be_shown_on_is_told_so(look: Look, site: Pages, live: Live) -> None:
+    def stop(status: str) -> None:
+        store = live.services.store
+        before = store.find("publisher", ["planet"])["planet"]
+        changes = [Change(before, replace(before, status=status))]
+        store.write(changes, [], store.versions(), "test", datetime.now(UTC))
+        live.services.catalog.switch()
+
+    look()
+    stop("stopped")
+    try:
+        found = [one for one in examine(site.url + "/", ask) if one.state != "ok"]
+    finally:
+        stop("active")
+    assert [(one.state, one.what) for one in found] == [
+        ("note", "the test decision stays empty: boxes may, too")
+    ]
+    assert "whether all is stopped" in found[0].remedy
+    assert {one.state for one in examine(site.url + "/", ask)} == {"ok"}
 
 
 def test_what_the_service_wrote_into_the_page_is_told(look: Look) -> None:
