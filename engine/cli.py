@@ -63,8 +63,11 @@ class Commands(click.Group):
             fail(error, FOUND)
         except BrokenPipeError:  # whoever read the output has read enough: click ends quietly
             raise
-        except (errors.EngineError, ContextError, PrivacyError, OSError) as error:
+        except (errors.EngineError, ContextError, PrivacyError) as error:
             fail(error, UNREACHED)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            fail(f"{where}{error.strerror or error}", UNREACHED)
 
 
 @click.group(cls=Commands, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})

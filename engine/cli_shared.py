@@ -206,7 +206,7 @@ def text_of(path: Path) -> str:
         raise LogError(f"{path}: got bytes that are no UTF-8") from None
 
 
-def fail(error: Exception, code: int) -> None:
+def fail(error: Exception | str, code: int) -> None:
     """Say what failed, and exit."""
     click.echo(f"error: {error}", err=True)
     sys.exit(code)

@@ -215,3 +215,5 @@ def test_a_file_that_cannot_be_read_is_named(shell: Shell, tmp_path: Path) -> No
     for name in ("missing.html", "."):
         told = shell("explain", str(tmp_path / name), "--publisher", "p", code=2)
         assert "cannot be read" in told.stderr
+    told = shell("log", "rejudge", "bundle", "--policy", str(tmp_path / "no-policy.txt"), code=3)
+    assert told.stderr == f"error: {tmp_path / 'no-policy.txt'}: No such file or directory\n"
