@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
 from engine.change import Change
 from engine.cli import main
-from engine.doctor import DoctorError, Finding, Got, _lets, examine, http
+from engine.doctor import MOST_BYTES, DoctorError, Finding, Got, _lets, examine, http
 from engine.publisher.markup import contextual_ad
 from engine.publisher.tag import head_lines, policy
 from tests.live import ARTICLE, SITE, Live, Pages
@@ -206,6 +209,29 @@ def test_a_page_without_advertisements_is_told_how_to_begin(site: Pages) -> None
 def test_what_cannot_be_reached_is_an_error(url: str) -> None:
     with pytest.raises(DoctorError):
         examine(url)
+
+
+def test_no_more_is_read_of_an_answer_than_a_page_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def endless(url: str) -> Iterator[bytes]:
+        while True:
+            read.append(url)
+            yield gzip.compress(b"x" * MOST_BYTES)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers = {"Content-Encoding": "gzip", "Location": "/page"}
+        status = 302 if request.url.path == "/" else 200
+        return httpx.Response(status, headers=headers, content=endless(request.url.path))
+
+    client = partial(httpx.Client, transport=httpx.MockTransport(answer))
+    monkeypatch.setattr("engine.doctor.httpx.Client", client)
+    with pytest.raises(DoctorError, match=f"at most {MOST_BYTES} bytes"):
+        http("GET", "http://planet.example/", {})
+    assert read == ["/page", "/page"]
+    monkeypatch.setattr("engine.doctor.WHOLE_S", 0)
+    with pytest.raises(DoctorError, match="was not done answering"):
+        http("GET", "http://planet.example/", {})
 
 
 def test_the_command_exits_1_where_there_is_something_to_change(site: Pages) -> None:
