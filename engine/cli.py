@@ -66,8 +66,10 @@ class Commands(click.Group):
         except (errors.EngineError, ContextError, PrivacyError) as error:
             fail(error, UNREACHED)
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            fail(f"{where}{error.strerror or error}", UNREACHED)
+            name = error.filename2 or error.filename
+            fail(f"{name}: {error.strerror}" if name else str(error), UNREACHED)
+        except UnicodeEncodeError:  # of an argument's bytes Python makes surrogates, which nothing can keep
+            fail("got an argument that is no UTF-8, expected UTF-8", USAGE)
 
 
 @click.group(cls=Commands, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})

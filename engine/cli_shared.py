@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 FOUND, USAGE, UNREACHED = 1, 2, 3
+_MOST_SUBJECT = 2**20  # bytes of a line
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -102,7 +103,14 @@ def known_publisher(store: RightsStore, id: str) -> Publisher:
 
 def read_subject(given: str) -> str:
     """Return what is given, or stands in standard input: a command line is seen by others, and kept."""
-    return sys.stdin.readline().strip() if given == "-" else given
+    if given != "-":
+        return given
+    from privacy.errors import FieldError
+
+    try:
+        return sys.stdin.buffer.readline(_MOST_SUBJECT).decode().strip()
+    except UnicodeDecodeError:
+        raise FieldError("standard input", "bytes that are no UTF-8", "a line of UTF-8") from None
 
 
 @contextmanager

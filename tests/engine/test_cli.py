@@ -211,9 +211,18 @@ def test_no_lines_are_printed_for_what_is_no_address(shell: Shell, server: str) 
     assert "--server" in told.stderr and "<script" not in told.output
 
 
-def test_a_file_that_cannot_be_read_is_named(shell: Shell, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(seeded_shell: Shell, tmp_path: Path) -> None:
+    shell = seeded_shell
     for name in ("missing.html", "."):
         told = shell("explain", str(tmp_path / name), "--publisher", "p", code=2)
         assert "cannot be read" in told.stderr
     told = shell("log", "rejudge", "bundle", "--policy", str(tmp_path / "no-policy.txt"), code=3)
     assert told.stderr == f"error: {tmp_path / 'no-policy.txt'}: No such file or directory\n"
+    (tmp_path / "log").mkdir()
+    told = shell("backup", str(tmp_path / "log"), "--force", code=3)
+    assert told.stderr == f"error: {tmp_path / 'log'}: Is a directory\n"
+
+
+def test_what_never_ends_is_read_up_to_a_bound(seeded_shell: Shell) -> None:
+    told = seeded_shell("explain", "/dev/zero", code=2)
+    assert "has more than 2097152 bytes" in told.stderr
