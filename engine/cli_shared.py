@@ -30,6 +30,9 @@ _MOST_SUBJECT = 2**20  # bytes of a line
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+NUMBER = click.IntRange(0, 2**53 - 1)  # of what is numbered from the first on: as JSON has it, and a database
+
+
 subject_option = click.option(
     "--sub", required=True, help="What the publisher calls the reader; - reads it from standard input."
 )

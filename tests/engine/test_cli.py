@@ -223,6 +223,18 @@ def test_a_file_that_cannot_be_read_is_named(seeded_shell: Shell, tmp_path: Path
     assert told.stderr == f"error: {tmp_path / 'log'}: Is a directory\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("log", "receipt", "1" + "0" * 30),
+        ("changes", "--after", str(2**63)),
+        ("prove", "consent-fuzz", "--count", "0"),
+    ],
+)
+def test_a_number_beyond_all_is_wrong_usage(shell: Shell, words: tuple[str, ...]) -> None:
+    assert "is not in the range" in shell(*words, code=2).stderr
+
+
 def test_what_never_ends_is_read_up_to_a_bound(seeded_shell: Shell) -> None:
     told = seeded_shell("explain", "/dev/zero", code=2)
     assert "has more than 2097152 bytes" in told.stderr
