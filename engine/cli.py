@@ -66,8 +66,7 @@ class Commands(click.Group):
         except (errors.EngineError, ContextError, PrivacyError) as error:
             fail(error, UNREACHED)
         except OSError as error:
-            name = error.filename2 or error.filename
-            fail(f"{name}: {error.strerror}" if name else str(error), UNREACHED)
+            fail(errors.in_words(error), UNREACHED)
         except UnicodeEncodeError:  # of an argument's bytes Python makes surrogates, which nothing can keep
             fail("got an argument that is no UTF-8, expected UTF-8", USAGE)
 

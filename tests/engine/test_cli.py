@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli import main
+from engine.errors import in_words
 from engine.store import SqliteStore
 from tests.engine.web.conftest import seed_catalogue
 
@@ -218,6 +220,13 @@ def test_a_file_that_cannot_be_read_is_named(seeded_shell: Shell, tmp_path: Path
         assert "cannot be read" in told.stderr
     told = shell("log", "rejudge", "bundle", "--policy", str(tmp_path / "no-policy.txt"), code=3)
     assert told.stderr == f"error: {tmp_path / 'no-policy.txt'}: No such file or directory\n"
+    assert in_words(PermissionError(errno.EACCES, "Permission denied", "x/.lock")) == (
+        "x/.lock: Permission denied: let this user read and write it"
+    )
+    assert in_words(OSError(errno.ENOSPC, "No space left on device")).endswith(
+        "device: make room on its disk"
+    )
+    assert in_words(OSError("no number")) == "no number"
     (tmp_path / "log").mkdir()
     told = shell("backup", str(tmp_path / "log"), "--force", code=3)
     assert told.stderr == f"error: {tmp_path / 'log'}: Is a directory\n"
