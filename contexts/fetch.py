@@ -14,7 +14,6 @@ import socket
 import ssl
 import threading
 import time
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from contexts.errors import FetchError
 from contexts.extract import PageText, read, read_html
 from contexts.html_limits import bearable
 from contexts.robots import NOTHING, Robots, read_robots
+from contexts.unpack import ACCEPTED, unpacked
 from privacy.visit import PageInput
 
 AGENT_TOKEN = "TactfulBot"  # noqa: S105 - the name that robots.txt files know us by
@@ -260,7 +260,7 @@ class Fetcher:
             "Host": target.host if target.port in (80, 443) else f"{target.host}:{target.port}",
             "User-Agent": self.policy.user_agent,
             "Accept": "text/html,application/xhtml+xml;q=0.9" if types else "text/plain,*/*;q=0.1",
-            "Accept-Encoding": "gzip",
+            "Accept-Encoding": ACCEPTED,
         }
         try:
             with (
@@ -275,8 +275,8 @@ class Fetcher:
                 kind = found.get("content-type", "").partition(";")[0].strip().lower()
                 if types and answer.status == 200 and kind not in types:
                     raise FetchError("type", f"expected {' or '.join(types)}, got {kind[:40]!r}")
-                body = _unpack(answer.iter_stream(), found.get("content-encoding", ""), max_bytes)
-                return _Response(answer.status, found, body)
+                body = unpacked(answer.iter_stream(), found.get("content-encoding", ""), max_bytes)
+                return _Response(answer.status, found, b"".join(body))
         except (httpcore.TimeoutException, TimeoutError) as error:
             raise FetchError("timeout", f"expected the page within {self.policy.timeout_s} s") from error
         except (
@@ -391,25 +391,6 @@ def _left(deadline: float, clock: Callable[[], float]) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def _unpack(chunks: Iterable[bytes], encoding: str, max_bytes: int) -> bytes:
-    """Collect a body, unpacking gzip as it comes; neither side of it may exceed `max_bytes`."""
-    encoding = encoding.strip().lower()
-    if encoding not in ("", "identity", "gzip", "x-gzip"):
-        raise FetchError("encoding", f"expected gzip or no content encoding, got {encoding[:20]!r}")
-    unpacker = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
-    body = bytearray()
-    packed = 0
-    for chunk in chunks:
-        packed += len(chunk)
-        try:
-            body += unpacker.decompress(chunk, max_bytes + 1 - len(body)) if unpacker else chunk
-        except zlib.error as error:
-            raise FetchError("encoding", "expected gzip, got something else") from error
-        if len(body) > max_bytes or packed > max_bytes:
-            raise FetchError("size", f"expected at most {max_bytes} bytes, got more")
-    return bytes(body)
 
 
 def _worded(value: bytes) -> str:

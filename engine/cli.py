@@ -63,8 +63,12 @@ class Commands(click.Group):
             fail(error, FOUND)
         except BrokenPipeError:  # whoever read the output has read enough: click ends quietly
             raise
-        except (errors.EngineError, ContextError, PrivacyError, OSError) as error:
+        except (errors.EngineError, ContextError, PrivacyError) as error:
             fail(error, UNREACHED)
+        except OSError as error:
+            fail(errors.in_words(error), UNREACHED)
+        except UnicodeEncodeError:  # of an argument's bytes Python makes surrogates, which nothing can keep
+            fail("got an argument that is no UTF-8, expected UTF-8", USAGE)
 
 
 @click.group(cls=Commands, epilog=EXITS, context_settings={"help_option_names": ["-h", "--help"]})

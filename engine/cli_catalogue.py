@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.cli_shared import (
+    NUMBER,
     actor,
     as_json,
     as_operator,
@@ -95,7 +96,7 @@ def resume(id: str, actor: str) -> None:
     "kind", required=False, type=click.Choice(["publisher", "advertiser", "campaign", "creative"])
 )
 @click.argument("id", required=False)
-@click.option("--after", type=click.IntRange(0), default=0, help="Number of the last change that was seen.")
+@click.option("--after", type=NUMBER, default=0, help="Number of the last change that was seen.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @as_json
 def changes(kind: Any, id: str | None, after: int, limit: int, as_json: bool) -> None:

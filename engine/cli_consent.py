@@ -11,6 +11,7 @@ import click
 from engine.cli_shared import (
     FOUND,
     as_json,
+    bytes_of,
     known_publisher,
     opened_rights,
     opened_store,
@@ -95,14 +96,16 @@ def consent_issue(
     if unknown := sorted({*purposes} - PURPOSES):
         raise FieldError("purpose", ", ".join(unknown), f"one of {', '.join(sorted(PURPOSES))}")
     shown = {
-        "text_sha256": hashlib.sha256(notice.read_bytes()).hexdigest(),
+        "text_sha256": hashlib.sha256(bytes_of(notice)).hexdigest(),
         "language": said["language"],
         "version": said["notice_version"],
     }
     try:
         checked = msgspec.convert(shown, Notice)
-    except msgspec.ValidationError as error:
-        raise FieldError("notice", str(error), "a BCP 47 language and a version such as 2026-11") from None
+    except msgspec.ValidationError:
+        raise FieldError(
+            "notice", "another language or version", "a BCP 47 language and a version such as 2026-11"
+        ) from None
     with opened_rights() as rights:
         found = known_publisher(rights.store, publisher)
         asked = Grant(frozenset(purposes), checked, said["expressed_by"], said["days"])  # type: ignore[arg-type]  # checked

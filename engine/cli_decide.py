@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,10 +33,11 @@ def decide(deadline_ms: int) -> None:
 
     Example: tactful decide < request.json
     """
+    from engine.web.api import MAX_BODY
     from engine.web.app import create_app
 
     config = replace(read_config(), deadline_ms=deadline_ms)
-    body = sys.stdin.buffer.read()
+    body = sys.stdin.buffer.read(MAX_BODY + 1)
     with opened_services(config) as services:
         answer = (
             create_app(config, services)
@@ -156,12 +158,17 @@ def _page_fields(target: str) -> dict[str, Any]:
     if target.startswith(("http://", "https://")):
         return {"url": target}
     from contexts.charset import decoded
+    from engine.web.api import MAX_BODY
 
     try:
-        text = decoded(sys.stdin.buffer.read() if target == "-" else Path(target).read_bytes())
+        with nullcontext(sys.stdin.buffer) if target == "-" else Path(target).open("rb") as file:
+            data = file.read(MAX_BODY + 1)
     except OSError as error:
         raise click.BadParameter(
             f"{target!r} cannot be read ({error.strerror}): expected a URL, a file or -",
             param_hint="'URL|FILE|-'",
         ) from error
+    if len(data) > MAX_BODY:
+        raise click.BadParameter(f"{target!r} has more than {MAX_BODY} bytes", param_hint="'URL|FILE|-'")
+    text = decoded(data)
     return {"html" if text.lstrip().startswith("<") else "text": text}

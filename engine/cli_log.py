@@ -12,6 +12,7 @@ import click
 
 from engine.cli_shared import (
     FOUND,
+    NUMBER,
     as_json,
     bytes_of,
     fail,
@@ -92,7 +93,7 @@ def log_rotate_keys(as_json: bool) -> None:
 
 
 @log_group.command("receipt")
-@click.argument("index", type=click.IntRange(0))
+@click.argument("index", type=NUMBER)
 @click.option("--leaf", type=click.Path(path_type=Path), help="Write the leaf itself into this file.")
 def log_receipt(index: int, leaf: Path | None) -> None:
     """Print the proof that an entry stands in the log (.tlog-proof).

@@ -92,7 +92,9 @@ def prove_acknowledged(events: int, kills: int, database: str | None, as_json: b
 
 
 @prove.command("consent-fuzz")
-@click.option("--count", default=50_000, show_default=True, help="Mutants of each kind.")
+@click.option(
+    "--count", type=click.IntRange(1), default=50_000, show_default=True, help="Mutants of each kind."
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same mutants.")
 @click.option(
     "--packages",

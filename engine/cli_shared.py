@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 
 FOUND, USAGE, UNREACHED = 1, 2, 3
+_MOST_SUBJECT = 2**20  # bytes of a line
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+NUMBER = click.IntRange(0, 2**53 - 1)  # of what is numbered from the first on: as JSON has it, and a database
 
 
 subject_option = click.option(
@@ -102,7 +106,14 @@ def known_publisher(store: RightsStore, id: str) -> Publisher:
 
 def read_subject(given: str) -> str:
     """Return what is given, or stands in standard input: a command line is seen by others, and kept."""
-    return sys.stdin.readline().strip() if given == "-" else given
+    if given != "-":
+        return given
+    from privacy.errors import FieldError
+
+    try:
+        return sys.stdin.buffer.readline(_MOST_SUBJECT).decode().strip()
+    except UnicodeDecodeError:
+        raise FieldError("standard input", "bytes that are no UTF-8", "a line of UTF-8") from None
 
 
 @contextmanager
@@ -206,7 +217,7 @@ def text_of(path: Path) -> str:
         raise LogError(f"{path}: got bytes that are no UTF-8") from None
 
 
-def fail(error: Exception, code: int) -> None:
+def fail(error: Exception | str, code: int) -> None:
     """Say what failed, and exit."""
     click.echo(f"error: {error}", err=True)
     sys.exit(code)

@@ -69,7 +69,13 @@ def open_existing(config: Config) -> Iterator[Store]:
     from engine.errors import StoreError
     from engine.store import open_store
 
-    if config.store is None and not config.database.exists():
+    try:
+        missing = config.store is None and not config.database.exists()
+    except OSError as error:  # no right to the folder
+        raise StoreError(
+            f"{config.database}: cannot be opened ({error.strerror}): check its rights"
+        ) from error
+    if missing:
         raise StoreError(f"{config.database}: there is no store yet; make one with `tactful init`")
     with closing(open_store(config.store_url)) as store:
         yield store

@@ -15,6 +15,11 @@ from urllib.parse import urlsplit
 from engine.errors import ConfigError, StoreError
 
 PREFIX = "TACTFUL_"
+_OF_TESTS = (
+    "TACTFUL_DATA",
+    "TACTFUL_REQUIRE_ALL",
+    "TACTFUL_SCREENSHOTS",
+)  # which they and benchmarks read alone
 KEY_PURPOSES = ("page-url", "events")  # the secrets of an installation, one key each in `key_dir`
 # The secrets of consent, opened apart: where one is missing, consented signals are off and pages still get theirs.
 CONSENT_KEYS = ("subject", "log", "log-cosign", "issuer")
@@ -44,6 +49,15 @@ def _matching(pattern: str, expected: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def _rates(text: str) -> str:
+    named = [pair.partition("=")[0] for pair in text.split()]
+    if not re.fullmatch(r"(?:[A-Z]{3}=[0-9]{1,9}(?:\.[0-9]{1,9})?(?: +|$))*", text) or len(set(named)) < len(
+        named
+    ):
+        raise ValueError("pairs such as USD=1.08 GBP=0.86, each currency once")
+    return text
 
 
 def _url(text: str) -> str:
@@ -177,7 +191,7 @@ class Config:
     exchange_rates: str = _setting(
         "",
         "how much one unit of `currency` is in others, for floors and bids of OpenRTB: USD=1.08 GBP=0.86",
-        _matching(r"(?:[A-Z]{3}=[0-9]{1,9}(?:\.[0-9]{1,9})?(?: +|$))*", "pairs such as USD=1.08 GBP=0.86"),
+        _rates,
     )
     max_signals: int = _setting(
         2, "consented signals that may influence one decision; all frequency caps are one", _whole(0, 16)
@@ -288,7 +302,7 @@ def unknown_settings(environ: Mapping[str, str] | None = None) -> list[str]:
     known = [PREFIX + setting.name.upper() for setting in settings()]
     told = []
     for name in sorted(os.environ if environ is None else environ):
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in (*known, *_OF_TESTS):
             near = get_close_matches(name, known, 1, 0.8)
             told.append(f"{name} is no setting and is not read" + (f": {near[0]} is one" if near else ""))
     return told

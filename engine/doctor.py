@@ -9,7 +9,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Literal, NamedTuple, Protocol
@@ -17,10 +19,14 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from contexts.errors import FetchError
+from contexts.unpack import ACCEPTED, unpacked
 from engine.errors import EngineError
 from engine.publisher.tag import PATH, SCRIPT, STYLE, integrity, policy
 
 TIMEOUT_S = 10.0
+WHOLE_S = 60.0  # for a whole answer, however it drips
+MOST_REDIRECTS = 10
 MOST_BYTES = 5 * 1024 * 1024
 SCRIPT_BYTES = 2500  # of the script as it travels
 _TAG = re.compile(rf"(?P<base>.*){re.escape(PATH)}[^/]+/(?P<name>{re.escape(SCRIPT)}|{re.escape(STYLE)})$")
@@ -33,9 +39,9 @@ class DoctorError(EngineError):
 
 
 class Finding(NamedTuple):
-    """What was looked at, whether it is right, and what to change where it is not."""
+    """What was looked at, whether it is right, and what to change where it is not; a note tells why nothing shows."""
 
-    state: Literal["ok", "change"]
+    state: Literal["ok", "note", "change"]
     what: str
     remedy: str = ""
 
@@ -68,25 +74,33 @@ def http(method: str, url: str, headers: Mapping[str, str], body: bytes | None =
     if named.endswith(".localhost"):  # RFC 6761 6.3: this machine, as browsers know and some resolvers do not
         headers = {**headers, "Host": urlsplit(url).netloc}
         url = url.replace(named, "127.0.0.1", 1)
+    headers = {"User-Agent": "tactful-doctor", "Accept-Encoding": ACCEPTED, **headers}
     try:
-        with (
-            httpx.Client(timeout=TIMEOUT_S, follow_redirects=True) as client,
-            client.stream(
-                method, url, headers={"User-Agent": "tactful-doctor", **headers}, content=body
-            ) as answer,
-        ):
-            data = bytearray()
-            for part in answer.iter_bytes():
-                data += part
-                if len(data) > MOST_BYTES:
-                    raise DoctorError(f"{url}: answered more than {MOST_BYTES} bytes")
-            return Got(
-                answer.status_code,
-                {name.lower(): value for name, value in answer.headers.items()},
-                bytes(data),
-            )
+        with httpx.Client(timeout=TIMEOUT_S) as client:
+            request = client.build_request(method, url, headers=headers, content=body)
+            # What a redirect has for a body is not read: httpx would, however long it is.
+            for _ in range(MOST_REDIRECTS + 1):
+                with closing(client.send(request, stream=True)) as answer:
+                    if answer.next_request is None:
+                        return _got(url, answer)
+                    request = answer.next_request
+        raise DoctorError(f"{url}: more than {MOST_REDIRECTS} redirects")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise DoctorError(f"{url}: {type(error).__name__}; expected a page that can be reached") from error
+
+
+def _got(url: str, answer: httpx.Response) -> Got:
+    data = bytearray()
+    deadline = time.monotonic() + WHOLE_S
+    try:
+        for part in unpacked(answer.iter_raw(), answer.headers.get("content-encoding", ""), MOST_BYTES):
+            data += part
+            if time.monotonic() > deadline:
+                raise DoctorError(f"{url}: was not done answering after {WHOLE_S:g} s")
+    except FetchError as error:
+        raise DoctorError(f"{url}: {error}") from error
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return Got(answer.status_code, headers, bytes(data))
 
 
 class House(Protocol):
@@ -457,6 +471,12 @@ def _decision(url: str, publisher: str, base: str, ask: Client) -> Iterator[Find
         case 200:
             yield Finding("ok", "the page may read decisions (CORS)")
             yield _heeded(got)
+            if _is_empty(got):
+                yield Finding(
+                    "note",
+                    "the test decision stays empty: boxes may, too",
+                    "Look at /publisher and /manage: whether all is stopped, at blocks, floor and approvals.",
+                )
         case _:
             what = f"a decision is answered {got.status} {_faulty(got)}".strip()
             yield Finding("change", what, "See the service's log.")
@@ -468,6 +488,15 @@ def _faulty(got: Got) -> str:
         return ", ".join(str(error["field"]) for error in told.get("errors", ()))
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
+
+
+def _is_empty(got: Got) -> bool:
+    """Say whether a decision found nothing to show, though it had the time."""
+    try:
+        told = json.loads(got.body)
+        return bool(told["unfilled"]) and not told["degraded"]
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _heeded(got: Got) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -161,3 +162,18 @@ class MoneyError(EngineError):
 
 class Busy(EngineError):
     """Events that cannot be kept now: they were not acknowledged, and may be sent again."""
+
+
+_REMEDIES = {
+    errno.EACCES: "let this user read and write it",
+    errno.EROFS: "name a folder that can be written",
+    errno.ENOSPC: "make room on its disk",
+}
+
+
+def in_words(error: Exception) -> str:
+    """Say what failed; of what the system refused, which file it was and what to do."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    name, remedy = error.filename2 or error.filename, _REMEDIES.get(error.errno or 0)
+    return ": ".join(str(part) for part in (name, error.strerror, remedy) if part)

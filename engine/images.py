@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import threading
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -27,6 +28,9 @@ EXTENSIONS: dict[str, Literal["png", "jpg", "webp", "avif"]] = {
     "image/avif": "avif",
 }
 NAME = re.compile(r"([0-9a-f]{64})\.(png|jpg|webp|avif)")  # of a hosted picture: its hash and its kind
+_ONE = (
+    threading.Lock()
+)  # a large AVIF takes 500 MB while it is encoded: one picture at a time, however many come
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 _ACCEPTED = "a PNG, JPEG, WebP, AVIF or GIF picture"
@@ -87,9 +91,12 @@ def clean_image(data: bytes, field: str, line: int = 0) -> HostedImage:
             if w * h > MAX_PIXELS or max(w, h) > MAX_SIDE:
                 limit = f"at most {MAX_PIXELS} pixels and {MAX_SIDE} a side"
                 raise CatalogError(field, f"{w}x{h} pixels", limit, line)
-            picture.seek(0)
-            picture.load()
-            return _encode(picture, kind)
+            with _ONE:
+                picture.seek(0)
+                picture.load()
+                if kind == "PNG":
+                    _scale_key(picture, depth=data[24])
+                return _encode(picture, kind)
     # RuntimeError: how Pillow's AVIF decoder says that a file is damaged
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, RuntimeError) as error:
         raise CatalogError(field, f"a damaged {kind} file", _ACCEPTED, line) from error
@@ -119,16 +126,28 @@ def _guess(data: bytes) -> str:
     return "an empty file" if not data else "a file of another kind"
 
 
+def _scale_key(picture: Image.Image, depth: int) -> None:
+    """Give the colour that stands for transparency in 8 bits, as Pillow reads all others of a PNG."""
+    key = picture.info.get("transparency")
+    if depth not in (2, 4, 16) or isinstance(key, bytes | None):  # bytes: of a palette
+        return
+    scaled = [
+        level >> 8 if depth == 16 else level * (255 // (2**depth - 1))
+        for level in ([key] if isinstance(key, int) else key)
+    ]
+    picture.info["transparency"] = scaled[0] if isinstance(key, int) else tuple(scaled)
+
+
 def _encode(picture: Image.Image, kind: str) -> HostedImage:
-    upright: Image.Image = ImageOps.exif_transpose(picture)
-    if upright.mode.startswith("I;16"):
-        upright = upright.convert("I").point([v >> 8 for v in range(65536)], "L")  # convert("L") would clip
-    pixels = _in_srgb(upright)
+    ImageOps.exif_transpose(picture, in_place=True)  # a copy would be 64 MB, of 16 million pixels
+    if picture.mode.startswith("I;16"):
+        picture = picture.convert("I").point([v >> 8 for v in range(65536)], "L")  # convert("L") would clip
+    pixels = _in_srgb(picture)
     pixels.info = {}  # encoders write what they find here: EXIF, XMP, comments, colour profiles
     out = io.BytesIO()
     if kind == "JPEG":
         mime = "image/jpeg"
-        pixels.convert("RGB").save(out, "JPEG", quality=88, optimize=True, progressive=True)
+        pixels.save(out, "JPEG", quality=88, optimize=True, progressive=True)
     elif kind == "WEBP":
         mime = "image/webp"
         pixels.save(out, "WEBP", quality=85, method=4)
@@ -146,7 +165,7 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
     """Return RGB or RGBA as browsers show it without a profile; colours mean what the picture's own profile says."""
     mode: Literal["RGB", "RGBA"] = "RGBA" if picture.has_transparency_data else "RGB"
     profile = picture.info.get("icc_profile")
-    plain = picture.convert(mode)
+    plain = picture if picture.mode == mode else picture.convert(mode)
     if not isinstance(profile, bytes) or len(profile) > MAX_PROFILE:
         return plain
     try:

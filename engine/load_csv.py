@@ -19,6 +19,7 @@ from msgspec.structs import fields
 from engine.change import KINDS
 from engine.errors import CatalogError
 from engine.field_types import struct_of
+from engine.json_names import repeated_name
 
 MAX_CSV = 64 * 2**20  # bytes of a file
 MAX_CELL = 2**20  # characters
@@ -121,6 +122,9 @@ def _object(cells: dict[str, str], line: int) -> dict[str, object] | CatalogErro
         for step in steps[:-1]:
             place = place.setdefault(step, {})
         kind = str if path == "kind" or cls is None else _type_at(cls, path)
+        again = repeated_name(cell.encode()) if _is_json(cell.strip(), kind) else None
+        if again is not None:
+            return CatalogError(ascii(again)[1:-1][:80], "the field again", "each field once", line)
         place[steps[-1]] = _value(cell, kind)
     return made
 
@@ -141,7 +145,7 @@ def _type_at(cls: type[msgspec.Struct], path: str) -> object:
 def _value(cell: str, kind: object) -> object:
     """Read a cell; what does not read as its type stays text, for the checks to tell."""
     text = cell.strip()
-    if text[0] in "[{" and not _is_text(kind):
+    if _is_json(text, kind):
         try:
             return msgspec.json.decode(text)
         except (ValueError, RecursionError):
@@ -162,6 +166,10 @@ def _items(parts: list[str], kind: object) -> list[object]:
         return list(msgspec.to_builtins(msgspec.convert(parts, type=kind, strict=False)))
     except msgspec.ValidationError:
         return list(parts)
+
+
+def _is_json(text: str, kind: object) -> bool:
+    return text[0] in "[{" and not _is_text(kind)
 
 
 def _is_text(kind: object) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import yaml
 
@@ -86,8 +86,7 @@ class YamlFile:
             return
         data = self.path.read_bytes()
         try:
-            _refuse_bombs(data)
-            yield from _yaml_records(data)
+            yield from _records(data)
         except CatalogError as error:
             yield error.line, error
         except yaml.YAMLError as error:
@@ -125,28 +124,120 @@ def _scalars() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
     return found
 
 
+_SCALARS = _scalars()
+_READ: dict[str, Callable[[str], object]] = {
+    "tag:yaml.org,2002:null": lambda text: None,
+    "tag:yaml.org,2002:bool": lambda text: text == "true",
+    "tag:yaml.org,2002:int": int,
+    "tag:yaml.org,2002:float": float,
+}
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # either is a SafeLoader
     """Safe YAML whose plain scalars mean what they mean in JSON; all others are strings."""
 
-    yaml_implicit_resolvers = _scalars()
+    yaml_implicit_resolvers = _SCALARS
 
 
-def _refuse_bombs(data: bytes) -> None:
-    """Refuse aliases (a short file could stand for gigabytes) and deep nesting, before anything is built."""
+class _Rare(Exception):
+    """Tags, anchors, or keys that are no scalars, for PyYAML's own constructor, which takes several times as long."""
+
+
+def _records(data: bytes) -> Iterator[tuple[int, object]]:
+    """Yield the objects of YAML, or a CatalogError in the place of one. Raises CatalogError and YAMLError."""
+    try:
+        found: Iterable[tuple[int, object]] = list(_built(data))
+    except _Rare:
+        for _ in _events(data):
+            pass
+        found = _composed(data)
+    yield from found
+
+
+def _events(data: bytes) -> Iterator[Any]:  # the stubs of yaml.Event know neither tag nor anchor
+    """Yield what YAML is made of; refuse aliases (a short file could stand for gigabytes) and deep nesting."""
     depth = 0
     for event in yaml.parse(data, Loader=_Loader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
-            raise CatalogError("(line)", f"the alias *{ascii(event.anchor)[:40]}", "values written out", line)
+            raise CatalogError(
+                "(line)", f"the alias *{ascii(event.anchor)[:40]}", "values written out", _line(event)
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise CatalogError("(line)", f"over {MAX_DEPTH} levels of nesting", "an object", line)
+                raise CatalogError("(line)", f"over {MAX_DEPTH} levels of nesting", "an object", _line(event))
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        yield event
 
 
-def _yaml_records(data: bytes) -> Iterator[tuple[int, object]]:
+def _line(event: Any) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
+
+
+def _built(data: bytes) -> Iterator[tuple[int, object]]:
+    """Yield objects as `_composed` does, built as they are parsed. Raises _Rare as well."""
+    events = _events(data)
+    for event in events:
+        if isinstance(event, yaml.SequenceStartEvent) and event.tag is event.anchor is None:
+            for part in events:
+                if isinstance(part, yaml.SequenceEndEvent):
+                    break
+                yield from _record(part, events)
+        elif isinstance(event, yaml.NodeEvent):
+            yield from _record(event, events)
+
+
+def _record(event: Any, events: Iterator[Any]) -> Iterator[tuple[int, object]]:
+    again: list[CatalogError] = []
+    value = _value(event, events, again)
+    if again:
+        yield _line(event), again[0]
+    elif value is not None:
+        yield _line(event), value
+
+
+def _value(event: Any, events: Iterator[Any], again: list[CatalogError]) -> object:
+    """Return what begins with an event; note the fields that a mapping has again."""
+    if event.tag is not None or event.anchor is not None:
+        raise _Rare
+    if isinstance(event, yaml.ScalarEvent):
+        return _scalar(event)
+    if isinstance(event, yaml.SequenceStartEvent):
+        items = []
+        for item in events:
+            if isinstance(item, yaml.SequenceEndEvent):
+                break
+            items.append(_value(item, events, again))
+        return items
+    made: dict[object, object] = {}
+    seen = set()
+    for key in events:
+        if isinstance(key, yaml.MappingEndEvent):
+            break
+        if not isinstance(key, yaml.ScalarEvent) or key.tag is not None or key.anchor is not None:
+            raise _Rare
+        if key.value in seen:
+            again.append(_twice(key.value, _line(key)))
+        seen.add(key.value)
+        made[_scalar(key)] = _value(next(events), events, again)
+    return made
+
+
+def _twice(name: str, line: int) -> CatalogError:
+    return CatalogError(name[:80], "the field again", "each field once", line)
+
+
+def _scalar(event: yaml.ScalarEvent) -> object:
+    text: str = event.value
+    if event.implicit[0]:  # plain
+        for tag, form in _SCALARS.get(text[:1], ()):
+            if form.match(text):
+                return _READ[tag](text)
+    return text
+
+
+def _composed(data: bytes) -> Iterator[tuple[int, object]]:
     loader = _Loader(data)
     try:
         while loader.check_node():
@@ -172,8 +263,7 @@ def _refuse_duplicate_keys(node: yaml.Node) -> None:
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    line = key.start_mark.line + 1
-                    raise CatalogError(key.value[:80], "the field again", "each field once", line)
+                    raise _twice(key.value, key.start_mark.line + 1)
                 seen.add(key.value)
             _refuse_duplicate_keys(value)
     elif isinstance(node, yaml.SequenceNode):

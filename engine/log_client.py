@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from contexts.errors import FetchError
+from contexts.unpack import ACCEPTED, unpacked
 from engine.log_files import CHECKPOINT, LogFiles
 from privacy.checkpoint import MOST_NOTE_BYTES, Checkpoint, Note, Signature
 from privacy.errors import LogError
@@ -53,7 +55,7 @@ class HttpSource:
         client: httpx.Client | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"Accept-Encoding": ACCEPTED} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._prefix = prefix.rstrip("/")
         self._monotonic = monotonic
         self._client = client or httpx.Client(timeout=TIMEOUT_S)
@@ -147,7 +149,8 @@ class Witnesses:
             old = self._seen.get(place, 0)
             body = write_request(old, proof_from(old), note)
             url = f"{(witness.url or '').rstrip('/')}/add-checkpoint"
-            with self._client.stream("POST", url, content=body) as answer:
+            headers = {"Accept-Encoding": ACCEPTED}
+            with self._client.stream("POST", url, content=body, headers=headers) as answer:
                 data = _body(answer, "", MOST_NOTE_BYTES, self._monotonic)
             if answer.status_code == 200:
                 self._seen[place] = checkpoint.size
@@ -168,10 +171,12 @@ def _body(answer: httpx.Response, where: str, most: int, monotonic: Callable[[],
     """Return what is answered. Raises LogError, which begins with `where`, for more than `most` bytes or WHOLE_S."""
     data = bytearray()  # added to bytes, a megabyte that comes byte by byte would be copied a million times
     deadline = monotonic() + WHOLE_S
-    for part in answer.iter_bytes():
-        data += part
-        if len(data) > most:
-            raise LogError(f"{where}answered more than {most} bytes")
-        if monotonic() > deadline:
-            raise LogError(f"{where}was not done answering after {WHOLE_S:g} s")
+    try:
+        for part in unpacked(answer.iter_raw(), answer.headers.get("content-encoding", ""), most):
+            data += part
+            if monotonic() > deadline:
+                raise LogError(f"{where}was not done answering after {WHOLE_S:g} s")
+    except FetchError as error:
+        told = f"answered more than {most} bytes" if error.reason == "size" else str(error)
+        raise LogError(f"{where}{told}") from error
     return bytes(data)

@@ -25,7 +25,7 @@ from typing import Any
 
 from contexts.errors import ContextError
 from engine.config import Config
-from engine.errors import EngineError, ServeError
+from engine.errors import EngineError, ServeError, in_words
 from engine.later import answer_later
 from privacy.errors import PrivacyError
 
@@ -147,7 +147,7 @@ def _open_or_stop(config: Config, folder: Path, extend: Extend | None, server: s
     except (EngineError, ContextError, PrivacyError, OSError, ImportError) as error:
         if stopped.is_set():  # an import turned the end into an error of its own
             raise SystemExit(0) from error
-        (folder / _REFUSED).write_text(str(error))
+        (folder / _REFUSED).write_text(in_words(error))
         if not (folder / _OPENED).exists():
             os.kill(os.getppid(), signal.SIGTERM)
         raise SystemExit(1) from error

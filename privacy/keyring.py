@@ -8,7 +8,8 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,16 +38,13 @@ class Keyring:
         """Read the key of each purpose, and make those that were never made.
 
         Any number of processes may do so at once. Raises KeyringError, with the file's name and the remedy,
-        if a key was lost or damaged or if others than the owner may read it.
+        if a key was lost or damaged, if others than the owner may read it, or if the folder cannot be read or written.
         """
-        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        _check_mode(folder, FOLDER_MODE)
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, FILE_MODE)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            return cls._open_locked(folder, tuple(purposes), random)
-        finally:
-            os.close(lock)
+        with _errors_named(folder):
+            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            _check_mode(folder, FOLDER_MODE)
+            with _locked(folder):
+                return cls._open_locked(folder, tuple(purposes), random)
 
     @classmethod
     def _open_locked(cls, folder: Path, purposes: tuple[str, ...], random: Callable[[int], bytes]) -> Keyring:
@@ -90,16 +88,34 @@ def adopt(folder: Path, purpose: str, successor: str) -> None:
 
     Done again after a crash it goes on where it was. Raises KeyringError where there is no sound successor.
     """
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, FILE_MODE)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _errors_named(folder), _locked(folder):
         after = folder / f"{successor}.key"
         _write(folder / f"{purpose}.key", _to_text(purpose, _read(after, successor)))
         # Struck out first: a key that is listed and has no file counts as lost.
         _write(folder / _LIST, "".join(f"{one}\n" for one in sorted(_known(folder) - {successor})))
         after.unlink()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def _errors_named(folder: Path) -> Iterator[None]:
+    """Raise KeyringError, with the file's name and the remedy, for what the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise KeyringError(
+            f"{error.filename or folder}: cannot be read or written ({error.strerror}). Let the service's user own the "
+            "folder of keys and all in it, on a disk that can be written and has room"
+        ) from error
 
 
 def _known(folder: Path) -> set[str]:
@@ -131,10 +147,6 @@ def _read(path: Path, purpose: str) -> bytes:
             return key
     except ValueError:
         pass
-    except OSError as error:
-        raise KeyringError(
-            f"{path}: cannot be read: {error.strerror}. Let the service's user own it"
-        ) from None
     raise KeyringError(
         f"{path}: this is no sound key for {purpose}. Put it back from your copy; or delete it and "
         f"strike '{purpose}' out of {path.parent / _LIST} to start with a new one"

@@ -72,6 +72,35 @@ class Bundle(Struct, frozen=True, forbid_unknown_fields=True):
     log: tuple[Entry, ...]
 
 
+class _KeyUse(Struct, frozen=True):
+    use: str
+
+
+class _KeyLeaf(Struct, frozen=True):
+    """What is read of a leaf that tells of a key."""
+
+    key: str
+    data: _KeyUse
+
+
+class _PolicyTold(Struct, frozen=True):
+    policy: str
+    in_force: list[str]
+
+
+class _PolicyLeaf(Struct, frozen=True):
+    """What is read of a leaf that tells of a policy."""
+
+    data: _PolicyTold
+
+
+_SHAPES: Mapping[str, type[Struct]] = {
+    "key.add": _KeyLeaf,
+    "key.retire": _KeyLeaf,
+    "policy.change": _PolicyLeaf,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The answer, why, and on what it rests."""
@@ -178,6 +207,11 @@ def _entry(entry: Entry, policy: LogPolicy, seen: _Seen) -> _Told:
         raise LogError(
             f"entry {told.index}: got a {told.type} beside the events, expected keys, policy, settings or shards"
         )
+    if told.type in _SHAPES:
+        try:
+            msgspec.convert(told.fields, _SHAPES[told.type])
+        except msgspec.ValidationError as error:
+            raise LogError(f"entry {told.index}: got no {told.type} of a consent log ({error})") from error
     return told
 
 
@@ -218,6 +252,7 @@ def _proved(leaf: str, proof: str, policy: LogPolicy, seen: _Seen) -> _Told:
         fields = json.loads(leaf)
         told = _Told(fields["seq"], read.index, tree.origin, fields["type"], fields["t"], fields)
         sound = is_canonical(leaf.encode(), fields) and type(told.hour) is type(told.index) is int
+        sound = sound and isinstance(told.type, str)
         before = told.index - told.place
         sound = sound and seen.starts.setdefault(tree.origin, before) == before >= 0
     except (ValueError, TypeError, KeyError, RecursionError) as error:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
+from engine.change import Change
 from engine.cli import main
-from engine.doctor import DoctorError, Finding, Got, _lets, examine, http
+from engine.doctor import MOST_BYTES, DoctorError, Finding, Got, _lets, examine, http
 from engine.publisher.markup import contextual_ad
 from engine.publisher.tag import head_lines, policy
 from tests.live import ARTICLE, SITE, Live, Pages
@@ -155,6 +161,27 @@ def test_a_foreign_page_is_told_to_register_its_domain(look: Look, site: Pages, 
     assert [one.remedy for one in found if one.state == "change"] == ["Register the domain 127.0.0.1."]
 
 
+def test_a_page_that_nothing_may_be_shown_on_is_told_so(look: Look, site: Pages, live: Live) -> None:
+    def stop(status: str) -> None:
+        store = live.services.store
+        before = store.find("publisher", ["planet"])["planet"]
+        changes = [Change(before, replace(before, status=status))]
+        store.write(changes, [], store.versions(), "test", datetime.now(UTC))
+        live.services.catalog.switch()
+
+    look()
+    stop("stopped")
+    try:
+        found = [one for one in examine(site.url + "/", ask) if one.state != "ok"]
+    finally:
+        stop("active")
+    assert [(one.state, one.what) for one in found] == [
+        ("note", "the test decision stays empty: boxes may, too")
+    ]
+    assert "whether all is stopped" in found[0].remedy
+    assert {one.state for one in examine(site.url + "/", ask)} == {"ok"}
+
+
 def test_what_the_service_wrote_into_the_page_is_told(look: Look) -> None:
     found = look(body="<!-- tactful: Invalid query; size: got something else, expected 300x250 --><p>x</p>")
     assert any("size: got something else" in what for what in found)
@@ -182,6 +209,29 @@ def test_a_page_without_advertisements_is_told_how_to_begin(site: Pages) -> None
 def test_what_cannot_be_reached_is_an_error(url: str) -> None:
     with pytest.raises(DoctorError):
         examine(url)
+
+
+def test_no_more_is_read_of_an_answer_than_a_page_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def endless(url: str) -> Iterator[bytes]:
+        while True:
+            read.append(url)
+            yield gzip.compress(b"x" * MOST_BYTES)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers = {"Content-Encoding": "gzip", "Location": "/page"}
+        status = 302 if request.url.path == "/" else 200
+        return httpx.Response(status, headers=headers, content=endless(request.url.path))
+
+    client = partial(httpx.Client, transport=httpx.MockTransport(answer))
+    monkeypatch.setattr("engine.doctor.httpx.Client", client)
+    with pytest.raises(DoctorError, match=f"at most {MOST_BYTES} bytes"):
+        http("GET", "http://planet.example/", {})
+    assert read == ["/page", "/page"]
+    monkeypatch.setattr("engine.doctor.WHOLE_S", 0)
+    with pytest.raises(DoctorError, match="was not done answering"):
+        http("GET", "http://planet.example/", {})
 
 
 def test_the_command_exits_1_where_there_is_something_to_change(site: Pages) -> None:

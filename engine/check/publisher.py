@@ -72,6 +72,7 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
             found.refuse(f"page_cohorts[{number}].id", cohort.id, "each id once")
     sections = _check_sections(publisher.sections, known, found)
     _check_segments(publisher, found)
+    _tell_repeated(publisher, found)
     return replace(publisher, domains=tuple(dict.fromkeys(hosts)), sections=sections)
 
 
@@ -120,6 +121,28 @@ def _check_segments(publisher: Publisher, found: Findings) -> None:
         found.refuse(
             "segments", f"{len(groups)} groups", f"{FEWEST} to {MOST}, with {OTHER!r} for what they leave"
         )
+
+
+def _tell_repeated(publisher: Publisher, found: Findings) -> None:
+    """Tell what is not read because something else of the same name is."""
+    sections: dict[str, Section] = {}
+    for number, section in enumerate(publisher.sections):
+        if section.topics not in ((), sections.setdefault(section.id, section).topics):
+            found.warnings.append(
+                f"sections[{number}].topics are not read: those of the first section {section.id!r} are"
+            )
+    last = {one.id: one for one in publisher.placements}
+    for number, placement in enumerate(publisher.placements):
+        if placement != last[placement.id]:
+            found.warnings.append(
+                f"placements[{number}] is not read: a later one is {ascii(placement.id)}, too"
+            )
+    topics = {name.casefold(): topic for name, topic in publisher.categories.items()}
+    for name, topic in publisher.categories.items():
+        if topic != topics[name.casefold()]:
+            found.warnings.append(
+                f"categories[{shown(name)}] is not read: another one differs from it in capitals alone"
+            )
 
 
 def _check_issuer(issuer: str, jwks: Jwks, found: Findings) -> None:

@@ -38,7 +38,10 @@ TODAY: Mapping[Today, str] = {
     "many": "Many campaigns may run on your pages now.",
     "few": "Few campaigns may run on your pages now: some views may stay empty.",
     "house": "No paying campaign may run on your pages now; your own do.",
-    "none": "Nothing may run on your pages now: look at what you block, at your floor, and at what waits for approval.",
+    "none": (
+        "Nothing may run on your pages now: look at whether you stopped everything, at what you block, at your floor, "
+        "and at what waits for approval."
+    ),
 }
 _SHOWN = (200, 401, 403, 422)  # all of them with a page
 

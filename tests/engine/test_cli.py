@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from engine.cli import main
+from engine.errors import in_words
 from engine.store import SqliteStore
 from tests.engine.web.conftest import seed_catalogue
 
@@ -211,7 +213,37 @@ def test_no_lines_are_printed_for_what_is_no_address(shell: Shell, server: str) 
     assert "--server" in told.stderr and "<script" not in told.output
 
 
-def test_a_file_that_cannot_be_read_is_named(shell: Shell, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(seeded_shell: Shell, tmp_path: Path) -> None:
+    shell = seeded_shell
     for name in ("missing.html", "."):
         told = shell("explain", str(tmp_path / name), "--publisher", "p", code=2)
         assert "cannot be read" in told.stderr
+    told = shell("log", "rejudge", "bundle", "--policy", str(tmp_path / "no-policy.txt"), code=3)
+    assert told.stderr == f"error: {tmp_path / 'no-policy.txt'}: No such file or directory\n"
+    assert in_words(PermissionError(errno.EACCES, "Permission denied", "x/.lock")) == (
+        "x/.lock: Permission denied: let this user read and write it"
+    )
+    assert in_words(OSError(errno.ENOSPC, "No space left on device")).endswith(
+        "device: make room on its disk"
+    )
+    assert in_words(OSError("no number")) == "no number"
+    (tmp_path / "log").mkdir()
+    told = shell("backup", str(tmp_path / "log"), "--force", code=3)
+    assert told.stderr == f"error: {tmp_path / 'log'}: Is a directory\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("log", "receipt", "1" + "0" * 30),
+        ("changes", "--after", str(2**63)),
+        ("prove", "consent-fuzz", "--count", "0"),
+    ],
+)
+def test_a_number_beyond_all_is_wrong_usage(shell: Shell, words: tuple[str, ...]) -> None:
+    assert "is not in the range" in shell(*words, code=2).stderr
+
+
+def test_what_never_ends_is_read_up_to_a_bound(seeded_shell: Shell) -> None:
+    told = seeded_shell("explain", "/dev/zero", code=2)
+    assert "has more than 2097152 bytes" in told.stderr

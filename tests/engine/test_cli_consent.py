@@ -58,7 +58,7 @@ def test_what_is_no_token_is_refused_and_not_quoted(issued: tuple[Shell, dict[st
     [
         ("--publisher", "nobody", "nobody"),
         ("--purpose", "everything", "purpose"),
-        ("--language", "English!", "notice"),
+        ("--language", "English!", "a BCP 47 language"),
         ("--sub", "jane@mail.example", "sub"),
     ],
 )

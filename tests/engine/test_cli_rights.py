@@ -54,6 +54,15 @@ def test_the_name_can_come_by_standard_input(shell: Shell) -> None:
     assert result.exit_code == 0 and SUB in result.output
 
 
+def test_a_name_that_is_no_utf_8_is_refused_in_words(shell: Shell) -> None:
+    told = CliRunner().invoke(
+        main, ["subject", "export", *ABOUT, "-"], env=shell.environ, input=b"\xff\xfe\n"
+    )
+    assert told.exit_code == 2 and "standard input: got bytes that are no UTF-8" in told.stderr
+    for command in (("subject", "export", *ABOUT), ("log", "use", "token")):
+        assert "an argument that is no UTF-8" in shell(*command, "r\udcffd", code=2).stderr
+
+
 def test_a_purge_says_what_went(shell: Shell, tmp_path: Path) -> None:
     copies = tmp_path / "copies"
     copies.mkdir()

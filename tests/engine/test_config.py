@@ -94,6 +94,16 @@ def test_the_base_url_is_what_a_browser_can_reach() -> None:
     assert Config.from_env({"TACTFUL_PUBLIC_URL": "https://ads.example/"}).base_url == "https://ads.example"
 
 
+def test_what_tests_alone_read_is_no_misspelt_setting() -> None:
+    assert unknown_settings({"TACTFUL_DATA": "/data", "TACTFUL_REQUIRE_ALL": "1"}) == []
+
+
+def test_a_currency_has_one_rate() -> None:
+    assert Config.from_env({"TACTFUL_EXCHANGE_RATES": "USD=1.08 GBP=0.86"}).rates["GBP"] == 0.86
+    with pytest.raises(ConfigError, match="each currency once"):
+        Config.from_env({"TACTFUL_EXCHANGE_RATES": "USD=1.08 USD=1.18"})
+
+
 def test_every_setting_is_shown_with_its_origin_and_meaning() -> None:
     shown = list(Config.from_env({"TACTFUL_PORT": "1"}).overridden({"workers": 3}).shown())
     assert [row[0] for row in shown] == [setting.name for setting in settings()]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
+from engine import images
 from engine.errors import CatalogError
 from engine.images import MAX_BYTES, MAX_PIXELS, clean_image, hosted_image
 
@@ -21,12 +22,12 @@ def picture(kind: str, size: tuple[int, int] = (40, 20), mode: str = "RGB", **op
     return out.getvalue()
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def png_header(w: int, h: int) -> bytes:
     """Return a PNG whose header promises w × h pixels and whose data is a few bytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -83,6 +84,47 @@ def test_transparency_stays():
     frame.save(out, "PNG")
     with Image.open(io.BytesIO(clean_image(out.getvalue(), "image.file").data)) as again:
         assert again.convert("RGBA").getpixel((0, 0)) == (255, 0, 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "row", "key", "shown"),
+    [
+        (2, 0, b"\xaa", (2,), (170, 170, 170, 0)),
+        (4, 0, b"\x77\x77", (7,), (119, 119, 119, 0)),
+        (4, 0, b"\x77\x77", (6,), (119, 119, 119, 255)),
+        (16, 0, b"\x80\x40" * 4, (0x8040,), (128, 128, 128, 0)),
+        (16, 2, b"\x80\x40\x10\0\x20\0" * 4, (0x8040, 0x1000, 0x2000), (128, 16, 32, 0)),
+    ],
+)
+def test_a_colour_that_stands_for_transparency_does_so_at_each_depth(depth, colour, row, key, shown):
+    data = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, depth, colour, 0, 0, 0))
+        + chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+        + chunk(b"IDAT", zlib.compress((b"\0" + row) * 4))
+        + chunk(b"IEND", b"")
+    )
+    with Image.open(io.BytesIO(clean_image(data, "image.file").data)) as again:
+        assert again.convert("RGBA").getpixel((1, 1)) == shown
+
+
+def test_a_picture_is_copied_no_more_than_it_needs():
+    for kind in ("JPEG", "WEBP", "AVIF"):
+        data = picture(kind)
+        before = Image.core.get_stats()["new_count"]
+        clean_image(data, "image.file")
+        assert Image.core.get_stats()["new_count"] - before <= 1, kind
+
+
+def test_pictures_are_encoded_one_at_a_time(monkeypatch):
+    at_once = []
+
+    def encode(*asked: object) -> None:
+        at_once.append(images._ONE.locked())
+
+    monkeypatch.setattr(images, "_encode", encode)
+    clean_image(picture("PNG"), "image.file")
+    assert at_once == [True]
 
 
 def test_of_an_animation_the_first_frame_is_kept():

@@ -709,3 +709,38 @@ def test_a_campaign_is_not_changed_so_that_a_creative_that_stays_can_never_run(s
         assert said == [("targeting", f"what creative {creative} does not go with: {part}")]
     with plan(Values([no_phones, NATIVE]), store, KNOWN, NOW) as planned:  # beside the creative as it will be
         assert planned.changed == {"campaign": 1, "creative": 1}
+
+
+PLAIN = """
+- {kind: publisher, id: p, domains: [a.test, NO, 0x1F, 1e5, 1_000, 012, -0, 2.50, -1.5, true, True, ~, null, '5', "6"]}
+- kind: creative
+  parts:
+    headlines: [{id: a, text: "{{ weather | long }}", id: b}]
+  id: x
+  id: y
+-
+- 1
+---
+kind: campaign
+body: |
+  two
+  lines
+? key
+: {a: {b: {c: [[], {}, ""]}}}
+"""
+
+
+def test_yaml_is_built_as_it_is_parsed_as_pyyaml_composes_it(tmp_path, monkeypatch):
+    def read(text: str) -> list[object]:
+        (tmp_path / "c.yaml").write_text(text)
+        return [
+            (line, str(value) if isinstance(value, CatalogError) else repr(value))
+            for line, value in open_source(tmp_path / "c.yaml")
+        ]
+
+    built = read(PLAIN)
+    assert [line for line, _ in built] == [2, 3, 9, 11] and "line 5: id" in built[1][1]
+    tagged = read(PLAIN + "...\n---\n!!str 5\n")  # what PyYAML's own constructor is for
+    assert tagged == [*built, (19, "'5'")]
+    monkeypatch.setattr(load_files, "_composed", None)
+    assert read(PLAIN) == built

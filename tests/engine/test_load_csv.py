@@ -78,6 +78,7 @@ FAULTY = [
     ("kind,id,flight,flight.end\ncampaign,c,{},2027-01-01T00:00:00Z\n", "flight", 2),
     ("kind,id,flight.end,flight\ncampaign,c,2027-01-01T00:00:00Z,never\n", "flight", 2),
     ("kind,id,size\ncreative,c,300;wide\n", "size[0]", 2),
+    (HEAD + 'campaign,c,C,a,5,,"[{""start"":""06:00"",""start"":""07:00""}]"\n', "start", 3),
     ("kind,id,name,domains\nadvertiser,a,A\xff,a.example\n", "(line)", 2),
 ]
 

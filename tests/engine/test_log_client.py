@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import logging
+import tracemalloc
 from collections.abc import Iterator
 
 import httpx
@@ -49,6 +51,23 @@ def test_no_more_is_read_of_a_log_than_it_can_have():
     with pytest.raises(LogError, match=f"more than {MOST_NOTE_BYTES} bytes"):
         HttpSource("https://ads.example/log", client=client(stream)).checkpoint()
     assert stream.sent == MOST_NOTE_BYTES // 65_536 + 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_a_bomb_is_not_unpacked(encoding):
+    packed = gzip.compress(b"x" * (3 * MOST_NOTE_BYTES))
+    headers = {"Content-Encoding": encoding}
+    answer = httpx.Response(200, headers=headers, stream=httpx.ByteStream(packed))
+    source = HttpSource(
+        "https://ads.example/log",
+        client=httpx.Client(transport=httpx.MockTransport(lambda request: answer)),
+    )
+    tracemalloc.start()
+    with pytest.raises(LogError, match="more than|no content encoding"):
+        source.checkpoint()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2.5 * MOST_NOTE_BYTES
 
 
 @pytest.mark.parametrize(("part", "step_s"), [(b"x", 9), (b"x" * 65_536, 0)])

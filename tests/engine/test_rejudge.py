@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import pytest
@@ -317,6 +318,31 @@ def test_a_bundle_of_many_trees_is_judged_without_going_through_them_for_each_pr
     monkeypatch.setattr(LogPolicy, "log_of", lambda *args: asked.append(args[1]) or log_of(*args))
     assert story.judge(json.dumps(told | {"log": entries}).encode()).in_force
     assert len(asked) <= 4 * (len(entries) + 1)
+    world.close()
+
+
+def test_entries_that_say_nothing_of_what_they_are_give_no_judgement_though_the_log_signed_them(tmp_path):
+    world = LogWorld(tmp_path)
+    world.log.step()
+    story = Story(world, [])
+    story.tell("consent.grant")
+    malformed = (
+        ("policy.change", None, {}),
+        ("policy.change", None, {"policy": "consent-v1", "in_force": "ConsentGiven"}),
+        ("key.add", KEY, {"use": ["log"]}),
+        ("key.add", None, {"use": "log"}),
+        ("key.retire", None, None),
+    )
+    makers = [partial(leaf, type=type, at=world.time, key=key, data=data) for type, key, data in malformed]
+    with world.store.writing() as db:
+        added = world.leaves.append(db, makers)
+    story.publish()
+    told = json.loads(story.evidence())
+    sound, faulty = told["log"][: -len(added)], told["log"][-len(added) :]
+    assert story.judge(json.dumps(told | {"log": sound}).encode()).in_force
+    for entry, (type, *_) in zip(faulty, malformed, strict=True):
+        with pytest.raises(LogError, match=rf"got no {type} of a consent log"):
+            story.judge(json.dumps(told | {"log": [*sound, entry]}).encode())
     world.close()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.campaign import Section
+from engine.campaign import Section, StoredPlacement
 from engine.check.findings import Findings, Known
 from engine.check.publisher import check_publisher
 from engine.sections import section_of
@@ -58,3 +58,30 @@ def test_prefixes_are_kept_as_canonical_urls_write_paths():
 def test_a_section_that_cannot_be_told_apart_is_refused(sections, field):
     _, found = checked(*sections)
     assert [error.field for error in found.errors] == [field]
+
+
+def test_what_is_not_read_beside_another_of_its_name_is_told():
+    found = Findings()
+    sections = (
+        Section("a", "/x", ("210",)),
+        Section("a", "/y"),
+        Section("a", "/z", ("210",)),
+        Section("b", "/b"),
+        Section("b", "/c", ("210",)),
+    )
+    places = (
+        StoredPlacement("top", floor_micros=5),
+        StoredPlacement("end"),
+        StoredPlacement("top"),
+        StoredPlacement("end"),
+    )
+    told = publisher(
+        sections=sections, placements=places, categories={"Food": "210", "food": "1", "FOOD": "1"}
+    )
+    check_publisher(told, Known(frozenset({"1", "210"}), frozenset()), found)
+    assert not found.errors
+    assert [warning.split(" ")[0] for warning in found.warnings] == [
+        "sections[4].topics",
+        "placements[0]",
+        "categories['Food']",
+    ]

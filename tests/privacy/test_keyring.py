@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,6 +95,26 @@ def test_a_key_that_others_may_read_is_refused_with_the_remedy(folder: Path, nam
     (folder / name).chmod(mode)
     with pytest.raises(KeyringError, match="chmod"):
         opened(folder)
+
+
+def test_what_the_system_refuses_is_told_with_the_file_and_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(folder)
+    (folder / "page-url.key").unlink()
+    (folder / "page-url.key").mkdir(mode=0o600)
+    with pytest.raises(KeyringError, match=r"page-url\.key: cannot be read .* Let the service's user own"):
+        opened(folder)
+    beside = folder / "keys.txt"
+    with pytest.raises(KeyringError, match=r"keys\.txt: cannot be read"):
+        opened(beside)
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(KeyringError, match=r"other: cannot be .* \(No space left on device\)"):
+        opened(folder.with_name("other"))
 
 
 def test_a_mac_is_hmac_sha256(folder: Path) -> None:

@@ -11,6 +11,7 @@ from engine.keys import create_key
 from engine.publisher.markup import contextual_ad
 from engine.publisher.tag import head_lines
 from engine.today import today
+from engine.web.publisher_pages import TODAY
 from tests.engine.report_world import DAY, NOW, decisions, views
 from tests.engine.web.test_repository import Place
 from tests.world import World, advertiser, campaign, creative, publisher
@@ -94,3 +95,5 @@ def test_today_is_told_by_the_catalogue_alone(tmp_path: Path) -> None:
     assert today(world.view, "planet") == "many"
     world.put(publisher(approval="manual"))
     assert today(world.view, "planet") == "none"
+    world.put(publisher(status="stopped"))
+    assert today(world.view, "planet") == "none" and "stopped everything" in TODAY["none"]
