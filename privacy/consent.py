@@ -47,7 +47,7 @@ IN_FORCE: frozenset[State] = frozenset({"ConsentGiven", "RenewedConsentGiven"})
 class Standing:
     """How a subject's consent stands at a publisher: what a token is held against, read at every use."""
 
-    generation: int  # a withdrawal counts it up: older tokens are void
+    generation: int  # a withdrawal, whole or in part, counts it up: older tokens are void
     state: State
     purposes: frozenset[Purpose]
     expires: datetime

@@ -66,11 +66,19 @@ def test_what_may_name_somebody_is_no_sub(desk, sub):
 def test_a_consent_that_stands_is_renewed_and_keeps_its_tokens(desk):
     first = desk.grant()
     desk.now += DAY
-    second = desk.grant(purposes=frozenset({"ads.select.first_party"}))
+    second = desk.grant(purposes=SELECT | {"measure.first_party"})
     assert (second.record, second.row.generation) == (first.record, first.row.generation)
     assert desk.standing().state == "RenewedConsentGiven"
-    assert desk.standing().purposes == {"ads.select.first_party"}
+    assert desk.standing().purposes == SELECT | {"measure.first_party"}
     assert second.row.expires == first.row.expires + DAY
+
+
+def test_who_takes_a_purpose_back_voids_the_tokens_that_had_it(desk):
+    first = desk.grant()
+    second = desk.grant(purposes=frozenset({"ads.select.first_party"}))
+    assert second.record == first.record and second.row.generation == first.row.generation + 1
+    assert desk.standing().purposes == {"ads.select.first_party"}
+    assert token_of(desk, second).generation == desk.standing().generation
 
 
 def test_a_withdrawal_ends_all_tokens_and_is_told_once(desk):
@@ -271,6 +279,35 @@ def test_a_lost_key_keeps_nobody_from_withdrawing(desk):
     assert desk.standing().state == "ConsentWithdrawn"
     with pytest.raises(NotFound):
         desk.consents.export("planet", SUB)
+
+
+def test_another_key_than_the_record_was_sealed_under_keeps_nobody_from_their_rights(desk):
+    desk.grant()
+    desk.consents.keys.destroy(desk.consents.subject_of("planet", SUB))
+    desk.grant()  # renewed, under a key drawn anew
+    assert [status["@type"][0] for [status] in statuses(desk)] == ["dpv:RenewedConsentGiven"]
+    desk.consents.keys.destroy(desk.consents.subject_of("planet", SUB))
+    desk.consents.keys.make(desk.consents.subject_of("planet", SUB))
+    desk.consents.withdraw("planet", SUB, "link")
+    assert desk.standing().state == "ConsentWithdrawn" and statuses(desk) == []
+
+
+def test_a_withdrawal_that_was_not_noted_beside_the_key_is_with_the_next_try(desk, monkeypatch):
+    desk.grant()
+
+    def full(*_):
+        raise StoreError("subjects.db: disk full")
+
+    monkeypatch.setattr(desk.consents.keys, "raise_generation", full)
+    with pytest.raises(StoreError):
+        desk.consents.withdraw("planet", SUB, "link")
+    monkeypatch.undo()
+    desk.consents.withdraw("planet", SUB, "link")
+    assert list(desk.consents.keys.generations().values()) == [desk.standing().generation]
+
+
+def statuses(desk):
+    return [record["dpv:hasConsentStatus"] for record in desk.consents.export("planet", SUB)["@graph"]]
 
 
 def test_what_could_not_be_forgotten_is_tried_again_and_keeps_nothing_else_back(desk):
