@@ -70,6 +70,12 @@ class Standings(Protocol):
         expires.
         """
 
+    def once(self, mark: str, until: datetime) -> bool:
+        """Note what a reader may have once; False where it is noted. The log is not told, and it goes at `until`.
+
+        `mark` is a keyed hash.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Consent:

@@ -358,6 +358,14 @@ def test_a_nonce_is_good_once_and_a_token_so_often(desk):
     assert store.forget(until + DAY)["token_uses"] == 3
 
 
+def test_what_a_reader_may_have_once_is_noted_once_told_to_no_log_and_forgotten(desk):
+    store, until = desk.consents.store, desk.now + timedelta(hours=1)
+    assert [store.once(mark, until) for mark in ("a", "b", "a")] == [True, True, False]
+    assert not desk.store.rows("SELECT receipt FROM uses_waiting")
+    assert store.forget(until + timedelta(seconds=1))["token_uses"] == 2
+    assert store.once("a", until)
+
+
 def test_places_in_the_status_list_are_drawn_over_its_whole_length(desk):
     places = [desk.grant(None).row.status_idx for _ in range(200)]
     assert len(set(places)) == 200 and max(places) > 50_000 and min(places) < 15_000
