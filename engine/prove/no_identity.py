@@ -55,6 +55,12 @@ _KEY_ASKED = (
 )
 _LASTING = re.compile(r"max-age=0*[1-9]|immutable|public", re.IGNORECASE)
 _PERMANENT = ("301", "308")  # kept where nothing forbids it
+_KEEPING = re.compile(  # what a page or script keeps on a device by, or has sent along from then on
+    rb"document\.cookie|cookieStore|localStorage|sessionStorage|indexedDB|serviceWorker|caches\.open"
+    rb"|http-equiv=[\"']?(?:set-cookie|accept-ch|critical-ch|delegate-ch)",
+    re.IGNORECASE,
+)
+_RUN = ("text/html", "text/javascript", "application/javascript")
 _ADDRESS = re.compile(r"""https?://[^\s"'<>\\]+|(?<=["'])/[^\s"'<>\\]+""")
 _ECHOES = 24  # strings of an answer that are played back
 _FOLLOWED = 40  # addresses of an answer that are asked for
@@ -298,6 +304,11 @@ def _banned(request: Request, answer: Observation) -> tuple[str, ...]:
         if name.lower() == "vary"
         for field in value.split(",")
     }
+    told = {name.lower(): value for name, value in answer.headers}
+    if "report-" in told.get("content-security-policy", ""):
+        found.add("report-uri")
+    if told.get("content-type", "").startswith(_RUN) and (keeping := _KEEPING.search(answer.body)):
+        found.add(keeping[0].decode())
     return tuple(sorted(f"sends {name}" for name in found | {f"vary: {field}" for field in varies - VARY}))
 
 

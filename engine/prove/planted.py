@@ -180,6 +180,23 @@ def _dictionary_of_one_reader(folder: Path) -> Spy:
     return spy
 
 
+def _reports_of_the_browser(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return status, [*headers, ("Content-Security-Policy", "img-src 'none'; report-uri /r?u=7f3a")], body
+
+    return spy
+
+
+def _cookie_by_script(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        page = any(
+            name.lower() == "content-type" and value.startswith("text/html") for name, value in headers
+        )
+        return status, headers, body + b"<script>document.cookie = 'u=7f3a'</script>" if page else body
+
+    return spy
+
+
 def _counter_by_language(folder: Path) -> Spy:
     counted = Counter[str]()
 
@@ -501,6 +518,8 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "number-in-a-file-that-browsers-keep": _number_in_a_file_that_browsers_keep,
         "redirect-for-good": _redirect_for_good,
         "dictionary-of-one-reader": _dictionary_of_one_reader,
+        "reports-of-the-browser": _reports_of_the_browser,
+        "cookie-by-script": _cookie_by_script,
         "counter-by-language": _counter_by_language,
         "name-of-the-machine": _name_of_the_machine,
         "trial-group-of-the-browser": _trial_group_of_the_browser,
