@@ -134,9 +134,8 @@ class Admission:
 
     def once_a_day(self, consent: Consent, use: str, day: int, until: datetime) -> bool:
         """Note a use of a consenting reader's UTC day; False where it was noted before. It is forgotten at `until`."""
-        name = f"{use} {consent.subject} {day}"
-        hashes = gate.hashes_of(self._checks.mac, name, name)
-        return self._checks.standings.use(consent.publisher, *hashes, until, 1)
+        mark = self._checks.mac(f"once\0{use} {consent.subject} {day}".encode()).hex()
+        return self._checks.standings.once(mark, until)
 
     def token(self, text: str, publisher: Publisher) -> Token:
         """Return what a consent token says, whether its consent still stands or not. Raises TokenError."""

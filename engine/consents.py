@@ -38,7 +38,7 @@ from privacy.erasure import (
     seal,
     unseal,
 )
-from privacy.errors import FieldError
+from privacy.errors import ErasureError, FieldError
 from privacy.gate import Restrict, subject_of
 from privacy.keyring import Keyring
 from privacy.records import Event, Notice, Opening, Party
@@ -303,7 +303,15 @@ class Consents:
 
         def decide(before: ConsentRow | None) -> ConsentRow:
             if before is not None and before.state in IN_FORCE and before.expires > now:
-                return replace(before, state="RenewedConsentGiven", purposes=purposes, expires=expires)
+                # Who takes a purpose back withdraws it: a token or a backup from before must not have it again.
+                generation = before.generation + (not before.purposes <= purposes)
+                return replace(
+                    before,
+                    state="RenewedConsentGiven",
+                    generation=generation,
+                    purposes=purposes,
+                    expires=expires,
+                )
             generation = start if before is None else max(start, before.generation)
             record = self._record_id()
             return ConsentRow(publisher.id, subject, record, generation, "ConsentGiven", purposes, expires)
@@ -320,6 +328,8 @@ class Consents:
 
         row, index = self.store.change(publisher.id, subject, decide, note, now + _TOKEN_LIFE)
         assert row is not None and index is not None and row.status_idx is not None  # noqa: S101 - decide gives a row
+        if row.state == "RenewedConsentGiven":
+            self.keys.raise_generation(subject, row.generation)
         status = Status(row.status_idx, self._url + STATUS_PATH)
         life_s = min(LONGEST_LIFE_S, int((row.expires - now).total_seconds()))
         token = self.issuer.mint(
@@ -387,12 +397,13 @@ class Consents:
         return [
             Opening(
                 index=index,
-                record=unseal(key.key, index, ciphertext).decode(),
+                record=record.decode(),
                 key=opening_key(key.key).hex(),
                 leaf=self.log.leaf(index).decode(),
                 proof=self.log.proof(index),
             )
             for index, ciphertext in self.store.events(subject)
+            if (record := _opened(key, index, ciphertext)) is not None
         ]
 
     def erase(self, publisher: str, sub: str) -> Erased:
@@ -431,8 +442,8 @@ class Consents:
     def reconcile(self) -> Reconciled:
         """Put a database or keys that were restored right by what is known besides: nothing erased comes back.
 
-        A consent whose key is gone was erased since, or can be shown to nobody: it goes. One that was
-        withdrawn since, as is noted beside its key, is withdrawn again.
+        A consent whose key is gone, or is another one now, was erased since, or can be shown to nobody: it goes.
+        One that was withdrawn since, whole or in part, as is noted beside its key, is withdrawn again.
         """
         destroyed = self.keys.destroy_erased(self.log.told(self.keys.erase_ids()))
         erased = withdrawn = 0
@@ -440,7 +451,7 @@ class Consents:
         for publisher, subject in list(self.store.subjects()):
             noted = generations.get(subject)
             row = self.store.find(publisher, subject)
-            if noted is None:
+            if noted is None or self._last_event(subject, self.keys.get(subject)) is None:
                 self._erase(publisher, subject)
                 erased += 1
             elif row is not None and row.state in IN_FORCE and noted > row.generation:
@@ -513,9 +524,9 @@ class Consents:
 
         row, index = self.store.change(publisher, subject, decide, note, now + _TOKEN_LIFE)
         assert row is not None  # noqa: S101 - decide raises where there is none
-        if index is not None:
-            self.keys.raise_generation(subject, row.generation)
-        self._forget(publisher, subject, now)  # also what an earlier try could not
+        # Both also where an earlier try could not.
+        self.keys.raise_generation(subject, row.generation)
+        self._forget(publisher, subject, now)
         return row, index
 
     def _erase(self, publisher: str, subject: str) -> Erased:
@@ -544,8 +555,9 @@ class Consents:
         if key is None:
             return None
         for index, ciphertext in reversed(self.store.events(subject)):
-            if ciphertext:
-                return records.decode(unseal(key.key, index, ciphertext))
+            record = _opened(key, index, ciphertext)
+            if record is not None:
+                return records.decode(record)
         return None
 
     def _event(
@@ -597,6 +609,14 @@ class Consents:
 
     def _record_id(self) -> str:
         return str(uuid.UUID(bytes=self._random(16), version=4))
+
+
+def _opened(key: SubjectKey, index: int, ciphertext: bytes) -> bytes | None:
+    """Return what was recorded; None where it was under a key that is gone, and can be shown to nobody."""
+    try:
+        return unseal(key.key, index, ciphertext)
+    except ErasureError:
+        return None
 
 
 def _changed(event: Event, row: ConsentRow, now: datetime, expressed_by: str | None) -> Event:

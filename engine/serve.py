@@ -41,6 +41,7 @@ STOP_S = 10  # requests in flight may finish; then a worker is killed
 # imports what it needs when it is called: the main process stays small, and forks no threads.
 Extend = Callable[[Any, Any], Iterable[str]]
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client when it is first imported
+log = logging.getLogger(__name__)
 _OPENED, _REFUSED = "opened", "refused"  # files by which the first workers tell the main process how it went
 
 
@@ -223,16 +224,34 @@ def run_wsgi(load: Callable[[], Any], config: Config) -> None:
 def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:
     try:
         from gunicorn.app.base import BaseApplication
+        from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+        from gunicorn.util import write_error
+        from gunicorn.workers.gthread import ThreadWorker
     except ImportError:
         raise ServeError("gunicorn is not installed; expected: pip install 'tactful[gunicorn]'") from None
     from prometheus_client.multiprocess import mark_process_dead
+
+    class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+        def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+            """Refuse what is no request. Gunicorn would log who sent it and what, and answer with what was sent."""
+            status, reason = 500, "Internal Server Error"
+            if isinstance(exc, LimitRequestHeaders):
+                status, reason = 431, "Request Header Fields Too Large"
+            elif isinstance(exc, LimitRequestLine):
+                status, reason = 414, "URI Too Long"
+            elif isinstance(exc, ParseException):
+                status, reason = 400, "Bad Request"
+            else:
+                log.error("request failed: %s", type(exc).__name__)
+            with suppress(OSError):
+                write_error(client, status, reason, "")
 
     class Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         def load_config(self) -> None:
             settings = {
                 "bind": config.address,
                 "workers": config.workers,
-                "worker_class": "gthread",
+                "worker_class": Worker,
                 "threads": config.threads + SLOW,
                 "worker_connections": _connections(),
                 "backlog": BACKLOG,

@@ -47,7 +47,7 @@ IN_FORCE: frozenset[State] = frozenset({"ConsentGiven", "RenewedConsentGiven"})
 class Standing:
     """How a subject's consent stands at a publisher: what a token is held against, read at every use."""
 
-    generation: int  # a withdrawal counts it up: older tokens are void
+    generation: int  # a withdrawal, whole or in part, counts it up: older tokens are void
     state: State
     purposes: frozenset[Purpose]
     expires: datetime
@@ -68,6 +68,12 @@ class Standings(Protocol):
 
         Where it is False, nothing is written. `jti` and `nonce` come keyed and hashed; a row goes when its token
         expires.
+        """
+
+    def once(self, mark: str, until: datetime) -> bool:
+        """Note what a reader may have once; False where it is noted. The log is not told, and it goes at `until`.
+
+        `mark` is a keyed hash.
         """
 
 

@@ -93,6 +93,9 @@ class MemoryStandings:
         self.reads += 1
         return self.of.get((publisher, subject))
 
+    def once(self, mark: str, until: datetime) -> bool:
+        return self.use("", mark, mark, until, 1)
+
     def use(self, publisher: str, jti: str, nonce: str, expires: datetime, most: int) -> bool:
         seen = self.uses.setdefault(jti, set())
         if nonce in seen or len(seen) >= most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from engine.prove.channels import Sender
 from engine.prove.consents import COHORT
 from engine.prove.no_identity import prove
 from engine.prove.service import real_service, requests
-from engine.prove.twins import Instance, MakeService
+from engine.prove.twins import Instance, MakeService, Request
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,24 @@ def test_no_reader_leaves_a_trace_in_the_service(make: MakeService, tmp_path: Pa
 @pytest.mark.parametrize("plant", ["cookie", "page-query-in-the-log", "hashed-address-in-a-file"])
 def test_a_leak_around_the_service_is_found(make: MakeService, tmp_path: Path, plant: str) -> None:
     assert prove(make, requests()[:1], tmp_path, plant=plant, most=1).leaks
+
+
+def test_all_that_anybody_may_ask_for_is_asked_for(make: MakeService, tmp_path: Path) -> None:
+    service = Instance(make, tmp_path / "a")
+    try:
+        told = json.loads(service.send(Request("GET", "/openapi.json"), Sender()).body)
+        asked = [(one.method, one.path.partition("?")[0]) for one in requests()]
+        for path, operations in told["paths"].items():
+            form = re.compile(re.sub(r"\\{[a-z]+\\}", "[^/]+", re.escape(path)))
+            for method, operation in operations.items():
+                if not any("key" in one for one in operation.get("security", ())):
+                    assert [a for m, a in asked if m == method.upper() and form.fullmatch(a)], (method, path)
+        for request in requests():  # else that nothing changes it would say nothing
+            if request.still and request.method == "GET":
+                status = service.send(request, Sender()).status
+                assert status[:3] in ("200", "401") or request.path.startswith("/images/"), request.name
+    finally:
+        service.close()
 
 
 def test_a_good_token_does_act_where_nothing_forbids_it(make: MakeService, tmp_path: Path) -> None:

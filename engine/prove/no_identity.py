@@ -10,14 +10,17 @@ is itself measured, on leaks planted around the same service (`engine.prove.plan
 
 from __future__ import annotations
 
+import html
 import json
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from engine.prove.channels import KINDS, PLAIN, Kind, Sender, channels, together
 from engine.prove.planted import PLANTED
@@ -40,13 +43,27 @@ BANNED = frozenset(
         ),
         *("nel", "report-to", "reporting-endpoints", "www-authenticate", "proxy-authenticate", "refresh"),
         *("observe-browsing-topics", "attribution-reporting-register-source", "supports-loading-mode"),
-        *("access-control-allow-credentials", "server-timing", "delegate-ch"),
+        *("access-control-allow-credentials", "server-timing", "delegate-ch", "set-login"),
+        *("use-as-dictionary", "secure-session-registration", "sec-session-registration"),
+        *("alt-svc", "strict-transport-security", "public-key-pins", "expect-ct", "content-location"),
     }
 )
 CREDENTIALED = frozenset({"access-control-allow-credentials"})
 VARY = frozenset({"origin"})  # all that an answer may vary on
+_KEY_ASKED = (
+    "Bearer"  # WWW-Authenticate where a key of ours is asked for: no browser keeps or sends one by itself
+)
+_LASTING = re.compile(r"max-age=0*[1-9]|immutable|public", re.IGNORECASE)
+_PERMANENT = ("301", "308")  # kept where nothing forbids it
+_KEEPING = re.compile(  # what a page or script keeps on a device by, or has sent along from then on
+    rb"document\.cookie|cookieStore|localStorage|sessionStorage|indexedDB|serviceWorker|caches\.open"
+    rb"|http-equiv=[\"']?(?:set-cookie|accept-ch|critical-ch|delegate-ch)",
+    re.IGNORECASE,
+)
+_RUN = ("text/html", "text/javascript", "application/javascript")
+_ADDRESS = re.compile(r"""https?://[^\s"'<>\\]+|(?<=["'])/[^\s"'<>\\]+""")
 _ECHOES = 24  # strings of an answer that are played back
-_FOLLOWED = 24  # addresses of an answer that are asked for
+_FOLLOWED = 40  # addresses of an answer that are asked for
 _TRACE_LENGTH = 24
 _TRACES = 4
 
@@ -132,6 +149,7 @@ class _Run:
         self._cases = 0
         self._leaks: list[Leak] = []
         self._sent: dict[str, Observation] = {}  # request name → its last answer
+        self._lasting: dict[str, tuple[bytes, str]] = {}  # request name → what a browser keeps of its answer
         self._twins: tuple[Instance, Instance] | None = None
 
     def verdict(self) -> Verdict:
@@ -155,7 +173,7 @@ class _Run:
 
     def _sweep(self) -> None:
         for request, kind in self._asked():
-            if request is not self._requests[0] and kind is not KINDS[0]:
+            if request.still or (request is not self._requests[0] and kind is not KINDS[0]):
                 continue  # the stages that follow ask for these with many channels at once
             for channel in channels(kind, request.mute, request.auction):
                 plain = kind.senders[0] | channel.plain
@@ -177,14 +195,17 @@ class _Run:
                     everything = together(
                         channel.values[0] for channel in channels(kind) if channel.plain is PLAIN
                     )
-                    self._expect(
-                        "follow", "an address that was answered", followed, reader, [reader | everything] * 2
-                    )
+                    for asked in (followed, *self._forms(followed)):
+                        self._expect(
+                            "follow", "an address that was answered", asked, reader, [reader | everything] * 2
+                        )
                 self._expect_kept("echo", "what the service sent", request)
 
     def _pairs(self) -> None:
         chance = random.Random(7)  # noqa: S311 - which pairs stand in which row is no secret
         for request, kind in self._asked():
+            if request.still and kind is not KINDS[0]:
+                continue
             free = [
                 channel for channel in channels(kind, request.mute, request.auction) if channel.plain is PLAIN
             ]
@@ -219,7 +240,9 @@ class _Run:
         self, stage: str, channel: str, request: Request, plain: Sender, readers: Iterable[Sender]
     ) -> None:
         for reader in readers:
-            if parts := (*self._compare(request, plain, reader), *_banned(request, self._sent[request.name])):
+            parts = self._compare(request, plain, reader)
+            answer = self._sent[request.name]
+            if parts := (*parts, *_banned(request, answer), *self._kept_by_browsers(request, answer)):
                 self._report(Leak(stage, channel, request.name, parts))
                 return
 
@@ -244,8 +267,23 @@ class _Run:
             f"kept {name}" for name in sorted({*first, *second}) if first.get(name) != second.get(name)
         )
 
+    def _kept_by_browsers(self, request: Request, answer: Observation) -> tuple[str, ...]:
+        """Name an answer that browsers keep and that is another one at the next asking: it would number them."""
+        if request.method != "GET" or not _lasts(answer):
+            return ()
+        left = answer.body, dict(answer.headers).get("Location", "")
+        return (
+            () if self._lasting.setdefault(request.name, left) == left else ("sends an own one to be kept",)
+        )
+
+    def _forms(self, request: Request) -> tuple[Request, ...]:
+        """Send in the forms of a page that was answered."""
+        answer = self._sent.get(request.name)
+        return () if answer is None else tuple(islice(forms(request.path, answer.body), _FOLLOWED))
+
     def _report(self, leak: Leak) -> None:
         self._leaks.append(leak)
+        self._lasting.clear()
         self._stop()  # what has leaked may lie in a cache: go on with fresh twins
         if len(self._leaks) >= self._most:
             raise _Enough
@@ -259,13 +297,18 @@ class _Run:
 def _banned(request: Request, answer: Observation) -> tuple[str, ...]:
     # Prebid calls with credentials, none of which reaches the service: elsewhere nobody has a reason to.
     banned = BANNED - CREDENTIALED if request.path.startswith(AUCTION) else BANNED
-    found = {name.lower() for name, _ in answer.headers} & banned
+    found = {name.lower() for name, value in answer.headers if value != _KEY_ASKED} & banned
     varies = {
         field.strip().lower()
         for name, value in answer.headers
         if name.lower() == "vary"
         for field in value.split(",")
     }
+    told = {name.lower(): value for name, value in answer.headers}
+    if "report-" in told.get("content-security-policy", ""):
+        found.add("report-uri")
+    if told.get("content-type", "").startswith(_RUN) and (keeping := _KEEPING.search(answer.body)):
+        found.add(keeping[0].decode())
     return tuple(sorted(f"sends {name}" for name in found | {f"vary: {field}" for field in varies - VARY}))
 
 
@@ -302,16 +345,53 @@ def _echoes(answer: Observation) -> Iterator[tuple[str, Sender]]:
         )
 
 
+def _lasts(answer: Observation) -> bool:
+    """Say whether a browser may give this answer again without asking."""
+    told = {name.lower(): value for name, value in answer.headers}
+    control = told.get("cache-control", "")
+    if "no-store" in control.lower():
+        return False
+    return bool(_LASTING.search(control)) or "expires" in told or answer.status.startswith(_PERMANENT)
+
+
 def _addresses(answer: Observation) -> Iterator[Request]:
-    """Ask for the addresses of the service's own that an answer holds."""
-    for text in _strings(answer.body):
-        parts = urlsplit(text)
-        if parts.path.startswith("/") and (parts.scheme in ("http", "https") or text.startswith("/")):
+    """Ask for the addresses of the service's own that an answer holds, in JSON, HTML or a script."""
+    body = html.unescape(answer.body.decode("utf-8", "replace").replace('\\"', '"').replace("\\/", "/"))
+    for text in dict.fromkeys(_ADDRESS.findall(body)):
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            continue
+        if parts.path.startswith("/") and not parts.path.startswith("//") and "{" not in parts.path:
             yield Request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
             if parts.path.startswith(EVENTS_PATH):  # may be loaded, beaconed to, or told of among others
                 yield Request("POST", parts.path)
                 told = {"Content-Type": "text/plain"}
                 yield Request("POST", EVENTS_PATH.rstrip("/"), text.encode(), told)
+
+
+def forms(path: str, body: bytes) -> Iterator[Request]:
+    """Yield what a browser sends where each form of a page is sent in with its first button, to `path` if to none."""
+    page = _Forms()
+    page.feed(body.decode("utf-8", "replace"))
+    for action, fields in page.found:
+        told = {"Content-Type": "application/x-www-form-urlencoded"}
+        yield Request("POST", urlsplit(action or path).path, urlencode(fields).encode(), told)
+
+
+class _Forms(HTMLParser):
+    """Collects the forms that are posted: (action, what they say)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = {name: value or "" for name, value in attrs}
+        if tag == "form" and told.get("method", "").lower() == "post":
+            self.found.append((told.get("action", ""), {}))
+        elif self.found and told.get("name") and (tag == "button" or told.get("type") == "hidden"):
+            self.found[-1][1].setdefault(told["name"], told.get("value", ""))
 
 
 def _strings(body: bytes) -> Iterator[str]:

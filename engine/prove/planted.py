@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from engine.prove.twins import Chance, Clock, MakeService, Service
+from engine.prove.twins import COUNTERS, Chance, Clock, MakeService, Service
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -94,6 +94,17 @@ def _address_of_who_asks_why(folder: Path) -> Spy:
     return spy
 
 
+def _address_of_who_votes(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        voted = environ["REQUEST_METHOD"] == "POST" and status.startswith("200")
+        if voted and "/why/" in environ["PATH_INFO"]:
+            with (folder / "votes.csv").open("a") as file:
+                file.write(f"{_address_hash(environ)}\n")
+        return status, headers, body
+
+    return spy
+
+
 def _page_of_a_slot_in_the_log(folder: Path) -> Spy:
     def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
         for part in environ["QUERY_STRING"].split("&"):
@@ -129,6 +140,97 @@ def _etag(folder: Path) -> Spy:
         if environ.get("HTTP_IF_NONE_MATCH") == tag:
             return "304 Not Modified", headers, b""
         return status, [*headers, ("ETag", tag)], body
+
+    return spy
+
+
+def _number_in_a_file_that_browsers_keep(folder: Path) -> Spy:
+    given = Counter[str]()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if environ["REQUEST_METHOD"] == "GET" and status.startswith("200"):
+            given["all"] += 1
+            headers = [pair for pair in headers if pair[0].lower() not in ("cache-control", "content-length")]
+            return (
+                status,
+                [*headers, ("Cache-Control", "max-age=31536000")],
+                body + b"/* %d */" % given["all"],
+            )
+        return status, headers, body
+
+    return spy
+
+
+def _redirect_for_good(folder: Path) -> Spy:
+    given = Counter[str]()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if environ["REQUEST_METHOD"] == "GET" and status.startswith("200"):
+            given["all"] += 1
+            return "301 Moved Permanently", [("Location", f"?reader={given['all']}")], b""
+        return status, headers, body
+
+    return spy
+
+
+def _dictionary_of_one_reader(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return status, [*headers, ("Use-As-Dictionary", 'match="/*", id="7f3a"')], body
+
+    return spy
+
+
+def _reports_of_the_browser(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return status, [*headers, ("Content-Security-Policy", "img-src 'none'; report-uri /r?u=7f3a")], body
+
+    return spy
+
+
+def _cookie_by_script(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        page = any(
+            name.lower() == "content-type" and value.startswith("text/html") for name, value in headers
+        )
+        return status, headers, body + b"<script>document.cookie = 'u=7f3a'</script>" if page else body
+
+    return spy
+
+
+def _counter_by_language(folder: Path) -> Spy:
+    counted = Counter[str]()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if environ["PATH_INFO"] == COUNTERS:
+            return status, headers, body + "".join(f"{name} {n}\n" for name, n in counted.items()).encode()
+        counted[f'requests{{language="{environ.get("HTTP_ACCEPT_LANGUAGE", "")[:2]}"}}'] += 1
+        return status, headers, body
+
+    return spy
+
+
+def _name_of_the_machine(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        agent = environ.get("HTTP_USER_AGENT", "")
+        if not agent.startswith("Mozilla/"):
+            log.info("invalid traffic: %s", agent.partition("/")[0])
+        return status, headers, body
+
+    return spy
+
+
+def _trial_group_of_the_browser(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return status, headers, body + b" " if "HTTP_X_CLIENT_DATA" in environ else body
+
+    return spy
+
+
+def _cookies_that_are_too_long(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if len(environ.get("HTTP_COOKIE", "")) > 2048:
+            return "431 Request Header Fields Too Large", headers, b""
+        return status, headers, body
 
     return spy
 
@@ -408,10 +510,20 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "hashed-address-in-a-file": _hashed_address_in_a_file,
         "address-of-who-clicks": _address_of_who_clicks,
         "address-of-who-asks-why": _address_of_who_asks_why,
+        "address-of-who-votes": _address_of_who_votes,
         "page-of-a-slot-in-the-log": _page_of_a_slot_in_the_log,
         "do-not-track-in-a-file": _do_not_track_in_a_file,
         "cookie": _cookie,
         "etag": _etag,
+        "number-in-a-file-that-browsers-keep": _number_in_a_file_that_browsers_keep,
+        "redirect-for-good": _redirect_for_good,
+        "dictionary-of-one-reader": _dictionary_of_one_reader,
+        "reports-of-the-browser": _reports_of_the_browser,
+        "cookie-by-script": _cookie_by_script,
+        "counter-by-language": _counter_by_language,
+        "name-of-the-machine": _name_of_the_machine,
+        "trial-group-of-the-browser": _trial_group_of_the_browser,
+        "cookies-that-are-too-long": _cookies_that_are_too_long,
         "cache-keyed-by-language": _cache_keyed_by_language,
         "minor-version-of-the-browser": _minor_version_of_the_browser,
         "model-by-client-hint": _model_by_client_hint,

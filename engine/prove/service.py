@@ -17,6 +17,7 @@ from engine.change import Change, Entity
 from engine.config import Config
 from engine.consent_row import ConsentRow
 from engine.creative import Creative, Only, Parts, TextPart
+from engine.keys import create_key
 from engine.prove.consents import (
     AGREED,
     COHORT,
@@ -143,6 +144,58 @@ def requests() -> tuple[Request, ...]:
         Request("GET", f"/proxy/click/autumn-0/{_FORGED.decode()[1:]}/"),
         Request("GET", "/healthz"),
         Request("GET", "/nowhere"),
+        *_still(),
+    )
+
+
+def _still() -> tuple[Request, ...]:
+    """Give what else anybody may ask for, without a key."""
+    token = _FORGED.decode()
+    forms = ("/publisher", "/manage", "/reports")
+    asked = json.dumps({"publisher": PUBLISHER, "token": "AA.AA." + 86 * "A"}).encode()
+    rights = json.dumps({"publisher": PUBLISHER, "rights_token": "AA.AA." + 86 * "A"}).encode()
+    json_ = {"Content-Type": "application/json"}
+    return (
+        *(
+            Request("GET", path, still=True)
+            for path in (
+                *(
+                    "/openapi.json",
+                    "/readyz",
+                    "/v1/events.js",
+                    "/v1/conversions.js",
+                    "/v1/tag/1/creative.css",
+                ),
+                *("/v1/tag/1/contextual-ad.css", "/v1/tag/1/slot.css", "/v1/why.css", "/images/" + 64 * "0"),
+                *(
+                    "/v1/repository",
+                    "/repository",
+                    "/reports/plan",
+                    "/audit",
+                    "/audit/audit.css",
+                    "/audit/audit.js",
+                ),
+                *("/.well-known/gpc.json", "/v1/consents/status", "/dsrdelete.json", "/v1/subject/export"),
+                *("/reports/reports.css", "/publisher/publisher.css", "/manage/manage.css", *forms),
+                f"/v1/events/{token}.gif",
+                f"/proxy/viewtime/autumn-0/{token[1:]}/?view_time=7",
+            )
+        ),
+        *(Request("POST", path, b"key=tactful_nobody", dict(_FORM), still=True) for path in forms),
+        Request("POST", f"/v1/events/{token}.gif", still=True),
+        Request(
+            "POST",
+            "/api/v1/decision/",
+            json.dumps(
+                {"publisher": PUBLISHER, "placements": [{"div_id": "ad", "ad_type": "image-v1"}]}
+            ).encode(),
+            json_,
+            still=True,
+        ),
+        Request("POST", "/v1/conversions", asked, {"Content-Type": "text/plain", "Origin": SITE}, still=True),
+        Request("POST", "/v1/consents/withdraw", asked, {**json_, "Origin": SITE}, still=True),
+        Request("POST", "/v1/subject/erase", rights, {**json_, "Origin": SITE}, still=True),
+        Request("POST", "/v1/deletions", b"AA.AA." + 86 * b"A", {"Content-Type": "text/plain"}, still=True),
     )
 
 
@@ -158,6 +211,7 @@ def real_service(models: Path) -> MakeService:
         fill(config, clock())
         services = Services(config, now=clock, monotonic=lambda: clock().timestamp(), random_bytes=chance)
         consent(services, clock())
+        operator = create_key(services.store, "operator", None, "proof", clock(), chance)
         services.warm_up()
         services.tick()
         services.writer.start()
@@ -173,7 +227,7 @@ def real_service(models: Path) -> MakeService:
                 raise TimeoutError(f"events: not kept within {_SETTLED_S:.0f} s")
             services.refresh()
 
-        return Service(create_app(config, services).wsgi_app, settle, services.close)
+        return Service(create_app(config, services).wsgi_app, settle, services.close, operator)
 
     return make
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
@@ -27,6 +28,10 @@ Clock = Callable[[], datetime]
 Chance = Callable[[int], bytes]
 
 AUCTION = "/openrtb2/auction"
+COUNTERS = "/metrics"
+_BY_REASON = (
+    b"consent_denied_total{"  # the one counter that may tell readers apart: why a consent did not act
+)
 START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
 _TICK = timedelta(milliseconds=250)
 _BODY_HEADERS = {"Content-Type": "CONTENT_TYPE", "Content-Length": "CONTENT_LENGTH"}
@@ -35,11 +40,15 @@ _RECORD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"mes
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running instance. `settle` writes out what is still queued; `close` stops it."""
+    """A running instance. `settle` writes out what is still queued; `close` stops it.
+
+    `operator` is a key that may read COUNTERS, where there are any.
+    """
 
     app: WSGIApplication
     settle: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
+    operator: str | None = None
 
 
 # Starts a service that takes time and chance from the arguments and keeps everything below the folder. Two
@@ -56,6 +65,9 @@ class Request:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     mute: bool = False  # here not even a good consent may act: under GPC, on a page of an Article 9 topic
+    still: bool = (
+        False  # the same for everybody: asked with many channels at once, and not with each by itself
+    )
 
     @property
     def auction(self) -> bool:
@@ -102,6 +114,9 @@ class Instance:
     def send(self, request: Request, sender: Sender) -> Observation:
         """Answer one request, a quarter of a second after the last."""
         self._now += _TICK
+        return self._answer(request, sender)
+
+    def _answer(self, request: Request, sender: Sender) -> Observation:
         answered: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -122,9 +137,17 @@ class Instance:
         return Observation(status, tuple(headers), answer, said.getvalue())
 
     def kept(self) -> Mapping[str, str]:
-        """Digest what it keeps."""
+        """Digest what it keeps and counts."""
         self._service.settle()
-        return kept(self._folder)
+        found = dict(kept(self._folder))
+        if self._service.operator is not None:
+            told = self._answer(
+                Request("GET", COUNTERS),
+                Sender({"Authorization": f"Bearer {self._service.operator}"}),
+            )
+            lines = [line for line in told.body.splitlines() if not line.startswith(_BY_REASON)]
+            found[COUNTERS] = hashlib.sha256(b"\n".join([told.status.encode(), *lines])).hexdigest()
+        return found
 
     def close(self) -> None:
         """Stop it."""

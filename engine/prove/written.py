@@ -25,7 +25,9 @@ from engine.prove.twins import Request
 _CALLS = "write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg"
 _READY_S = 60.0
 _STOP_S = 15.0
-_KEPT_BACK = frozenset({"host", "expect", "te", "content-type"})  # these change how a server reads the rest
+_KEPT_BACK = frozenset(
+    {"host", "expect", "te", "content-type", "connection", "transfer-encoding"}
+)  # these change how a server reads the rest
 _CANARY = re.compile(r"zq[0-9]{5}qz")
 _CALL = re.compile(r"(?:\[pid +[0-9]+\] |[0-9]+ +)?([a-z0-9]+)\([0-9]+<([^>]*)")
 

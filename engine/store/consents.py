@@ -50,6 +50,12 @@ class KeptConsents:
         # A jti is 128 bits drawn by its issuer and hashed under our key: it is no two publishers'.
         return self._uses.note(jti, nonce, expires, most)
 
+    def once(self, mark: str, until: datetime) -> bool:
+        """Note what a reader may have once; False where it is noted. The log is not told, and it goes at `until`."""
+        with self._store.writing(PAGE_WAIT_S) as db:
+            sql = "INSERT INTO token_uses (jti, nonce, expires) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+            return db.execute(sql, (mark, mark, second(until))).rowcount == 1
+
     # --- reading ---
 
     def find(self, publisher: str, subject: str) -> ConsentRow | None:

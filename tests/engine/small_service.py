@@ -16,6 +16,7 @@ from privacy.gate import ARRIVAL, Arrival, Gate, enter
 
 log = logging.getLogger("small")
 
+OPERATOR = "tactful_operator_" + "0" * 16 + "_" + "0" * 64
 ORIGIN = "https://daily.example"
 BODY = json.dumps({"publisher": "daily", "page": {"url": f"{ORIGIN}/sport/bikes", "title": "Bikes"}}).encode()
 REQUESTS = (
@@ -76,11 +77,19 @@ def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
 
     @app.get("/why/<token>")
     def why(token: str) -> str:
-        return token
+        return f'<form method="post" action="/why/{token}"><button name="vote" value="7">No</button></form>'
+
+    @app.post("/why/<token>")
+    def vote(token: str) -> str:
+        return request.form["vote"]
 
     @app.get("/slot")
     def slot() -> str:
         return repr(enter(request.environ[ARRIVAL], "daily", url=request.args["url"]).page.url)
+
+    @app.get("/metrics")
+    def metrics() -> str:
+        return "all 7\n" if request.environ[ARRIVAL].api_key == OPERATOR else ""
 
     @app.get("/health")
     def health() -> str:
@@ -99,4 +108,4 @@ def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
     gate = Gate(
         app.wsgi_app, public_url="https://ads.example", registered=ORIGIN.__eq__, query_keys=("after", "url")
     )
-    return Service(gate, settle, connection.close)
+    return Service(gate, settle, connection.close, OPERATOR)

@@ -66,11 +66,19 @@ def test_what_may_name_somebody_is_no_sub(desk, sub):
 def test_a_consent_that_stands_is_renewed_and_keeps_its_tokens(desk):
     first = desk.grant()
     desk.now += DAY
-    second = desk.grant(purposes=frozenset({"ads.select.first_party"}))
+    second = desk.grant(purposes=SELECT | {"measure.first_party"})
     assert (second.record, second.row.generation) == (first.record, first.row.generation)
     assert desk.standing().state == "RenewedConsentGiven"
-    assert desk.standing().purposes == {"ads.select.first_party"}
+    assert desk.standing().purposes == SELECT | {"measure.first_party"}
     assert second.row.expires == first.row.expires + DAY
+
+
+def test_who_takes_a_purpose_back_voids_the_tokens_that_had_it(desk):
+    first = desk.grant()
+    second = desk.grant(purposes=frozenset({"ads.select.first_party"}))
+    assert second.record == first.record and second.row.generation == first.row.generation + 1
+    assert desk.standing().purposes == {"ads.select.first_party"}
+    assert token_of(desk, second).generation == desk.standing().generation
 
 
 def test_a_withdrawal_ends_all_tokens_and_is_told_once(desk):
@@ -273,6 +281,35 @@ def test_a_lost_key_keeps_nobody_from_withdrawing(desk):
         desk.consents.export("planet", SUB)
 
 
+def test_another_key_than_the_record_was_sealed_under_keeps_nobody_from_their_rights(desk):
+    desk.grant()
+    desk.consents.keys.destroy(desk.consents.subject_of("planet", SUB))
+    desk.grant()  # renewed, under a key drawn anew
+    assert [status["@type"][0] for [status] in statuses(desk)] == ["dpv:RenewedConsentGiven"]
+    desk.consents.keys.destroy(desk.consents.subject_of("planet", SUB))
+    desk.consents.keys.make(desk.consents.subject_of("planet", SUB))
+    desk.consents.withdraw("planet", SUB, "link")
+    assert desk.standing().state == "ConsentWithdrawn" and statuses(desk) == []
+
+
+def test_a_withdrawal_that_was_not_noted_beside_the_key_is_with_the_next_try(desk, monkeypatch):
+    desk.grant()
+
+    def full(*_):
+        raise StoreError("subjects.db: disk full")
+
+    monkeypatch.setattr(desk.consents.keys, "raise_generation", full)
+    with pytest.raises(StoreError):
+        desk.consents.withdraw("planet", SUB, "link")
+    monkeypatch.undo()
+    desk.consents.withdraw("planet", SUB, "link")
+    assert list(desk.consents.keys.generations().values()) == [desk.standing().generation]
+
+
+def statuses(desk):
+    return [record["dpv:hasConsentStatus"] for record in desk.consents.export("planet", SUB)["@graph"]]
+
+
 def test_what_could_not_be_forgotten_is_tried_again_and_keeps_nothing_else_back(desk):
     desk.grant()
     subject = desk.consents.subject_of("planet", SUB)
@@ -319,6 +356,14 @@ def test_a_nonce_is_good_once_and_a_token_so_often(desk):
     ]
     assert store.use("planet", "k", "a", until, 2)
     assert store.forget(until + DAY)["token_uses"] == 3
+
+
+def test_what_a_reader_may_have_once_is_noted_once_told_to_no_log_and_forgotten(desk):
+    store, until = desk.consents.store, desk.now + timedelta(hours=1)
+    assert [store.once(mark, until) for mark in ("a", "b", "a")] == [True, True, False]
+    assert not desk.store.rows("SELECT receipt FROM uses_waiting")
+    assert store.forget(until + timedelta(seconds=1))["token_uses"] == 2
+    assert store.once("a", until)
 
 
 def test_places_in_the_status_list_are_drawn_over_its_whole_length(desk):

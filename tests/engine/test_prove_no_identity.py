@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.prove.channels import KINDS, channels
-from engine.prove.no_identity import Verdict, _covering, prove
+from engine.prove.no_identity import Verdict, _covering, forms, prove
 from engine.prove.planted import PLANTED
 from engine.prove.state import kept
 from engine.prove.twins import Chance, Clock, Instance, Request, Service
@@ -93,8 +93,31 @@ def test_what_an_instance_keeps_is_read_through_the_write_ahead_log(tmp_path: Pa
     before = instance.kept()
     instance.send(REQUESTS[0], KINDS[0].senders[0])
     after = instance.kept()
-    assert before.keys() == after.keys() == {"small.db:views"}
-    assert before != after
+    assert before.keys() == after.keys() == {"small.db:views", "/metrics"}
+    assert before["small.db:views"] != after["small.db:views"]
+
+
+def test_forms_are_sent_in_with_their_hidden_fields_and_first_button() -> None:
+    page = b"""<form action="/find"><input type="hidden" name="q" value="7"></form>
+    <form method="POST" action="https://ads.example/say?x=1"><input type="hidden" name="ticket" value="a&amp;b">
+    <input name="text"><button name="vote" value="yes">Yes</button><button name="vote" value="no">No</button></form>
+    <form method="post"></form>"""
+    told = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert list(forms("/here", page)) == [
+        Request("POST", "/say", b"ticket=a%26b&vote=yes", told),
+        Request("POST", "/here", b"", told),
+    ]
+
+
+def test_what_browsers_keep_may_be_the_same_for_all(tmp_path: Path) -> None:
+    def make(clock: Clock, chance: Chance, folder: Path) -> Service:
+        def app(environ, start_response):  # type: ignore[no-untyped-def]
+            start_response("200 OK", [("Cache-Control", "public, max-age=3600")])
+            return [b"all()"]
+
+        return Service(app)
+
+    assert prove(make, (Request("GET", "/script.js"),), tmp_path).holds
 
 
 def test_files_that_are_no_database_count_by_their_bytes(tmp_path: Path) -> None:

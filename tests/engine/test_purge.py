@@ -309,6 +309,23 @@ def test_where_the_old_store_is_lost_the_keys_tell_what_was_withdrawn_and_erased
     after.close()
 
 
+def test_where_the_old_store_is_lost_who_was_erased_and_who_took_a_purpose_back_agree_anew(desk, tmp_path):
+    again, less, same = desk.grant(None), desk.grant(None), desk.grant(None)
+    backup(desk.store, tmp_path / "copy.db")
+    desk.consents.erase("planet", again.sub)
+    desk.grant(again.sub)
+    desk.grant(less.sub, purposes=frozenset({"ads.select.first_party"}))
+    desk.grant(same.sub)
+    desk.store.close()
+    for path in desk.config.data_dir.glob("tactful.db*"):
+        path.unlink()
+    after = restored(desk, tmp_path / "copy.db")
+    assert after.consents.reconcile() == Reconciled(erased=1, withdrawn=1)
+    assert after.standing(again.sub) is None and after.standing(less.sub).state == "ConsentWithdrawn"
+    assert after.standing(same.sub).state == "ConsentGiven"
+    after.close()
+
+
 def test_a_store_with_another_log_is_not_restored_over(desk, tmp_path):
     desk.grant()
     backup(desk.store, tmp_path / "copy.db")

@@ -199,6 +199,31 @@ def test_what_waits_for_the_disk_holds_no_thread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("server", ["granian", "gunicorn"])
+def test_of_what_is_no_request_nothing_is_logged_or_said_back(tmp_path: Path, server: str) -> None:
+    if server == "gunicorn":
+        pytest.importorskip("gunicorn")
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    with served(tmp_path, server=server) as service:
+        until_ready(service)
+        for raw in (
+            b"GET /jane-7 \r\n\r\n",
+            b"PROXY TCP4 203.0.113.9 203.0.113.9 jane-7 443\r\n\r\n",
+            head + b"jane-7\r\n\r\n",
+            head + b"jane-7 : x\r\n\r\n",
+            head + b"Cookie: a\r\n jane-7\r\n\r\n",
+            head + 300 * b"X-Jane: jane-7\r\n" + b"\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", service.port), timeout=20) as sender:
+                sender.sendall(raw)
+                with sender.makefile("rb") as told:
+                    answer = told.read()
+            assert answer.startswith(b"HTTP/1.1 4") and b"jane" not in answer.lower(), raw
+        service.process.terminate()
+        logged, _ = service.process.communicate(timeout=30)
+    assert "jane" not in logged.lower() and "ip=" not in logged
+
+
+@pytest.mark.parametrize("server", ["granian", "gunicorn"])
 def test_who_sends_too_much_is_told_so_once_it_is_sent(tmp_path: Path, server: str) -> None:
     if server == "gunicorn":
         pytest.importorskip("gunicorn")
