@@ -156,7 +156,9 @@ class _Run:
         try:
             if unsteady := self._control():
                 return Verdict(self._cases, (), unsteady)
-            for stage in (self._sweep, self._echo, self._pairs, self._traces):
+            stages = (self._sweep, self._echo, self._pairs, self._traces)
+            # The first names the channel of a leak; the last are the soonest done, where one leak is enough.
+            for stage in stages if self._most > 1 else reversed(stages):
                 stage()
         except _Enough:
             pass

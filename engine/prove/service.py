@@ -207,7 +207,9 @@ def real_service(models: Path) -> MakeService:
         data.mkdir()
         models.mkdir(parents=True, exist_ok=True)
         (data / "models").symlink_to(models, target_is_directory=True)
-        config = Config(data_dir=data, key_dir=folder / "keys", public_url="https://ads.example")
+        config = Config(
+            data_dir=data, key_dir=folder / "keys", public_url="https://ads.example", weather="none"
+        )
         fill(config, clock())
         services = Services(config, now=clock, monotonic=lambda: clock().timestamp(), random_bytes=chance)
         consent(services, clock())
