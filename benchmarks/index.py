@@ -3,7 +3,7 @@
 Timed from the prepared bitmap (row numbers not yet drawn from it) and a NumPy query to row numbers; for
 qdrant-edge from the same query and a prepared filter over an indexed keyword. All on one thread, calls
 interleaved. qdrant-edge is built plain and with int8 codes; in each row stands its fastest setting that
-reaches recall 0.99, or its most exact one where none does.
+reaches recall 0.99, with ACORN or without; its exact search where no graph does.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contexts.context import Vector
-from contexts.facets import ASPECTS, SOFT_FACETS, STANDING_WEIGHTS, WIDTHS, Layout, SoftFacet, prefer_blocks
+from contexts.facets import SOFT_FACETS, STANDING_WEIGHTS, WIDTHS, Layout, SoftFacet, prefer_blocks
 from engine import faiss_build
 from engine.faiss_files import inner_products
 from engine.faiss_index import FaissIndex, single_thread
@@ -34,6 +35,7 @@ RECALL = 0.99
 PAGE_DIM = 384
 QUERIES = 300
 TUNING = 100  # queries of the peer's tuning, others than those measured
+EFS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048)  # how far the peer's graph is searched
 
 Mask = NDArray[np.bool_]
 Search = Callable[[Vector], Rows]
@@ -125,13 +127,13 @@ def _build(data: Data, folder: Path) -> FaissIndex:
     made, changed = folder / "index", folder / "changed"
     made.mkdir()
     changed.mkdir()
-    weights = column_weights()
-    build_s = _seconds(lambda: faiss_build.build(data.vectors, made, weights=weights))
+    asked = asked_of(data.vectors)
+    build_s = _seconds(lambda: faiss_build.build(data.vectors, made, asked))
     chance = np.random.default_rng(5)
     removed = chance.choice(rows, 1000, replace=False)
     added = np.ascontiguousarray(data.vectors[chance.integers(0, rows, 1000)][:, ::-1])
     after = np.concatenate((np.delete(data.vectors, removed, axis=0), added))
-    update_s = _seconds(lambda: faiss_build.refreshed(made, after, changed, weights=weights))
+    update_s = _seconds(lambda: faiss_build.refreshed(made, after, changed, asked))
     shutil.rmtree(changed)
     before = _anonymous_mib()
     started = time.perf_counter()
@@ -177,7 +179,12 @@ def synthetic(rows: int) -> Data:
     pages, topic = draw(rows)
     asked, _ = draw(QUERIES + TUNING)
     masks = _masks(rows, topic, topics, chance)
-    return Data("synthetic", _creatives(pages, chance), _queries(asked, chance), masks)
+    return Data(
+        "synthetic",
+        _creatives(pages, chance),
+        Layout(PAGE_DIM).typical(asked, STANDING_WEIGHTS, chance),
+        masks,
+    )
 
 
 def real(rows: int) -> Data | None:
@@ -196,7 +203,9 @@ def real(rows: int) -> Data | None:
         pages[part] = _unit(texts[text[part]] + other + noise)
     picked = asked[chance.integers(0, len(asked), QUERIES + TUNING)]
     masks = _masks(rows, text, len(texts), chance)
-    return Data("real", _creatives(pages, chance), _queries(picked, chance), masks)
+    return Data(
+        "real", _creatives(pages, chance), Layout(PAGE_DIM).typical(picked, STANDING_WEIGHTS, chance), masks
+    )
 
 
 def _encoded(path: Path) -> Vector:
@@ -211,11 +220,15 @@ def _encoded(path: Path) -> Vector:
     return np.asarray(model.encode(texts, show_progress_bar=False, normalize_embeddings=True), np.float32)
 
 
-def column_weights() -> Vector:
-    """Return what a query makes of each column, as the catalogue's builder gives it."""
-    layout = Layout(PAGE_DIM)
+def asked_of(vectors: Vector) -> faiss_build.Asked:
+    """Return what the catalogue's builder tells of the queries to come: its creatives' pages in all contexts."""
+    layout, chance = Layout(PAGE_DIM), np.random.default_rng(9)
     ones: dict[SoftFacet, Vector] = {facet: np.ones(WIDTHS[facet], np.float32) for facet in SOFT_FACETS}
-    return layout.query(np.ones(PAGE_DIM, np.float32), ones, STANDING_WEIGHTS)
+    some = vectors[chance.permutation(len(vectors))[: faiss_build.QUERIES], :PAGE_DIM]
+    return faiss_build.Asked(
+        layout.query(np.ones(PAGE_DIM, np.float32), ones, STANDING_WEIGHTS),
+        layout.typical(_unit(some), STANDING_WEIGHTS, chance),
+    )
 
 
 def _creatives(pages: Vector, chance: np.random.Generator) -> Vector:
@@ -233,19 +246,6 @@ def _creatives(pages: Vector, chance: np.random.Generator) -> Vector:
         blocks[facet] = ways[chance.integers(0, len(ways), len(pages))]
         blocks[facet][chance.random(len(pages)) > 1 / 3] = 0
     return Layout(PAGE_DIM).creatives(pages, blocks, STANDING_WEIGHTS)
-
-
-def _queries(pages: Vector, chance: np.random.Generator) -> Vector:
-    """Give each page a device, an hour and a weather: in each aspect of a facet one value."""
-    queries = []
-    for page in pages:
-        blocks = {}
-        for facet in SOFT_FACETS:
-            aspects = [np.eye(len(values), dtype=np.float32) for values in ASPECTS[facet]]
-            block = np.concatenate([aspect[chance.integers(len(aspect))] for aspect in aspects])
-            blocks[facet] = np.pad(block, (0, WIDTHS[facet] - len(block)))
-        queries.append(Layout(PAGE_DIM).query(page, blocks, STANDING_WEIGHTS))
-    return np.stack(queries)
 
 
 def _masks(rows: int, topic: NDArray[np.int64], topics: int, chance: np.random.Generator) -> dict[str, Mask]:
@@ -354,46 +354,51 @@ class Peer:
         name = "int8" if quantized else "plain"
         print(f"qdrant-edge {name}: build {time.perf_counter() - started:.0f} s", flush=True)
 
-    def searches(self, mask: str, everything: bool) -> Iterator[tuple[str, Search]]:
-        """Give the settings worth trying, the fastest first."""
+    def searches(self, mask: str, everything: bool) -> Iterator[list[tuple[str, Search]]]:
+        """Give series of settings worth trying, each the fastest first; the last is exact."""
         qdrant = self.qdrant
         match = qdrant.FieldCondition(self.fields[mask], match=qdrant.MatchValue("y"))
         chosen = None if everything else qdrant.Filter(must=[match])
-        for ef in (32, 48, 64, 96, 128, 192, 256, 384, 512):
+
+        def search(query: Vector, params: object) -> Rows:
+            request = qdrant.QueryRequest(
+                limit=K,
+                query=qdrant.Query.Nearest(query.tolist()),
+                filter=chosen,
+                params=params,
+                with_payload=False,
+                with_vector=False,
+            )
+            return np.array([point.id for point in self.shard.query(request)], np.int64)
+
+        for acorn in (None, qdrant.AcornSearchParams(enable=True, max_selectivity=1.0)):
             for oversampling in (2.0, 4.0) if self.quantized else (None,):
                 codes = None
-                if self.quantized:
+                if oversampling is not None:
                     codes = qdrant.QuantizationSearchParams(rescore=True, oversampling=oversampling)
-                params = qdrant.SearchParams(hnsw_ef=ef, quantization=codes)
-
-                def search(query: Vector, params: object = params) -> Rows:
-                    request = qdrant.QueryRequest(
-                        limit=K,
-                        query=qdrant.Query.Nearest(query.tolist()),
-                        filter=chosen,
-                        params=params,
-                        with_payload=False,
-                        with_vector=False,
-                    )
-                    return np.array([point.id for point in self.shard.query(request)], np.int64)
-
                 kind = f"int8 x{oversampling:g}" if self.quantized else "plain"
-                yield f"{kind} ef {ef}", search
+                kind += "" if acorn is None else " acorn"
+                yield [
+                    (f"{kind} ef {ef}", partial(search, params=params))
+                    for ef in EFS
+                    for params in [qdrant.SearchParams(hnsw_ef=ef, quantization=codes, acorn=acorn)]
+                ]
+        if not self.quantized:
+            yield [("exact", partial(search, params=qdrant.SearchParams(exact=True)))]
 
 
 def tuned(peers: list[Peer], mask: str, data: Data, kth: Vector) -> tuple[Search, str]:
-    """Return the peer's fastest setting that reaches the recall, else its most exact one."""
+    """Return the peer's fastest setting that reaches the recall; its exact search does in any case."""
     queries, limits = data.queries[QUERIES:], kth[QUERIES:]
-    tried: list[tuple[bool, float, str, Search]] = []
-    for peer in peers:
-        for name, search in peer.searches(mask, bool(data.masks[mask].all())):
+    enough = min(RECALL, data.masks[mask].sum() / K)
+    reaching: list[tuple[float, str, Search]] = []
+    for series in (s for peer in peers for s in peer.searches(mask, bool(data.masks[mask].all()))):
+        for name, search in series:
             times, found = interleaved({name: search}, queries, passes=1)
-            reached = recall(data.vectors, queries, found[name], limits)
-            enough = reached >= min(RECALL, data.masks[mask].sum() / K)
-            tried.append((not enough, float(np.median(times[name])) if enough else -reached, name, search))
-            if enough:
+            if recall(data.vectors, queries, found[name], limits) >= enough:
+                reaching.append((float(np.median(times[name])), name, search))
                 break
-    _, _, name, search = min(tried, key=lambda one: one[:2])
+    _, name, search = min(reaching, key=lambda one: one[:2])
     return search, name
 
 

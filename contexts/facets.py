@@ -159,6 +159,21 @@ class Layout:
             start = stop
         return out
 
+    def typical(self, pages: Vector, weights: Weights, chance: np.random.Generator) -> Vector:
+        """Return (n, dim) queries: each of the (n, page_dim) pages in a context drawn at random.
+
+        In each aspect of a facet one value stands, as in a context of which all is known.
+        """
+        columns = [pages * np.float32(weights["page"])]
+        for facet in SOFT_FACETS:
+            block = np.zeros((len(pages), WIDTHS[facet]), np.float32)
+            start = 0
+            for values in ASPECTS[facet]:
+                block[np.arange(len(pages)), start + chance.integers(len(values), size=len(pages))] = 1
+                start += len(values)
+            columns.append(block * np.float32(weights[facet]))
+        return np.concatenate(columns, axis=1, dtype=np.float32)
+
     def creatives(self, pages: Vector, blocks: Mapping[SoftFacet, Vector], weights: Weights) -> Vector:
         """Return (n, dim) float32, each row over the sum of the weights of the facets that it states.
 

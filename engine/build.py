@@ -53,7 +53,7 @@ from engine.targeting import Mask, RuleSet, compile_rules, pack, rule_of
 log = logging.getLogger(__name__)
 
 ENCODE_BATCH = 4096
-FORMAT = 8  # of the files; a newer program makes its own
+FORMAT = 9  # of the files; a newer program makes its own
 MOST_PHRASES = 20_000  # more would make reading a page and starting slow
 
 
@@ -155,21 +155,26 @@ def _write(store: BuildStore, recipe: Recipe, folder: Path, previous: Path | Non
     soft = {f: np.array([b[f] for b in blocks], np.float32).reshape(-1, WIDTHS[f]) for f in SOFT_FACETS}
     vectors = layout.creatives(offered.creatives, {f: soft[f][prefer] for f in SOFT_FACETS}, weights)
     (folder / "index").mkdir()
-    # The index clusters rows by how queries weigh their columns: all facets of a query may be present.
+    # All facets of a query may be present; pages resemble what is offered on them.
     ones = {f: np.ones(WIDTHS[f], np.float32) for f in SOFT_FACETS}
-    typical = layout.query(np.ones(encoder.dim, np.float32), ones, weights)
+    chance = np.random.default_rng(faiss_build.SEED)
+    some = offered.creatives[chance.permutation(len(vectors))[: faiss_build.QUERIES]]
+    asked = faiss_build.Asked(
+        weights=layout.query(np.ones(encoder.dim, np.float32), ones, weights),
+        queries=layout.typical(some, weights, chance),
+    )
     try:
         if previous is None:
-            faiss_build.build(vectors, folder / "index", weights=typical)
+            faiss_build.build(vectors, folder / "index", asked)
         else:
-            faiss_build.refreshed(previous / "index", vectors, folder / "index", weights=typical)
+            faiss_build.refreshed(previous / "index", vectors, folder / "index", asked)
     except IndexFileError:
         if previous is None:
             raise
         log.warning("index not refreshed: the earlier one cannot be read, so a new one is trained")
         shutil.rmtree(folder / "index")
         (folder / "index").mkdir()
-        faiss_build.build(vectors, folder / "index", weights=typical)
+        faiss_build.build(vectors, folder / "index", asked)
 
     bitmaps = compile_rules(rows.rules, np.array(rows.rule, np.int32), SENSITIVE)
     masks = rows.masks()

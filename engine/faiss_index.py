@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from contexts.context import Vector
-from engine.faiss_files import LINE, Files, inner_products, map_lists, padded, read
+from engine.faiss_files import GROUP, LINE, Files, inner_products, map_lists, padded, read
 from engine.index import Eligible, Rows
 
 EXACT_ROWS = 3072  # as many rows as can be scored in the time that the lists take
@@ -41,8 +41,8 @@ FIRST_LISTS = 12  # that are scanned before there is a score to beat
 CODES_A_CANDIDATE = 400  # of so many rows scanned, one more is scored exactly
 MOST = 0.5  # share of eligible rows from which on it is not looked how many each list holds
 SPARSE = 5.0  # rows scanned for each eligible one
-COUNTED_ROWS = 16_384  # up to here, lists' eligible rows are counted, not estimated
-CODES_A_ROW = 16.0  # codes that can be scanned in the time that one row takes to be scored exactly
+COUNTED_ROWS = 8192  # up to here, lists' eligible rows are counted, not estimated
+CODES_A_ROW = 24.0  # codes that can be scanned in the time that one row takes to be scored exactly
 SCAN_ROWS = 400  # rows that can be scored exactly in the time that a scan takes before its first code
 UNSEEN = 1.0  # rows drawn of a list that the share among all counts for, in estimating the list's
 TINY = np.float32(1e-12)
@@ -116,7 +116,8 @@ class FaissIndex:
         variance = part @ part + frame.rest * (asked @ asked)
         sigma = frame.scatter * (HEAVY_TAILS * math.sqrt(variance)) + TINY
         parameters = _rooms.every if eligible.count == self.size else _rooms.among(eligible)
-        permuted = query[frame.order]
+        placed = np.zeros(GROUP * len(frame.codebook), np.float32)
+        placed[frame.place] = frame.dual @ asked
         rows, list_of = np.empty(0, np.int64), np.empty(0, np.int32)
         counted = eligible.count <= COUNTED_ROWS
         if counted:
@@ -128,7 +129,7 @@ class FaissIndex:
             """Return the eligible rows of these lists that may be best with scores by codes; of sparse lists, all."""
             if not counted:
                 return self._scan(
-                    permuted, _shortlist(k, expected, self._sizes[lists].sum()), lists, centre, parameters
+                    placed, _shortlist(k, expected, self._sizes[lists].sum()), lists, centre, parameters
                 )
             sizes, eligible_there = self._sizes[lists], held[lists]
             dense = sizes <= CODES_A_ROW * eligible_there
@@ -141,7 +142,7 @@ class FaissIndex:
             if not dense.any():
                 return found, scores
             most = _shortlist(k, expected, sizes[dense].sum())
-            coded, near = self._scan(permuted, most, lists[dense], centre, parameters)
+            coded, near = self._scan(placed, most, lists[dense], centre, parameters)
             return np.concatenate((found, coded)), np.concatenate((scores, near))
 
         # First the lists where the best rows are expected; then, with a score to beat, all that may beat it.
@@ -200,7 +201,7 @@ class FaissIndex:
         return held
 
     def _scan(
-        self, permuted: Vector, most: int, lists: Rows, centre: Vector, parameters: Any
+        self, placed: Vector, most: int, lists: Rows, centre: Vector, parameters: Any
     ) -> tuple[Rows, Vector]:
         """Return the best `most` eligible rows of the lists, judged by their codes, with those scores."""
         parameters.nprobe = len(lists)
@@ -209,7 +210,7 @@ class FaissIndex:
         bias = centre[lists]
         self._lists.search_preassigned_c(
             1,
-            faiss.swig_ptr(permuted),
+            faiss.swig_ptr(placed),
             most,
             faiss.swig_ptr(lists),
             faiss.swig_ptr(bias),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from contexts.context import Vector
 from engine import faiss_index
 from engine.errors import IndexFileError
-from engine.faiss_build import build, refreshed
+from engine.faiss_build import Asked, build, refreshed
 from engine.faiss_files import bare_index
 from engine.faiss_index import FaissIndex
 from engine.index import Eligible, ExactIndex
@@ -43,6 +43,7 @@ def asked(count: int) -> Vector:
 
 
 WEIGHTS = np.where(np.arange(DIM) < DIM - 16, 0.7, 0.1).astype(np.float32)
+ASKED = Asked(WEIGHTS, catalogue(1000, seed=6)[0] * WEIGHTS)
 
 
 def masks(topic: NDArray[np.int64]) -> dict[str, Mask]:
@@ -70,7 +71,7 @@ def share_found(index: FaissIndex, twin: ExactIndex, k: int, eligible: Eligible)
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("index")
-    build(catalogue(ROWS)[0], folder, weights=WEIGHTS)
+    build(catalogue(ROWS)[0], folder, ASKED)
     return folder
 
 
@@ -88,14 +89,15 @@ def test_a_wish_that_few_state_gets_codes_near_it(tmp_path: Path) -> None:
     few = np.sort(chance.choice(ROWS, ROWS // 1000, replace=False))
     vectors[:, -1] = (chance.random(ROWS) < 0.05) * chance.choice((0.2, 0.3, 0.4, 0.5), ROWS)
     vectors[few, -1] = 1.2
-    build(vectors, tmp_path, weights=WEIGHTS)
+    build(vectors, tmp_path, ASKED)
     frame = FaissIndex.open(tmp_path).frame
     lists, _ = frame.assigned(vectors[few])
     residuals = frame.residuals(vectors[few], lists)
     quantizer = bare_index(frame)
     coded = quantizer.pq.decode(quantizer.pq.compute_codes(residuals))
-    column = int((frame.order == DIM - 1).nonzero()[0][0])
-    assert np.abs(coded - residuals)[:, column].mean() < 0.1
+    wish = np.zeros(coded.shape[1], np.float32)
+    wish[frame.place] = frame.dual[:, -1]
+    assert np.abs((coded - residuals) @ wish).mean() < 0.1
 
 
 WAYS = {
@@ -166,7 +168,7 @@ def test_rows_that_only_a_rare_list_holds_are_found(tmp_path: Path) -> None:
     vectors, _ = catalogue(ROWS)
     lonely = np.random.default_rng(7).choice(ROWS, 10, replace=False)
     vectors[lonely] = np.eye(DIM, dtype=np.float32)[5] * np.linspace(0.5, 1, 10, dtype=np.float32)[:, None]
-    build(vectors, tmp_path, weights=WEIGHTS)
+    build(vectors, tmp_path, ASKED)
     eligible = Eligible.from_mask(np.random.default_rng(8).random(ROWS) < 0.8)
     for query in (np.eye(DIM, dtype=np.float32)[5], -np.eye(DIM, dtype=np.float32)[5]):
         rows, scores = FaissIndex.open(tmp_path).search(query, 5, eligible)
@@ -238,7 +240,7 @@ def test_threads_get_the_answers_that_one_gets(built: Path) -> None:
 
 
 def test_the_same_vectors_give_the_same_files(built: Path, tmp_path: Path) -> None:
-    build(catalogue(ROWS)[0], tmp_path, weights=WEIGHTS)
+    build(catalogue(ROWS)[0], tmp_path, ASKED)
     names = sorted(path.name for path in built.iterdir())
     assert names == sorted(path.name for path in tmp_path.iterdir())
     assert [name for name in names if (built / name).read_bytes() != (tmp_path / name).read_bytes()] == []
@@ -269,7 +271,13 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, number: float) 
 @pytest.mark.parametrize("weights", [np.ones(8, np.float32), np.zeros(DIM, np.float32), np.full(DIM, np.nan)])
 def test_weights_that_cannot_weigh_the_columns_are_refused(tmp_path: Path, weights: Vector) -> None:
     with pytest.raises(ValueError, match="weights: "):
-        build(catalogue(5)[0], tmp_path, weights=weights)
+        build(catalogue(5)[0], tmp_path, Asked(weights, asked(5)))
+
+
+@pytest.mark.parametrize("queries", [np.ones((3, 8)), np.ones(DIM), np.full((3, DIM), np.inf)])
+def test_queries_that_tell_nothing_are_refused(tmp_path: Path, queries: Vector) -> None:
+    with pytest.raises(ValueError, match="queries: "):
+        build(catalogue(5)[0], tmp_path, Asked(WEIGHTS, queries))
 
 
 def test_a_query_or_a_set_of_another_index_is_refused(built: Path) -> None:
@@ -288,7 +296,7 @@ def test_a_refreshed_index_finds_what_was_added_and_not_what_was_removed(built: 
     vectors, _ = catalogue(ROWS)
     added, _ = catalogue(500, seed=9)
     after = np.concatenate((vectors[300:9000], added, vectors[9000:]))
-    assert refreshed(built, after, tmp_path, weights=WEIGHTS)
+    assert refreshed(built, after, tmp_path, ASKED)
     index, twin = FaissIndex.open(tmp_path), ExactIndex(after)
     for share in (1, 0.6, 0.1):
         eligible = Eligible.from_mask(np.random.default_rng(4).random(len(after)) < share)
@@ -297,7 +305,7 @@ def test_a_refreshed_index_finds_what_was_added_and_not_what_was_removed(built: 
 
 
 def test_refreshing_with_the_same_rows_changes_no_code(built: Path, tmp_path: Path) -> None:
-    assert refreshed(built, catalogue(ROWS)[0], tmp_path, weights=WEIGHTS)
+    assert refreshed(built, catalogue(ROWS)[0], tmp_path, ASKED)
     for path in built.iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
@@ -326,8 +334,8 @@ def scramble(path: Path) -> None:
 
 
 FILES = (
-    "shape.json vectors.npy weights.npy centroids.npy order.npy codebook.npy spread.npy "
-    "scatter.npy sizes.npy list_of.npy lists.bin"
+    "shape.json vectors.npy weights.npy centroids.npy basis.npy dual.npy place.npy codebook.npy "
+    "spread.npy scatter.npy sizes.npy list_of.npy lists.bin"
 ).split()
 
 
@@ -363,6 +371,6 @@ def test_an_index_of_another_format_is_refused(built: Path, tmp_path: Path) -> N
     folder = tmp_path / "copy"
     shutil.copytree(built, folder)
     text = (folder / "shape.json").read_text()
-    (folder / "shape.json").write_text(text.replace('"format":2', '"format":1'))
-    with pytest.raises(IndexFileError, match="got format 1, expected 2"):
+    (folder / "shape.json").write_text(text.replace('"format":3', '"format":2'))
+    with pytest.raises(IndexFileError, match="got format 2, expected 3"):
         FaissIndex.open(folder)
