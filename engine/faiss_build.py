@@ -17,7 +17,8 @@ from engine.faiss_files import CHUNK, GROUP, SPREAD_DIM, Files, Frame, inner_pro
 LISTED_ROWS = 8192  # catalogues below this size have no lists
 RETRAIN_SHARE = 0.25  # of rows that the codebooks have never seen; from here on they are trained anew
 TRAIN_POINTS = 64  # a list
-GROUPS = 128  # of coordinates, at most: so many codes of 4 bits a row
+GROUPS = 128  # of coordinates, and as many codes of 4 bits a row, where there are columns enough
+GROUPS_A_COLUMN = 0.3  # where there are many columns
 GROUP_MEAN = 2  # coordinates kept, for each group
 QUERIES = 4096  # enough to tell what is asked
 SELDOM = 8.0  # times its squared second moment: the fourth of a column that is seldom far from zero; of a normal one, 3
@@ -159,10 +160,10 @@ def _train(vectors: Vector, asked: Asked | None) -> Frame:
     # A list with few rows in the sample is thought to scatter like the mean.
     count = np.bincount(nearest, minlength=lists) + 8
     share = np.bincount(nearest, weights=squares, minlength=lists) + 8 * squares.mean()
-    groups = max(2, min(GROUPS, dim // GROUP_MEAN) // 2 * 2)
+    groups = min(max(GROUPS, int(GROUPS_A_COLUMN * dim)), dim // GROUP_MEAN) // 2 * 2
     spread, rest = _spread(residuals)
     basis, dual, moments = _coordinates(residuals, asked.queries)
-    kept = min(GROUP_MEAN * groups, dim)
+    kept = GROUP_MEAN * groups
     frame = replace(
         frame,
         basis=basis[:kept],

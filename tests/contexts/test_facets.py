@@ -231,6 +231,20 @@ def test_weather_weighs_as_much_as_we_are_sure_of_it():
         assert effective_weights(STANDING_WEIGHTS, page_known=True, weather=nothing)["weather"] == 0
 
 
+def test_typical_queries_hold_one_value_of_each_aspect():
+    layout = Layout(8)
+    pages = np.eye(8, dtype=np.float32)[:5]
+    queries = layout.typical(pages, STANDING_WEIGHTS, np.random.default_rng(1))
+    assert queries.dtype == np.float32
+    np.testing.assert_allclose(queries[:, layout.slice("page")], 0.7 * pages)
+    for facet in SOFT_FACETS:
+        start = layout.slice(facet).start
+        for values in ASPECTS[facet]:
+            aspect = queries[:, start : start + len(values)]
+            np.testing.assert_allclose(np.sort(aspect, axis=1)[:, -2:], [[0, 0.1]] * 5)
+            start += len(values)
+
+
 def test_the_layout_covers_every_column_once():
     layout = Layout(384)
     columns = [i for facet in FACETS for i in range(layout.dim)[layout.slice(facet)]]
