@@ -407,8 +407,8 @@ def understand(
     if page.empty:
         notes.append("no text to read")
     elif not readable:
-        source = "the publisher's categories" if scores else "none stated"
-        notes.append(f"language '{spoken or 'unknown'}': topics from {source}")
+        source = "topics from the publisher's categories" if scores else "no topics, as none are stated"
+        notes.append(f"language '{spoken or 'unknown'}': {source}; suitability unknown")
     best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
     told = [(t, s) for t, s in best if model.taxonomy.tier_1(t) != "v9i3On"][:MAX_TOPICS]
     return PageFacts(

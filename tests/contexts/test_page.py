@@ -361,7 +361,7 @@ def test_a_page_in_another_language_has_the_publishers_topics_and_says_so(model:
     found = facts(model, page, publisher_categories={"radsport": "492"})
     assert found.language == "de"
     assert {t.id for t in found.topics} == {"483", "492"}
-    assert found.notes == ("language 'de': topics from the publisher's categories",)
+    assert found.notes == ("language 'de': topics from the publisher's categories; suitability unknown",)
     assert not found.suitability_known
     assert found.intent is None
     assert found.keyphrases == ("mountain bike",)
