@@ -59,7 +59,7 @@ _GRAVE = frozenset({"380", "381", "383", "386", "286", "453", "389"})
 _MEDIUM_FROM, _HIGH_FROM = 1.0, 3.0  # spreads beyond what raises a flag: it is touched, told of, all about it
 # What has no manner in which it is fit to be sold beside, once a page is all about it.
 _FLOOR = frozenset({"adult", "hate", "piracy", "spam", "terrorism"})
-_NONE = TopicId("")
+NOTHING = TopicId("")  # in particular
 _FLAGS = (*SENSITIVE, *SPECIAL_CATEGORIES)
 # A special category missed harms a reader: there, stray words may raise a flag.
 _FLAG_NEEDS = np.array([_FLAG_STRAY] * len(SENSITIVE) + [_FLAG_ORDINARY] * len(SPECIAL_CATEGORIES))
@@ -192,7 +192,10 @@ class TopicModel:
         return _Cues(topics, excess, intents, tuple(dict.fromkeys((*phrases, *names))), frozenset(hidden))
 
     def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
-        """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
+        """Return each topic's probability where it is worth telling; first tiers and what lies under them.
+
+        And under NOTHING, that the page is about nothing in particular: a form, a wall, an error.
+        """
         first = self._tier_1_probabilities(vector, cues)
         scores = {topic: p for topic, p in first.items() if p >= _MIN_TIER_1}
         if vector is None:
@@ -221,7 +224,8 @@ class TopicModel:
     ) -> dict[str, Risk]:
         """Return the flags that the vector and the `excess` of cues, (flags,), raise, each with its risk.
 
-        An ordinary one among the topics that were read speaks against every flag: "killer" in a soup recipe.
+        An ordinary one among the topics that were read speaks against every flag: "killer" in a soup recipe. So
+        does nothing in particular: to be asked to pay or to log in is no fraud.
         """
         if vector is None:
             raised, beyond = excess >= _FLAG_CUES_BLIND, excess - _FLAG_CUES_BLIND
@@ -290,17 +294,19 @@ class TopicModel:
             logits[-1] = _NONE_LOGIT
         else:
             logits = logits + self._tier_1_reader.scores(vector) * self._tier_1_scale
-        return dict(zip(self._tier_1s[:-1], softmax(logits)[:-1].tolist(), strict=True))
+        return dict(zip(self._tier_1s, softmax(logits).tolist(), strict=True))
 
     def _fit_tier_1s(self, x: Floats, examples: Sequence[Example], taught: Floats) -> Floats:
         """Fit the first tiers; return how surely each example (n,), were it unseen, is of an ordinary one."""
-        self._tier_1s = [n.id for n in self.taxonomy if n.parent is None and n.id not in _UNTAUGHT] + [_NONE]
+        self._tier_1s = [n.id for n in self.taxonomy if n.parent is None and n.id not in _UNTAUGHT] + [
+            NOTHING
+        ]
         column = {topic: i for i, topic in enumerate(self._tier_1s)}
         targets = np.zeros((len(examples), len(self._tier_1s)))
         for row, example in enumerate(examples):
             firsts = {self.taxonomy.tier_1(TopicId(t)) for t in example.topics} & column.keys()
             if not (example.topics or example.flags or example.intents):
-                firsts = {_NONE}
+                firsts = {NOTHING}
             for first in firsts:
                 targets[row, column[first]] = 1.0 / len(firsts)
         use = targets.sum(axis=1) > 0
@@ -313,7 +319,7 @@ class TopicModel:
         self._tier_1_scale = fit_temperature(unseen[judged], truth)
         scores = x @ self._tier_1_reader.weights + self._tier_1_reader.offset  # those not in use are unseen
         scores[use] = unseen
-        ordinary = [i for i, topic in enumerate(self._tier_1s) if topic not in _GRAVE and topic != _NONE]
+        ordinary = [i for i, topic in enumerate(self._tier_1s) if topic not in _GRAVE and topic != NOTHING]
         return np.asarray(softmax(scores * self._tier_1_scale)[:, ordinary].max(axis=1))
 
     def _fit_lower(self, x: Floats, examples: Sequence[Example]) -> None:
@@ -399,6 +405,7 @@ def understand(
     scores = model.topics(read_vector, cues.topics) if readable else {}
     flags = model.flags(read_vector, cues.flags, scores) if readable else {}
     flags = {flag: risk for flag, risk in flags.items() if flag not in cues.hidden}
+    scores.pop(NOTHING, None)
     told_us = {t: STATED_SCORE for topic in stated | own for t in (topic, *model.taxonomy.ancestors(topic))}
     special = model.special_of(scores, cues.topics) - cues.hidden
     special |= model.special_of(told_us, cues=told_us)  # who states a topic names it

@@ -14,7 +14,7 @@ from contexts.context import SENSITIVE, EncoderId, PageFacts, TopicId, Vector
 from contexts.errors import DataError
 from contexts.extract import read
 from contexts.lexicon import our_lexicon, read_lexicon
-from contexts.page import STATED_SCORE, TopicModel, understand
+from contexts.page import NOTHING, STATED_SCORE, TopicModel, understand
 from contexts.taxonomy import content_taxonomy
 from privacy.special_categories import SPECIAL_CATEGORIES
 from privacy.visit import PageInput
@@ -129,6 +129,13 @@ def test_a_page_about_nothing_has_no_topics(model: TopicModel, text: str) -> Non
     assert facts(model, PageInput(text=text, language="en")).topics == ()
 
 
+def test_how_surely_a_page_is_about_nothing_is_read_and_not_told(model: TopicModel) -> None:
+    text = "Log in or create an account"
+    vector = WordEncoder().encode([text])[0]
+    assert model.topics(vector, {})[NOTHING] > 0.5
+    assert facts(model, PageInput(text=text, language="en")).topics == ()
+
+
 def test_one_ambiguous_word_makes_no_topic(model: TopicModel) -> None:
     for text in ("python", "apple", "jaguar", "the bank", "java", "amazon", "crash", "cricket", "model"):
         found = facts(model, PageInput(title=text, language="en"), with_vector=False)
@@ -184,9 +191,12 @@ def test_a_headline_without_a_text_says_its_words_once(model: TopicModel) -> Non
     assert max(cues(PageInput(title=headline, text="Taste."))) > max(cues(PageInput(title=headline)))
 
 
-def test_a_stray_cue_makes_an_ordinary_page_special_sooner_than_unsuitable(model: TopicModel) -> None:
+@pytest.mark.parametrize("topic", ["483", NOTHING])
+def test_a_stray_cue_makes_an_ordinary_page_special_sooner_than_unsuitable(
+    model: TopicModel, topic: str
+) -> None:
     """A reader is harmed by what is missed of Article 9; beside the rest, a campaign is but seen."""
-    ordinary = {TopicId("483"): 1.0}
+    ordinary = {TopicId(topic): 1.0}
     vector = np.zeros(256, dtype=np.float32)
     no_cues = np.zeros(len(SENSITIVE) + len(SPECIAL_CATEGORIES))
     least = {
