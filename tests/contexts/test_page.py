@@ -306,6 +306,24 @@ def test_wine_and_cider_are_food_and_no_drugs(model: TopicModel, text: str, with
     assert "drugs" not in found.sensitive
 
 
+@pytest.mark.parametrize(
+    ("headline", "category"),
+    [
+        ("Iftar at the town hall", "religion"),
+        ("Meningitis vaccine for students", "health"),
+        ("The maternity ward closes", "reproductive_health"),
+        ("Irish travellers and the council", "ethnicity"),
+        ("Same-sex marriage, ten years on", "sexuality"),
+        ("The attorney general resigns", "politics"),
+        ("Binge drinking at forty", "addiction"),
+    ],
+)
+def test_a_word_of_one_meaning_makes_a_headline_of_its_category(
+    model: TopicModel, headline: str, category: str
+) -> None:
+    assert category in facts(model, PageInput(title=headline, language="en"), with_vector=False).special
+
+
 def test_the_harm_of_drinking_counts_as_drugs(model: TopicModel) -> None:
     text = "Binge drinking and alcohol poisoning send more students to hospital"
     assert "drugs" in facts(model, PageInput(text=text, language="en"), with_vector=False).sensitive
