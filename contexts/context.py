@@ -80,9 +80,7 @@ class PageFacts:
     confidence: float = 1.0  # how far the vector is to be trusted: short texts and old readings less
     better: bool = False  # the vector is the better one, made off the path
     pending: bool = False  # the vector is still to be made: no time was left for it, or the encoder failed
-    notes: tuple[
-        str, ...
-    ] = ()  # said in the explanation: "language 'de': topics from the publisher's categories"
+    notes: tuple[str, ...] = ()  # said in the explanation: "language 'de': no topics, as none are stated"
 
 
 def risk_of(page: PageFacts, flag: str) -> Risk:

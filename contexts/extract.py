@@ -71,6 +71,7 @@ class PageText:
     section: str | None = None  # the publisher's own section: "Sport"
     keywords: tuple[str, ...] = ()
     content_hash: str = ""  # 32 hex digits over all of the above
+    menus: int = 0  # characters of the text before the page's own words
 
     @property
     def empty(self) -> bool:
@@ -79,20 +80,22 @@ class PageText:
 
     def for_encoder(self) -> str:
         """Return title, description and text as one, the most telling first: encoders read the beginning."""
-        return ". ".join(part for part in (self.title, self.description, past_menus(self.text)) if part)
+        return ". ".join(part for part in (self.title, self.description, self.text[self.menus :]) if part)
 
 
 def read(page: PageInput, section: str | None = None) -> PageText:
     """Read a page; what the caller states wins over what its HTML says. Never raises on hostile input."""
     found = read_html(page.html) if page.html else PageText()
+    text = _clean(page.text, MAX_TEXT_CHARS) or found.text
     return _sealed(
         PageText(
             title=_clean(page.title, MAX_TITLE_CHARS) or found.title,
             description=_clean(page.description, MAX_DESCRIPTION_CHARS) or found.description,
-            text=_clean(page.text, MAX_TEXT_CHARS) or found.text,
+            text=text,
             language=_clean(page.language, 35) or found.language,
             section=section or found.section,
             keywords=_keywords(page.keywords) or found.keywords,
+            menus=len(text) - len(past_menus(text)),
         )
     )
 

@@ -40,11 +40,12 @@ _NAME_WEIGHT = 0.35  # a topic's bare name teaches less than a sentence does
 _CUE_LOGIT = 0.9  # what one strong cue adds to a topic's log-odds
 _CUE_CAP = 3.0
 _LONELY = 0.65  # a weak cue on its own, be it in the title
-_TITLE_FACTOR = 1.5
+_TITLE_FACTOR = 1.5  # of what a title says of the text below it; a headline alone says it once
 _NONE_LOGIT = 2.0  # without a vector, cues must beat this log-odds of "about nothing that we know"
 _FLAG_BETA = 1.25  # a sensitive page missed costs more than a harmless one flagged
 _FLAG_SPREADS = 2.0  # a strong cue makes up for a vector that falls so many spreads short
 _FLAG_ORDINARY = 1.5  # so many spreads a page is farther from any flag that is surely about football or soup
+_FLAG_STRAY = 2.0  # and from what is but unsuitable: as many as one stray cue brings it nearer
 _FLAG_CUES_ALONE = 2.5  # so many strong cues need no vector, and stand against it
 _FLAG_CUES_BLIND = 0.8  # where there is no vector, one in a short text is enough
 _STRAY_CUES = 0.5  # so many of one flag stand in 100 words of any page, whatever it is about
@@ -58,8 +59,11 @@ _GRAVE = frozenset({"380", "381", "383", "386", "286", "453", "389"})
 _MEDIUM_FROM, _HIGH_FROM = 1.0, 3.0  # spreads beyond what raises a flag: it is touched, told of, all about it
 # What has no manner in which it is fit to be sold beside, once a page is all about it.
 _FLOOR = frozenset({"adult", "hate", "piracy", "spam", "terrorism"})
-_NONE = TopicId("")
+NOTHING = TopicId("")  # in particular
 _FLAGS = (*SENSITIVE, *SPECIAL_CATEGORIES)
+# A special category missed harms a reader: there, stray words may raise a flag.
+_FLAG_NEEDS = np.array([_FLAG_STRAY] * len(SENSITIVE) + [_FLAG_ORDINARY] * len(SPECIAL_CATEGORIES))
+_NO_FLAGS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class _Cues:
     flags: Floats  # (flags,): by how much they exceed what strays into any page
     intents: Mapping[str, float]
     phrases: tuple[str, ...]
+    hidden: frozenset[str]  # flags whose words a short text has in harmless phrases alone
 
 
 class TopicModel:
@@ -119,6 +124,7 @@ class TopicModel:
         self._tokenizer = Tokenizer()
         self._matcher = self._tokenizer.matcher(lexicon.phrases())
         self._lexicon = lexicon
+        self._hides = {phrase: self._hidden_in(phrase) for phrase in lexicon.harmless}
         self._names = {node.name.lower() for node in taxonomy} - lexicon.common
         self._special = {
             topic: frozenset(
@@ -160,16 +166,16 @@ class TopicModel:
         flags: dict[str, float] = {}
         heading: dict[str, float] = {}
         intents: dict[str, float] = {}
+        hidden: set[str] = set()
         headed = self._tokenizer.length(head)
         words = len(text.split())
         length = math.sqrt(max(1.0, words / _LONG_WORDS))
         for phrase, (times, first) in found.items():
-            if phrase in self._lexicon.harmless:
-                continue
+            hidden |= self._hides.get(phrase, _NO_FLAGS)
             if first < headed:
                 for flag, weight in self._lexicon.flag_cues.get(phrase, {}).items():
                     heading[flag] = heading.get(flag, 0.0) + weight
-            strength = (1.0 + 0.5 * math.log2(times)) * (_TITLE_FACTOR if phrase in title else 1.0)
+            strength = (1.0 + 0.5 * math.log2(times)) * (_TITLE_FACTOR if body and phrase in title else 1.0)
             for known, kept, much in (
                 (self._lexicon.topic_cues, topics, strength / length),
                 (self._lexicon.flag_cues, flags, strength),
@@ -177,15 +183,19 @@ class TopicModel:
             ):
                 for target, weight in known.get(phrase, {}).items():
                     kept[target] = kept.get(target, 0.0) + weight * much
+        hidden = hidden - flags.keys() if words <= _SHORT_WORDS else set()
         names = tuple(phrase for phrase in found if phrase in self._names)
         excess = _excess(_in_company(flags), words)
         # A heading makes an article what it would be alone, however much follows it.
         alone = _excess(_in_company(heading), len(head.split()))
         excess = np.where(alone > 0, np.maximum(excess, alone), excess)
-        return _Cues(topics, excess, intents, tuple(dict.fromkeys((*phrases, *names))))
+        return _Cues(topics, excess, intents, tuple(dict.fromkeys((*phrases, *names))), frozenset(hidden))
 
     def topics(self, vector: Vector | None, cues: Mapping[str, float]) -> dict[TopicId, float]:
-        """Return each topic's probability where it is worth telling; first tiers and what lies under them."""
+        """Return each topic's probability where it is worth telling; first tiers and what lies under them.
+
+        And under NOTHING, that the page is about nothing in particular: a form, a wall, an error.
+        """
         first = self._tier_1_probabilities(vector, cues)
         scores = {topic: p for topic, p in first.items() if p >= _MIN_TIER_1}
         if vector is None:
@@ -214,14 +224,15 @@ class TopicModel:
     ) -> dict[str, Risk]:
         """Return the flags that the vector and the `excess` of cues, (flags,), raise, each with its risk.
 
-        An ordinary one among the topics that were read speaks against every flag: "killer" in a soup recipe.
+        An ordinary one among the topics that were read speaks against every flag: "killer" in a soup recipe. So
+        does nothing in particular: to be asked to pay or to log in is no fraud.
         """
         if vector is None:
             raised, beyond = excess >= _FLAG_CUES_BLIND, excess - _FLAG_CUES_BLIND
         else:
             margins = self._flag_reader.scores(vector) / self._flag_spreads - self._flag_thresholds
             firsts = (topics.get(topic, 0.0) for topic in self._tier_1s if topic not in _GRAVE)
-            need = _FLAG_ORDINARY * max(firsts)
+            need = _FLAG_NEEDS * max(firsts)
             beyond = margins + _FLAG_SPREADS * excess - need
             raised = (beyond >= 0) | (excess >= _FLAG_CUES_ALONE)
         return {
@@ -230,18 +241,27 @@ class TopicModel:
             if said
         }
 
-    def special_of(self, topics: Mapping[TopicId, float]) -> frozenset[str]:
+    def special_of(
+        self, topics: Mapping[TopicId, float], cues: Mapping[str, float] | Mapping[TopicId, float]
+    ) -> frozenset[str]:
         """Return the special categories that topics imply.
 
-        Where two siblings are likelier, the page is about what they share: "video games", not those for adults.
+        Where two siblings are likelier, the page is about what they share: "video games", not those for adults;
+        unless its `cues` name the topic.
         """
         return frozenset(
             flag
             for topic, score in topics.items()
             if score >= _IMPLIES_SPECIAL
             for flag in self._special[topic]
-            if self._likelier(topic, flag, topics) < _SIBLINGS
+            if cues.get(topic, 0.0) >= _LONELY or self._likelier(topic, flag, topics) < _SIBLINGS
         )
+
+    def _hidden_in(self, phrase: str) -> frozenset[str]:
+        """Return the flags that words of a phrase speak for, were they alone: "cancer" in "cancer horoscope"."""
+        with self._tokenizer.reading(phrase) as doc:
+            found = {cue for cue, _, _ in self._matcher.find(doc)} - self._lexicon.harmless
+        return frozenset(flag for cue in found for flag in self._lexicon.flag_cues.get(cue, {}))
 
     def _likelier(self, topic: TopicId, flag: str, topics: Mapping[TopicId, float]) -> int:
         """Return how many siblings of a topic, no first tier, are likelier than it and do not imply the flag."""
@@ -274,17 +294,19 @@ class TopicModel:
             logits[-1] = _NONE_LOGIT
         else:
             logits = logits + self._tier_1_reader.scores(vector) * self._tier_1_scale
-        return dict(zip(self._tier_1s[:-1], softmax(logits)[:-1].tolist(), strict=True))
+        return dict(zip(self._tier_1s, softmax(logits).tolist(), strict=True))
 
     def _fit_tier_1s(self, x: Floats, examples: Sequence[Example], taught: Floats) -> Floats:
         """Fit the first tiers; return how surely each example (n,), were it unseen, is of an ordinary one."""
-        self._tier_1s = [n.id for n in self.taxonomy if n.parent is None and n.id not in _UNTAUGHT] + [_NONE]
+        self._tier_1s = [n.id for n in self.taxonomy if n.parent is None and n.id not in _UNTAUGHT] + [
+            NOTHING
+        ]
         column = {topic: i for i, topic in enumerate(self._tier_1s)}
         targets = np.zeros((len(examples), len(self._tier_1s)))
         for row, example in enumerate(examples):
             firsts = {self.taxonomy.tier_1(TopicId(t)) for t in example.topics} & column.keys()
             if not (example.topics or example.flags or example.intents):
-                firsts = {_NONE}
+                firsts = {NOTHING}
             for first in firsts:
                 targets[row, column[first]] = 1.0 / len(firsts)
         use = targets.sum(axis=1) > 0
@@ -297,7 +319,7 @@ class TopicModel:
         self._tier_1_scale = fit_temperature(unseen[judged], truth)
         scores = x @ self._tier_1_reader.weights + self._tier_1_reader.offset  # those not in use are unseen
         scores[use] = unseen
-        ordinary = [i for i, topic in enumerate(self._tier_1s) if topic not in _GRAVE and topic != _NONE]
+        ordinary = [i for i, topic in enumerate(self._tier_1s) if topic not in _GRAVE and topic != NOTHING]
         return np.asarray(softmax(scores * self._tier_1_scale)[:, ordinary].max(axis=1))
 
     def _fit_lower(self, x: Floats, examples: Sequence[Example]) -> None:
@@ -382,15 +404,18 @@ def understand(
     cues = model.cues(page, vocabulary, english=readable and spoken == "en")
     scores = model.topics(read_vector, cues.topics) if readable else {}
     flags = model.flags(read_vector, cues.flags, scores) if readable else {}
+    flags = {flag: risk for flag, risk in flags.items() if flag not in cues.hidden}
+    scores.pop(NOTHING, None)
     told_us = {t: STATED_SCORE for topic in stated | own for t in (topic, *model.taxonomy.ancestors(topic))}
-    special = model.special_of(scores) | model.special_of(told_us)  # what is stated has no likelier siblings
+    special = model.special_of(scores, cues.topics) - cues.hidden
+    special |= model.special_of(told_us, cues=told_us)  # who states a topic names it
     for topic, sure in told_us.items():
         scores[topic] = max(scores.get(topic, 0.0), sure)
     if page.empty:
         notes.append("no text to read")
     elif not readable:
-        source = "the publisher's categories" if scores else "none stated"
-        notes.append(f"language '{spoken or 'unknown'}': topics from {source}")
+        source = "topics from the publisher's categories" if scores else "no topics, as none are stated"
+        notes.append(f"language '{spoken or 'unknown'}': {source}; suitability unknown")
     best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
     told = [(t, s) for t, s in best if model.taxonomy.tier_1(t) != "v9i3On"][:MAX_TOPICS]
     return PageFacts(

@@ -55,6 +55,43 @@ def test_long_text_that_plainly_speaks_another_language_overrules_the_statement(
     assert detector.decide("en", german) == ("de", "stated language 'en', but the text reads as 'de'")
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("ru", "Теракт в метро"),
+        ("ar", "هجوم انتحاري"),
+        ("zh", "枪击案造成五人死亡"),
+        ("ja", "がんの治療法"),
+        ("he", "מתכון לחלה"),
+        (None, "枪击案"),  # too short to be told, and no English
+    ],
+)
+def test_text_in_other_letters_is_of_no_language_in_latin_ones_however_short(
+    detector: LanguageDetector, language: str | None, text: str
+) -> None:
+    note = f"but the text reads as '{language or 'unknown'}'"
+    assert detector.decide("en", text) == (language, f"stated language 'en', {note}")
+    assert detector.decide("de-DE", text) == (language, f"stated language 'de', {note}")
+    assert detector.decide("sr", text) == ("sr", None)
+    assert detector.decide("ka", text) == ("ka", None)  # not one that we know: its letters are its own affair
+
+
+def test_words_of_other_letters_in_an_english_text_leave_it_english(detector: LanguageDetector) -> None:
+    for text in ("東京 travel guide", "BTS: 방탄소년단 on their world tour", "α and β, explained"):
+        assert detector.decide("en", text) == ("en", None)
+
+
+def test_english_is_stated_by_default_and_overruled_by_a_sentence(detector: LanguageDetector) -> None:
+    for text in (
+        "Trois personnes ont été tuées dans un attentat à la bombe",
+        "Sequestrati due chili di cocaina al porto: cinque arresti",
+    ):
+        assert detector.decide("en", text)[0] != "en"
+    for text in ("Spaghetti alla carbonara recipe", "Real Madrid 2-1 Atletico Madrid, and what went wrong"):
+        assert detector.decide("en", text) == ("en", None)
+    assert detector.decide("de", "The best mountain bikes for beginners, tested and compared")[0] == "de"
+
+
 @pytest.mark.parametrize("stated", ["", "  ", "???", "x", "\0", "<b>", "english please"])
 def test_a_statement_that_is_no_language_tag_is_ignored(detector: LanguageDetector, stated: str) -> None:
     assert detector.decide(stated, "The best mountain bikes for beginners, tested")[0] == "en"

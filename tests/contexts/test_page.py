@@ -14,7 +14,7 @@ from contexts.context import SENSITIVE, EncoderId, PageFacts, TopicId, Vector
 from contexts.errors import DataError
 from contexts.extract import read
 from contexts.lexicon import our_lexicon, read_lexicon
-from contexts.page import STATED_SCORE, TopicModel, understand
+from contexts.page import NOTHING, STATED_SCORE, TopicModel, understand
 from contexts.taxonomy import content_taxonomy
 from privacy.special_categories import SPECIAL_CATEGORIES
 from privacy.visit import PageInput
@@ -129,6 +129,13 @@ def test_a_page_about_nothing_has_no_topics(model: TopicModel, text: str) -> Non
     assert facts(model, PageInput(text=text, language="en")).topics == ()
 
 
+def test_how_surely_a_page_is_about_nothing_is_read_and_not_told(model: TopicModel) -> None:
+    text = "Log in or create an account"
+    vector = WordEncoder().encode([text])[0]
+    assert model.topics(vector, {})[NOTHING] > 0.5
+    assert facts(model, PageInput(text=text, language="en")).topics == ()
+
+
 def test_one_ambiguous_word_makes_no_topic(model: TopicModel) -> None:
     for text in ("python", "apple", "jaguar", "the bank", "java", "amazon", "crash", "cricket", "model"):
         found = facts(model, PageInput(title=text, language="en"), with_vector=False)
@@ -146,6 +153,63 @@ def test_a_harmless_phrase_hides_the_cue_inside_it(model: TopicModel) -> None:
     ):
         found = facts(model, PageInput(text=text, language="en"), with_vector=False)
         assert found.sensitive | found.special == frozenset(), text
+
+
+def test_words_in_harmless_phrases_raise_no_flag_by_the_vector_that_they_drew(model: TopicModel) -> None:
+    arms = [example.text for example in our_lexicon(content_taxonomy()).examples if "arms" in example.flags]
+    drawn = WordEncoder().encode([" ".join(arms)])[0]
+
+    def flagged(text: str) -> bool:
+        page = read(PageInput(text=text, language="en"))
+        return "arms" in understand(page, drawn, model, model.vocabulary([])).sensitive
+
+    assert not flagged("Rifle through the sales racks.")
+    assert flagged("See what is on the sales racks.")
+    assert flagged("Rifle through the sales racks for ammunition.")
+    assert flagged("Rifle through the sales racks. " + "What is there is told by what is on them. " * 8)
+
+
+def test_words_in_harmless_phrases_speak_for_no_special_category(model: TopicModel) -> None:
+    drawn = WordEncoder().encode(["Cancer patients, chemotherapy and tumours; the oncologist's clinic."])[0]
+    page = read(PageInput(text="The moon in Cancer.", language="en"))
+    assert "health" not in understand(page, drawn, model, model.vocabulary([])).special
+
+
+def test_a_harmless_phrase_speaks_for_its_own_topic(model: TopicModel) -> None:
+    page = read(PageInput(text="Call of Duty, a first-person shooter"))
+    cues = model.cues(page, model.vocabulary([]), english=True)
+    assert cues.topics["680"] >= 2.0
+    assert not (cues.flags > 0).any()
+
+
+def test_a_headline_without_a_text_says_its_words_once(model: TopicModel) -> None:
+    def cues(page: PageInput) -> list[float]:
+        return list(model.cues(read(page), model.vocabulary([]), english=True).flags)
+
+    headline = "Stabbing in the dark: how to guess a vintage"
+    assert cues(PageInput(title=headline)) == pytest.approx(cues(PageInput(text=headline)), abs=0.01)
+    assert max(cues(PageInput(title=headline, text="Taste."))) > max(cues(PageInput(title=headline)))
+
+
+@pytest.mark.parametrize("topic", ["483", NOTHING])
+def test_a_stray_cue_makes_an_ordinary_page_special_sooner_than_unsuitable(
+    model: TopicModel, topic: str
+) -> None:
+    """A reader is harmed by what is missed of Article 9; beside the rest, a campaign is but seen."""
+    ordinary = {TopicId(topic): 1.0}
+    vector = np.zeros(256, dtype=np.float32)
+    no_cues = np.zeros(len(SENSITIVE) + len(SPECIAL_CATEGORIES))
+    least = {
+        flag: next(
+            much
+            for much in np.arange(0.0, 3.0, 0.01)
+            if flag in model.flags(vector, no_cues + much, ordinary)
+        )
+        - next(much for much in np.arange(-3.0, 3.0, 0.01) if flag in model.flags(vector, no_cues + much, {}))
+        for flag in ("crime", "health")
+    }
+    assert least["crime"] == pytest.approx(1.0, abs=0.02)  # one strong cue
+    assert least["health"] == pytest.approx(0.75, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +306,24 @@ def test_wine_and_cider_are_food_and_no_drugs(model: TopicModel, text: str, with
     assert "drugs" not in found.sensitive
 
 
+@pytest.mark.parametrize(
+    ("headline", "category"),
+    [
+        ("Iftar at the town hall", "religion"),
+        ("Meningitis vaccine for students", "health"),
+        ("The maternity ward closes", "reproductive_health"),
+        ("Irish travellers and the council", "ethnicity"),
+        ("Same-sex marriage, ten years on", "sexuality"),
+        ("The attorney general resigns", "politics"),
+        ("Binge drinking at forty", "addiction"),
+    ],
+)
+def test_a_word_of_one_meaning_makes_a_headline_of_its_category(
+    model: TopicModel, headline: str, category: str
+) -> None:
+    assert category in facts(model, PageInput(title=headline, language="en"), with_vector=False).special
+
+
 def test_the_harm_of_drinking_counts_as_drugs(model: TopicModel) -> None:
     text = "Binge drinking and alcohol poisoning send more students to hospital"
     assert "drugs" in facts(model, PageInput(text=text, language="en"), with_vector=False).sensitive
@@ -270,12 +352,25 @@ def test_a_stated_sensitive_topic_raises_its_flag(model: TopicModel) -> None:
 def test_a_topic_of_article_9_is_not_read_into_a_page_on_what_its_siblings_share(model: TopicModel) -> None:
     genres = {TopicId(topic): 0.9 for topic in ("685", "686", "687", "689")}
     adult = TopicId("MQ2XML")
-    assert model.special_of(genres | {adult: 0.7}) == frozenset()
-    assert model.special_of(genres | {adult: 0.95}) == {"sexuality"}
-    assert model.special_of({TopicId("685"): 0.9, TopicId("686"): 0.9, adult: 0.7}) == {"sexuality"}
-    assert model.special_of({TopicId(t): 0.99 for t in ("1", "42", "52", "483")} | {TopicId("453"): 0.7}) == {
-        "religion"
-    }
+    assert model.special_of(genres | {adult: 0.7}, {}) == frozenset()
+    assert model.special_of(genres | {adult: 0.95}, {}) == {"sexuality"}
+    assert model.special_of({TopicId("685"): 0.9, TopicId("686"): 0.9, adult: 0.7}, {}) == {"sexuality"}
+    assert model.special_of(
+        {TopicId(t): 0.99 for t in ("1", "42", "52", "483")} | {TopicId("453"): 0.7}, {}
+    ) == {"religion"}
+
+
+def test_a_topic_of_article_9_that_a_page_names_counts_among_likelier_siblings(model: TopicModel) -> None:
+    scores = {TopicId(topic): 0.9 for topic in ("400", "401", "402")} | {TopicId("399"): 0.7}
+    assert model.special_of(scores, {}) == frozenset()
+    assert model.special_of(scores, {"399": 1.0}) == {"health"}
+    assert model.special_of(scores, {"399": 0.4}) == frozenset()  # one weak word names nothing
+
+
+def test_sports_of_disabled_people_are_known_by_their_words(model: TopicModel) -> None:
+    for text in ("Wheelchair basketball finals", "Paralympic swimmer wins gold", "Adaptive skiing clubs"):
+        cues = model.cues(read(PageInput(text=text)), model.vocabulary([]), english=True)
+        assert cues.topics["494"] >= 1.0
 
 
 def test_a_topic_of_article_9_that_is_stated_counts_whatever_else_was_read(model: TopicModel) -> None:
@@ -294,7 +389,7 @@ def test_a_page_in_another_language_has_the_publishers_topics_and_says_so(model:
     found = facts(model, page, publisher_categories={"radsport": "492"})
     assert found.language == "de"
     assert {t.id for t in found.topics} == {"483", "492"}
-    assert found.notes == ("language 'de': topics from the publisher's categories",)
+    assert found.notes == ("language 'de': topics from the publisher's categories; suitability unknown",)
     assert not found.suitability_known
     assert found.intent is None
     assert found.keyphrases == ("mountain bike",)
