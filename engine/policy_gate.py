@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import takewhile
 from math import sqrt
 from statistics import NormalDist
 from typing import Any, NamedTuple, Protocol
@@ -80,7 +81,7 @@ def evaluate(source: Source, acts: Sequence[Acted], closed: int) -> Evidence:
     stands = standing(acts)
     if stands.challenger == PRIOR:
         raise PolicyRefused("policy: got no challenger, expected one on trial: tactful policy train")
-    since = next(day_number(one.at.date()) for one in reversed(acts) if one.act == "challenge")
+    since = day_number(_tried_since(acts).date())
     days = [
         (shown, clicked)
         for day in range(since + 1, closed + 1)
@@ -100,6 +101,12 @@ def evaluate(source: Source, acts: Sequence[Acted], closed: int) -> Evidence:
         stands.challenger, stands.live, len(days), round(impressions.shown), rate, live,
         _lead(impressions, clicks),
     )  # fmt: skip
+
+
+def _tried_since(acts: Sequence[Acted]) -> datetime:
+    """Return when the challenger came to be tried; that it was learned once more, by itself, ends no trial."""
+    trial = takewhile(lambda one: (one.act, one.policy) == ("challenge", acts[-1].policy), reversed(acts))
+    return list(trial)[-1].at
 
 
 class _Sums(NamedTuple):
@@ -154,9 +161,18 @@ class Desk(Protocol):
         """Return all that was done, oldest first."""
 
     def act(
-        self, act: Act, policy: str, actor: str, now: datetime, beside: Callable[[Any], object] = ...
+        self,
+        act: Act,
+        policy: str,
+        actor: str,
+        now: datetime,
+        beside: Callable[[Any], object] = ...,
+        seen: int | None = None,
     ) -> None:
-        """Keep that it was done, and do what is to be done beside it in the same transaction."""
+        """Keep that it was done, and do what is to be done beside it in the same transaction.
+
+        Raises PolicyRefused where it follows from the acts that were `seen`, so many, and there are others since.
+        """
 
 
 Tell = Callable[[Act, str, str, dict[str, Any]], Callable[[Any], object]]  # what appends the log's entry
@@ -164,7 +180,8 @@ Tell = Callable[[Act, str, str, dict[str, Any]], Callable[[Any], object]]  # wha
 
 def promote(desk: Desk, source: Source, closed: int, actor: str, now: datetime, tell: Tell) -> Evidence:
     """Let the challenger decide, where the evidence is for it; told in the log. Raises PolicyRefused."""
-    evidence = evaluate(source, desk.acts(), closed)
+    acts = desk.acts()
+    evidence = evaluate(source, acts, closed)
     if not evidence.passes:
         least = min(evidence.rate.low, evidence.live_rate.value + evidence.lead.low)
         raise PolicyRefused(
@@ -173,13 +190,17 @@ def promote(desk: Desk, source: Source, closed: int, actor: str, now: datetime, 
             "policy got"
         )
     beside = tell("promote", evidence.challenger, evidence.live, evidence.told())
-    desk.act("promote", evidence.challenger, actor, now, beside)
+    desk.act("promote", evidence.challenger, actor, now, beside, len(acts))
     return evidence
 
 
 def roll_back(desk: Desk, actor: str, now: datetime, tell: Tell) -> str:
-    """Let what decided before decide again; told in the log. Raises ModelError where nothing was promoted."""
+    """Let what decided before decide again; told in the log.
+
+    Raises ModelError where nothing was promoted, and PolicyRefused where another act came between.
+    """
     acts = desk.acts()
     earlier = before_live(acts)
-    desk.act("rollback", earlier, actor, now, tell("rollback", earlier, standing(acts).live, {}))
+    beside = tell("rollback", earlier, standing(acts).live, {})
+    desk.act("rollback", earlier, actor, now, beside, len(acts))
     return earlier

@@ -127,6 +127,35 @@ def test_days_before_the_trial_are_no_evidence(world):
         evaluate(Sums(1, 1), [], DAY)
 
 
+def test_a_model_that_is_learned_once_more_goes_on_with_its_trial(world):
+    id = tried(world)
+    world.store.act("challenge", id, "test", start_of(DAY))
+    assert evaluate(Sums(500, 800), world.store.acts(), DAY).days == 7
+    for other in ("b" * 16, id):
+        world.store.act("challenge", other, "test", start_of(DAY))
+    assert evaluate(Sums(500, 800), world.store.acts(), DAY).days == 0
+
+
+def test_what_two_do_at_once_is_done_once(world):
+    leaves, id = KeptLeaves(world.store), tried(world)
+
+    def between(*said):
+        """Do the same while the first one is at it."""
+        policy = ("rollback", "") if said[0] == "rollback" else ("promote", id)
+        world.store.act(*policy, "bob", NOW)
+        return tell(leaves)(*said)
+
+    with pytest.raises(PolicyRefused, match="another act meanwhile"):
+        promote(world.store, Sums(500, 800), DAY, "ann", NOW, between)
+    with pytest.raises(PolicyRefused, match="another act meanwhile"):
+        roll_back(world.store, "ann", NOW, between)
+    assert [one.act for one in world.store.acts()] == [
+        "challenge",
+        "promote",
+        "rollback",
+    ] and leaves.count() == 0
+
+
 def test_what_decided_before_decides_again_and_the_log_tells(world):
     leaves = KeptLeaves(world.store)
     for id in ("a" * 16, "b" * 16):
