@@ -24,6 +24,7 @@ from engine.load import apply, plan
 from engine.load_files import Values
 from engine.policy import Policy
 from engine.retrieve import context_rules
+from engine.wording import room
 from privacy.release import Axis, Release
 from tests.consent import under_consent
 from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher
@@ -140,6 +141,31 @@ def test_copy_must_fit_every_size_with_its_tokens_at_their_longest(world):
         "parts.headlines[0].text"
     ]
     assert "28 characters in 300x50" in error.expected
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("soup", 4),
+        ("cafe\u0301", 4),
+        ("กำลังดี", 5),  # a mark above a letter has no room of its own
+        ("温かいスープ", 12),
+        ("👩‍🍳🇩🇪👍🏽", 6),  # a woman who cooks, a flag, a thumb
+    ],
+)
+def test_signs_take_the_room_that_a_reader_sees(text, taken):
+    assert room(text) == taken
+
+
+def test_wide_letters_count_twice_where_a_box_bounds_them(world):
+    text = [{"id": "h1", "text": "温" * 31}]
+    assert load(world, **with_parts(headlines=text)) == []
+    banner = {"format": "banner", "size": [300, 250], "headline": "Soup"} | with_parts(headlines=text)
+    error = faults(world, **banner)["parts.headlines[0].text"]
+    assert (error.got, error.expected[:50]) == (
+        "'62 characters'",
+        "at most 60 characters in 300x250, of which wide on",
+    )
 
 
 def test_a_part_that_no_message_shows_is_warned_of(world):
