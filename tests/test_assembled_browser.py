@@ -1,5 +1,6 @@
 """An assembled message stands whole in each of the IAB's sizes, above its label: in the tag's frame and in others'."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ PICTURE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="400"><rect width="600" height="400"/></svg>'
 )
 WORDS = "The quick warm jackets outlive all seasons and any weather that one may meet on a moor or a hill at night "
+SQUARE = (
+    '<i style="display:inline-block;width:1em;height:1em;vertical-align:bottom"></i>'  # what fonts may lack
+)
 WIDE = "雨の夜に温かいスープを四分で作る料理人のための新しい鍋とお皿を全国へお届けします"
 FRAMES = {
     "tag": "<meta http-equiv=Content-Security-Policy "
@@ -84,9 +88,8 @@ def opened(
     page.route(
         f"{ORIGIN}/picture.svg", lambda route: route.fulfill(body=PICTURE, content_type="image/svg+xml")
     )
-    page.set_content(
-        f"<!doctype html>{FRAMES[frame]}{html(size, picture=picture, words=words)}", wait_until="load"
-    )
+    shown = re.sub(r"[\u3040-\u9fff]", SQUARE, html(size, picture=picture, words=words))
+    page.set_content(f"<!doctype html>{FRAMES[frame]}{shown}", wait_until="load")
     return page
 
 
