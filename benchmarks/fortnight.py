@@ -234,3 +234,5 @@ def _print(name: str, evidence: Evidence) -> None:
     print(f"gate, {name} policy: {evidence.days} days, {evidence.impressions:,} impressions")
     for who, rate in ((name, evidence.rate), (evidence.live or "prior", evidence.live_rate)):
         print(f"  {who:16} {rate.value:.5f} clicks an impression, from {rate.low:.5f} to {rate.high:.5f}")
+    lead = evidence.lead
+    print(f"  {'lead':16} {lead.value:+.5f}, from {lead.low:+.5f} to {lead.high:+.5f}")

@@ -423,7 +423,7 @@ def _cells(
     if "sum" in table.dims:
         if row.weight_milli > 0:
             yield ("shown",), WHOLE
-            yield ("weighted",), min(row.weight_milli, MOST_WEIGHT)
+            yield ("gain",), min(row.weight_milli, MOST_WEIGHT) - WHOLE
         return
     alone, beside = names.get(row.topic, ("", ""))
     values = row._asdict() | {"topic": alone if len(table.dims) == 1 else beside, "outcome": "shown"}

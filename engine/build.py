@@ -320,7 +320,7 @@ class _Rows:
         self.kinds.append(_kinds(creative))
         self.named.append(default_names(creative))
         copy = copy_of(creative)
-        self.topics.append(topics_named(f"{copy}. {creative.image.alt if creative.image else ''}"))
+        self.topics.append(topics_named(copy))
         self.groups.append(groups_named(copy, self._groups))
         self.rule.append(self._rule_at[rules])
         said = both(campaign.targeting, creative.targeting)
@@ -361,7 +361,7 @@ class _Rows:
         }
         for kind in sorted({kind for kinds in self.kinds for kind in kinds}):
             masks[f"kind:{kind}"] = np.array([kind in kinds for kinds in self.kinds], bool)
-        for named in sorted({mask for mask in self.named if mask.bit_count() > 1}):
+        for named in sorted(set(self.named) - {0}):
             masks[f"names:{named}"] = np.array([mask == named for mask in self.named], bool)
         for category in sorted(frozenset().union(*self.topics)):
             masks[f"speaks:{category}"] = np.array([category in topics for topics in self.topics], bool)

@@ -144,6 +144,8 @@ def _lines(evidence: Evidence) -> list[str]:
             f"{name:16} {r.value:.5f} clicks an impression, from {r.low:.5f} to {r.high:.5f}"
             for name, r in rates
         ),
+        f"{'lead':16} {evidence.lead.value:+.5f}, from {evidence.lead.low:+.5f} to {evidence.lead.high:+.5f}"
+        ": enough where all of that is above zero",
     ]
 
 

@@ -9,13 +9,13 @@ and a publisher says how many it allows.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import unescape
 from itertools import product
 from math import log2
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,94 +25,47 @@ from contexts.lexicon import our_lexicon
 from contexts.taxonomy import content_taxonomy
 from engine.cache import Bounded
 from engine.creative import Creative
-from engine.wording import words_of
+from engine.situation_words import PHRASES, STEMS, WITHIN, WORDS, Named
+from engine.wording import Token, words_of
 from privacy.release import Release
 from privacy.special_categories import SPECIAL_CATEGORIES
 from privacy.visit import CONDITIONS, DEVICE_CLASSES
 
-Named = Literal["place", "weather", "hour", "device"]
 NAMED: tuple[Named, ...] = ("place", "weather", "hour", "device")
 K = 200  # page views of a day that shared what copy names, so that nobody feels meant
 MOST_BITS = 8.0  # of a message, where a publisher says nothing else
 PLACE, WEATHER, HOUR, DEVICE = (1 << at for at in range(len(NAMED)))
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_JOINED = re.compile(r"['’-]")  # that joins the parts of a word
+_HASHTAG = re.compile(r"#\w+")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")  # between words that are written as one: #RainyEvening
+_SHOWN_OF_TAG = re.compile(r'\b(?:alt|title)="([^"]*)"')
+_LEAST_STEM = 3  # letters
 _SIGNS = re.compile(r"[-_.]+")  # that join the words of a group's name
 _TAG = re.compile(r"<[^<>]*>")
-_WEATHER_WORDS = (
-    "rain rains rainy raining rainfall wet drizzle drizzly snow snowy snowing snowfall fog foggy mist misty sun sunny "
-    "sunshine cloudy clouds overcast storm stormy thunder thunderstorm windy wind frost frosty freezing icy chilly "
-    "heatwave regen regnet regnerisch nass schnee verschneit nebel neblig sonne sonnig bewölkt wolkig sturm stürmisch "
-    "gewitter windig frost frostig eisig hitze hitzewelle pluie pluvieux neige neigeux brouillard soleil ensoleillé "
-    "orage lluvia lluvioso nieve niebla sol soleado tormenta"
-)
-_HOUR_WORDS = (
-    "morning mornings midday noon afternoon afternoons evening evenings night nights tonight midnight breakfast-time "
-    "lunchtime bedtime dawn dusk o'clock morgens mittag mittags nachmittag nachmittags abend abends nacht nachts "
-    "mitternacht feierabend matin midi après-midi soir nuit minuit mañana mediodía tarde noche medianoche"
-)
-_DEVICE_WORDS = (
-    "phone phones smartphone mobile iphone android tablet tablets ipad desktop laptop handy telefon handys tablet-pc "
-    "fernseher téléphone portable ordinateur teléfono móvil ordenador"
-)
-_PLACE_WORDS = (
-    "austria belgium brazil canada china denmark england finland france germany greece india ireland italy japan "
-    "luxembourg mexico netherlands norway poland portugal scotland spain sweden switzerland turkey wales deutschland "
-    "österreich schweiz frankreich italien spanien niederlande belgien dänemark polen bayern sachsen hessen thüringen "
-    "brandenburg niedersachsen saarland berlin hamburg bremen münchen munich vienna wien paris london madrid rome "
-    "london's dublin amsterdam brussels bruxelles lisbon lisboa warsaw prague zürich zurich geneva barcelona milan "
-    "manchester birmingham cologne köln frankfurt stuttgart dresden leipzig españa francia allemagne alemania "
-    "argentina australia britain bulgaria chile colombia croatia cyprus czechia egypt estonia hungary iceland "
-    "indonesia israel kenya latvia lithuania malaysia malta morocco nigeria pakistan peru philippines romania "
-    "russia serbia singapore slovakia slovenia taiwan thailand tunisia ukraine uruguay usa venezuela vietnam "
-    "bavaria saxony california catalonia florida texas tuscany provence antwerp athens basel beijing belfast bern "
-    "boston brisbane bristol bucharest budapest cairo cardiff chicago copenhagen dallas delhi denver detroit dubai "
-    "edinburgh ghent glasgow graz hannover helsinki houston istanbul jakarta johannesburg krakow lagos leeds linz "
-    "liverpool lyon marseille melbourne miami montreal moscow mumbai naples nuremberg nürnberg oslo perth "
-    "philadelphia porto riga rotterdam salzburg seattle seoul seville shanghai sheffield stockholm sydney tallinn "
-    "tokyo toronto turin valencia vancouver venice vilnius zagreb "
-    "londoners berliners parisians viennese"
-)
-# What takes more than a word to name: places of several, clock times, and weather by how it feels.
-_SAID: Mapping[int, str] = {
-    PLACE: (
-        r"near you|nearby|around the corner|in your (?:area|town|city|region|neighbou?rhood)|your local"
-        r"|in deiner nähe|in ihrer nähe|près de chez vous|cerca de ti|new york(?:ers?)?|new orleans|new zealand"
-        r"|los angeles|las vegas|san (?:francisco|diego)|washington,? d\.?c\b|united (?:states|kingdom|arab emirates)"
-        r"|great britain|northern ireland|czech republic|(?:north|south) korea|south africa|cape town|hong kong"
-        r"|tel aviv|buenos aires|rio de janeiro|s[ãa]o paulo|mexico city|saudi arabia|puerto rico|costa rica|sri lanka"
-        r"|kuala lumpur"
-    ),
-    WEATHER: (
-        r"(?:hot|cold|warm|cool|mild|wet|dry|dull|gr[ae]y|muggy) (?:and [a-z]+ )?(?:spring |summer |autumn |winter )?"
-        r"(?:days?|mornings?|middays?|noons?|afternoons?|evenings?|nights?|weather|outside|spell)"
-        r"|(?:this|such|bad|good|nasty|foul|fine|lovely) weather|cold snap|heat ?waves?|pouring down|minus \d+ degrees"
-        r"|weather (?:this|so)|-?\d+ ?°(?: ?[cf])?|sleet|(?:hail|sleet|snow)(?:s|ed|ing|storms?)"
-        r"|(?:rain|thunder)storms?|downpours?|blizzards?|drizzl(?:es|ing)"
-        r"|(?:regnerisch|sonnig|neblig|windig|frostig|eisig|bewölkt|wolkig|verschneit|stürmisch|gewittrig)(?:e[rsnm]?)"
-        r"|(?:heiß|kalt|warm|kühl)e[rsnm]? (?:tag|morgen|mittag|abend|nacht)e?|bei (?:diesem|dem) wetter"
-        r"|pluvieuses?|neigeuses?|ensoleillées?|orageu(?:x|ses?)|lluviosas?|soleadas?"
-    ),
-    HOUR: (
-        r"\d{1,2}(?::[0-5]\d)? ?(?:[ap]\.?m\b|uhr)|(?:[01]?\d|2[0-3]):[0-5]\d|\d{1,2} o['’]clock"
-        r"|sunrise|sunset|nightfall|(?:after|before) dark"
-    ),
-    DEVICE: r"smart ?tvs?|tvs? screen|macbooks?|computers?|smartphones|laptops|desktops|iphones|ipads|handhelds?",
-}
-_PATTERNS = {bit: re.compile(rf"(?<!\w)(?:{said})(?!\w)", re.IGNORECASE) for bit, said in _SAID.items()}
 
 
 def names(text: str) -> int:
     """Return a mask over NAMED of what plain copy names, in any of the languages that we have words for."""
-    found = {word.casefold() for word in _WORD.findall(text)}
-    found |= {part for word in found for part in word.split("-")}
-    mask = sum(bit if not words.isdisjoint(found) else 0 for bit, words in _named_words().items())
-    return mask | sum(bit for bit, said in _PATTERNS.items() if not mask & bit and said.search(text))
+    plain = _plain(text)
+    found = set(_WORD.findall(plain))
+    found |= {part for word in found for part in _JOINED.split(word)}
+    for tag in _HASHTAG.findall(text):
+        found.update(_WORD.findall(_plain(_HUMP.sub(" ", tag))))
+    begun = {word[:n] for word in found for n in range(_LEAST_STEM, len(word) + 1)}
+    return sum(
+        1 << at
+        for at, name in enumerate(NAMED)
+        if not _named_words()[name].isdisjoint(found)
+        or not _stems()[name].isdisjoint(begun)
+        or _phrases()[name].search(plain)
+    )
 
 
 def topics_named(text: str) -> frozenset[str]:
     """Return the Article 9 categories whose topic copy names."""
-    words = [word.casefold() for word in _WORD.findall(text)]
+    words = _WORD.findall(_plain(_JOINED.sub(" ", text)))
     phrases = _special_phrases()
     return frozenset(
         category
@@ -144,9 +97,12 @@ def group_words(signal: str) -> str:
 
 
 def copy_of(creative: Creative) -> str:
-    """Return what a reader can read of a creative's own copy, that of its HTML, too."""
-    shown = unescape(_TAG.sub(" ", creative.html or ""))
-    return ". ".join(text for text in (creative.headline, creative.body, creative.cta, shown) if text.strip())
+    """Return what a reader can read, or hear, of a creative's own copy, that of its HTML and pictures, too."""
+    html = creative.html or ""
+    shown = unescape(". ".join((_TAG.sub(" ", html), *_SHOWN_OF_TAG.findall(html))))
+    picture = creative.image.alt if creative.image is not None else ""
+    texts = (creative.headline, creative.body, creative.cta, shown, picture)
+    return ". ".join(text for text in texts if text.strip())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,14 +190,41 @@ def in_words(named: int) -> tuple[Named, ...]:
     return tuple(name for at, name in enumerate(NAMED) if named >> at & 1)
 
 
+def _plain(text: str) -> str:
+    """Return text in lower case without accents, and with letters of any width or weight as usual ones."""
+    if text.isascii():
+        return text.casefold()
+    apart = unicodedata.normalize("NFKD", text)
+    bare = "".join(char for char in apart if unicodedata.category(char) != "Mn")
+    return unicodedata.normalize("NFC", bare).casefold()
+
+
 @cache
-def _named_words() -> Mapping[int, frozenset[str]]:
+def _named_words() -> Mapping[Named, frozenset[str]]:
+    tokens: Mapping[Named, Token] = {"weather": "weather", "hour": "part_of_day"}
     return {
-        PLACE: frozenset(_PLACE_WORDS.split()),
-        WEATHER: frozenset((*_WEATHER_WORDS.split(), *(word.casefold() for word in words_of("weather")))),
-        HOUR: frozenset((*_HOUR_WORDS.split(), *(word.casefold() for word in words_of("part_of_day")))),
-        DEVICE: frozenset(_DEVICE_WORDS.split()),
+        name: frozenset(map(_plain, (*said.split(), *(words_of(tokens[name]) if name in tokens else ()))))
+        for name, said in WORDS.items()
     }
+
+
+@cache
+def _stems() -> Mapping[Named, frozenset[str]]:
+    return {name: frozenset(map(_plain, said.split())) for name, said in STEMS.items()}
+
+
+@cache
+def _phrases() -> Mapping[Named, re.Pattern[str]]:
+    return {
+        name: re.compile(rf"(?<!\w)(?:{_unaccented(said)})(?!\w)|{_unaccented(WITHIN[name])}")
+        for name, said in PHRASES.items()
+    }
+
+
+def _unaccented(pattern: str) -> str:
+    """Return a pattern for `_plain` text; its letters keep their cases, which tell classes from their opposites."""
+    apart = unicodedata.normalize("NFKD", pattern)
+    return unicodedata.normalize("NFC", "".join(c for c in apart if unicodedata.category(c) != "Mn"))
 
 
 @cache
@@ -252,7 +235,7 @@ def _special_phrases() -> Mapping[str, frozenset[str]]:
     for phrase, flags in cues.items():
         # Weak cues, too: beside such a page, "therapy" or "church" names its topic.
         for flag in flags.keys() & SPECIAL_CATEGORIES.keys():
-            found.setdefault(" ".join(_WORD.findall(phrase)).casefold(), set()).add(flag)
+            found.setdefault(" ".join(_WORD.findall(_plain(_JOINED.sub(" ", phrase)))), set()).add(flag)
     for category in SPECIAL_CATEGORIES:
         found.setdefault(category.replace("_", " "), set()).add(category)
     return {phrase: frozenset(flags) for phrase, flags in found.items() if phrase}

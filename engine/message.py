@@ -7,13 +7,14 @@ gives: a message's propensity is the chance that it was drawn with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, floor
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from contexts.context import Context, Vector
@@ -21,7 +22,7 @@ from contexts.facets import SOFT_FACETS, prefer_blocks
 from contexts.rungs import blocks_of, page_confidence, page_vector, part_of, section_of_view, weather_of
 from engine.assemble import answered
 from engine.campaign import Size
-from engine.creative import Creative, ImagePart, OfferPart, Only, Part, messages
+from engine.creative import Creative, ImagePart, OfferPart, Only, Part, Slot, messages
 from engine.decision import Asset, Assets, CreativeAnswer, MessageAnswer, PoliticalAnswer
 from engine.governor import (
     DEVICE,
@@ -131,7 +132,9 @@ class Mixer:
             [names(said) | _implied(part.only) for said, part in zip(self.says, self.parts, strict=True)],
             np.int64,
         )
-        self.still = np.bitwise_or.reduce(self.named[self.flat], axis=1)  # what messages name without tokens
+        # What all messages name: a creative's own copy where no part takes its place.
+        self.own = names(copy_of(_without(kit.creative, self.slots)))
+        self.still = self._naming(self.named)  # what messages name without tokens
         self.all = np.arange(len(self.flat))
         self.stands = np.zeros(len(self.parts), bool)  # in any message
         self.stands[self.flat] = True
@@ -249,8 +252,12 @@ class Mixer:
         named: NDArray[np.int64] = self.named.copy()
         for n, mask in masks:
             named[n] |= mask
-        loud: NDArray[np.int64] = np.bitwise_or.reduce(named[self.flat], axis=1)
-        return loud
+        return self._naming(named)
+
+    def _naming(self, parts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (messages,) what they name, of (parts,) what their parts do."""
+        named: NDArray[np.int64] = np.bitwise_or.reduce(parts[self.flat], axis=1) | self.own
+        return named
 
     def _wish(self, context: Context) -> NDArray[np.float64]:
         """Return (parts,) by how much the parts' own preferences do so."""
@@ -389,6 +396,12 @@ def said_in(context: Context, section: str) -> Said:
 def default_names(creative: Creative) -> int:
     """Return a mask of what a creative's own copy names, whatever its parts say."""
     return names(copy_of(creative))
+
+
+def _without(creative: Creative, slots: Collection[Slot]) -> Creative:
+    """Return a creative without the copy and picture that parts take the place of."""
+    texts = {slot: "" for slot in ("headline", "body", "cta") if slot in slots}
+    return replace(creative, image=None if "image" in slots else creative.image, **texts)
 
 
 def _implied(only: Only) -> int:

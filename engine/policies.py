@@ -43,9 +43,18 @@ class PolicyStore(Protocol):
         """Return a model's bytes."""
 
     def act(
-        self, act: Act, policy: str, actor: str, now: datetime, beside: Callable[[Any], object] = ...
+        self,
+        act: Act,
+        policy: str,
+        actor: str,
+        now: datetime,
+        beside: Callable[[Any], object] = ...,
+        seen: int | None = None,
     ) -> None:
-        """Keep that it was done, and do what is to be done beside it in the same transaction."""
+        """Keep that it was done, and do what is to be done beside it in the same transaction.
+
+        Raises PolicyRefused where it follows from the acts that were `seen`, so many, and there are others since.
+        """
 
     def acts(self) -> list[Acted]:
         """Return all that was done, oldest first."""

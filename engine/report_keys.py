@@ -92,7 +92,7 @@ class Keys:
             case "rung":
                 return _single(rung for rung in RUNGS if rung)
             case "sum":
-                return _single(("shown", "weighted"))
+                return _single(("shown", "gain"))
             case "part":
                 return _single(PARTS_OF_DAY)
             case "weather":

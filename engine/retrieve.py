@@ -252,11 +252,18 @@ def _copy_rules(view: View, context: Context) -> list[Predicate]:
     if view.snapshot.naming:
         limits = limits_of(view, context)
         found += [
-            (f"copy that names {' and '.join(in_words(mask))}: too few page views share them", ~words)
+            (f"copy that names {' and '.join(in_words(mask))}: {_too_near(limits, mask)}", ~words)
             for mask in view.snapshot.naming
             if not limits.allows(mask) and (words := bitmaps.get(f"names:{mask}")) is not None
         ]
     return found
+
+
+def _too_near(limits: Limits, mask: int) -> str:
+    bits = limits.bits[mask]
+    if bits is None:
+        return "too few page views share them"
+    return f"{bits:.2f} bits, and the publisher allows {limits.budget:g}"
 
 
 def limits_of(view: View, context: Context) -> Limits:

@@ -114,7 +114,7 @@ class Snapshot:
     floors: bool  # whether any row asks a floor
     caps: Mapping[str, int]  # frequency caps, by campaign
     separates: bool  # whether any campaign keeps competitors off its pages
-    naming: tuple[int, ...]  # masks of two things or more that some creative's own copy names
+    naming: tuple[int, ...]  # masks of what some creative's own copy names
     anchors: Vector  # (groups, page_dim) what is on offer; pages are drawn to it
     soft: Mapping[
         SoftFacet, Vector

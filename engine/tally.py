@@ -176,15 +176,14 @@ def _components(rows: ir.Table) -> ir.Table:
 
 
 def _sums(rows: ir.Table) -> ir.Table:
-    """Give two rows for each event while there was a challenger: as it was shown, and as that would have it."""
+    """Give two rows for each event while there was a challenger: as it was shown, and what that would gain."""
     import ibis
 
     tried = rows.filter(rows["weight_milli"] > 0)
     most = ibis.least(tried["weight_milli"], ibis.literal(MOST_WEIGHT))
     shown = tried.select(sum=ibis.literal("shown"), weight=ibis.literal(WHOLE).cast("int64"))
-    return ibis.union(
-        shown, tried.select(sum=ibis.literal("weighted"), weight=most.cast("int64")), distinct=False
-    )
+    gain = (most - ibis.literal(WHOLE)).cast("int64")
+    return ibis.union(shown, tried.select(sum=ibis.literal("gain"), weight=gain), distinct=False)
 
 
 class Rows(Protocol):

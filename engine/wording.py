@@ -7,6 +7,7 @@ stands in the same message, or else of the creative's own.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
@@ -17,6 +18,7 @@ Token = Literal["weather", "part_of_day", "section", "price"]
 TOKENS: tuple[Token, ...] = ("weather", "part_of_day", "section", "price")
 FALL_BACK = 40  # characters of a fall-back, at most
 _SECTION = 24  # characters of a section's name that copy has room for; a longer one is not named
+_MARKS, _JOINER, _TONES = ("Mn", "Me", "Cf"), "\u200d", "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 _TOKEN = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 # Words by language, of the closed values; a language without words gets fall-backs.
 _WORDS: Mapping[str, Mapping[Token, Mapping[str, str]]] = {
@@ -132,11 +134,27 @@ def renderings(wording: Wording, language: str | None, prices: Iterable[str] = (
     yield render(wording, Said(), language)
     words = _WORDS.get(language or "en", {})
     longest = {
-        token: max(words.get(token, {}).values(), key=len, default="") for token in ("weather", "part_of_day")
-    } | {"section": "x" * _SECTION, "price": max(prices, key=len, default="")}
+        token: max(words.get(token, {}).values(), key=room, default="")
+        for token in ("weather", "part_of_day")
+    } | {"section": "x" * _SECTION, "price": max(prices, key=room, default="")}
     yield "".join(
-        max((piece.text, longest[piece.token]), key=len) if piece.token else piece.text for piece in wording
+        max((piece.text, longest[piece.token]), key=room) if piece.token else piece.text for piece in wording
     )
+
+
+def room(text: str, wide: int = 2) -> int:
+    """Return how many letters' room text takes: one as wide as it is high `wide`, marks on a letter none.
+
+    What a joiner puts into one sign with what stands before it, as with emoji, takes none, either.
+    """
+    if text.isascii():
+        return len(text)
+    taken, before = 0, ""
+    for char in text:
+        if unicodedata.category(char) not in _MARKS and before != _JOINER and char not in _TONES:
+            taken += wide if unicodedata.east_asian_width(char) in "WF" else 1
+        before = char
+    return taken
 
 
 def has_words(name: Token, language: str | None) -> bool:

@@ -48,7 +48,7 @@ class Table:
     the words of their page; `view`: page views that showed something; `money`: micro-units that their events were
     billed; `vote`: "not relevant" and "too personal", as readers said of a creative; `conversion`: what consenting
     readers did at the advertiser's. By "component" an event counts for its creative and for each part of its message;
-    by "sum" it counts WHOLE as shown, and by its clipped weight as the challenger would have it.
+    by "sum" it counts WHOLE as shown, and as gain by how much its clipped weight is above WHOLE, or below.
     """
 
     name: str
@@ -73,7 +73,9 @@ class Table:
         }[self.kind]
         if "component" in self.dims:
             return most * (1 + MOST_PARTS)
-        return most * (WHOLE + MOST_WEIGHT) if "sum" in self.dims else most
+        if "sum" in self.dims:
+            return most * (WHOLE + max(WHOLE, MOST_WEIGHT - WHOLE))
+        return most
 
     @property
     def unit(self) -> str:
@@ -118,8 +120,8 @@ TABLES: tuple[Table, ...] = (
     *_learner("impression", 20_000, 2_000),
     Table("component-nearness", "nearness", ("creative", "component"), 15_000, "learner"),
     *_learner("click", 163_000, 6_000),
-    Table("policy-impressions", "impression", ("sum",), 10_000, "policy"),
-    Table("policy-clicks", "click", ("sum",), 40_000, "policy"),
+    Table("policy-impressions", "impression", ("sum",), 5_000, "policy"),
+    Table("policy-clicks", "click", ("sum",), 45_000, "policy"),
     Table("moments", "view", ("publisher", "device", "part", "weather"), 60_000, "governor"),
     # Rungs are few and hold many views: a click or a view falls on one of them.
     Table("rung-views", "view", ("rung",), 5_000, "ladder"),

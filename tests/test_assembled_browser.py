@@ -1,5 +1,6 @@
 """An assembled message stands whole in each of the IAB's sizes, above its label: in the tag's frame and in others'."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import engine
 from engine.assemble import answered
 from engine.creative import SIZES, Creative, Parts, TextPart
 from engine.decision import Asset, Assets
+from engine.wording import room
 from tests.live import browser, needs_chromium
 
 needs_chromium()
@@ -20,6 +22,10 @@ PICTURE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="400"><rect width="600" height="400"/></svg>'
 )
 WORDS = "The quick warm jackets outlive all seasons and any weather that one may meet on a moor or a hill at night "
+SQUARE = (
+    '<i style="display:inline-block;width:1em;height:1em;vertical-align:bottom"></i>'  # what fonts may lack
+)
+WIDE = "雨の夜に温かいスープを四分で作る料理人のための新しい鍋とお皿を全国へお届けします"
 FRAMES = {
     "tag": "<meta http-equiv=Content-Security-Policy "
     f"content=\"default-src 'none';img-src {ORIGIN};style-src {ORIGIN}\">"
@@ -51,19 +57,19 @@ def chromium() -> Iterator[Any]:
         yield started
 
 
-def longest(characters: int) -> str:
+def longest(characters: int, words: str = WORDS) -> str:
     """Return words of just this length."""
-    text = (WORDS * 4)[:characters]
+    text = (words * 6)[: characters // (room(words) // len(words))]
     return text[:-1] + "x" if text.endswith(" ") else text
 
 
-def html(size: tuple[int, int], *, picture: bool) -> str:
+def html(size: tuple[int, int], *, picture: bool, words: str = WORDS) -> str:
     lengths = SIZES[size]
     assets = Assets(
-        headline=longest(lengths.headline),
-        body=longest(lengths.body),
-        cta=longest(lengths.cta),
-        offer=longest(lengths.offer),
+        headline=longest(lengths.headline, words),
+        body=longest(lengths.body, words),
+        cta=longest(lengths.cta, words),
+        offer=longest(lengths.offer, words),
         sponsored_by="Longacre & Daughters",
         image=Asset(f"{ORIGIN}/picture.svg", 600, 400, "A hill") if picture else None,
     )
@@ -74,13 +80,16 @@ def html(size: tuple[int, int], *, picture: bool) -> str:
     return answered(creative, "k", "a", assets, None, size, "Longacre & Daughters", "", None).html
 
 
-def opened(chromium: Any, frame: str, size: tuple[int, int], *, picture: bool = True) -> Any:
+def opened(
+    chromium: Any, frame: str, size: tuple[int, int], *, picture: bool = True, words: str = WORDS
+) -> Any:
     page = chromium.new_page(viewport={"width": size[0], "height": size[1]})
     page.route(f"{ORIGIN}/creative.css", lambda route: route.fulfill(path=CSS, content_type="text/css"))
     page.route(
         f"{ORIGIN}/picture.svg", lambda route: route.fulfill(body=PICTURE, content_type="image/svg+xml")
     )
-    page.set_content(f"<!doctype html>{FRAMES[frame]}{html(size, picture=picture)}", wait_until="load")
+    shown = re.sub(r"[\u3040-\u9fff]", SQUARE, html(size, picture=picture, words=words))
+    page.set_content(f"<!doctype html>{FRAMES[frame]}{shown}", wait_until="load")
     return page
 
 
@@ -91,6 +100,13 @@ def test_the_longest_message_stands_whole_in_each_size_beside_its_label(chromium
         page = opened(chromium, frame, size, picture=picture)
         assert page.evaluate(LOST) == {}
         page.close()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+def test_letters_as_wide_as_they_are_high_stand_whole_as_well(chromium, size):
+    page = opened(chromium, "others", size, words=WIDE)
+    assert page.evaluate(LOST) == {}
+    page.close()
 
 
 @pytest.mark.parametrize("frame", FRAMES)

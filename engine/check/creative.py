@@ -70,7 +70,9 @@ def check_beside(creative: Creative, campaign: Campaign, found: Findings) -> Non
     if not groups:
         return
     texts = [(name, getattr(creative, name)) for name in ("headline", "body", "cta", "sponsored_by")]
-    texts.append(("html", copy_of(replace(creative, headline="", body="", cta=""))))
+    if creative.image is not None:
+        texts.append(("image.alt", creative.image.alt))
+    texts.append(("html", copy_of(replace(creative, headline="", body="", cta="", image=None))))
     if creative.parts is not None:
         for slot, parts in creative.parts.lists:
             shown = [part.image.alt if isinstance(part, ImagePart) else part.text for part in parts]

@@ -25,7 +25,7 @@ from engine.creative import (
 from engine.creative_safety import check_text
 from engine.errors import CatalogError
 from engine.offers import prices_of
-from engine.wording import has_words, read, renderings
+from engine.wording import has_words, read, renderings, room
 from privacy.visit import DEVICE_CLASSES
 
 
@@ -99,7 +99,7 @@ def _check_wording(
     shown = list(renderings(wording, language, prices.values()))
     if not shown[0].strip():
         found.refuse(path, text, "words that can be seen")
-    _check_length(max(shown, key=len), path, field, limits, found)
+    _check_length(max(shown, key=room), path, field, limits, found)
     for kind in {piece.token for piece in wording if piece.token}:
         if kind == "price" and not _is_priced(creative):
             expected = "an offer with a price among parts.offers, or the creative's own"
@@ -118,9 +118,11 @@ def _is_priced(creative: Creative) -> bool:
 def _check_length(text: str, path: str, field: str, limits: dict[str, Lengths], found: Findings) -> None:
     for kind, lengths in limits.items():
         most: int = getattr(lengths, field)
-        if len(text) > most and most:
-            expected = f"at most {most} characters in {kind}, tokens at their longest"
-            found.refuse(path, f"{len(text)} characters", expected)
+        taken = room(text, wide=1 if kind == "native" else 2)
+        if taken > most and most:
+            wide = ", of which wide ones count twice" if taken > room(text, wide=1) else ""
+            expected = f"at most {most} characters in {kind}{wide}, tokens at their longest"
+            found.refuse(path, f"{taken} characters", expected)
             return
 
 

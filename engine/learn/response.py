@@ -39,6 +39,8 @@ NOISE_TRIED = (
 )
 RATE = 0.002  # clicks an impression, where nothing is known
 _LEAST = 0.2  # of a factor that effects make
+_MOST_TOLD = 1e6  # of any number of a model: beyond, chances could not be worked out
+_LEAST_VARIANCE = 1e-12  # of what a component does: what is told as certain is drawn like the rest
 _LEAST_DOUBT = 1e-6  # of a part that is alone in its slot
 _MOST_SLOPE = 2.0
 _MOST_MEAN = 1.0  # of the mean effect of what was shown in a slot: noise may not drive it further
@@ -95,14 +97,19 @@ def read_model(body: bytes) -> Model:
         raise ModelError(
             f"a policy: got another form, expected version {VERSION} with a row for each component"
         )
+    for told in (model.components, model.columns):
+        if len(set(told)) < len(told):
+            raise ModelError("a policy: got a component or column twice, expected each once")
     numbers = np.array([*model.mean, *model.variance, *model.known, [model.rate] * width], float)
     if (
-        not np.isfinite(numbers).all()
-        or not np.isfinite(np.array(model.slope, float)).all()
+        not (np.abs(numbers) <= _MOST_TOLD).all()  # nor is any that is no number
+        or not (np.abs(np.array(model.slope, float)) <= _MOST_TOLD).all()
         or (np.array(model.variance, float) < 0).any()
         or model.rate <= 0
     ):
-        raise ModelError("a policy: got numbers that are none, expected finite effects and variances from 0")
+        raise ModelError(
+            f"a policy: got numbers that are none, expected effects up to {_MOST_TOLD:g} and variances from 0"
+        )
     return model
 
 
@@ -476,6 +483,7 @@ class Responses:
         if model is not None and model.components:
             self._table[0, 1:, :-1] = model.mean
             self._table[1, 1:, :-1] = model.variance
+            self._table[1, 1:, 0] = np.maximum(self._table[1, 1:, 0], _LEAST_VARIANCE)
             self._table[2, 1:, :-1] -= model.known
             self._slope[1:] = model.slope
         self._flat = self._table.reshape(3, -1)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from engine.errors import PolicyRefused
 from engine.policies import Act, Acted
-from engine.store.database import Database
+from engine.store.database import Database, Room
 from engine.store.forms import moment
 
 
@@ -34,9 +35,19 @@ class Policies(Database):
         actor: str,
         now: datetime,
         beside: Callable[[Any], object] = lambda db: None,
+        seen: int | None = None,
     ) -> None:
-        """Keep that it was done, and do what is to be done beside it in the same transaction."""
+        """Keep that it was done, and do what is to be done beside it in the same transaction.
+
+        Where it follows from the acts that were `seen`, so many, it is done only if there are no others since.
+        """
         with self.writing() as db:
+            self.hold(db, Room.LOG)
+            kept = db.execute("SELECT count(*) FROM policy_acts").fetchone()[0]
+            if seen not in (None, kept):
+                raise PolicyRefused(
+                    "policy: got another act meanwhile, expected none: look again and repeat it"
+                )
             beside(db)
             db.execute(
                 "INSERT INTO policy_acts (at, actor, act, policy) VALUES (?, ?, ?, ?)",

@@ -157,7 +157,7 @@ def truth(rows: Sequence[Row], day: int, tables: Sequence[Table], decided: Itera
                 elif "sum" in table.dims:
                     if row.weight_milli > 0:
                         told[table.name][("shown",)] += WHOLE
-                        told[table.name][("weighted",)] += min(row.weight_milli, MOST_WEIGHT)
+                        told[table.name][("gain",)] += min(row.weight_milli, MOST_WEIGHT) - WHOLE
                 else:
                     told[table.name][tuple(values[dim] for dim in table.dims)] += each
     for one in decided:

@@ -15,7 +15,7 @@ from contexts.first_party import FirstParty
 from engine.campaign import PoliticalNotice, SizeRule, Targeting
 from engine.change import KINDS
 from engine.check.findings import Known
-from engine.creative import Offer, Parts, messages
+from engine.creative import Image, Offer, Parts, messages
 from engine.decision import CreativeAnswer, Placement
 from engine.errors import CatalogErrors
 from engine.governor import Buckets, copy_of, in_words, names
@@ -23,6 +23,8 @@ from engine.learn.response import VERSION, Model, Responses
 from engine.load import apply, plan
 from engine.load_files import Values
 from engine.policy import Policy
+from engine.retrieve import context_rules
+from engine.wording import room
 from privacy.release import Axis, Release
 from tests.consent import under_consent
 from tests.world import NOW, Site, World, advertiser, campaign, creative, publisher
@@ -139,6 +141,31 @@ def test_copy_must_fit_every_size_with_its_tokens_at_their_longest(world):
         "parts.headlines[0].text"
     ]
     assert "28 characters in 300x50" in error.expected
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("soup", 4),
+        ("cafe\u0301", 4),
+        ("กำลังดี", 5),  # a mark above a letter has no room of its own
+        ("温かいスープ", 12),
+        ("👩‍🍳🇩🇪👍🏽", 6),  # a woman who cooks, a flag, a thumb
+    ],
+)
+def test_signs_take_the_room_that_a_reader_sees(text, taken):
+    assert room(text) == taken
+
+
+def test_wide_letters_count_twice_where_a_box_bounds_them(world):
+    text = [{"id": "h1", "text": "温" * 31}]
+    assert load(world, **with_parts(headlines=text)) == []
+    banner = {"format": "banner", "size": [300, 250], "headline": "Soup"} | with_parts(headlines=text)
+    error = faults(world, **banner)["parts.headlines[0].text"]
+    assert (error.got, error.expected[:50]) == (
+        "'62 characters'",
+        "at most 60 characters in 300x250, of which wide on",
+    )
 
 
 def test_a_part_that_no_message_shows_is_warned_of(world):
@@ -381,6 +408,33 @@ def test_fixed_copy_that_names_two_things_runs_by_the_same_rule(world):
     assert here.shown(title=TEXT, condition="rain") == ["near"]
 
 
+def test_fixed_copy_that_names_one_thing_is_held_to_the_publishers_dial(world):
+    world.put(creative("wet", "soup", headline="Soup for rain"))
+    assert site(world).shown(title=TEXT) == ["wet"]
+    world.put(publisher(specificity_bits=1.0))
+    assert site(world).shown(title=TEXT) == []
+    rules = [name for name, _ in context_rules(world.view, world.context(TEXT), frozenset())]
+    assert "copy that names weather: 2.81 bits, and the publisher allows 1" in rules
+
+
+def test_what_a_creative_shows_beside_its_parts_counts_with_them(world):
+    load(
+        world,
+        body="Ready tonight.",
+        parts={"headlines": [{"id": "h1", "text": "A {{ weather | fine }} soup"}]},
+    )
+    assert drawn(site(world), 1, condition="rain")[1][0].assets.headline == "A fine soup"
+    load(world, body="Ready.", parts={"headlines": [{"id": "h1", "text": "A {{ weather | fine }} soup"}]})
+    assert drawn(site(world), 1, condition="rain")[1][0].assets.headline == "A rainy soup"
+
+
+def test_alternative_texts_are_copy_of_which_two_things_are_not_named(world):
+    html = '<p>Soup for rain</p><img src="image" alt="A bowl in the evening">'
+    assert in_words(names(copy_of(creative("c", "soup", html=html)))) == ("weather", "hour")
+    seen = Image("Berlin at night")
+    assert in_words(names(copy_of(creative("c", "soup", headline="Soup", image=seen)))) == ("place", "hour")
+
+
 def test_copy_does_not_name_the_topic_of_a_page_that_touches_article_9(world):
     parts = {"headlines": [{"id": "h1", "text": "Soup against depression"}, {"id": "h2", "text": "Soup"}]}
     load(world, parts=parts)
@@ -407,7 +461,19 @@ def test_copy_does_not_name_the_topic_of_a_page_that_touches_article_9(world):
         ("Order by 7 am, at 5 °C", ("weather", "hour")),
         ("Weather this bad needs a smart TV", ("weather", "device")),
         ("Ein regnerischer Abend um 20 Uhr in Nürnberg", ("place", "weather", "hour")),
-        ("Une soirée pluvieuse à Lyon", ("place", "weather")),
+        ("Une soirée pluvieuse à Lyon", ("place", "weather", "hour")),
+        ("Stasera a Milano piove", ("place", "weather", "hour")),
+        ("Deze avond regent het in Utrecht", ("place", "weather", "hour")),
+        ("Dziś wieczorem w Warszawie pada deszcz", ("place", "weather", "hour")),
+        ("Esta noite no Porto chove no seu telemóvel", ("place", "weather", "hour", "device")),
+        ("Сегодня вечером в Москве дождь", ("place", "weather", "hour")),
+        ("今夜の東京は雨、スマホで", ("place", "weather", "hour", "device")),
+        ("오늘 저녁 서울", ("place", "hour")),
+        ("هذا المساء في القاهرة", ("place", "hour")),
+        ("Mu\u0308nchen am Abend, und ＢＥＲＬＩＮ bei Nacht", ("place", "hour")),
+        ("#RainyEvening soup", ("weather", "hour")),
+        ("Vienna's rain at half past six", ("place", "weather", "hour")),
+        ("PacSun shirts, 24h delivery, turns 360 degrees, 26 pcs", ()),
         ("Hot soup, cold beer, 24:7 and 16:9", ()),
         ("Hailed by critics, in a nutshell", ("weather",)),  # too much rather than too little
     ],

@@ -1,7 +1,10 @@
 """The model is a pure function of tables and seed, believes what was counted as far as noise lets it, and forgets."""
 
+import re
+
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from engine.errors import ModelError
 from engine.learn.diet import FACETS, Sheet
@@ -191,12 +194,23 @@ def test_counts_below_zero_are_counts_like_others():
         lambda body: body.replace(b'"v":2', b'"v":1'),
         lambda body: body.replace(b'"mean":[[', b'"mean":[[9,'),
         lambda body: body.replace(b'"rate":', b'"rate":-'),
+        lambda body: body.replace(b"headline/2", b"headline/1"),  # one of them twice
+        lambda body: re.sub(rb'"mean":\[\[[^,\]]+', b'"mean":[[1e308', body),
+        lambda body: re.sub(rb'"slope":\[[^,\]]+', b'"slope":[-1e7', body),
         lambda body: b"\xff",
     ],
 )
 def test_bytes_that_are_no_model_are_refused(damage):
     with pytest.raises(ModelError):
         read_model(damage(train(Tables(MAIN), 0, LAST).body))
+
+
+def test_what_a_model_is_certain_of_can_be_drawn():
+    model = train(Tables(MAIN), 0, LAST)
+    certain = replace(model, variance=tuple((0.0,) * len(model.columns) for _ in model.components))
+    responses = Responses(read_model(certain.body))
+    _, deviation = responses.beliefs(responses.places(model.components), responses.columns(FACTS))
+    assert (deviation > 0).all()
 
 
 def test_the_model_knows_every_facet_of_the_diet():
