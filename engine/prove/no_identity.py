@@ -75,7 +75,7 @@ class Leak:
     stage: str
     channel: str
     request: str
-    parts: tuple[str, ...]  # status, body, log, header NAME, kept NAME, or sends NAME
+    parts: tuple[str, ...]  # status, body, log, pieces, header NAME, kept NAME, sends NAME, or does ACT
 
     def plain(self) -> dict[str, Any]:
         """Give it as JSON values."""
@@ -156,7 +156,7 @@ class _Run:
         try:
             if unsteady := self._control():
                 return Verdict(self._cases, (), unsteady)
-            stages = (self._sweep, self._echo, self._pairs, self._traces)
+            stages = (self._sweep, self._echo, self._pairs, self._end, self._traces)
             # The first names the channel of a leak; the last are the soonest done, where one leak is enough.
             for stage in stages if self._most > 1 else reversed(stages):
                 stage()
@@ -233,6 +233,19 @@ class _Run:
                 self._expect("sequence", f"returning readers {trace}", request, kind.senders[0], [reader])
             self._expect_kept("sequence", f"returning readers {trace}", self._requests[0])
 
+    def _end(self) -> None:
+        """Stop both twins, and compare what they leave."""
+        reader = KINDS[0].senders[0]
+        everything = together(channel.values[0] for channel in channels(KINDS[0]) if channel.plain is PLAIN)
+        for request in self._requests:
+            if not request.auction:
+                self._expect("end", "many channels at once", request, reader, [reader | everything])
+        if self._twins is not None:
+            twins = self._twins
+            self._stop()
+            if parts := _apart(*(twin.left() for twin in twins)):
+                self._report(Leak("end", "what is left by a service that stopped", request.name, parts))
+
     def _asked(self) -> Iterator[tuple[Request, Kind]]:
         for request in self._requests:
             for kind in KINDS:
@@ -264,10 +277,7 @@ class _Run:
     def _kept_apart(self) -> tuple[str, ...]:
         if self._twins is None:
             return ()
-        first, second = (twin.kept() for twin in self._twins)
-        return tuple(
-            f"kept {name}" for name in sorted({*first, *second}) if first.get(name) != second.get(name)
-        )
+        return _apart(*(twin.kept() for twin in self._twins))
 
     def _kept_by_browsers(self, request: Request, answer: Observation) -> tuple[str, ...]:
         """Name an answer that browsers keep and that is another one at the next asking: it would number them."""
@@ -296,6 +306,11 @@ class _Run:
         self._twins = None
 
 
+def _apart(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ...]:
+    """Name what two twins keep otherwise."""
+    return tuple(f"kept {name}" for name in sorted({*first, *second}) if first.get(name) != second.get(name))
+
+
 def _banned(request: Request, answer: Observation) -> tuple[str, ...]:
     # Prebid calls with credentials, none of which reaches the service: elsewhere nobody has a reason to.
     banned = BANNED - CREDENTIALED if request.path.startswith(AUCTION) else BANNED
@@ -311,7 +326,8 @@ def _banned(request: Request, answer: Observation) -> tuple[str, ...]:
         found.add("report-uri")
     if told.get("content-type", "").startswith(_RUN) and (keeping := _KEEPING.search(answer.body)):
         found.add(keeping[0].decode())
-    return tuple(sorted(f"sends {name}" for name in found | {f"vary: {field}" for field in varies - VARY}))
+    sent = sorted(f"sends {name}" for name in found | {f"vary: {field}" for field in varies - VARY})
+    return (*sent, *(f"does {act}" for act in answer.acts))
 
 
 def _echoes(answer: Observation) -> Iterator[tuple[str, Sender]]:
