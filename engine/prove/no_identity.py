@@ -62,6 +62,7 @@ _KEEPING = re.compile(  # what a page or script keeps on a device by, or has sen
 )
 _RUN = ("text/html", "text/javascript", "application/javascript")
 _ADDRESS = re.compile(r"""https?://[^\s"'<>\\]+|(?<=["'])/[^\s"'<>\\]+""")
+_DOES = "does "
 _ECHOES = 24  # strings of an answer that are played back
 _FOLLOWED = 40  # addresses of an answer that are asked for
 _TRACE_LENGTH = 24
@@ -171,7 +172,8 @@ class _Run:
         found: set[str] = set()
         for request, kind in self._asked():
             found.update(self._compare(request, kind.senders[0], kind.senders[0]))
-        return tuple(sorted(found | set(self._kept_apart())))
+        # What is done beside is no matter of two twins: the stages refuse it, whoever asks.
+        return tuple(sorted({part for part in found if not part.startswith(_DOES)} | set(self._kept_apart())))
 
     def _sweep(self) -> None:
         for request, kind in self._asked():
@@ -272,7 +274,7 @@ class _Run:
         first, second = self._twins
         told_nothing, told = first.send(request, plain), second.send(request, reader)
         self._sent[request.name] = told_nothing
-        return told_nothing.differs(told)
+        return (*told_nothing.differs(told), *(f"{_DOES}{act}" for act in told.acts))
 
     def _kept_apart(self) -> tuple[str, ...]:
         if self._twins is None:
@@ -327,7 +329,7 @@ def _banned(request: Request, answer: Observation) -> tuple[str, ...]:
     if told.get("content-type", "").startswith(_RUN) and (keeping := _KEEPING.search(answer.body)):
         found.add(keeping[0].decode())
     sent = sorted(f"sends {name}" for name in found | {f"vary: {field}" for field in varies - VARY})
-    return (*sent, *(f"does {act}" for act in answer.acts))
+    return tuple(sent)
 
 
 def _echoes(answer: Observation) -> Iterator[tuple[str, Sender]]:
