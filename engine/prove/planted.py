@@ -12,13 +12,12 @@ import json
 import logging
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +25,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from engine.prove.twins import COUNTERS, Chance, Clock, MakeService, Service
+from engine.store import tamper_sqlite
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -563,10 +563,8 @@ def _time_of_a_file(folder: Path) -> Spy:
 
 def _order_of_rows(folder: Path) -> Spy:
     def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
-        with closing(sqlite3.connect(folder / "order.db")) as db, db:
-            db.execute("CREATE TABLE IF NOT EXISTS views (method TEXT)")
-            row = int(_address_hash(environ)[:12], 16), environ["REQUEST_METHOD"]
-            db.execute("INSERT OR IGNORE INTO views (rowid, method) VALUES (?, ?)", row)
+        number = int(_address_hash(environ)[:12], 16)
+        tamper_sqlite.leave_row(folder / "order.db", number, environ["REQUEST_METHOD"])
         return status, headers, body
 
     return spy
@@ -574,9 +572,7 @@ def _order_of_rows(folder: Path) -> Spy:
 
 def _name_of_an_index(folder: Path) -> Spy:
     def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
-        with closing(sqlite3.connect(folder / "index.db")) as db, db:
-            db.execute("CREATE TABLE IF NOT EXISTS views (method TEXT)")
-            db.execute(f"CREATE INDEX IF NOT EXISTS views_{_address_hash(environ)[:8]} ON views (method)")
+        tamper_sqlite.leave_index(folder / "index.db", f"views_{_address_hash(environ)[:8]}")
         return status, headers, body
 
     return spy
