@@ -333,6 +333,7 @@ class Publisher(
     # Who besides this service may attest consent on its pages: `iss` → keys. Nothing is ever fetched.
     issuers: Annotated[dict[str, Jwks], Meta(max_length=8)] = msgspec.field(default_factory=dict)
     # Who may ask, by the IAB's Data Deletion Request Framework, that its readers' data go: domain → keys.
+    # Requests begin at a domain at or above one of `domains`; others hand them on.
     deletion: Annotated[dict[str, PartyKeys], Meta(max_length=32)] = msgspec.field(default_factory=dict)
     risk: Literal["low", "medium", "high", "floor"] = "high"  # its riskier pages carry no advertisements
     page_cohorts: Annotated[
@@ -346,3 +347,7 @@ class Publisher(
     placements: Annotated[
         tuple[StoredPlacement, ...], Meta(max_length=200)
     ] = ()  # none: whatever is asked for
+
+    def is_at(self, domain: str) -> bool:
+        """Say whether the site is at a domain or below it."""
+        return any(host == domain or host.endswith(f".{domain}") for host in self.domains)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,7 +23,7 @@ import msgspec
 from engine.campaign import Publisher
 from engine.config import Config
 from engine.consent_row import ConsentRow, Note
-from engine.errors import NotFound
+from engine.errors import NotFound, StoreError
 from engine.status_list import STATUS_PATH
 from engine.store.subjects_sqlite import FILE, SqliteSubjectKeys
 from privacy import iab, records
@@ -89,9 +90,12 @@ class ConsentStore(Standings, Protocol):
         """Note what concerns no subject; return the index of its leaf."""
 
     def erase(
-        self, publisher: str, subject: str, erase_id: str, tombstone: Maker, until: datetime
+        self, publisher: str, subject: str, erase_id: Callable[[], str], tombstone: Maker, until: datetime
     ) -> int | None:
-        """Delete a subject's consent and records, and tell so in the log; None where there is none."""
+        """Delete a subject's consent and records, and tell so in the log; None where there is none.
+
+        The erasure's name is asked for within the transaction, and the tombstone after it.
+        """
 
     def scrub(self, needles: Sequence[bytes], erase_ids: Sequence[str]) -> None:
         """Rid the files of what `erase` deleted, and note that it was done."""
@@ -133,6 +137,12 @@ class KeptKeys(SubjectKeys, Protocol):
 
     def raise_generation(self, subject: str, generation: int) -> None:
         """Note a withdrawal beside the key."""
+
+    def rewrite(self) -> None:
+        """Rid the file of whatever was deleted. Raises StoreError."""
+
+    def generation(self, subject: str) -> int:
+        """Return the latest generation noted of a subject; 0 where there was no withdrawal."""
 
     def generations(self) -> dict[str, int]:
         """Return the latest generation noted of each subject."""
@@ -297,14 +307,16 @@ class Consents:
             )
         purposes = self._left(asked, now)
         subject = self.subject_of(publisher.id, sub)
-        key = self.keys.make(subject)
         expires = (now + timedelta(days=asked.days)).replace(microsecond=0)
         start = int(now.timestamp()) - _START
 
         def decide(before: ConsentRow | None) -> ConsentRow:
             if before is not None and before.state in IN_FORCE and before.expires > now:
                 # Who takes a purpose back withdraws it: a token or a backup from before must not have it again.
-                generation = before.generation + (not before.purposes <= purposes)
+                # Nor must one from before a withdrawal that was noted beside the key and did not come to stand.
+                generation = max(
+                    before.generation + (not before.purposes <= purposes), self.keys.generation(subject)
+                )
                 return replace(
                     before,
                     state="RenewedConsentGiven",
@@ -317,17 +329,21 @@ class Consents:
             return ConsentRow(publisher.id, subject, record, generation, "ConsentGiven", purposes, expires)
 
         strings = tuple(hashlib.sha256(text.encode()).hexdigest() for text in (asked.tcf, asked.gpp) if text)
-        record = b""
+        receipt: Receipt | None = None
 
         def note(row: ConsentRow, index: int) -> tuple[bytes, bytes]:
-            nonlocal record
+            nonlocal receipt
+            key = self._living_key(subject)
             record = records.encode(
                 self._event(publisher, row, now, asked.notice, asked.expressed_by, strings)
             )
+            receipt = Receipt(index, record.decode(), opening_key(key.key).hex())
+            if row.state == "RenewedConsentGiven":
+                self._note_generation_ahead(subject, row.generation)
             return self._sealed_leaf("consent.grant", index, key, record, now)
 
-        row, index = self.store.change(publisher.id, subject, decide, note, now + _TOKEN_LIFE)
-        assert row is not None and index is not None and row.status_idx is not None  # noqa: S101 - decide gives a row
+        row, _ = self.store.change(publisher.id, subject, decide, note, now + _TOKEN_LIFE)
+        assert row is not None and receipt is not None and row.status_idx is not None  # noqa: S101 - decide gives a row
         if row.state == "RenewedConsentGiven":
             self.keys.raise_generation(subject, row.generation)
         status = Status(row.status_idx, self._url + STATUS_PATH)
@@ -345,7 +361,6 @@ class Consents:
             status=status,
         )
         rights_token = self._rights.mint(publisher.id, sub, id=self._token_id(), at=now)
-        receipt = Receipt(index, record.decode(), opening_key(key.key).hex())
         return Granted(row.record, sub, row, token, status, rights_token, receipt)
 
     def refuse(self, publisher: Publisher, asked: Grant) -> Receipt:
@@ -419,6 +434,7 @@ class Consents:
         owed = self.store.unscrubbed()
         if owed:
             self.keys.destroy_erased(owed)
+            self.keys.rewrite()  # the process may have ended between deleting a key and clearing the file of it
             self.store.scrub((), owed)
         return len(owed)
 
@@ -500,8 +516,7 @@ class Consents:
     ) -> tuple[ConsentRow, int | None]:
         """End a consent that is in force. Raises NotFound where there is none."""
         now = self._now()
-        key = self.keys.get(subject)
-        earlier = self._last_event(subject, key)
+        self._forget_ahead(publisher, subject, now)
 
         def decide(before: ConsentRow | None) -> ConsentRow | None:
             if before is None:
@@ -517,8 +532,11 @@ class Consents:
             )
 
         def note(row: ConsentRow, index: int) -> tuple[bytes, bytes]:
+            key = self.keys.get(subject)
+            earlier = self._last_event(subject, key)
             if key is None or earlier is None:  # its key is lost: it ends all the same
                 return leaf(index, type_, now), b""
+            self._note_generation_ahead(subject, row.generation)
             event = _changed(earlier, row, now, expressed_by)
             return self._sealed_leaf(type_, index, key, records.encode(event), now)
 
@@ -532,24 +550,54 @@ class Consents:
     def _erase(self, publisher: str, subject: str) -> Erased:
         """Erase a subject by its hash. Each step may be the last one before a crash: `sweep` does the rest."""
         now = self._now()
-        key = self.keys.get(subject)
-        ciphertexts = [ciphertext for _, ciphertext in self.store.events(subject)]
-        erase_id = self._random(16).hex() if key is None else key.erase_id
+        self._forget_ahead(publisher, subject, now)
+        erase_id, needles = "", [subject.encode()]
+
+        def name() -> str:
+            nonlocal erase_id
+            key = self.keys.get(subject)
+            erase_id = self._random(16).hex() if key is None else key.erase_id
+            # SQLite may cut a long value in two: a piece of it is enough to be found.
+            for _, text in self.store.events(subject):
+                needles.extend(piece for piece in (text[:_PIECE], text[-_PIECE:]) if piece)
+            return erase_id
 
         def tombstone(index: int) -> bytes:
             return leaf(index, "subject.erase", now, data=_tombstone(erase_id))
 
-        index = self.store.erase(publisher, subject, erase_id, tombstone, now + _TOKEN_LIFE)
+        index = self.store.erase(publisher, subject, name, tombstone, now + _TOKEN_LIFE)
         if index is None:
             raise _unknown()
-        # SQLite may cut a long value in two: a piece of it is enough to be found.
-        pieces = [piece for text in ciphertexts for piece in (text[:_PIECE], text[-_PIECE:]) if piece]
         try:
             self._forget(publisher, subject, now)
         finally:  # a file that fails keeps nothing else from being erased
-            self.keys.destroy(subject)
-            self.store.scrub([subject.encode(), *pieces], [erase_id])
+            self.keys.destroy_erased([erase_id])  # not one that the reader, agreeing anew, has got meanwhile
+            self.store.scrub(needles, [erase_id])
         return Erased(erase_id, index)
+
+    def _living_key(self, subject: str) -> SubjectKey:
+        """Give a subject's key, drawn where there is none; within a change of its consent.
+
+        It is never one whose erasure was told and is not finished, which would take it away from what is sealed now.
+        """
+        key = self.keys.make(subject)
+        if key.erase_id in self.store.unscrubbed():
+            self.keys.destroy_erased([key.erase_id])
+            key = self.keys.make(subject)
+        return key
+
+    def _note_generation_ahead(self, subject: str, generation: int) -> None:
+        """Note a withdrawal beside the key before it stands, so that no crash comes between the two.
+
+        Where that fails it stands all the same: it is noted after it, too, and the error told then.
+        """
+        with suppress(StoreError):
+            self.keys.raise_generation(subject, generation)
+
+    def _forget_ahead(self, publisher: str, subject: str, now: datetime) -> None:
+        """Drop what else is held of a subject before its consent ends, in case the process ends with it."""
+        with suppress(StoreError):  # it is dropped after it, too, and the error told then
+            self._forget(publisher, subject, now)
 
     def _last_event(self, subject: str, key: SubjectKey | None) -> Event | None:
         if key is None:

@@ -69,7 +69,7 @@ class Deletions:
             if not publisher.deletion:
                 continue
             try:
-                asked = read_request(request, _pins(publisher), now)
+                asked = read_request(request, _pins(publisher), now, publisher.is_at)
                 with suppress(NotFound):
                     self._consents.erase(publisher.id, asked.subject)
                 codes.append(0)
@@ -107,7 +107,7 @@ def _told(codes: Sequence[Code]) -> Code:
 def _refusal(request: str, now: datetime) -> Code:
     """Give the code for a request that no publisher's pins can prove."""
     try:
-        read_request(request, lambda domain: (), now)
+        read_request(request, lambda domain: (), now, lambda domain: False)
     except Refused as refused:
         return refused.code
     return 2

@@ -245,7 +245,9 @@ class Released:
     def is_spent(self, wanted: Table, day: int) -> bool:
         """Say whether the ledger has no room for the release that holds a day: it will never come."""
         charged = charges(wanted, period_of(wanted, day)[0])
-        return any(self._budget.spent(one.scope) + one.micro_epsilon > one.cap for one in charged)
+        return not self._has(wanted, day) and any(
+            self._budget.spent(one.scope) + one.micro_epsilon > one.cap for one in charged
+        )
 
     def _has(self, wanted: Table, day: int) -> bool:
         query = query_of(wanted, day)

@@ -35,7 +35,7 @@ Code = Literal[0, 1, 2, 3, 4, 5, 6]
 RESULTS: Mapping[Code, str] = {
     0: "accepted",
     1: "malformed request: a claim is missing or of another form",
-    2: "invalid signature, or by a key that was not pinned",
+    2: "invalid signature, by a key that was not pinned, or of an idJWT that is not the first party's",
     3: "invalid JWT",
     4: "unsupported identifier type",
     5: "incorrect identifier format",
@@ -89,16 +89,22 @@ def pinned_key(jwk: Mapping[str, Any], field: str) -> Key:
     return key
 
 
-def read_request(token: str, keys_of: Callable[[str], Sequence[Key]], now: datetime) -> Deletion:
+def read_request(
+    token: str,
+    keys_of: Callable[[str], Sequence[Key]],
+    now: datetime,
+    is_first_party: Callable[[str], bool],
+) -> Deletion:
     """Return what an rqJWT asks for, once it and the idJWT in it are proved. Raises Refused.
 
-    `keys_of` gives the keys that are pinned for a domain.
+    `keys_of` gives the keys that are pinned for a domain; `is_first_party` says whether readers ask at it. Whoever
+    else is pinned hands on what they asked there, and asks for nobody.
     """
     seconds = int(now.timestamp())
     asked = _read(token, keys_of)
     origin = _text(asked, "idJWT")
     _check(asked, seconds, REQUEST_LIFE_S)
-    first = _read(origin, keys_of)
+    first = _read(origin, lambda domain: keys_of(domain) if is_first_party(domain) else ())
     _check(first, seconds, ORIGIN_LIFE_S)
     subject = _subject(asked)
     # Whoever hands a request on may name the reader by an alias of its own; ours is the first party's, the same

@@ -23,6 +23,7 @@ from privacy.workload import CAP, Table
 
 VERSION = 1
 SCOPE = "page-views"  # of the ledger, one a day
+ONCE = "once"  # of the ledger, one a release
 READERS = "readers"  # of the ledger of those who agreed, one a day
 GROUPS = (1, 2, 5, 10)  # views of one person in a day, of which a release tells what they lose together
 MOST_CELLS = 1_000_000  # of a table: five seconds of noise
@@ -65,8 +66,12 @@ def query_of(table: Table, day: int) -> QueryId:
 
 
 def charges(table: Table, first: int) -> list[Charge]:
-    """Give what a release costs: each of its days, since a page view lies in one of them."""
-    return [Charge(scope_of(table, day), table.micro_epsilon, CAP) for day in rest_of(table, first)]
+    """Give what a release costs: each of its days, since a page view lies in one of them, and itself.
+
+    The ledger forgets no charge, so that a store that lost a release does not draw it anew while its days have room.
+    """
+    days = [Charge(scope_of(table, day), table.micro_epsilon, CAP) for day in rest_of(table, first)]
+    return [*days, Charge(f"{ONCE}/{query_of(table, first)}", 1, 1)]
 
 
 def scope_of(table: Table, day: int) -> str:

@@ -27,7 +27,9 @@ def test_no_reader_leaves_a_trace_in_the_service(make: MakeService, tmp_path: Pa
     assert verdict.cases > 1000
 
 
-@pytest.mark.parametrize("plant", ["cookie", "page-query-in-the-log", "hashed-address-in-a-file"])
+@pytest.mark.parametrize(
+    "plant", ["cookie", "page-query-in-the-log", "hashed-address-in-a-file", "mark-in-pictures"]
+)
 def test_a_leak_around_the_service_is_found(make: MakeService, tmp_path: Path, plant: str) -> None:
     assert prove(make, requests()[:1], tmp_path, plant=plant, most=1).leaks
 
@@ -61,6 +63,10 @@ def test_a_good_token_does_act_where_nothing_forbids_it(make: MakeService, tmp_p
         assert answer["privacy"]["basis"] == "consent"
         assert answer["privacy"]["signals_used"] == [f"cohort:{COHORT}"]
         assert "again-0" in {filled["creative"]["id"] for filled in answer["decisions"]}
+        assets = [filled["creative"]["assets"] for filled in answer["decisions"]]
+        picture = next(one["image"]["url"] for one in assets if "image" in one)
+        picture = picture.removeprefix("https://ads.example")
+        assert service.send(Request("GET", picture), Sender()).status == "200 OK"
         wrong = service.send(free, Sender(consent="good with wrong signals"))
         assert wrong.status.startswith("422")
         assert b"jane" not in wrong.body

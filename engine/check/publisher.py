@@ -64,6 +64,10 @@ def check_publisher(publisher: Publisher, known: Known, found: Findings) -> Publ
         _check_issuer(issuer, jwks, found)
     for name, party in publisher.deletion.items():
         _check_party(name, party, found)
+    site = replace(publisher, domains=tuple(hosts))
+    if publisher.deletion and not any(map(site.is_at, publisher.deletion)):
+        expected = "one at or above `domains` among them, where readers ask: others hand on what it signed"
+        found.refuse("deletion", ", ".join(publisher.deletion), expected)
     _check_first_party(publisher.first_party, found)
     for number, cohort in enumerate(publisher.page_cohorts):
         if not len(centre_of(cohort)):

@@ -26,6 +26,7 @@ class Sender:
     page_suffix: str = ""  # behind the path of page.url
     reverse: bool = False  # sends its headers in the opposite order
     consent: str = ""  # one of engine.prove.consents.WAYS: what the body says under `consent` and `signals`
+    spelt: bool = False  # writes its JSON otherwise: order, blanks, escapes
     ortb: Mapping[str, Any] = field(default_factory=dict)  # path → value: what a bid request says besides
 
     def __or__(self, other: Sender) -> Sender:
@@ -38,6 +39,7 @@ class Sender:
             other.page_suffix or self.page_suffix,
             self.reverse or other.reverse,
             other.consent or self.consent,
+            self.spelt or other.spelt,
             {**self.ortb, **other.ortb},
         )
 
@@ -195,7 +197,69 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "Early-Data": ("1",),
     "Priority": ("u=1, i",),
     "Keep-Alive": ("timeout=7",),
+    "Access-Control-Request-Headers": ("x-reader-7", "authorization"),
+    "Access-Control-Request-Private-Network": ("true",),
     "X-Tactful": ("reader-7",),
+}
+# What stands before a service adds of those who signed in, of their certificates, their devices and their traces.
+_BUNDLES: dict[str, dict[str, str]] = {
+    "signed in": {
+        "Remote-User": "jane",
+        "X-Remote-User": "jane",
+        "X-Forwarded-User": "jane",
+        "X-Forwarded-Email": "jane.doe@mail.example",
+        "X-Forwarded-Preferred-Username": "jane",
+        "X-Auth-Request-User": "jane",
+        "X-Auth-Request-Email": "jane.doe@mail.example",
+        "X-WebAuth-User": "jane",
+        "X-Goog-Authenticated-User-Email": "accounts.google.com:jane@mail.example",
+        "Cf-Access-Authenticated-User-Email": "jane.doe@mail.example",
+        "Tailscale-User-Login": "jane@mail.example",
+        "X-MS-Client-Principal-Name": "jane@mail.example",
+        "X-Amzn-Oidc-Identity": "7f3a-jane",
+        "X-Token": "7f3a",
+        "X-CSRF-Token": "7f3a",
+        "Idempotency-Key": '"7f3a"',
+    },
+    "certificate": {
+        "Client-Cert": ":MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6:",
+        "X-Client-Cert": "MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6",
+        "X-SSL-Client-S-DN": "CN=jane",
+        "X-SSL-Client-Verify": "SUCCESS",
+        "X-Forwarded-Client-Cert": 'Hash=7f3a;Subject="CN=jane"',
+        "X-TLS-Fingerprint": "771,4865-4866,0-23,29-23,0",
+        "X-SSL-Protocol": "TLSv1.3",
+        "X-SSL-Cipher": "TLS_AES_128_GCM_SHA256",
+    },
+    "device": {
+        "X-Device-Id": "7f3a",
+        "X-Install-Id": "7f3a",
+        "X-UA-Device": "mobile-android",
+        "X-Akamai-Device-Characteristics": "brand_name=Chrome;resolution_width=412",
+        "X-Akamai-Edgescape": "georegion=263,country_code=DE,city=BERLIN",
+        "X-Country-Code": "DE",
+        "X-Geo-City": "Berlin",
+        "X-Timezone": "Europe/Berlin",
+        "Sec-GPC-Reader": "7",
+    },
+    "trace": {
+        "X-Amz-Cf-Id": "7f3aQpKJ==",
+        "CDN-Loop": "cdn-7.example",
+        "sentry-trace": "463ac35c9f6413ad48485a3953bb6124-a2fb4a1d1a96d312-1",
+        "uber-trace-id": "463ac35c9f6413ad:48485a3953bb6124:0:1",
+        "newrelic": "eyJ2IjpbMCwxXX0=",
+        "X-Datadog-Trace-Id": "7821239",
+        "X-NewRelic-ID": "VQMGUVZVDRABVVdTBwMOVA==",
+    },
+    "another protocol": {
+        "Upgrade": "websocket, h2c",
+        "HTTP2-Settings": "AAMAAABkAAQAoAAAAAIAAAAA",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        "Signature-Input": 'sig1=("@authority");keyid="reader-7"',
+        "Signature": "sig1=:7f3a:",
+        "Accept-Signature": 'sig1=("@authority")',
+    },
 }
 _CONNECTION: dict[str, tuple[str, ...]] = {
     "REMOTE_ADDR": ("198.51.100.7", "2001:db8::7", "203.0.113.200"),
@@ -209,6 +273,12 @@ _CONNECTION: dict[str, tuple[str, ...]] = {
     "SSL_CLIENT_S_DN": ("CN=jane",),
     "SSL_SESSION_ID": ("7f3a",),
     "HTTP_SSL_JA3": ("771,4865-4866,0-23,29-23,0",),
+    "SERVER_PORT": ("443",),
+    "wsgi.url_scheme": ("https",),
+    "HTTPS": ("on",),
+    "SSL_PROTOCOL": ("TLSv1.3",),
+    "REQUEST_URI": ("/v1/decisions?uid=7",),
+    "PATH_TRANSLATED": ("/home/jane/v1/decisions",),
     "RAW_URI": ("/v1/decisions?uid=7",),
 }
 # What bid requests say of readers (OpenRTB 2.6, Prebid), by path.
@@ -369,6 +439,8 @@ def channels(kind: Kind, mute: bool = False, auction: bool = False) -> tuple[Cha
             "Content-Type", tuple(Sender({"Content-Type": text}) for text in ("; charset=utf-8", ";uid=7"))
         ),
         Channel("header order", (Sender(reverse=True),)),
+        Channel("spelling of the body", (Sender(spelt=True),)),
+        *(Channel(name, (Sender(headers),)) for name, headers in _BUNDLES.items()),
         Channel(
             "consent that is none", tuple(Sender(consent=way) for way in (*VOID, *(GOOD if mute else ())))
         ),

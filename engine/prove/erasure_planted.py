@@ -15,13 +15,14 @@ from privacy.consent_log import leaf
 Plant = Callable[
     [Rights, Path], None
 ]  # changes the consents before anything happens; the path is the state folder
+Name = Callable[[], str]  # gives the erasure's name
 
 _START = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
 log = logging.getLogger(__name__)
 
 
 def _keep_key(rights: Rights, state: Path) -> None:
-    rights.consents.keys.destroy = lambda subject: None  # type: ignore[method-assign]
+    rights.consents.keys.destroy_erased = lambda erase_ids: 0  # type: ignore[method-assign]
 
 
 def _leave_key_log(rights: Rights, state: Path) -> None:
@@ -38,7 +39,7 @@ def _keep_rows(table: tamper_sqlite.Table) -> Plant:
     def plant(rights: Rights, state: Path) -> None:
         erase = rights.consents.store.erase
 
-        def keep(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+        def keep(publisher: str, subject: str, erase_id: Name, tombstone: Any, until: datetime) -> int | None:
             rows = tamper_sqlite.rows_of(_copy(rights), table, subject)
             index = erase(publisher, subject, erase_id, tombstone, until)
             tamper_sqlite.put_rows(_copy(rights), table, rows)
@@ -62,9 +63,9 @@ def _log_sub(rights: Rights, state: Path) -> None:
 def _name_in_tombstone(rights: Rights, state: Path) -> None:
     erase = rights.consents.store.erase
 
-    def name(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+    def name(publisher: str, subject: str, erase_id: Name, tombstone: Any, until: datetime) -> int | None:
         def told(index: int) -> bytes:
-            return leaf(index, "subject.erase", _START, data={"id": erase_id, "subject": subject})
+            return leaf(index, "subject.erase", _START, data={"id": erase_id(), "subject": subject})
 
         return erase(publisher, subject, erase_id, told, until)
 
@@ -74,7 +75,7 @@ def _name_in_tombstone(rights: Rights, state: Path) -> None:
 def _tell_nobody(rights: Rights, state: Path) -> None:
     erase = rights.consents.store.erase
 
-    def silent(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+    def silent(publisher: str, subject: str, erase_id: Name, tombstone: Any, until: datetime) -> int | None:
         def told(index: int) -> bytes:
             return leaf(index, "config.change", _START)
 
@@ -96,7 +97,7 @@ def _copy_keys(rights: Rights, state: Path) -> None:
 def _delete_leaves(rights: Rights, state: Path) -> None:
     erase = rights.consents.store.erase
 
-    def rewrite(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+    def rewrite(publisher: str, subject: str, erase_id: Name, tombstone: Any, until: datetime) -> int | None:
         seqs = [index for index, _ in rights.consents.store.events(subject)]
         index = erase(publisher, subject, erase_id, tombstone, until)
         tamper_sqlite.overwrite(_copy(rights), dict.fromkeys(seqs, b"{}"))
@@ -133,7 +134,7 @@ def _leave_gap(rights: Rights, state: Path) -> None:
     scrub = copy.scrub
     erase = rights.consents.store.erase
 
-    def moved(publisher: str, subject: str, erase_id: str, tombstone: Any, until: datetime) -> int | None:
+    def moved(publisher: str, subject: str, erase_id: Name, tombstone: Any, until: datetime) -> int | None:
         index = erase(publisher, subject, erase_id, tombstone, until)
         scrub((b"bytes that stand in no file of it",))
         with copy.path.open("ab") as file:

@@ -1,18 +1,21 @@
 """`tactful prove ledger`: what was told was paid for, once, and no question told more than it paid.
 
-On a copy of the deployment: the ledger is held against its releases, and against an accountant that others wrote
-(Google's dp-accounting); one question is asked in a thousand spellings over HTTP; a hundred spend from one budget at
-once. How much this finds is itself measured, by ledgers with a planted fault.
+On a copy of the deployment: the ledger is held against its releases, those against what the log was told, and both
+against an accountant that others wrote (Google's dp-accounting); one question is asked in a thousand spellings over
+HTTP; a hundred spend from one budget at once; a process starts anew, and over a backup from before. How much this
+finds is itself measured, by ledgers with a planted fault.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,15 +29,19 @@ from engine.events import Row
 from engine.prove.reports_twin import Twin, twin
 from engine.releases import last_closed, start_of
 from engine.report import REPORTS
+from engine.store import SqliteStore
+from engine.store.copy_sqlite import copy_database
 from privacy.budget import Charge, QueryId, SpendStore
 from privacy.errors import BudgetSpent
 from privacy.noise import MICRO
-from privacy.release import SCOPE, Release, day_of, query_of, scope_of
+from privacy.release import SCOPE, Release, day_of, period_of, query_of, scope_of
 from privacy.workload import CAP, CONSENTED, TABLES, table
 
 SPELLINGS = 1000
 SPENDERS = 100
 _VIEWS = 600
+_DAYS = 400  # that are looked back at
+_LEAVES = 1000  # that are read at once
 DELTA = 1e-9  # at which the accountant adds up: its sum is then no more than ours
 _ROOMS = ((300_000, 100_000), (1_000_000, 70_000), (CAP, 1), (50, 7))  # cap and cost, in micro-epsilon
 Spoil = Callable[[SpendStore], SpendStore]
@@ -95,11 +102,16 @@ def prove(config: Config, spoil: Spoil = lambda ledger: ledger) -> Verdict:
             copy.now = start_of(day)
             _happen(copy, day)
             copy.now = start_of(day + 1) + timedelta(hours=3)
+            copy_database(copy.store.path, Path(folder) / "before.db")
             copy.reporting.releases.release(day)
             days, faults = _replayed(copy, day)
             answers, more = _averaged(copy, day)
             faults += more
+            faults += _told_once(copy, day)
             faults += _spent_at_once(copy.reporting.budget)
+            faults += _forgotten(copy, day, spoil)
+            with closing(SqliteStore(Path(folder) / "before.db")) as before:
+                faults += _forgotten(Twin(copy.config, before, copy.now), day, spoil)
     return Verdict(days, SPELLINGS, answers, SPENDERS, tuple(faults))
 
 
@@ -116,7 +128,7 @@ def _replayed(copy: Twin, day: int) -> tuple[int, list[str]]:
     accountant = _accountant()
     by_scope: dict[str, list[Release]] = defaultdict(list)
     for one in (*TABLES, *CONSENTED):
-        for each in range(day - 400, day + 1):
+        for each in range(day - _DAYS, day + 1):
             body = copy.reporting.budget.kept(query_of(one, each))
             release = None if body is None else Release.read(body)
             if release is not None and release.first <= each:
@@ -138,6 +150,36 @@ def _replayed(copy: Twin, day: int) -> tuple[int, list[str]]:
                 f"{scope}: the other accountant says {known[kinds]:.6f}, the ledger {spent / MICRO:.6f}"
             )
     return len(by_scope), faults
+
+
+def _told_once(copy: Twin, day: int) -> Iterator[str]:
+    """Yield what is kept as released and what the log was told of otherwise, twice or not at all."""
+    told: dict[str, set[str]] = defaultdict(set)
+    for start in range(0, copy.leaves.count(), _LEAVES):
+        for leaf in map(json.loads, copy.leaves.read(start, start + _LEAVES)):
+            if leaf["type"] == "dp.release":
+                told[leaf["data"]["query"]].add(leaf["data"]["body"])
+    for one in (*TABLES, *CONSENTED):
+        for first in {period_of(one, each)[0] for each in range(day - _DAYS, day + 1)}:
+            query = query_of(one, first)
+            body = copy.reporting.budget.kept(query)
+            kept = set() if body is None else {hashlib.sha256(body).hexdigest()}
+            if len(told[query]) > 1:
+                yield f"{one.name} of {day_of(first)}: the log was told of {len(told[query])} releases"
+            elif kept and kept != told[query]:
+                yield f"{one.name} of {day_of(first)}: what is kept is not what the log was told of"
+
+
+def _forgotten(copy: Twin, day: int, spoil: Spoil) -> Iterator[str]:
+    """Let a process start over what is kept, and yield what it would tell of a day anew."""
+    told = sum(one.micro_epsilon for one in TABLES if one.days == 1)
+    copy.restart()
+    copy.reporting.use(spoil(copy.reporting.budget))
+    scope = f"{SCOPE}/{day_of(day).isoformat()}"
+    if (spent := copy.reporting.budget.spent(scope)) < told:
+        yield f"{scope}: {told} micro-epsilon were spent, a process that starts anew knows of {spent}"
+    if again := copy.reporting.releases.release(day).released:
+        yield f"{scope}: a process that starts anew released {len(again)} tables again"
 
 
 def _accountant() -> Callable[[Sequence[Release]], float]:
@@ -305,6 +347,35 @@ class _Fresh(_Spoiled):
         return json.dumps(told).encode()
 
 
+class _Forgetful(_Spoiled):
+    """Counts in the process."""
+
+    def __init__(self, ledger: SpendStore) -> None:
+        super().__init__(ledger)
+        self._spent: dict[str, int] = defaultdict(int)
+
+    def spend(self, query: QueryId, charges: Sequence[Charge], compute: Callable[[], bytes]) -> bytes:
+        body = self._ledger.spend(query, charges, compute)
+        for charge in charges:
+            self._spent[charge.scope] += charge.micro_epsilon
+        return body
+
+    def spent(self, scope: str) -> int:
+        return self._spent[scope]
+
+
+class _Redrawn(_Spoiled):
+    """Puts other noise in the place of what was released."""
+
+    def kept(self, query: QueryId) -> bytes | None:
+        body = self._ledger.kept(query)
+        if body is None:
+            return None
+        told = json.loads(body)
+        told["counts"] = [count + 1 for count in told.get("counts", ())]
+        return json.dumps(told).encode()
+
+
 class _Free(_Spoiled):
     """Charges half."""
 
@@ -318,4 +389,6 @@ PLANTED: Mapping[str, Spoil] = {
     "a ledger that looks first and spends later": _Unlocked,
     "fresh noise for each look": _Fresh,
     "a charge of half": _Free,
+    "a counter that a process forgets": _Forgetful,
+    "a release with other noise than was told": _Redrawn,
 }

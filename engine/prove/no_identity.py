@@ -62,6 +62,7 @@ _KEEPING = re.compile(  # what a page or script keeps on a device by, or has sen
 )
 _RUN = ("text/html", "text/javascript", "application/javascript")
 _ADDRESS = re.compile(r"""https?://[^\s"'<>\\]+|(?<=["'])/[^\s"'<>\\]+""")
+_DOES = "does "
 _ECHOES = 24  # strings of an answer that are played back
 _FOLLOWED = 40  # addresses of an answer that are asked for
 _TRACE_LENGTH = 24
@@ -75,7 +76,7 @@ class Leak:
     stage: str
     channel: str
     request: str
-    parts: tuple[str, ...]  # status, body, log, header NAME, kept NAME, or sends NAME
+    parts: tuple[str, ...]  # status, body, log, pieces, header NAME, kept NAME, sends NAME, or does ACT
 
     def plain(self) -> dict[str, Any]:
         """Give it as JSON values."""
@@ -156,7 +157,7 @@ class _Run:
         try:
             if unsteady := self._control():
                 return Verdict(self._cases, (), unsteady)
-            stages = (self._sweep, self._echo, self._pairs, self._traces)
+            stages = (self._sweep, self._echo, self._pairs, self._end, self._traces)
             # The first names the channel of a leak; the last are the soonest done, where one leak is enough.
             for stage in stages if self._most > 1 else reversed(stages):
                 stage()
@@ -171,7 +172,8 @@ class _Run:
         found: set[str] = set()
         for request, kind in self._asked():
             found.update(self._compare(request, kind.senders[0], kind.senders[0]))
-        return tuple(sorted(found | set(self._kept_apart())))
+        # What is done beside is no matter of two twins: the stages refuse it, whoever asks.
+        return tuple(sorted({part for part in found if not part.startswith(_DOES)} | set(self._kept_apart())))
 
     def _sweep(self) -> None:
         for request, kind in self._asked():
@@ -233,6 +235,19 @@ class _Run:
                 self._expect("sequence", f"returning readers {trace}", request, kind.senders[0], [reader])
             self._expect_kept("sequence", f"returning readers {trace}", self._requests[0])
 
+    def _end(self) -> None:
+        """Stop both twins, and compare what they leave."""
+        reader = KINDS[0].senders[0]
+        everything = together(channel.values[0] for channel in channels(KINDS[0]) if channel.plain is PLAIN)
+        for request in self._requests:
+            if not request.auction:
+                self._expect("end", "many channels at once", request, reader, [reader | everything])
+        if self._twins is not None:
+            twins = self._twins
+            self._stop()
+            if parts := _apart(*(twin.left() for twin in twins)):
+                self._report(Leak("end", "what is left by a service that stopped", request.name, parts))
+
     def _asked(self) -> Iterator[tuple[Request, Kind]]:
         for request in self._requests:
             for kind in KINDS:
@@ -259,15 +274,12 @@ class _Run:
         first, second = self._twins
         told_nothing, told = first.send(request, plain), second.send(request, reader)
         self._sent[request.name] = told_nothing
-        return told_nothing.differs(told)
+        return (*told_nothing.differs(told), *(f"{_DOES}{act}" for act in told.acts))
 
     def _kept_apart(self) -> tuple[str, ...]:
         if self._twins is None:
             return ()
-        first, second = (twin.kept() for twin in self._twins)
-        return tuple(
-            f"kept {name}" for name in sorted({*first, *second}) if first.get(name) != second.get(name)
-        )
+        return _apart(*(twin.kept() for twin in self._twins))
 
     def _kept_by_browsers(self, request: Request, answer: Observation) -> tuple[str, ...]:
         """Name an answer that browsers keep and that is another one at the next asking: it would number them."""
@@ -296,6 +308,11 @@ class _Run:
         self._twins = None
 
 
+def _apart(first: Mapping[str, str], second: Mapping[str, str]) -> tuple[str, ...]:
+    """Name what two twins keep otherwise."""
+    return tuple(f"kept {name}" for name in sorted({*first, *second}) if first.get(name) != second.get(name))
+
+
 def _banned(request: Request, answer: Observation) -> tuple[str, ...]:
     # Prebid calls with credentials, none of which reaches the service: elsewhere nobody has a reason to.
     banned = BANNED - CREDENTIALED if request.path.startswith(AUCTION) else BANNED
@@ -311,7 +328,8 @@ def _banned(request: Request, answer: Observation) -> tuple[str, ...]:
         found.add("report-uri")
     if told.get("content-type", "").startswith(_RUN) and (keeping := _KEEPING.search(answer.body)):
         found.add(keeping[0].decode())
-    return tuple(sorted(f"sends {name}" for name in found | {f"vary: {field}" for field in varies - VARY}))
+    sent = sorted(f"sends {name}" for name in found | {f"vary: {field}" for field in varies - VARY})
+    return tuple(sent)
 
 
 def _echoes(answer: Observation) -> Iterator[tuple[str, Sender]]:

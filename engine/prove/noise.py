@@ -4,7 +4,8 @@ After Steinke, Nasr and Jagielski (2023): into a copy of the deployment go canar
 workload allows, in cells that nobody else touches; a fair coin decides for each whether it happened. The day is
 released and read once over HTTP, and from each table it is guessed, canary by canary, whether it was there. Under
 epsilon, no guesser is right more often than by a binomial law: a number of right guesses that is too unlikely refutes
-what the table says that it costs. How much this finds is itself measured, by builds with too little noise.
+what the table says that it costs. Beside that, fresh processes draw the noise of every table, which is never twice the
+same. How much this finds is itself measured, by builds with too little noise.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from math import exp, lgamma, log
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from engine.campaign import Advertiser, Campaign
 from engine.change import Change
 from engine.config import Config
 from engine.creative import Creative
 from engine.errors import ProofError
 from engine.events import Row
+from engine.prove.noise_drawn import faults_of
 from engine.prove.reports_twin import Twin, twin
 from engine.releases import Draw, start_of
 from engine.report import FLOOR
@@ -57,6 +61,7 @@ class Verdict:
     claimed: float
     canaries: int
     seen: tuple[Seen, ...]
+    faults: tuple[str, ...] = ()  # what noise was drawn that may not be
     planted: Mapping[str, bool] = field(default_factory=dict)  # planted fault → whether it was found
 
     @property
@@ -67,7 +72,8 @@ class Verdict:
     @property
     def sound(self) -> bool:
         """Tell whether no claim was refuted."""
-        return self.epsilon_lower <= self.claimed and all(one.lower <= one.claimed for one in self.seen)
+        refuted = self.epsilon_lower > self.claimed or any(one.lower > one.claimed for one in self.seen)
+        return not refuted and not self.faults
 
     @property
     def holds(self) -> bool:
@@ -84,6 +90,7 @@ class Verdict:
             "claimed": self.claimed,
             "confidence": CONFIDENCE,
             "canaries": self.canaries,
+            "faults": list(self.faults),
             "tables": {one.table: [round(one.lower, 4), one.claimed] for one in self.seen},
             "planted_found": f"{sum(self.planted.values())}/{len(self.planted)}",
             "planted_missed": [name for name, found in self.planted.items() if not found],
@@ -98,11 +105,17 @@ def prove_noise(config: Config, epsilon: float, canaries: int = CANARIES, plante
     """Audit a copy of this deployment, or of none; with `planted`, measure the proof. Raises ProofError."""
     if not 0 < epsilon <= 10 or not 100 <= canaries <= 100_000:
         raise ProofError("got numbers out of range, expected an epsilon up to 10 and 100 to 100,000 canaries")
-    verdict = audit(config, epsilon, canaries)
+    verdict = replace(audit(config, epsilon, canaries), faults=tuple(faults_of("sound")))
     if not planted:
         return verdict
     found = {name: not audit(config, epsilon, canaries, build).sound for name, build in PLANTED.items()}
+    found |= {name: any(faults_of(name)) for name in PLANTED_DRAWN}
     return replace(verdict, planted=found)
+
+
+def build_of(name: str) -> Draw:
+    """Return what draws releases: a build of PLANTED_DRAWN by its name, or the sound one."""
+    return PLANTED_DRAWN.get(name, draw)
 
 
 def audit(config: Config, epsilon: float, canaries: int, build: Draw = draw) -> Verdict:
@@ -234,8 +247,22 @@ def _threshold(table: Table, counts: list[int]) -> list[int]:
     return [count if count >= FLOOR else 0 for count in counts]
 
 
+def _seeded(table: Table, counts: list[int]) -> list[int]:
+    noise = np.random.default_rng(7).laplace(0, table.noise().scale, len(counts))
+    return [count + round(each) for count, each in zip(counts, noise, strict=True)]
+
+
+def _half_of_one_table(table: Table, counts: list[int]) -> list[int]:
+    noise = laplace(table.l1, 2 * table.micro_epsilon) if table.name == "moments" else table.noise()
+    return noise.add_each(counts)
+
+
 PLANTED: Mapping[str, Draw] = {
     "half of the noise": _told(_half),
     "noise for one placement where there are three": _told(_one_slot),
     "a threshold in place of noise": _told(_threshold),
+}
+PLANTED_DRAWN: Mapping[str, Draw] = {
+    "noise from a seed": _told(_seeded),
+    "half of the noise in a table without canaries": _told(_half_of_one_table),
 }

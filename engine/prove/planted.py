@@ -10,8 +10,14 @@ import base64
 import hashlib
 import json
 import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +25,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from engine.prove.twins import COUNTERS, Chance, Clock, MakeService, Service
+from engine.store import tamper_sqlite
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -501,6 +508,156 @@ def _page_view_recognised(folder: Path) -> Spy:
     return spy
 
 
+def _file_elsewhere(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        with tempfile.NamedTemporaryFile("w", prefix="offers-") as file:
+            file.write(_address_hash(environ))
+        return status, headers, body
+
+    return spy
+
+
+def _datagram_to_a_collector(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector, suppress(OSError):
+            collector.sendto(_address_hash(environ).encode(), ("127.0.0.1", 9))
+        return status, headers, body
+
+    return spy
+
+
+def _process_of_its_own(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if "HTTP_COOKIE" in environ:
+            subprocess.run([sys.executable, "-c", "", _address_hash(environ)], check=False)  # noqa: S603 - ours
+        return status, headers, body
+
+    return spy
+
+
+def _past_the_interpreter_s_error_stream(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        os.write(2, f"{environ.get('REMOTE_ADDR')}\n".encode())
+        return status, headers, body
+
+    return spy
+
+
+def _folder_of_a_reader(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        (folder / _address_hash(environ)[:8]).mkdir(exist_ok=True)
+        return status, headers, body
+
+    return spy
+
+
+def _time_of_a_file(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        last = int(_address_hash(environ)[:6], 16)
+        for path in folder.glob("*"):
+            os.utime(path, (last, last))
+        return status, headers, body
+
+    return spy
+
+
+def _order_of_rows(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        number = int(_address_hash(environ)[:12], 16)
+        tamper_sqlite.leave_row(folder / "order.db", number, environ["REQUEST_METHOD"])
+        return status, headers, body
+
+    return spy
+
+
+def _name_of_an_index(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        tamper_sqlite.leave_index(folder / "index.db", f"views_{_address_hash(environ)[:8]}")
+        return status, headers, body
+
+    return spy
+
+
+class _WrittenAtTheEnd:
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._seen = folder, set[str]()
+
+    def __call__(
+        self, environ: Environ, status: str, headers: Headers, body: bytes
+    ) -> tuple[str, Headers, bytes]:
+        self._seen.add(_address_hash(environ))
+        return status, headers, body
+
+    def close(self) -> None:
+        """Write out what was seen, as the service stops."""
+        (self._folder / "seen.txt").write_text("\n".join(sorted(self._seen)))
+
+
+def _scheme_in_the_answer(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        return status, headers, body + b" " if environ["wsgi.url_scheme"] == "https" else body
+
+    return spy
+
+
+def _headers_that_a_page_adds(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if asked := environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS"):
+            headers = [*headers, ("Access-Control-Allow-Headers", asked)]
+        return status, headers, body
+
+    return spy
+
+
+def _mark_in_pictures(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        picture = any(
+            name.lower() == "content-type" and value.startswith("image/") for name, value in headers
+        )
+        if picture and status.startswith("200") and "/images/" in environ["PATH_INFO"]:
+            body += _address_hash(environ)[:4].encode()
+        return status, headers, body
+
+    return spy
+
+
+def _spelling_of_the_body(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        log.debug("library %s", "a" if b'": ' in environ["body"] else "b")
+        if environ["body"].endswith(b"\n"):
+            log.debug("library c")
+        return status, headers, body
+
+    return spy
+
+
+def _who_signed_in(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if "HTTP_X_AUTH_REQUEST_EMAIL" in environ:
+            log.debug("signed in")
+        return status, headers, body
+
+    return spy
+
+
+def _certificate_in_a_file(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if certificate := environ.get("HTTP_CLIENT_CERT"):
+            (folder / "certificates.txt").write_text(str(certificate))
+        return status, headers, body
+
+    return spy
+
+
+def _agent_in_an_error(folder: Path) -> Spy:
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        if status.startswith("4"):
+            body += f"sent by {environ.get('HTTP_USER_AGENT')}".encode()
+        return status, headers, body
+
+    return spy
+
+
 PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
     {
         "language-in-the-answer": _language_in_the_answer,
@@ -551,6 +708,22 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "extended-ids-in-the-log": _extended_ids_in_the_log,
         "bid-by-postcode": _bid_by_postcode,
         "page-view-recognised": _page_view_recognised,
+        "file-elsewhere": _file_elsewhere,
+        "datagram-to-a-collector": _datagram_to_a_collector,
+        "process-of-its-own": _process_of_its_own,
+        "past-the-interpreter-s-error-stream": _past_the_interpreter_s_error_stream,
+        "folder-of-a-reader": _folder_of_a_reader,
+        "time-of-a-file": _time_of_a_file,
+        "order-of-rows": _order_of_rows,
+        "name-of-an-index": _name_of_an_index,
+        "written-at-the-end": _WrittenAtTheEnd,
+        "scheme-in-the-answer": _scheme_in_the_answer,
+        "headers-that-a-page-adds": _headers_that_a_page_adds,
+        "mark-in-pictures": _mark_in_pictures,
+        "spelling-of-the-body": _spelling_of_the_body,
+        "who-signed-in": _who_signed_in,
+        "certificate-in-a-file": _certificate_in_a_file,
+        "agent-in-an-error": _agent_in_an_error,
     }
 )
 
@@ -560,7 +733,13 @@ def plant(name: str, make: MakeService) -> MakeService:
 
     def made(clock: Clock, chance: Chance, folder: Path) -> Service:
         service = make(clock, chance, folder)
-        return replace(service, app=_spied(service.app, PLANTED[name](folder)))
+        spy = PLANTED[name](folder)
+
+        def close() -> None:
+            service.close()
+            getattr(spy, "close", bool)()
+
+        return replace(service, app=_spied(service.app, spy), close=close)
 
     return made
 

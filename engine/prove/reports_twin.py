@@ -33,10 +33,15 @@ class Twin:
         self.now = now
         self.store = store
         public = config.log_profile == "public"
-        leaves = store.leaves(secrets.token_bytes if public else None)
-        self.reporting = Reporting(config, store, leaves, lambda: self.now)
+        self.leaves = store.leaves(secrets.token_bytes if public else None)
         self.config = config
+        self.reporting = self.restart()
         self.key = create_key(store, "operator", None, "proof", now, secrets.token_bytes)
+
+    def restart(self) -> Reporting:
+        """Have its reports as a process has them that knows nothing but what is kept."""
+        self.reporting = Reporting(self.config, self.store, self.leaves, lambda: self.now)
+        return self.reporting
 
     def insert(self, events: Iterable[Row]) -> None:
         """Let events have happened."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import tempfile
 from dataclasses import replace
@@ -16,7 +18,8 @@ from engine.campaign import Advertiser, Campaign, Flight, Jwk, Jwks, Publisher, 
 from engine.change import Change, Entity
 from engine.config import Config
 from engine.consent_row import ConsentRow
-from engine.creative import Creative, Only, Parts, TextPart
+from engine.creative import Creative, Image, Only, Parts, TextPart
+from engine.images import HostedImage
 from engine.keys import create_key
 from engine.prove.consents import (
     AGREED,
@@ -96,7 +99,14 @@ def prove_no_identity(planted: bool = True) -> Verdict:
         verdict = prove(make, requests(), folder / "twins")
         if not planted:
             return verdict
-        return replace(verdict, planted=score(make, (*requests()[:4], _AUCTION), folder / "planted"))
+        return replace(verdict, planted=score(make, planted_among(), folder / "planted"))
+
+
+def planted_among() -> tuple[Request, ...]:
+    """Give the few requests among which planted leaks are looked for: of each kind that a leak may stand in."""
+    asked = requests()
+    refused = next(one for one in asked if b"nobody" in one.body)
+    return (*asked[:4], refused, next(one for one in asked if one.method == "OPTIONS"), _AUCTION)
 
 
 def requests() -> tuple[Request, ...]:
@@ -267,6 +277,10 @@ def consent(services: Services, now: datetime) -> None:
     weeks.shared.tend({PUBLISHER: ()}, now)
 
 
+_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+_PICTURE = HostedImage(hashlib.sha256(_PIXEL).hexdigest(), "image/png", 1, 1, _PIXEL)
 _PARTS = Parts(  # so that messages are drawn, by chance and by what is known of the page view
     headlines=(
         TextPart("plain", "For every road"),
@@ -321,12 +335,13 @@ def fill(config: Config, now: datetime) -> None:
                 format="native",
                 headline=line,
                 landing_url="https://wheels.example/",
+                image=Image(alt="A bicycle", hash=_PICTURE.hash, ext="png", w=_PICTURE.w, h=_PICTURE.h),
                 parts=_PARTS,
             )
             for number, line in enumerate(lines)
         ),
     ]
-    store.write([Change(None, entity) for entity in entities], [], store.versions(), "proof", now)
+    store.write([Change(None, entity) for entity in entities], [_PICTURE], store.versions(), "proof", now)
     store.close()
 
 

@@ -8,17 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _SQLITE = b"SQLite format 3\0"
+_NUMBERS = ("user_version", "application_id")
 _PARTS = ("-wal", "-shm", "-journal")  # of a database: read with it
 
 
 def kept(folder: Path) -> Mapping[str, str]:
-    """Digest every file below the folder, and every table of every SQLite database, by name."""
+    """Digest every file below the folder, and every table of every SQLite database, by name; name its folders."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_file() or (path.name.endswith(_PARTS) and _is_part(path)):
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_dir():
+            found[f"{name}/"] = "a folder"
+        elif path.name.endswith(_PARTS) and _is_part(path):
             continue
-        if _is_database(path):
+        elif _is_database(path):
             found |= {f"{name}:{table}": digest for table, digest in _tables(path).items()}
         else:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -42,15 +47,22 @@ def _tables(path: Path) -> dict[str, str]:
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
         connection.execute("BEGIN")
-        names = connection.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        schema = connection.execute(
+            "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
         ).fetchall()
-        return {name: _digest(connection, name, sql) for name, sql in names}
+        numbers = [connection.execute(f"PRAGMA {name}").fetchone() for name in _NUMBERS]
+        found = {"schema": hashlib.sha256(repr((schema, numbers)).encode()).hexdigest()}
+        for kind, name, sql in schema:
+            if kind == "table":
+                found[name] = _digest(connection, name, sql)
+        return found
     finally:
         connection.close()
 
 
 def _digest(connection: sqlite3.Connection, name: str, sql: str | None) -> str:
     quoted = name.replace('"', '""')
-    rows = sorted(map(repr, connection.execute(f'SELECT * FROM "{quoted}"')))  # noqa: S608 - a table's own name
+    # By the number of a row, too, where it has one: the order in which rows came is kept by it.
+    numbered = "*" if "WITHOUT ROWID" in (sql or "").upper() else "rowid, *"
+    rows = sorted(map(repr, connection.execute(f'SELECT {numbered} FROM "{quoted}"')))  # noqa: S608 - a table's own name
     return hashlib.sha256("\n".join((repr(sql), *rows)).encode()).hexdigest()

@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import logging
+import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from engine.prove.acts import watched
 from engine.prove.channels import Sender
 from engine.prove.consents import said
 from engine.prove.state import kept
@@ -88,10 +91,13 @@ class Observation:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     log: str
+    pieces: tuple[int, ...] = ()  # how many bytes of the body come at once
+    acts: tuple[str, ...] = ()  # what was done beside, which may be nothing: see engine.prove.acts
 
     def differs(self, other: Observation) -> tuple[str, ...]:
         """Name the parts that are not equal."""
-        parts = [part for part in ("status", "body", "log") if getattr(self, part) != getattr(other, part)]
+        looked_at = ("status", "body", "log", "pieces")
+        parts = [part for part in looked_at if getattr(self, part) != getattr(other, part)]
         if self.headers != other.headers:
             names = {name for name, _ in {*self.headers} ^ {*other.headers}} or {"order"}
             parts += [f"header {name}" for name in sorted(names)]
@@ -125,16 +131,23 @@ class Instance:
 
         self._asked += 1
         body = _body_of(request, sender, self._now, self._asked)
-        with _overheard() as said:
+        with _overheard() as said, watched(self._folder) as acts:
             environ = environ_of(request, sender, said, body)
             try:
-                answer = _read(self._service.app(environ, start_response))
+                pieces = _read(self._service.app(environ, start_response))
             except Exception as error:  # a server answers 500 and goes on
                 answered.append((f"500 {type(error).__name__}", []))
-                answer = b""
+                pieces = []
             self._service.settle()
         status, headers = answered[-1]
-        return Observation(status, tuple(headers), answer, said.getvalue())
+        return Observation(
+            status,
+            tuple(headers),
+            b"".join(pieces),
+            said.getvalue(),
+            tuple(map(len, pieces)),
+            tuple(sorted(acts)),
+        )
 
     def kept(self) -> Mapping[str, str]:
         """Digest what it keeps and counts."""
@@ -152,6 +165,10 @@ class Instance:
     def close(self) -> None:
         """Stop it."""
         self._service.close()
+
+    def left(self) -> Mapping[str, str]:
+        """Digest what it keeps after it was stopped."""
+        return kept(self._folder)
 
 
 def environ_of(request: Request, sender: Sender, errors: io.StringIO, body: bytes) -> dict[str, Any]:
@@ -201,9 +218,9 @@ def _page_of(url: str, sender: Sender) -> str:
     return f"{parts.scheme}://{sender.page_userinfo}{parts.netloc}{parts.path}{sender.page_suffix}"
 
 
-def _read(parts: Iterable[bytes]) -> bytes:
+def _read(parts: Iterable[bytes]) -> list[bytes]:
     try:
-        return b"".join(parts)
+        return list(parts)
     finally:
         if hasattr(parts, "close"):
             parts.close()
@@ -211,6 +228,22 @@ def _read(parts: Iterable[bytes]) -> bytes:
 
 def _body_of(request: Request, sender: Sender, now: datetime, number: int) -> bytes:
     """Give the body as this sender says it at a moment, in its request of this number."""
+    body = _said_of(request, sender, now, number)
+    return _spelt(body) if sender.spelt else body
+
+
+def _spelt(body: bytes) -> bytes:
+    """Write JSON as another library does: order, blanks and escapes differ, and nothing that is said."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return body
+    if isinstance(said, dict):
+        said = dict(reversed(said.items()))
+    return json.dumps(said, indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+def _said_of(request: Request, sender: Sender, now: datetime, number: int) -> bytes:
     if request.auction:
         return _bid_request(request, sender)
     if not (sender.page_userinfo or sender.page_suffix or sender.consent):
@@ -248,11 +281,28 @@ def _overheard() -> Iterator[io.StringIO]:
     root.handlers = [handler]
     root.setLevel(logging.DEBUG)
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _streams(said):
             yield said
     finally:
         root.handlers = before
         root.setLevel(level)
+
+
+@contextmanager
+def _streams(said: io.StringIO) -> Iterator[None]:
+    """Catch what goes to the process' own output and error streams past Python's."""
+    with tempfile.TemporaryFile() as file:
+        before = [(stream, os.dup(stream)) for stream in (1, 2)]
+        for stream, _ in before:
+            os.dup2(file.fileno(), stream)
+        try:
+            yield
+        finally:
+            for stream, kept_open in before:
+                os.dup2(kept_open, stream)
+                os.close(kept_open)
+            file.seek(0)
+            said.write(file.read().decode("utf-8", "replace"))
 
 
 class _Overhear(logging.Handler):

@@ -157,22 +157,24 @@ class KeptConsents:
             return self._leaves.append(db, [maker])[0]
 
     def erase(
-        self, publisher: str, subject: str, erase_id: str, tombstone: Maker, until: datetime
+        self, publisher: str, subject: str, erase_id: Callable[[], str], tombstone: Maker, until: datetime
     ) -> int | None:
         """Delete a subject's consent and records, and tell so in the log; return the index of the leaf.
 
-        None where there is no such consent. The store still has to be scrubbed: `unscrubbed` names what is owed.
+        None where there is no such consent. The erasure's name is asked for within the transaction, and the tombstone
+        after it. The store still has to be scrubbed: `unscrubbed` names what is owed.
         """
         with self._store.writing() as db:
             self._store.hold(db, Room.LOG)
             before = _found(publisher, subject, db.execute(_FIND, (publisher, subject)).fetchall())
             if before is None:
                 return None
+            named = erase_id()
             if before.status_idx is not None:
                 _end_status(db, before.status_idx, until)
             db.execute("DELETE FROM consents WHERE publisher = ? AND subject = ?", (publisher, subject))
             db.execute("DELETE FROM consent_events WHERE subject = ?", (subject,))
-            db.execute("INSERT INTO unscrubbed (erase_id) VALUES (?) ON CONFLICT DO NOTHING", (erase_id,))
+            db.execute("INSERT INTO unscrubbed (erase_id) VALUES (?) ON CONFLICT DO NOTHING", (named,))
             return self._leaves.append(db, [tombstone])[0]
 
     def scrub(self, needles: Sequence[bytes], erase_ids: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from errno import ENOSPC
 from pathlib import Path
 
 FILE = "ledger-high.txt"
@@ -25,7 +26,9 @@ class HighWater:
         new = not self.path.exists()
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
         try:
-            os.write(file, _lines(spent.items()))  # one write: processes append at once
+            lines = _lines(spent.items())
+            if os.write(file, lines) < len(lines):  # one write: processes append at once
+                raise OSError(ENOSPC, os.strerror(ENOSPC), str(self.path))
             os.fsync(file)
         finally:
             os.close(file)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from engine.errors import StoreError
 from engine.store.seal import is_sealed, seal
@@ -63,7 +64,7 @@ class SqliteSubjectKeys:
 
     def destroy(self, subject: str) -> None:
         """Destroy a key, and every byte of it in the file and its write-ahead log. Raises StoreError."""
-        self._destroy([subject])
+        self._destroy("subject", [subject])
 
     def erase_ids(self) -> list[str]:
         """Return the names of all erasures that are to come."""
@@ -71,14 +72,11 @@ class SqliteSubjectKeys:
 
     def destroy_erased(self, erase_ids: Iterable[str]) -> int:
         """Destroy the keys of all whose erasure was told under these names; return how many there were."""
-        ids = list(erase_ids)
-        found = [
-            row
-            for id in ids
-            for row in self.file.rows("SELECT subject FROM subjects WHERE erase_id = ?", (id,))
-        ]
-        self._destroy([row[0] for row in found])
-        return len(found)
+        return self._destroy("erase_id", list(erase_ids))
+
+    def rewrite(self) -> None:
+        """Rid the file of whatever was deleted. Raises StoreError."""
+        self.file.rewrite()
 
     def raise_generation(self, subject: str, generation: int) -> None:
         """Note a withdrawal beside the key: a database restored from before it is put right by this."""
@@ -86,6 +84,11 @@ class SqliteSubjectKeys:
             db.execute(
                 "UPDATE subjects SET generation = max(generation, ?) WHERE subject = ?", (generation, subject)
             )
+
+    def generation(self, subject: str) -> int:
+        """Return the latest generation noted of a subject; 0 where there was no withdrawal."""
+        rows = self.file.rows("SELECT generation FROM subjects WHERE subject = ?", (subject,))
+        return rows[0][0] if rows else 0
 
     def generations(self) -> dict[str, int]:
         """Return the latest generation noted of each subject; 0 where there was no withdrawal."""
@@ -157,16 +160,20 @@ class SqliteSubjectKeys:
         """Close the file."""
         self.file.close()
 
-    def _destroy(self, subjects: list[str]) -> None:
-        if not subjects:
-            return
+    def _destroy(self, column: Literal["subject", "erase_id"], values: list[str]) -> int:
+        """Delete the rows of these values, from the disk; return how many went."""
+        if not values:
+            return 0
         needles: list[bytes] = []
+        gone = 0
         with self.file.writing() as db:
-            for subject in subjects:
-                row = db.execute("SELECT key FROM subjects WHERE subject = ?", (subject,)).fetchone()
-                needles += [subject.encode(), *(row or ())]
-                db.execute("DELETE FROM subjects WHERE subject = ?", (subject,))
-        self.file.scrub(needles)
+            for value in values:
+                sql = f"DELETE FROM subjects WHERE {column} = ? RETURNING subject, key"  # noqa: S608 - constants
+                for subject, key in db.execute(sql, (value,)).fetchall():
+                    needles += [subject.encode(), key]
+                    gone += 1
+        self.file.scrub(needles)  # also where an earlier try could not
+        return gone
 
 
 def copied_on(path: Path) -> datetime | None:

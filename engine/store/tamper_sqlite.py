@@ -1,8 +1,11 @@
-"""What the proofs do to a copy of the main SQLite file behind the backs of its stores."""
+"""What the proofs do to a copy of the main SQLite file behind the backs of its stores, and to files of their own."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, Literal
 
 from engine.store.file_sqlite import SqliteFile
@@ -41,3 +44,17 @@ def put_rows(file: SqliteFile, table: Table, rows: Sequence[tuple[Any, ...]]) ->
     with file.writing() as db:
         for row in rows:
             db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - a constant
+
+
+def leave_row(path: Path, number: int, method: str) -> None:
+    """Keep a row in a database of its own whose number tells what its columns do not."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE IF NOT EXISTS views (method TEXT)")
+        db.execute("INSERT OR IGNORE INTO views (rowid, method) VALUES (?, ?)", (number, method))
+
+
+def leave_index(path: Path, name: str) -> None:
+    """Keep in a database of its own an index whose name tells something, and no row."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE IF NOT EXISTS views (method TEXT)")
+        db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON views (method)")

@@ -30,6 +30,8 @@ REQUESTS = (
         json.dumps({"id": "a", "imp": [{"id": "1"}], "site": {"page": f"{ORIGIN}/sport"}}).encode(),
         {"Content-Type": "text/plain", "Origin": ORIGIN},
     ),
+    Request("OPTIONS", "/decide", b"", {"Access-Control-Request-Method": "POST"}),
+    Request("GET", "/nowhere"),
 )
 
 
@@ -51,6 +53,7 @@ def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
             "device": f"{visit.device.cls} {visit.device.platform}",
             "click_url": f"https://ads.example/click/{request_id}",
             "why_url": "https://ads.example/why/bikes",
+            "image_url": "https://ads.example/images/bikes.png",
             "gpc": visit.gpc,
         }
         headers = {"Vary": "Origin"}
@@ -82,6 +85,10 @@ def make_service(clock: Clock, chance: Chance, folder: Path) -> Service:
     @app.post("/why/<token>")
     def vote(token: str) -> str:
         return request.form["vote"]
+
+    @app.get("/images/bikes.png")
+    def image() -> Response:
+        return Response(b"bikes", mimetype="image/png")
 
     @app.get("/slot")
     def slot() -> str:

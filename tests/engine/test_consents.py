@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -254,7 +255,7 @@ def test_what_moved_between_pages_of_a_file_is_found_and_rewritten(tmp_path):
     desk.close()
 
 
-@pytest.mark.parametrize("step", ["keys.destroy", "store.scrub"])
+@pytest.mark.parametrize("step", ["keys.destroy_erased", "keys.file.scrub", "store.scrub"])
 def test_an_erasure_that_was_cut_short_is_finished(desk, monkeypatch, step):
     desk.grant()
     subject = desk.consents.subject_of("planet", SUB)
@@ -263,13 +264,59 @@ def test_an_erasure_that_was_cut_short_is_finished(desk, monkeypatch, step):
     def dies(*_):
         raise KeyboardInterrupt
 
-    part, act = step.split(".")
-    monkeypatch.setattr(getattr(desk.consents, part), act, dies)
+    part, _, act = step.rpartition(".")
+    monkeypatch.setattr(attrgetter(part)(desk.consents), act, dies)
     with pytest.raises(KeyboardInterrupt):
         desk.consents.erase("planet", SUB)
     monkeypatch.undo()
     assert desk.consents.sweep() == 1 and desk.consents.sweep() == 0
     assert not [name for name, data in desk.files().items() if key in data or subject.encode() in data]
+
+
+def test_who_agrees_anew_before_an_erasure_is_finished_keeps_what_was_recorded(desk, monkeypatch):
+    desk.grant()
+    subject = desk.consents.subject_of("planet", SUB)
+    key = desk.consents.keys.get(subject).key
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk.consents.keys, "destroy_erased", dies)
+    with pytest.raises(KeyboardInterrupt):
+        desk.consents.erase("planet", SUB)
+    monkeypatch.undo()
+    desk.now += DAY
+    desk.grant()
+    desk.consents.sweep()
+    assert desk.consents.keys.get(subject).key != key
+    assert [status["@type"][0] for [status] in statuses(desk)] == ["dpv:ConsentGiven"]
+    assert not [name for name, data in desk.files().items() if key in data]
+
+
+@pytest.mark.parametrize("act", ["grant", "withdraw", "erase"])
+def test_what_another_process_erased_meanwhile_leaves_nothing_half_done(desk, monkeypatch, act):
+    """The other one erases, and its reader agrees anew, right before this one's transaction."""
+    other = Desk(desk.folder, seed="other", setting=desk.setting)
+    desk.grant()
+    subject = desk.consents.subject_of("planet", SUB)
+    method = "erase" if act == "erase" else "change"
+    change = getattr(desk.consents.store, method)
+
+    def late(*asked):
+        other.consents.erase("planet", SUB)
+        other.grant()
+        return change(*asked)
+
+    monkeypatch.setattr(desk.consents.store, method, late)
+    words = {"grant": (PLANET, SUB, grant()), "withdraw": ("planet", SUB, "link"), "erase": ("planet", SUB)}
+    getattr(desk.consents, act)(*words[act])
+    told = {"grant": 2, "withdraw": 2, "erase": 0}[act]
+    assert len(desk.consents.store.events(subject)) == told
+    if told:
+        assert sum(map(len, statuses(desk))) == told
+    assert (desk.consents.keys.get(subject) is None) == (act == "erase")
+    assert len(desk.consents.keys.generations()) == (act != "erase")
+    other.close()
 
 
 def test_a_lost_key_keeps_nobody_from_withdrawing(desk):
@@ -306,6 +353,34 @@ def test_a_withdrawal_that_was_not_noted_beside_the_key_is_with_the_next_try(des
     assert list(desk.consents.keys.generations().values()) == [desk.standing().generation]
 
 
+@pytest.mark.parametrize("act", ["withdraw", "grant"])
+def test_a_withdrawal_is_noted_beside_the_key_before_it_stands(desk, monkeypatch, act):
+    given = desk.grant()
+    change = desk.consents.store.change
+
+    def dies(*asked):
+        change(*asked)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk.consents.store, "change", dies)
+    with pytest.raises(KeyboardInterrupt):
+        if act == "withdraw":
+            desk.consents.withdraw("planet", SUB, "link")
+        else:
+            desk.grant(purposes=frozenset({"ads.select.first_party"}))
+    assert list(desk.consents.keys.generations().values()) == [given.row.generation + 1]
+    assert ("planet", desk.consents.subject_of("planet", SUB)) in desk.forgotten or act == "grant"
+
+
+def test_who_agrees_anew_after_a_withdrawal_that_did_not_come_to_stand_is_not_withdrawn_later(desk):
+    first = desk.grant()
+    subject = desk.consents.subject_of("planet", SUB)
+    desk.consents.keys.raise_generation(subject, first.row.generation + 1)
+    second = desk.grant()
+    assert second.row.generation == first.row.generation + 1
+    assert desk.consents.reconcile().withdrawn == 0
+
+
 def statuses(desk):
     return [record["dpv:hasConsentStatus"] for record in desk.consents.export("planet", SUB)["@graph"]]
 
@@ -319,7 +394,7 @@ def test_what_could_not_be_forgotten_is_tried_again_and_keeps_nothing_else_back(
     assert desk.standing().state == "ConsentWithdrawn"
     desk.fails = None
     desk.consents.withdraw("planet", SUB, "link")
-    assert desk.forgotten == [("planet", subject)] * 2
+    assert desk.forgotten == [("planet", subject)] * 4
     desk.fails = StoreError("shared.db: damaged")
     with pytest.raises(StoreError):
         desk.consents.erase("planet", SUB)

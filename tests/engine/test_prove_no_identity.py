@@ -93,7 +93,7 @@ def test_what_an_instance_keeps_is_read_through_the_write_ahead_log(tmp_path: Pa
     before = instance.kept()
     instance.send(REQUESTS[0], KINDS[0].senders[0])
     after = instance.kept()
-    assert before.keys() == after.keys() == {"small.db:views", "/metrics"}
+    assert before.keys() == after.keys() == {"small.db:schema", "small.db:views", "/metrics"}
     assert before["small.db:views"] != after["small.db:views"]
 
 

@@ -9,7 +9,8 @@ from scipy.stats import binom
 from engine.cli import main
 from engine.config import Config
 from engine.errors import ProofError
-from engine.prove.noise import AUDITED, CANARIES, PLANTED, audit, epsilon_lower, prove_noise
+from engine.prove.noise import AUDITED, CANARIES, PLANTED, PLANTED_DRAWN, audit, epsilon_lower, prove_noise
+from engine.prove.noise_drawn import faults_of
 from privacy.noise import MICRO
 from privacy.workload import TABLES
 
@@ -35,6 +36,15 @@ def test_a_build_with_too_little_noise_is_found_out(tmp_path, name):
     canaries = 5000 if name == "a threshold in place of noise" else CANARIES
     verdict = audit(config(tmp_path), 1.0, canaries, PLANTED[name])
     assert not verdict.sound
+
+
+def test_fresh_processes_draw_each_table_anew_and_as_large_as_it_says():
+    assert list(faults_of("sound")) == []
+
+
+@pytest.mark.parametrize("name", PLANTED_DRAWN)
+def test_noise_that_canaries_cannot_judge_is_found_out(name):
+    assert any(faults_of(name))
 
 
 def test_the_bound_is_that_of_the_binomial_law():

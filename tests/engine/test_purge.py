@@ -192,7 +192,7 @@ def test_the_keys_of_weeks_and_their_rows_go(desk):
 
 def test_an_erasure_that_was_cut_short_is_finished(desk, monkeypatch):
     desk.grant()
-    monkeypatch.setattr(desk.consents.keys, "destroy", lambda subject: 1 / 0)
+    monkeypatch.setattr(desk.consents.keys, "destroy_erased", lambda erase_ids: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         desk.consents.erase("planet", SUB)
     assert purged(desk)["erasures finished"] == 1 and desk.consents.keys.generations() == {}

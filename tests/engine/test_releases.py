@@ -84,7 +84,8 @@ def test_each_release_is_told_of_in_the_log_with_its_cost_and_hash(office):
     assert [leaf["type"] for leaf in leaves] == ["dp.release"] * len(DAILY)
     costs = {leaf["data"]["query"]: leaf["data"]["costs"] for leaf in leaves}
     for one in DAILY:
-        assert costs[query_of(one, DAY)] == {f"page-views/{day_of(DAY)}": one.micro_epsilon}
+        query = query_of(one, DAY)
+        assert costs[query] == {f"page-views/{day_of(DAY)}": one.micro_epsilon, f"once/{query}": 1}
 
 
 def test_a_day_is_released_once_and_never_again(office):

@@ -27,7 +27,9 @@ def test_every_day_is_charged_for_every_table_over_it_once():
     charged: dict[str, int] = {}
     for one in TABLES:
         for first in {period_of(one, day)[0] for day in range(DAY, DAY + 2 * MONTH)}:
-            for charge in charges(one, first):
+            *days, once = charges(one, first)
+            assert (once.micro_epsilon, once.cap, once.scope) == (1, 1, f"once/{query_of(one, first)}")
+            for charge in days:
                 charged[charge.scope] = charged.get(charge.scope, 0) + charge.micro_epsilon
                 assert charge.cap == CAP
     assert max(charged.values()) == total()
@@ -37,7 +39,7 @@ def test_every_day_is_charged_for_every_table_over_it_once():
 def test_what_readers_agreed_to_is_charged_to_a_ledger_of_their_own():
     assert total(CONSENTED) <= CAP
     for one in CONSENTED:
-        (charge,) = charges(one, DAY)
+        charge, _ = charges(one, DAY)
         assert charge.scope == f"readers/{day_of(DAY).isoformat()}"
         assert b'"unit":"one consenting reader' in draw(one, DAY, KEYS, {})
 

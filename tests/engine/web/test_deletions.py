@@ -146,6 +146,8 @@ ALIAS = sub("alias-0123456789abcdefgh")
         (request(first=signed("planet.test", key=STRANGER)), 2),
         (request("globe.test"), 2),  # not pinned by the publisher whose reader it is
         (request(first=signed("globe.test")), 2),
+        (request("vendor.test", first=signed("vendor.test")), 2),  # a partner hands on, and asks for nobody
+        (request(first=signed("vendor.test")), 2),
         (request()[:-8] + "AAAAAAAA", 2),
         (request(sub=sub(identifierType="email")), 4),
         (request(first=signed("planet.test", sub=sub(identifierType="idfa"))), 4),
@@ -165,7 +167,9 @@ def test_what_is_wrong_is_told_by_its_code_and_nothing_goes(asked: Service, toke
 def test_a_publisher_that_pins_a_key_for_anothers_domain_erases_nothing_there(asked: Service) -> None:
     registered = asked.services.registered
     registered["globe"] = msgspec.structs.replace(
-        registered["globe"], deletion=pinned("planet.test", keys={"planet.test": STRANGER})
+        registered["globe"],
+        domains=("globe.planet.test",),
+        deletion=pinned("planet.test", keys={"planet.test": STRANGER}),
     )
     forged = request(first=signed("planet.test", key=STRANGER), key=STRANGER)
     assert code_of(asked, forged) == 0  # it asks for its own reader
@@ -192,5 +196,9 @@ def test_a_party_is_pinned_by_public_keys_alone(service: Service) -> None:
         told = {"name": "P", "domains": ["www.planet.test"], "deletion": {"planet.test": {"keys": [key]}}}
         answer = service.call("PUT", "/v1/publishers/planet", key="planet", body=told)
         assert answer.status_code == 422 and "deletion" in answer.text
-    told["deletion"] = {"planet.test": {"keys": [KEYS["planet.test"].as_dict(private=False)]}}
+    public = {name: {"keys": [KEYS[name].as_dict(private=False)]} for name in ("planet.test", "vendor.test")}
+    told["deletion"] = {"vendor.test": public["vendor.test"]}
+    answer = service.call("PUT", "/v1/publishers/planet", key="planet", body=told)
+    assert answer.status_code == 422 and "where readers ask" in answer.text
+    told["deletion"] = public
     assert service.call("PUT", "/v1/publishers/planet", key="planet", body=told).status_code == 200
