@@ -31,7 +31,11 @@ MOST_BYTES = 5 * 1024 * 1024
 SCRIPT_BYTES = 2500  # of the script as it travels
 _TAG = re.compile(rf"(?P<base>.*){re.escape(PATH)}[^/]+/(?P<name>{re.escape(SCRIPT)}|{re.escape(STYLE)})$")
 _COMMENT = re.compile(r"\s*(?:tactful|contextual_ad): (.*?)\s*", re.DOTALL)
-_RULE = r"contextual-ad(?:\[{name}=[\"']?{value}[\"']?\])?\s*\{{[^}}]*\b{name}:\s*{value}px"
+_RULE = (
+    r"contextual-ad(?:\[{name}=[\"']?{value}[\"']?\]|:where\(:not\(\[{name}\]\)\))?"
+    r"\s*\{{[^}}]*\b{name}:\s*{value}px"
+)
+_PLACEMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}", re.ASCII)
 
 
 class DoctorError(EngineError):
@@ -338,7 +342,13 @@ def _order(page: _Page, script: _Element, styles: str) -> Iterator[Finding]:
 
 def _sizes(page: _Page, styles: str) -> Iterator[Finding]:
     for element in page.elements:
-        place = element.values.get("placement", "ad")
+        place = element.values.get("placement") or "ad"
+        if not _PLACEMENT.fullmatch(place):
+            yield Finding(
+                "change",
+                f"placement is {ascii(place[:70])}: its box stays empty",
+                "Name it by 1 to 64 of a-z, A-Z, digits and _ . : - of which the last three do not begin it.",
+            )
         for name, usual in (("width", "300"), ("height", "250")):
             value = element.values.get(name, usual)
             if not re.fullmatch(r"[1-9][0-9]{0,3}", value):
@@ -357,7 +367,8 @@ def _sizes(page: _Page, styles: str) -> Iterator[Finding]:
             elif "contextual-ad" in styles:
                 yield Finding("ok", f"placement {place}: {name} {value} is reserved")
     places = [
-        (element.values.get("publisher"), element.values.get("placement", "ad")) for element in page.elements
+        (element.values.get("publisher"), element.values.get("placement") or "ad")
+        for element in page.elements
     ]
     if len(set(places)) < len(places):
         yield Finding(

@@ -16,8 +16,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -50,12 +50,11 @@ def serve(config: Config, server: str = "granian", *, extend: Extend | None = No
 
     Raises ServeError where the address is taken, no worker can open its services, or workers die again at once.
     """
-    _check_address(config)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server sets its own
     folder = Path(tempfile.mkdtemp(prefix="tactful-"))
     os.environ[METRICS_VARIABLE] = str(folder)
     try:
-        with suppress(SystemExit):  # how both servers return
+        with _claimed(config), suppress(SystemExit):  # how both servers return
             _SERVERS[server](partial(_open_or_stop, config, folder, extend, server), config, folder)
         if (folder / _REFUSED).exists() and not (folder / _OPENED).exists():
             raise ServeError((folder / _REFUSED).read_text())
@@ -99,20 +98,34 @@ def _warm_up(services: Any) -> None:
     services.warm_up()
 
 
-def _check_address(config: Config) -> None:
-    """Raise ServeError where something listens already: workers share a port, and would with a stranger, too."""
-    try:
-        for family, kind, protocol, _, address in _addresses(config):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: past TIME_WAIT
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(address)
-    except OSError as error:
-        raise ServeError(
-            f"{config.address} cannot be listened on ({error.strerror}): stop what listens there, or "
-            "name another port with --port"
-        ) from error
+@contextmanager
+def _claimed(config: Config) -> Iterator[None]:
+    """Hold the address. Raises ServeError where something listens already, or another start is under way.
+
+    Workers share a port, and would with a stranger, too. Between two that start at once nothing listens yet: on Linux
+    each first takes a name that one process alone can have, in the same network namespace as the port.
+    """
+    with ExitStack() as held:
+        try:
+            for family, kind, protocol, _, address in _addresses(config):
+                if sys.platform == "linux" and config.port:
+                    name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                    name.bind(f"\0tactful {address[0]} {address[1]}")
+                _probe(family, kind, protocol, address)
+        except OSError as error:
+            raise ServeError(
+                f"{config.address} cannot be listened on ({error.strerror}): stop what listens there, or "
+                "name another port with --port"
+            ) from error
+        yield
+
+
+def _probe(family: int, kind: int, protocol: int, address: Any) -> None:
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: past TIME_WAIT
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(address)
 
 
 def _addresses(config: Config) -> list[Any]:
@@ -217,8 +230,8 @@ def run_granian(load: Callable[[], Any], config: Config, folder: Path | None = N
 
 def run_wsgi(load: Callable[[], Any], config: Config) -> None:
     """Serve another app than the service's, until SIGTERM. Raises ServeError as `serve` does."""
-    _check_address(config)
-    run_granian(load, config)
+    with _claimed(config):
+        run_granian(load, config)
 
 
 def _gunicorn(load: Callable[[], Any], config: Config, folder: Path) -> None:

@@ -79,6 +79,7 @@ def test_a_page_that_is_right_has_nothing_to_change(look: Look) -> None:
         ([("planet", "nobody")], "publisher 'nobody' is not known", "id that was registered"),
         ([('width="300"', 'width="301"')], "no style reserves its width", '[width="301"]{width:301px}'),
         ([('height="250"', 'height="25%"')], "height is '25%'", "whole number"),
+        ([('placement="top"', 'placement="my box"')], "placement is 'my box': its box stays", "_ . : -"),
         ([("sha384-", "sha384-x")], "integrity that is not the file's", 'integrity="sha384-'),
         ([(" crossorigin>", ">")], "cannot be checked", "crossorigin"),
         ([(" crossorigin></script>", "></script>")], "cannot be checked", "crossorigin"),

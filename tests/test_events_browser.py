@@ -19,7 +19,7 @@ import engine
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCRIPT = (Path(engine.__file__).parent / "web" / "static" / "events.js").read_text("utf-8")
 PAGE = """<!doctype html><body style="margin:0"><script src="/v1/events.js"></script>
-<div style="height:{above}px"></div>
+<div style="height:{above}px"></div><div id="around"></div>
 <div id="ad" style="width:{width}px;height:{height}px;background:#ccc"
  data-tactful-impression="/v1/events/i.gif" data-tactful-viewable="/v1/events/v.gif">ad</div>
 <div style="height:3000px"></div>"""
@@ -102,6 +102,20 @@ def test_of_a_large_creative_a_third_is_enough(site: Site) -> None:
 def test_what_has_no_pixels_is_no_view(site: Site) -> None:
     site.open(above=0, height=0)
     assert site.told_after(1.6) == ["i"]
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["visibility:hidden", "opacity:0", "display:none", "content-visibility:hidden", "transform:scale(0)",
+     "position:absolute;clip:rect(0 0 0 0)", "clip-path:inset(60%)", "overflow:hidden;height:99px"],
+)  # fmt: skip
+def test_what_a_style_hides_is_no_view_before_it_is_shown(site: Site, style: str) -> None:
+    site.open(above=0)
+    site.page.evaluate(f"around.append(ad); around.style = '{style}'")
+    assert site.told_after(1.6) == ["i"]
+    site.page.evaluate("around.style = ''")
+    assert site.told_after(0.6) == ["i"]
+    assert sorted(site.told_after(1.5)) == ["i", "v"]
 
 
 def test_of_a_page_that_is_made_ready_ahead_nothing_is_told_before_its_reader_comes(site: Site) -> None:

@@ -45,6 +45,12 @@ BANNED = frozenset(
         *("observe-browsing-topics", "attribution-reporting-register-source", "supports-loading-mode"),
         *("access-control-allow-credentials", "server-timing", "delegate-ch", "set-login"),
         *("use-as-dictionary", "secure-session-registration", "sec-session-registration"),
+        *(
+            "link",
+            "sourcemap",
+            "x-sourcemap",
+            "speculation-rules",
+        ),  # addresses that are asked for, each reader's own
         *("alt-svc", "strict-transport-security", "public-key-pins", "expect-ct", "content-location"),
     }
 )

@@ -187,6 +187,16 @@ def _dictionary_of_one_reader(folder: Path) -> Spy:
     return spy
 
 
+def _preload_of_an_own_address(folder: Path) -> Spy:
+    given = Counter[str]()
+
+    def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
+        given["all"] += 1
+        return status, [*headers, ("Link", f"</v1/why.css?{given['all']}>; rel=preload; as=style")], body
+
+    return spy
+
+
 def _reports_of_the_browser(folder: Path) -> Spy:
     def spy(environ: Environ, status: str, headers: Headers, body: bytes) -> tuple[str, Headers, bytes]:
         return status, [*headers, ("Content-Security-Policy", "img-src 'none'; report-uri /r?u=7f3a")], body
@@ -675,6 +685,7 @@ PLANTED: Mapping[str, MakeSpy] = MappingProxyType(
         "number-in-a-file-that-browsers-keep": _number_in_a_file_that_browsers_keep,
         "redirect-for-good": _redirect_for_good,
         "dictionary-of-one-reader": _dictionary_of_one_reader,
+        "preload-of-an-own-address": _preload_of_an_own_address,
         "reports-of-the-browser": _reports_of_the_browser,
         "cookie-by-script": _cookie_by_script,
         "counter-by-language": _counter_by_language,

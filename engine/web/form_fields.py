@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import unquote_plus
 from zoneinfo import ZoneInfo
@@ -87,8 +87,10 @@ def value_of(
     for field in fields:
         if field.kind == "several" and _at(base, field.path) == [] and not given.get(field.path):
             continue  # "none of them" is not "nothing said"
-        read = _read(field, [text.replace("\r\n", "\n").strip() for text in given.get(field.path, ())], zone)
-        _put(made, field.path.split("."), read)
+        texts = [text.replace("\r\n", "\n").strip() for text in given.get(field.path, ())]
+        if field.kind == "moment" and texts and texts == _texts(field, _at(base, field.path), zone):
+            continue  # it has seconds that no field shows, and may be in the second of two hours of one name
+        _put(made, field.path.split("."), _read(field, texts, zone))
     return made
 
 
@@ -184,9 +186,12 @@ def _read(field: Field, texts: list[str], zone: str) -> Any:
             return [word.strip() for word in re.split(r"[;\n]", text) if word.strip()] or None
         case "moment":
             try:
-                return datetime.fromisoformat(text).replace(tzinfo=_zone(zone)).isoformat()
-            except ValueError:
+                local = datetime.fromisoformat(text).replace(tzinfo=_zone(zone))
+                there = local.astimezone(UTC).astimezone(local.tzinfo)
+            except (ValueError, OverflowError):
                 return text
+            # In the hour that summer time leaves out there is no such time. Of two the first is meant.
+            return local.isoformat() if there.replace(tzinfo=None) == local.replace(tzinfo=None) else text
         case "size":
             size = _SIZE.fullmatch(text)
             return text if size is None else [int(size[1]), int(size[2])]

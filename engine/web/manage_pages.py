@@ -41,6 +41,7 @@ ASKED: Mapping[str, str] = {
     "number": "a number",
     "size": "width and height such as 300x250",
     "json": "a rule in JSON",
+    "moment": "a date and time that the time zone has: a clock set forward leaves out an hour",
 }
 _GROUPS: Mapping[Kind, tuple[Group, ...]] = {"campaign": CAMPAIGN, "creative": CREATIVE}
 _SHOWN = (200, 401, 403, 404, 409, 422)  # all of them with a page
@@ -202,9 +203,7 @@ class _Desk:
         texts = given if given is not None else texts_of(fields, value, zone)
         kinds = {field.path: field.kind for field in fields}
         faults = [
-            (e.field, f"got {e.got}, expected {ASKED.get(kinds.get(e.field, 'text'), e.expected)}")
-            if e.got.startswith(("'", '"'))  # a text that does not read as its field asks
-            else (e.field, f"got {e.got}, expected {e.expected}")
+            (e.field, f"got {e.got}, expected {_expected(e, kinds.get(e.field, 'text'))}")
             for e in (errors.errors if errors else ())
         ]
         told, listed = shown(groups, texts, faults)
@@ -343,6 +342,12 @@ class _Desk:
         except CatalogErrors as errors:
             raise Forbidden(str(errors)) from errors
         return cast(Publisher, done.entity)
+
+
+def _expected(error: CatalogError, kind: str) -> str:
+    """Say what a field asks for to who typed a text that does not read so; else what the catalogue says."""
+    unread = error.got.startswith(("'", '"')) and (kind != "moment" or "with an offset" in error.expected)
+    return ASKED.get(kind, error.expected) if unread else error.expected
 
 
 def _stopped(value: Mapping[str, Any], do: str, advertiser: str) -> dict[str, Any]:

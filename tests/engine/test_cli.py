@@ -40,6 +40,21 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
+def test_interrupted_while_it_loads_it_ends_without_a_traceback() -> None:
+    script = """
+import sys
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == "engine.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from engine.command import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (1, "Aborted!")
+
+
 @pytest.fixture
 def seeded_shell(shell: Shell) -> Shell:
     shell.database.parent.mkdir()

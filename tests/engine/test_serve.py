@@ -19,7 +19,7 @@ import pytest
 
 from engine.config import Config
 from engine.errors import ServeError
-from engine.serve import run_granian, serve
+from engine.serve import _claimed, run_granian, serve
 from tests.engine.web.conftest import seed_catalogue
 
 # The services behind the workers are the small fakes: what is tried here are processes.
@@ -330,6 +330,17 @@ def test_a_port_where_something_listens_is_refused(tmp_path: Path) -> None:
         taken.listen()
         config = Config(port=taken.getsockname()[1], data_dir=tmp_path / "data", key_dir=tmp_path / "keys")
         with pytest.raises(ServeError, match=rf"{config.port} cannot be listened on .* --port"):
+            serve(config)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of sockets without a file are Linux's")
+def test_of_two_services_that_start_at_once_on_one_port_one_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = Config(port=port, data_dir=tmp_path / "data", key_dir=tmp_path / "keys")
+    for _ in range(2):  # the port is free again when the first is done
+        with _claimed(config), pytest.raises(ServeError, match=rf"{port} cannot be listened on .* --port"):
             serve(config)
 
 

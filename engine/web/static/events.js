@@ -3,14 +3,17 @@
 //   <div data-tactful-impression="…" data-tactful-viewable="…">the creative</div>
 //
 // An impression is told when its element stands in the page. Viewable is the MRC's definition (not accredited): half
-// of the pixels, of 242,500 pixels and more 30 %, in view for one continuous second of a visible tab. Nothing is
-// stored or read on the device, and each address is told once.
+// of the pixels, of 242,500 pixels and more 30 %, in view for one continuous second of a visible tab, looked at each
+// 100 ms. What a style hides (visibility, opacity: 0, content-visibility) is not in view; what lies over it, or makes
+// it all but transparent, no page is told of. Nothing is stored or read on the device, and each address is told once.
 (() => {
   'use strict';
   const LARGE = 242500;
-  const HELD_MS = 1000;
+  const LOOK_MS = 100;
+  const LOOKS = 10;
+  const HIDDEN_BY = { opacityProperty: true, visibilityProperty: true };
   const SELECTOR = '[data-tactful-impression], [data-tactful-viewable]';
-  const inView = new Map(); // element → timer, or null while the tab is hidden
+  const inView = new Map(); // element → timer
 
   const tell = (url) => {
     if (url && !(navigator.sendBeacon && navigator.sendBeacon(url))) new Image().src = url;
@@ -22,25 +25,33 @@
     return url;
   };
 
+  const areaOf = ({ width, height }) => width * height;
+
+  const isSeen = (element) =>
+    document.visibilityState === 'visible' &&
+    element.checkVisibility?.(HIDDEN_BY) !== false &&
+    areaOf(element.getBoundingClientRect()) > 0; // of nothing, all is in view
+
   const start = (element) => {
-    clearTimeout(inView.get(element));
-    const hold = () => {
-      inView.delete(element);
+    let looks = 0; // at which it was seen, one after another
+    const look = () => {
+      looks = isSeen(element) ? looks + 1 : 0;
+      if (looks < LOOKS) return;
+      stop(element);
       observer.unobserve(element);
       tell(take(element, 'tactfulViewable'));
     };
-    inView.set(element, document.visibilityState === 'visible' ? setTimeout(hold, HELD_MS) : null);
+    inView.set(element, setInterval(look, LOOK_MS));
   };
 
   const stop = (element) => {
-    clearTimeout(inView.get(element));
+    clearInterval(inView.get(element));
     inView.delete(element);
   };
 
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
-      const area = entry.boundingClientRect.width * entry.boundingClientRect.height; // of nothing, all is in view
-      const enough = area > 0 && entry.intersectionRatio >= (area >= LARGE ? 0.3 : 0.5);
+      const enough = entry.intersectionRatio >= (areaOf(entry.boundingClientRect) >= LARGE ? 0.3 : 0.5);
       if (enough && !inView.has(entry.target)) start(entry.target);
       if (!enough) stop(entry.target);
     }
@@ -51,7 +62,6 @@
     if (element.dataset.tactfulViewable) observer.observe(element);
   };
 
-  document.addEventListener('visibilitychange', () => [...inView.keys()].forEach(start));
   const look = () => document.querySelectorAll(SELECTOR).forEach(watch);
   const begin = () => {
     new MutationObserver(look).observe(document.documentElement, { childList: true, subtree: true });

@@ -89,7 +89,12 @@ def test_a_campaign_is_booked_with_its_flight_and_rules(service: Service):
 
 def test_what_a_form_shows_it_saves_again_unchanged(service: Service):
     send(service, "acme", "save-campaign", **NEW)
+    moved = stored(service, "campaign", "spring")
+    # The second half past two of that night, and seconds, which no field shows.
+    moved["flight"] |= {"start": "2026-10-25T02:30:15+01:00", "end": "2027-10-31T02:30:00+01:00"}
+    service.call("PUT", "/v1/campaigns/spring", body=moved, key="operator")
     before = stored(service, "campaign", "spring")
+    assert before["flight"] == moved["flight"]
     opened = send(service, "acme", "campaign", id="spring")
     fields: dict[str, list[str]] = {}
     for tag, given in Outline(opened.text).seen:
@@ -113,7 +118,8 @@ def test_what_a_form_shows_it_saves_again_unchanged(service: Service):
         ("cpm_micros", "much", "got 'much', expected an amount such as 2.50"),
         ("flight.budget_micros", "1,000", "got '1,000', expected an amount such as 2.50"),
         ("share_cap", "half", "got 'half', expected a number"),
-        ("flight.end", "2020-01-01T00:00", "a time"),
+        ("flight.end", "2020-01-01T00:00", "a time after the start"),
+        ("flight.end", "2027-03-28T02:30", "a clock set forward leaves out an hour"),
         ("flight.daily_budget_micros", "0", "at least 1"),
         ("flight.timezone", "Mars/Base", "an IANA time zone"),
         ("targeting.topics.include", "Sport", "IAB Content Taxonomy 3.1"),

@@ -1,11 +1,11 @@
 // <contextual-ad publisher placement width height consent-token>: a creative that fits the page, in its reserved box.
 // Of the device it reads GPC, the CMP's strings (beside a consent token alone) and what is in view; it keeps nothing.
 // What is served is contextual-ad.js, made of this by esbuild (tests/test_tag.py says how); names with _ are shortened.
-try { (() => {
+try {
   const NAME = 'contextual-ad';
+  const ATTRIBUTES = ['publisher', 'placement', 'consent-token', 'width', 'height'];
   const script = document.currentScript;
-  if (!script || customElements.get(NAME)) return;
-  const base = script.dataset.server || script.src.replace(/\/v1\/tag\/.*/, '');
+  const base = script.dataset.server || script.src.split('/v1/tag/')[0];
   const ads = new Set();
   const waiting = new Set();
   const quiet = { method: 'POST', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer' };
@@ -17,13 +17,13 @@ try { (() => {
 
   const words = () => {
     const found = [meta('article:section'), meta('keywords')];
-    document.querySelectorAll('script[type="application/ld+json"]').forEach((block) => {
+    document.querySelectorAll('[type$="/ld+json"]').forEach((block) => {
       try {
         const graph = [JSON.parse(block.textContent)].flat().flatMap((it) => it?.['@graph'] ?? it);
         graph.forEach((it) => found.push(it?.articleSection, it?.keywords));
       } catch {}
     });
-    const named = found.flat().flatMap((it) => it?.split?.(',') ?? it?.name ?? []);
+    const named = found.flat().flatMap((it) => it?.split?.(',') ?? it?.name);
     return named.map((it) => cut(it, 80)).filter(Boolean).slice(0, 40);
   };
 
@@ -39,11 +39,9 @@ try { (() => {
 
   // What the CMP says at once: nobody is waited for, and while it is silent there is no consent to act on.
   const claim = (token) => {
-    const random = crypto.getRandomValues(new Uint8Array(32)); // four bits of each
-    const consent = { token, nonce: Array.from(random, (it) => (it & 15).toString(16)).join('') };
+    const consent = { token, nonce: crypto.getRandomValues(new Uint32Array(6)).join('') }; // 192 bits in at most 60 digits
     const regs = {};
-    const ask = (api, command, read) => {
-      let heard = !api;
+    const ask = (api, command, read, heard = !api) => {
       try { api(...command, (it, good) => good && (heard = !read(it))); } catch {}
       return heard;
     };
@@ -76,17 +74,18 @@ try { (() => {
         signal: AbortSignal.timeout(9000),
         body: JSON.stringify({
           publisher,
-          placements: group.map((ad) => ({ id: ad._place, sizes: [ad._size] })),
+          // A name that the service knows none of would have all be refused: its box stays empty alone.
+          placements: group.filter((ad) => /^\w[\w.:-]{0,63}$/.test(ad._place)).map((ad) => ({ id: ad._place, sizes: [ad._size] })),
           page: {
             url: /^http/.test(location) ? location.origin + location.pathname : undefined,
             title: cut(document.title, 300),
             description: cut(meta('description'), 1000),
             text: text(),
             keywords: words(),
-            language: /^[a-z]{2,3}(?=-|$)/i.exec(document.documentElement.lang)?.[0],
+            language: /^[a-z]{2,3}\b/i.exec(document.documentElement.lang)?.[0],
           },
           ...(token && !gpc && claim(token)),
-        }),
+        }, function (key) { return this[key]; }), // as it is, whatever a toJSON of the page's own made of it
       });
       if (got.ok) answer = await got.json();
     } catch {}
@@ -113,12 +112,22 @@ try { (() => {
     waiting.add(target);
   }), { rootMargin: '600px' });
 
-  // MRC (not accredited): half of the pixels, of 242,500 and more 30 %, for one continuous second of a visible tab.
-  const seen = new IntersectionObserver((entries) => entries.forEach(({ target, boundingClientRect: { width, height }, intersectionRatio }) => {
-    target._enough = width * height && intersectionRatio >= (width * height < 242500 ? 0.5 : 0.3);
-    target._hold();
+  // MRC (not accredited): half of the pixels, of 242,500 and more 30 %, for one continuous second of a visible tab, looked
+  // at each 100 ms; what a style hides (visibility, opacity: 0) is not seen. What lies over it no page is told.
+  const rest = (ad) => { ad._held = clearInterval(ad._held); };
+  const seen = new IntersectionObserver((entries) => entries.forEach(({ target, boundingClientRect: it, intersectionRatio }) => {
+    const area = it.width * it.height;
+    let looks = 0;
+    if (!area || intersectionRatio < (area < 242500 ? 0.5 : 0.3)) rest(target);
+    else target._held ??= setInterval(() => {
+      if (document.hidden || target.checkVisibility?.({ opacityProperty: true, visibilityProperty: true }) === false) looks = 0;
+      else if (++looks > 9) {
+        rest(target);
+        seen.unobserve(target);
+        tell(target._viewable);
+      }
+    }, 100);
   }), { threshold: [0, 0.3, 0.5] });
-  document.addEventListener('visibilitychange', () => ads.forEach((ad) => ad._hold()));
 
   // The page first puts its new words in place. Browsers without the Navigation API tell of going back alone.
   // What it put there since is decided already.
@@ -129,15 +138,8 @@ try { (() => {
   window.navigation?.addEventListener?.('currententrychange', move); // a page may have a `navigation` of its own
 
   customElements.define(NAME, class extends HTMLElement {
-    static observedAttributes = ['publisher', 'placement', 'width', 'height', 'consent-token'];
+    static observedAttributes = ATTRIBUTES;
     _turn = 0;
-
-    get _publisher() { return this.getAttribute('publisher'); }
-    get _place() { return this.getAttribute('placement') || 'ad'; }
-    get _token() { return this.getAttribute('consent-token'); }
-    get _size() {
-      return [['width', 300], ['height', 250]].map(([name, usual]) => parseInt(this.getAttribute(name)) || usual);
-    }
 
     connectedCallback() {
       ads.add(this);
@@ -156,8 +158,11 @@ try { (() => {
     }
 
     _renew() {
+      let w, h;
+      [this._publisher, this._place, this._token, w, h] = ATTRIBUTES.map((name) => this.getAttribute(name) || '');
+      this._size = [w = +/^[1-9]\d{0,3}(?!\d)/.exec(w) || 300, h = +/^[1-9]\d{0,3}(?!\d)/.exec(h) || 250];
+      this._place ||= 'ad';
       const sheet = new CSSStyleSheet();
-      const [w, h] = this._size;
       sheet.replaceSync(`:host{display:block;width:${w}px;max-width:100%;height:${h}px;contain:content}iframe{display:block;border:0;width:100%;height:100%}`);
       this.shadowRoot.adoptedStyleSheets = [sheet];
       this._turn++;
@@ -168,8 +173,7 @@ try { (() => {
       const root = this.shadowRoot;
       if (root.activeElement) return addEventListener('focus', () => this._show(answer, gpc), { once: true }); // a reader is in it
       seen.unobserve(this);
-      this._viewable = '';
-      this._hold();
+      rest(this);
       let frame;
       try {
         gpc = answer.privacy?.gpc ?? gpc;
@@ -188,20 +192,9 @@ try { (() => {
           seen.observe(this);
         }, { once: true });
       } catch {}
-      root.replaceChildren(...(frame ? [frame] : []));
+      root.replaceChildren(frame ?? '');
       this.toggleAttribute('empty', !frame);
       this.dispatchEvent(new CustomEvent(NAME, { bubbles: true, detail: { filled: !!frame, gpc } }));
     }
-
-    _hold() {
-      if (this._viewable && this._enough && !document.hidden) {
-        this._held ??= setTimeout(() => {
-          tell(this._viewable);
-          this._viewable = '';
-        }, 1000);
-      } else {
-        this._held = clearTimeout(this._held);
-      }
-    }
   });
-})(); } catch {} // of a page that took away what this needs
+} catch {} // of a page that took away what this needs, or has it already
