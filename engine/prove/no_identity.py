@@ -45,12 +45,7 @@ BANNED = frozenset(
         *("observe-browsing-topics", "attribution-reporting-register-source", "supports-loading-mode"),
         *("access-control-allow-credentials", "server-timing", "delegate-ch", "set-login"),
         *("use-as-dictionary", "secure-session-registration", "sec-session-registration"),
-        *(
-            "link",
-            "sourcemap",
-            "x-sourcemap",
-            "speculation-rules",
-        ),  # addresses that are asked for, each reader's own
+        *("link", "sourcemap", "x-sourcemap", "speculation-rules"),  # addresses that browsers then ask for
         *("alt-svc", "strict-transport-security", "public-key-pins", "expect-ct", "content-location"),
     }
 )
