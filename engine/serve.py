@@ -50,16 +50,17 @@ def serve(config: Config, server: str = "granian", *, extend: Extend | None = No
 
     Raises ServeError where the address is taken, no worker can open its services, or workers die again at once.
     """
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server sets its own
-    folder = Path(tempfile.mkdtemp(prefix="tactful-"))
-    os.environ[METRICS_VARIABLE] = str(folder)
-    try:
-        with _claimed(config), suppress(SystemExit):  # how both servers return
-            _SERVERS[server](partial(_open_or_stop, config, folder, extend, server), config, folder)
-        if (folder / _REFUSED).exists() and not (folder / _OPENED).exists():
-            raise ServeError((folder / _REFUSED).read_text())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _claimed(config):
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # until the server sets its own
+        folder = Path(tempfile.mkdtemp(prefix="tactful-"))
+        os.environ[METRICS_VARIABLE] = str(folder)
+        try:
+            with suppress(SystemExit):  # how both servers return
+                _SERVERS[server](partial(_open_or_stop, config, folder, extend, server), config, folder)
+            if (folder / _REFUSED).exists() and not (folder / _OPENED).exists():
+                raise ServeError((folder / _REFUSED).read_text())
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_app(config: Config, folder: Path, extend: Extend | None = None, *, heads: bool = False) -> Any:

@@ -74,7 +74,11 @@ def use_everything(desk: Desk) -> None:
     store.uses(desk.leaves, desk.chance).batch(NOW)
     consents.use("planet", "j", "m", NOW + timedelta(days=1), 9)
     consents.erase(
-        "planet", desk.consents.subject_of("planet", desk.grant(None).sub), lambda: "e" * 32, lambda n: b"{}", NOW
+        "planet",
+        desk.consents.subject_of("planet", desk.grant(None).sub),
+        lambda: "e" * 32,
+        lambda n: b"{}",
+        NOW,
     )
     books, today = store.money(), TODAY
     books.set_caps({"spring": Caps(10**6, None)})
